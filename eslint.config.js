@@ -1,0 +1,74 @@
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+/** Each dependency has one home: the folder whose business it is. */
+const homes = {
+  execa: 'lib/run/',
+  'fast-xml-parser': 'lib/input/',
+  xmlrpc: 'lib/one/',
+  tar: 'lib/bundle/',
+  yargs: 'bin/',
+  'cli-progress': 'lib/report/',
+};
+
+function fence(allowed) {
+  const banned = Object.keys(homes).filter((name) => !allowed.includes(name));
+  return {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: banned.map((name) => ({
+          group: [name, `${name}/*`],
+          message: `${name} is imported in ${homes[name]} only.`,
+        })),
+      },
+    ],
+  };
+}
+
+export default tseslint.config(
+  { ignores: ['dist/', 'coverage/', 'node_modules/', 'test/fixtures/'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [...tseslint.configs.strictTypeChecked],
+    languageOptions: {
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      '@typescript-eslint/consistent-type-imports': 'error',
+      eqeqeq: 'error',
+      'no-console': 'error',
+    },
+  },
+  { files: ['bin/**', 'hooks/**', 'drivers/**', 'lib/**'], rules: fence([]) },
+  ...Object.entries(homes).map(([name, home]) => ({
+    files: [`${home}**`],
+    rules: fence(Object.keys(homes).filter((other) => homes[other] === home || other === name)),
+  })),
+  {
+    files: ['lib/**', 'hooks/**', 'drivers/**', 'bin/**'],
+    ignores: ['lib/entrypoint.ts'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        {
+          object: 'process',
+          property: 'exit',
+          message: 'Only lib/entrypoint.ts ends the process.',
+        },
+      ],
+    },
+  },
+  {
+    files: ['**/*.mjs', '**/*.js'],
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } },
+  },
+  {
+    files: ['test/**', 'bench/**', 'scripts/**'],
+    rules: { 'no-console': 'off', '@typescript-eslint/no-non-null-assertion': 'off' },
+  },
+);

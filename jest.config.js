@@ -1,0 +1,8 @@
+export default {
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '\\.ts$': '<rootDir>/test/esbuild-transform.mjs' },
+  coverageProvider: 'v8',
+  collectCoverageFrom: ['{hooks,drivers,bin,lib}/**/*.ts'],
+  testTimeout: 60_000,
+};

@@ -1,0 +1,30 @@
+// The contract between storage and bundle: a disk at a fixed instant, read-only.
+
+/** A run of bytes of a disk, in bytes from its start. */
+export interface Extent {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** A disk at one instant. One reader serves one pass; it is closed by whoever opened it. */
+export interface DiskReader {
+  /** Size in bytes as the guest sees it; need not be a multiple of 512. */
+  readonly virtualSize: number;
+
+  /**
+   * The extents that hold data: sorted, not overlapping, not touching, none empty, all within
+   * `virtualSize`. What lies between them reads as zeros. Asked for before the first read.
+   */
+  extents(): Promise<readonly Extent[]>;
+
+  /**
+   * The bytes of `extents` (sorted and within the disk, but not necessarily those of `extents()`),
+   * one after another in order. A piece never spans two extents and has at most 1 MiB; the consumer may
+   * keep a piece. Requests are pipelined. MUST throw when a byte cannot be read: a short read, an
+   * I/O error or a lost connection never ends the iteration silently.
+   */
+  read(extents: readonly Extent[]): AsyncIterable<Uint8Array>;
+
+  /** Ends the connection. May be called at any time and more than once. */
+  close(): Promise<void>;
+}

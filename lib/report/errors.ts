@@ -1,0 +1,77 @@
+// Every error a user may see, and the exit code each stands for. The class says what kind of
+// failure it is; the message says what was being done, on what, and the tool's own last words.
+// The table of codes is documented in docs/errors.md. Exit codes are set in lib/entrypoint.ts only.
+
+/** An error meant for the person at the terminal: its message is enough, a stack is not shown. */
+export abstract class OnevmdumpError extends Error {
+  abstract readonly exitCode: number;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The work itself failed (I/O, no space, time limit). */
+export class FailedError extends OnevmdumpError {
+  readonly exitCode = 1;
+}
+
+/** Wrong arguments, options, configuration, or input that is not what it must be. */
+export class UsageError extends OnevmdumpError {
+  readonly exitCode = 2;
+}
+
+/** The VM's state, or a disk's storage, cannot be handled. */
+export class UnsupportedError extends OnevmdumpError {
+  readonly exitCode = 3;
+}
+
+/** An external program failed; `command`, `status` and `stderr` are its facts. */
+export class CommandError extends OnevmdumpError {
+  readonly exitCode = 4;
+  readonly command: string;
+  readonly status: number | undefined;
+  readonly stderr: string;
+  constructor(
+    message: string,
+    facts: { command: string; status?: number | undefined; stderr?: string; cause?: unknown },
+  ) {
+    super(message, { cause: facts.cause });
+    this.command = facts.command;
+    this.status = facts.status;
+    this.stderr = facts.stderr ?? '';
+  }
+}
+
+/** A bundle is damaged, unreadable, or holds what a bundle must not hold. */
+export class BundleError extends OnevmdumpError {
+  readonly exitCode = 5;
+}
+
+/** OpenNebula refused a call or could not be reached; `code` is oned's error code, if it answered. */
+export class OpenNebulaError extends OnevmdumpError {
+  readonly exitCode = 6;
+  readonly code: number | undefined;
+  constructor(message: string, facts: { code?: number | undefined; cause?: unknown } = {}) {
+    super(message, { cause: facts.cause });
+    this.code = facts.code;
+  }
+}
+
+/** SIGINT (130) or SIGTERM (143) ended the run; everything was undone before this is reported. */
+export class InterruptedError extends OnevmdumpError {
+  readonly exitCode: number;
+  constructor(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
+    super(`interrupted by ${signal}`);
+    this.exitCode = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }[signal];
+  }
+}
+
+/** The first line of what is worth telling of any thrown value. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** True for a Node system error with this code (`ENOENT`, `ENOSPC`, ...). */
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,38 @@
+// The log: lines on stderr in the manner of OpenNebula's scripts, `LEVEL: script: text`.
+// stdout belongs to the result alone.
+
+export interface Log {
+  /** Commands, stacks and details; shown with -D/--debug only. */
+  debug(text: string): void;
+  info(text: string): void;
+  /** Something was left undone or is weaker than asked for; the run goes on. */
+  warn(text: string): void;
+  error(text: string): void;
+}
+
+export interface LogOptions {
+  /** The name that stands in every line, such as `onevmdump` or `prebackup_live`. */
+  readonly script: string;
+  readonly debug: boolean;
+  /** Only warnings and errors. */
+  readonly quiet?: boolean;
+  /** Where complete lines go; they end in a newline. */
+  readonly write: (line: string) => void;
+}
+
+/** A log that writes one line per call; line breaks inside a text become spaces. */
+export function createLog({ script, debug, quiet = false, write }: LogOptions): Log {
+  const line = (level: string, text: string): void => {
+    write(`${level}: ${script}: ${text.trim().replaceAll(/\s*\n\s*/g, ' ')}\n`);
+  };
+  return {
+    debug: (text) => {
+      if (debug) line('DEBUG', text);
+    },
+    info: (text) => {
+      if (!quiet) line('INFO', text);
+    },
+    warn: (text) => line('WARNING', text),
+    error: (text) => line('ERROR', text),
+  };
+}

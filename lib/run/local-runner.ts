@@ -1,0 +1,102 @@
+// Runs programs on this machine. The only user of execa beside filter.ts.
+import { execa } from 'execa';
+import { CommandError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { quoteCommand } from './quote.ts';
+import type { Command, Output, Runner, RunOptions, Service } from './runner.ts';
+
+const stopGraceMs = 5000;
+
+/** What the program said last: enough to understand it, not pages. */
+function lastWords(stderr: string): string {
+  return stderr.trim().split('\n').slice(-5).join('\n').slice(-2000);
+}
+
+/** The environment programs get: messages in English, and the folders of admin tools on PATH. */
+function environment(): Record<string, string> {
+  const path = process.env['PATH'] ?? '/usr/bin:/bin';
+  const missing = ['/usr/sbin', '/sbin'].filter((folder) => !path.split(':').includes(folder));
+  return { LANG: 'C', LC_ALL: 'C', PATH: [path, ...missing].join(':') };
+}
+
+/** A runner for this machine; `signal` ends running programs when it is aborted. */
+export function localRunner(log: Log, signal?: AbortSignal): Runner {
+  return {
+    where: 'this machine',
+
+    async run({ program, args }: Command, options: RunOptions = {}): Promise<Output> {
+      const line = quoteCommand(program, args);
+      log.debug(`run ${line}`);
+      const result = await execa(program, [...args], {
+        reject: false,
+        encoding: 'buffer',
+        stripFinalNewline: false,
+        env: environment(),
+        maxBuffer: options.maxOutput ?? 16 * 1024 * 1024,
+        timeout: options.timeoutMs ?? 60_000,
+        ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
+        ...(signal ? { cancelSignal: signal } : {}),
+      });
+      const stderr = Buffer.from(result.stderr).toString();
+      const accepted = [0, ...(options.acceptStatus ?? [])];
+      const status = result.isMaxBuffer || result.timedOut ? undefined : result.exitCode;
+      if (status !== undefined && accepted.includes(status)) {
+        return { status, stdout: Buffer.from(result.stdout), stderr };
+      }
+      const why = result.timedOut
+        ? `gave no answer within ${(options.timeoutMs ?? 60_000) / 1000} s`
+        : result.isMaxBuffer
+          ? 'printed more than expected'
+          : result.code === 'ENOENT'
+            ? 'is not installed'
+            : lastWords(stderr) ||
+              result.originalMessage ||
+              `exit status ${result.exitCode ?? '?'}`;
+      throw new CommandError(`cannot ${options.doing ?? `run ${program}`}: ${program}: ${why}`, {
+        command: line,
+        status: result.exitCode,
+        stderr,
+        cause: result,
+      });
+    },
+
+    async start({ program, args }: Command): Promise<Service> {
+      const line = quoteCommand(program, args);
+      log.debug(`start ${line}`);
+      const child = execa(program, [...args], {
+        reject: false,
+        stdin: 'ignore',
+        stdout: 'ignore',
+        env: environment(),
+        buffer: false,
+        forceKillAfterDelay: stopGraceMs,
+        // A server must outlive a Ctrl-C on the terminal until its reader has been closed.
+        detached: true,
+      });
+      let tail = '';
+      child.stderr.on('data', (data: Buffer) => {
+        tail = (tail + data.toString()).slice(-4000);
+      });
+      const ended = child.then((result) => ({ status: result.exitCode, stderr: lastWords(tail) }));
+      const pid = child.pid;
+      if (pid === undefined) {
+        const result = await child;
+        const why = result.code === 'ENOENT' ? 'is not installed' : result.originalMessage;
+        throw new CommandError(`cannot start ${program}: ${why ?? 'unknown reason'}`, {
+          command: line,
+          cause: result,
+        });
+      }
+      return {
+        pid,
+        ended,
+        async stop() {
+          child.kill('SIGTERM');
+          await ended;
+        },
+      };
+    },
+
+    forwardSocket: (path) => Promise.resolve(path),
+  };
+}

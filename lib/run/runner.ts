@@ -1,0 +1,50 @@
+// Where external programs run: on this machine (local-runner.ts) or on a host by ssh.
+// A command is a program and a list of arguments, never a line for a shell.
+
+export interface Command {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
+export interface RunOptions {
+  /** Text or bytes for the program's stdin; without it stdin is empty. */
+  readonly input?: string | Uint8Array;
+  /** Ends the program after so many milliseconds. Default 60 000; 0 means no limit. */
+  readonly timeoutMs?: number;
+  /** Most bytes of stdout that are kept; more is an error. Default 16 MiB. */
+  readonly maxOutput?: number;
+  /** Exit codes besides 0 that are an answer and no failure. */
+  readonly acceptStatus?: readonly number[];
+  /** What is being done, for the error message: "read the header of disk.0". */
+  readonly doing?: string;
+}
+
+export interface Output {
+  readonly status: number;
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+/** A program that goes on running beside us, such as a qemu-nbd server. */
+export interface Service {
+  readonly pid: number;
+  /** Settles when the program has ended, with its exit code and the end of its stderr. Never rejects. */
+  readonly ended: Promise<{ readonly status: number | undefined; readonly stderr: string }>;
+  /** Sends SIGTERM, then SIGKILL after a few seconds, and waits for the end. */
+  stop(): Promise<void>;
+}
+
+export interface Runner {
+  /** Printable: `this machine` or the host's name. */
+  readonly where: string;
+  /**
+   * Runs a program to its end.
+   * @throws CommandError when it cannot be started, exits with another status than 0 or those
+   *   accepted, takes too long or says too much. The message holds the program's own last words.
+   */
+  run(command: Command, options?: RunOptions): Promise<Output>;
+  /** Starts a program that keeps running. @throws CommandError when it cannot be started. */
+  start(command: Command): Promise<Service>;
+  /** A local Unix socket that leads to `path` on that machine; the path itself when it is this one. */
+  forwardSocket(path: string): Promise<string>;
+}
