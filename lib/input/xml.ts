@@ -1,0 +1,24 @@
+// XML documents as trees: parsed by fast-xml-parser (xml-parse.ts), written by xml-write.ts.
+// The tree keeps every value as text, exactly; nothing is turned into numbers or trimmed.
+
+/** An element: either text or children. `text` is '' for an element with children. */
+export interface XmlElement {
+  readonly name: string;
+  readonly text: string;
+  readonly children: readonly XmlElement[];
+}
+
+/** The first child with this name. */
+export function child(element: XmlElement, name: string): XmlElement | undefined {
+  return element.children.find((one) => one.name === name);
+}
+
+/** All children with this name, in order. */
+export function childrenOf(element: XmlElement, name: string): readonly XmlElement[] {
+  return element.children.filter((one) => one.name === name);
+}
+
+/** The text of a child; undefined when there is no such child. */
+export function childText(element: XmlElement, name: string): string | undefined {
+  return child(element, name)?.text;
+}

@@ -1,0 +1,31 @@
+// Every name that OpenNebula or this tool gives to something on a storage. DO NOT CHANGE: other
+// runs, `cleanup` and OpenNebula itself find things by these names.
+import { posix } from 'node:path';
+
+/** The prefix of everything this tool makes. */
+export const ownPrefix = 'onevmdump-';
+
+/** The VM's folder on its system datastore. */
+export function vmFolder(datastoreLocation: string, datastoreId: number, vmId: number): string {
+  return posix.join(datastoreLocation, String(datastoreId), String(vmId));
+}
+
+/** A disk file in the VM's folder (a link for TM qcow2 and for persistent images). */
+export function diskFile(folder: string, diskId: number): string {
+  return posix.join(folder, `disk.${diskId}`);
+}
+
+/** A disk's member in a bundle. */
+export function diskMember(diskId: number): string {
+  return `./backup.disk.${diskId}`;
+}
+
+/** The file name of a bundle; `epoch` in seconds. */
+export function bundleName(vmId: number, epoch: number, extension: string): string {
+  return `${ownPrefix}${vmId}-${epoch}.${extension}`;
+}
+
+/** An unfinished bundle. */
+export function partName(bundle: string): string {
+  return `${bundle}.part`;
+}

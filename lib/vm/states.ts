@@ -1,0 +1,123 @@
+// States of a VM and which of them can be exported. Source: OpenNebula's VirtualMachine.h
+// (VmState, LcmState), release-7.4.0; the numbers have not changed since 5.0, new ones were appended.
+
+const states = [
+  'INIT',
+  'PENDING',
+  'HOLD',
+  'ACTIVE',
+  'STOPPED',
+  'SUSPENDED',
+  'DONE',
+  'FAILED',
+  'POWEROFF',
+  'UNDEPLOYED',
+  'CLONING',
+  'CLONING_FAILURE',
+] as const;
+
+const lcmStates = [
+  'LCM_INIT',
+  'PROLOG',
+  'BOOT',
+  'RUNNING',
+  'MIGRATE',
+  'SAVE_STOP',
+  'SAVE_SUSPEND',
+  'SAVE_MIGRATE',
+  'PROLOG_MIGRATE',
+  'PROLOG_RESUME',
+  'EPILOG_STOP',
+  'EPILOG',
+  'SHUTDOWN',
+  'CANCEL',
+  'FAILURE',
+  'CLEANUP_RESUBMIT',
+  'UNKNOWN',
+  'HOTPLUG',
+  'SHUTDOWN_POWEROFF',
+  'BOOT_UNKNOWN',
+  'BOOT_POWEROFF',
+  'BOOT_SUSPENDED',
+  'BOOT_STOPPED',
+  'CLEANUP_DELETE',
+  'HOTPLUG_SNAPSHOT',
+  'HOTPLUG_NIC',
+  'HOTPLUG_SAVEAS',
+  'HOTPLUG_SAVEAS_POWEROFF',
+  'HOTPLUG_SAVEAS_SUSPENDED',
+  'SHUTDOWN_UNDEPLOY',
+  'EPILOG_UNDEPLOY',
+  'PROLOG_UNDEPLOY',
+  'BOOT_UNDEPLOY',
+  'HOTPLUG_PROLOG_POWEROFF',
+  'HOTPLUG_EPILOG_POWEROFF',
+  'BOOT_MIGRATE',
+  'BOOT_FAILURE',
+  'BOOT_MIGRATE_FAILURE',
+  'PROLOG_MIGRATE_FAILURE',
+  'PROLOG_FAILURE',
+  'EPILOG_FAILURE',
+  'EPILOG_STOP_FAILURE',
+  'EPILOG_UNDEPLOY_FAILURE',
+  'PROLOG_MIGRATE_POWEROFF',
+  'PROLOG_MIGRATE_POWEROFF_FAILURE',
+  'PROLOG_MIGRATE_SUSPEND',
+  'PROLOG_MIGRATE_SUSPEND_FAILURE',
+  'BOOT_UNDEPLOY_FAILURE',
+  'BOOT_STOPPED_FAILURE',
+  'PROLOG_RESUME_FAILURE',
+  'PROLOG_UNDEPLOY_FAILURE',
+  'DISK_SNAPSHOT_POWEROFF',
+  'DISK_SNAPSHOT_REVERT_POWEROFF',
+  'DISK_SNAPSHOT_DELETE_POWEROFF',
+  'DISK_SNAPSHOT_SUSPENDED',
+  'DISK_SNAPSHOT_REVERT_SUSPENDED',
+  'DISK_SNAPSHOT_DELETE_SUSPENDED',
+  'DISK_SNAPSHOT',
+  'DISK_SNAPSHOT_REVERT',
+  'DISK_SNAPSHOT_DELETE',
+  'PROLOG_MIGRATE_UNKNOWN',
+  'PROLOG_MIGRATE_UNKNOWN_FAILURE',
+  'DISK_RESIZE',
+  'DISK_RESIZE_POWEROFF',
+  'DISK_RESIZE_UNDEPLOYED',
+  'HOTPLUG_NIC_POWEROFF',
+  'HOTPLUG_RESIZE',
+  'HOTPLUG_SAVEAS_UNDEPLOYED',
+  'HOTPLUG_SAVEAS_STOPPED',
+  'BACKUP',
+  'BACKUP_POWEROFF',
+  'RESTORE',
+] as const;
+
+/** What an export has to do with the guest: nothing (`offline`), or fix the instant while it runs. */
+export type Activity = 'offline' | 'running';
+
+const active = states.indexOf('ACTIVE');
+
+/** The state's name as OpenNebula's CLI shows it: the LCM state of an ACTIVE VM, else the state. */
+export function stateName(state: number, lcmState: number): string {
+  if (state === active) return lcmStates[lcmState] ?? `ACTIVE, LCM_STATE ${lcmState}`;
+  return states[state] ?? `STATE ${state}`;
+}
+
+/**
+ * Whether a VM in this state can be exported, and how.
+ * BACKUP and BACKUP_POWEROFF are the states in which oned runs our driver actions.
+ * @returns undefined when it cannot be.
+ */
+export function activityOf(state: number, lcmState: number): Activity | undefined {
+  const lcm = lcmStates[lcmState];
+  switch (states[state]) {
+    case 'POWEROFF':
+    case 'UNDEPLOYED':
+      return lcm === 'LCM_INIT' || lcm === 'BACKUP_POWEROFF' ? 'offline' : undefined;
+    case 'ACTIVE':
+      if (lcm === 'RUNNING' || lcm === 'BACKUP') return 'running';
+      // OpenNebula 6.10 keeps STATE 3 while a powered-off VM is backed up.
+      return lcm === 'BACKUP_POWEROFF' ? 'offline' : undefined;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+// A virtual machine as OpenNebula describes it, in OpenNebula's words, already checked:
+// ids are numbers, lists are lists. Parsed by lib/input/vm-xml.ts. Sources: <VM> as oned returns it
+// (one.vm.info), as a hook gets it, and as a driver action gets it.
+import type { XmlElement } from '../input/xml.ts';
+
+/** One DISK of the VM's TEMPLATE. CONTEXT is not a DISK. */
+export interface Disk {
+  /** DISK_ID. */
+  readonly id: number;
+  /** TYPE in capitals: FILE, BLOCK, RBD, CDROM, RBD_CDROM, FS, SWAP; from 6.x volatile disks are `fs`, `swap`. */
+  readonly type: string;
+  /** FORMAT and DRIVER as declared; lib/storage decides with disk-format.ts, never by looking at bytes. */
+  readonly format: string | undefined;
+  readonly driver: string | undefined;
+  /** This disk's own TM_MAD; undefined where OpenNebula gave none (the history's TM_MAD counts then). */
+  readonly tmMad: string | undefined;
+  readonly source: string | undefined;
+  readonly imageId: number | undefined;
+  readonly image: string | undefined;
+  readonly imageUname: string | undefined;
+  /** Of a volatile disk: the system datastore. */
+  readonly datastoreId: number | undefined;
+  /** SIZE in MiB. */
+  readonly sizeMb: number | undefined;
+  /** The device in the guest, such as vda. */
+  readonly target: string | undefined;
+  readonly devPrefix: string | undefined;
+  readonly persistent: boolean;
+  readonly readonly: boolean;
+  readonly cephUser: string | undefined;
+  readonly cephKey: string | undefined;
+  readonly cephConf: string | undefined;
+  readonly poolName: string | undefined;
+  /** The whole element, for everything a template keeps. */
+  readonly xml: XmlElement;
+}
+
+/** One HISTORY record. */
+export interface History {
+  readonly seq: number;
+  readonly hostname: string;
+  readonly tmMad: string;
+  /** DS_ID: the system datastore. */
+  readonly datastoreId: number;
+}
+
+export interface Vm {
+  readonly id: number;
+  readonly name: string;
+  readonly uid: number | undefined;
+  readonly gid: number | undefined;
+  readonly uname: string | undefined;
+  readonly gname: string | undefined;
+  /** STATE and LCM_STATE; their names are in states.ts. */
+  readonly state: number;
+  readonly lcmState: number;
+  /** The libvirt domain; read, never built. */
+  readonly deployId: string | undefined;
+  /** LOCK/LOCKED: 1 ALL (stored for level 4), 2 USE, 3 MANAGE, 4 ADMIN as oned stores them; undefined when not locked. */
+  readonly locked: number | undefined;
+  /** Ascending by id. */
+  readonly disks: readonly Disk[];
+  /** TEMPLATE/TM_MAD_SYSTEM. */
+  readonly tmMadSystem: string | undefined;
+  /** The last history record: where the VM is, or was last. Undefined for a VM that never ran. */
+  readonly history: History | undefined;
+  /** The TEMPLATE and USER_TEMPLATE elements. */
+  readonly template: XmlElement;
+  readonly userTemplate: XmlElement;
+  /** The document byte for byte as it came (decoded where it came as base64). */
+  readonly xmlBytes: Buffer;
+}
+
+/** A volatile disk (`fs`, `swap`) has no image behind it and lies on the system datastore. */
+export function isVolatile(disk: Disk): boolean {
+  return ['fs', 'swap'].includes(disk.type.toLowerCase());
+}
+
+export function isCdrom(disk: Disk): boolean {
+  return ['CDROM', 'RBD_CDROM'].includes(disk.type.toUpperCase());
+}
