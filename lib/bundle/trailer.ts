@@ -1,0 +1,81 @@
+// The last bytes of a bundle: a fixed-size record that decompresses to nothing and says where the
+// manifest's frame lies. The layout is documented in docs/bundle-format.md, "The index".
+import { crc32 } from 'node:zlib';
+import type { Compression } from './manifest.ts';
+
+/** Where the last frame, which holds the manifest, lies in the file (bytes). */
+export interface Trailer {
+  readonly compression: Compression;
+  readonly offset: number;
+  readonly stored: number;
+}
+
+/** Bytes of the trailer; with `none` one tar block. */
+export const trailerSize: Readonly<Record<Compression, number>> = { gzip: 58, zstd: 40, none: 512 };
+
+/** As many bytes from the end of a file as `decodeTrailer` needs. */
+export const longestTrailer = 512;
+
+const magic = Buffer.from('OVMDIDX1', 'latin1');
+const payloadSize = 32;
+
+// RFC 1952: magic, deflate, FEXTRA, no time, XFL 0, OS unknown; XLEN 36; subfield "OV" of 32 bytes.
+const gzipStart = Buffer.from('1f8b080400000000' + '00ff' + '2400' + '4f56' + '2000', 'hex');
+// An empty deflate block, CRC-32 0 and length 0.
+const gzipEnd = Buffer.from('0300' + '00000000' + '00000000', 'hex');
+// RFC 8878, 3.1.2: a skippable frame, magic number 0x184D2A5E, 32 bytes of data.
+const zstdStart = Buffer.from('5e2a4d18' + '20000000', 'hex');
+
+const around: Readonly<Record<Compression, readonly [before: Buffer, after: Buffer]>> = {
+  gzip: [gzipStart, gzipEnd],
+  zstd: [zstdStart, Buffer.alloc(0)],
+  none: [Buffer.alloc(0), Buffer.alloc(trailerSize.none - payloadSize)],
+};
+
+/** The trailer's bytes. */
+export function encodeTrailer({ compression, offset, stored }: Trailer): Buffer {
+  const payload = Buffer.alloc(payloadSize);
+  magic.copy(payload);
+  payload.writeBigUInt64LE(BigInt(offset), 8);
+  payload.writeBigUInt64LE(BigInt(stored), 16);
+  payload.writeUInt32LE(crc32(payload.subarray(0, 28)), 28);
+  const [before, after] = around[compression];
+  return Buffer.concat([before, payload, after]);
+}
+
+/**
+ * Finds the trailer in the last bytes of a file.
+ * @param tail the last `longestTrailer` bytes, or the whole file when it is shorter
+ * @param fileSize bytes of the whole file
+ * @returns undefined when there is none, when it is damaged, or when it does not fit the file (cut,
+ *   grown, or put behind another): such a file is read from the front.
+ */
+export function decodeTrailer(tail: Uint8Array, fileSize: number): Trailer | undefined {
+  for (const compression of ['gzip', 'zstd', 'none'] as const) {
+    const place = decodePayload(tail, compression);
+    if (!place) continue;
+    // Compared as bigint: hostile 64-bit values must not be rounded into something that fits.
+    const fits =
+      place.stored > 0n &&
+      place.offset + place.stored + BigInt(trailerSize[compression]) === BigInt(fileSize);
+    return fits
+      ? { compression, offset: Number(place.offset), stored: Number(place.stored) }
+      : undefined;
+  }
+  return undefined;
+}
+
+function decodePayload(tail: Uint8Array, compression: Compression) {
+  const [before, after] = around[compression];
+  if (tail.length < trailerSize[compression]) return undefined;
+  const trailer = Buffer.from(tail.subarray(tail.length - trailerSize[compression]));
+  const payload = trailer.subarray(before.length, before.length + payloadSize);
+  const whole =
+    trailer.subarray(0, before.length).equals(before) &&
+    trailer.subarray(before.length + payloadSize).equals(after) &&
+    payload.subarray(0, 8).equals(magic) &&
+    payload.readUInt32LE(24) === 0 &&
+    payload.readUInt32LE(28) === crc32(payload.subarray(0, 28));
+  if (!whole) return undefined;
+  return { offset: payload.readBigUInt64LE(8), stored: payload.readBigUInt64LE(16) };
+}
