@@ -1,0 +1,155 @@
+// The undo journal: before anything outside this process is changed, the way back is on disk.
+// One file per run, `<state folder>/journal/<run id>.jsonl`: a header line that identifies the
+// process, then one line per recorded undo and one per undo that is no longer needed. A line that
+// was cut short by a crash is ignored: what it announced had not been done yet.
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, unlink, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorMessage, FailedError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { identify, type ProcessIdentity } from './process-identity.ts';
+import { carryOut, remedy, type Undo, type UndoHandlers } from './undo.ts';
+
+export interface JournalEntry {
+  /** The undo is no longer needed: it was carried out, or what it would remove is to stay. */
+  done(): Promise<void>;
+}
+
+export interface Journal {
+  readonly runId: string;
+  /** Writes and flushes the way back. Called BEFORE the change is made. */
+  record(undo: Undo): Promise<JournalEntry>;
+  /**
+   * Carries out all that is still recorded, last first, and removes the file when nothing is left.
+   * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`.
+   */
+  undoAll(handlers: UndoHandlers): Promise<void>;
+}
+
+export interface JournalHeader {
+  readonly version: 1;
+  readonly runId: string;
+  readonly process: ProcessIdentity;
+  /** What the run does, such as `export`. */
+  readonly action: string;
+  readonly vmId: number | null;
+  /** ISO 8601, UTC. */
+  readonly started: string;
+}
+
+/** Opens a new journal under `stateFolder`, which is made if it is missing. */
+export async function createJournal(options: {
+  readonly stateFolder: string;
+  readonly action: string;
+  readonly vmId: number | undefined;
+  readonly log: Log;
+}): Promise<Journal> {
+  const folder = join(options.stateFolder, 'journal');
+  const runId = randomBytes(8).toString('hex');
+  const path = join(folder, `${runId}.jsonl`);
+  const header: JournalHeader = {
+    version: 1,
+    runId,
+    process: await identify(process.pid),
+    action: options.action,
+    vmId: options.vmId ?? null,
+    started: new Date().toISOString(),
+  };
+  const file = await openJournalFile(folder, path);
+  await append(file, header);
+  return journalOn(file, path, runId, [], options.log);
+}
+
+/** Takes over the journal of a dead run, to carry out what it left (`cleanup`). */
+export async function adoptJournal(
+  path: string,
+  log: Log,
+): Promise<{ header: JournalHeader; journal: Journal; pending: readonly Undo[] }> {
+  const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
+  const file = await open(path, 'a', 0o600);
+  const journal = journalOn(file, path, header.runId, pending, log);
+  return { header, journal, pending: pending.map(({ undo }) => undo) };
+}
+
+interface Pending {
+  readonly seq: number;
+  readonly undo: Undo;
+}
+
+function journalOn(
+  file: FileHandle,
+  path: string,
+  runId: string,
+  left: readonly Pending[],
+  log: Log,
+): Journal {
+  let pending = [...left];
+  let lastSeq = Math.max(0, ...left.map(({ seq }) => seq));
+  const done = async (seq: number): Promise<void> => {
+    if (!pending.some((one) => one.seq === seq)) return;
+    pending = pending.filter((one) => one.seq !== seq);
+    await append(file, { seq, done: true });
+  };
+  return {
+    runId,
+    async record(undo) {
+      const seq = ++lastSeq;
+      await append(file, { seq, undo });
+      pending.push({ seq, undo });
+      return { done: () => done(seq) };
+    },
+    async undoAll(handlers) {
+      for (const { seq, undo } of [...pending].reverse()) {
+        try {
+          log.debug(`undo ${JSON.stringify(undo)}`);
+          await carryOut(undo, handlers);
+          await done(seq);
+        } catch (error) {
+          log.warn(`could not undo everything (${errorMessage(error)}): ${remedy(undo)}`);
+        }
+      }
+      await file.close();
+      if (pending.length === 0) await unlink(path);
+    },
+  };
+}
+
+async function openJournalFile(folder: string, path: string): Promise<FileHandle> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return await open(path, 'ax', 0o600);
+  } catch (error) {
+    throw new FailedError(
+      `cannot write the undo journal ${path}: ${errorMessage(error)}; set STATE_DIR to a folder that can be written`,
+      { cause: error },
+    );
+  }
+}
+
+async function append(file: FileHandle, line: object): Promise<void> {
+  await file.appendFile(`${JSON.stringify(line)}\n`);
+  await file.datasync();
+}
+
+/** Reads a journal's text: its header and the undos not yet done. @throws FailedError when it is none. */
+export function parseJournal(
+  text: string,
+  path: string,
+): { readonly header: JournalHeader; readonly pending: readonly Pending[] } {
+  const lines: unknown[] = [];
+  for (const line of text.split('\n')) {
+    try {
+      lines.push(JSON.parse(line));
+    } catch {
+      // Cut short by a crash, or the empty end of the file.
+    }
+  }
+  const header = lines.shift() as JournalHeader | undefined;
+  if (header?.version !== 1 || typeof header.runId !== 'string') {
+    throw new FailedError(`${path} is not a journal of this version of onevmdump`);
+  }
+  const entries = lines as (Pending | { seq: number; done: true })[];
+  const doneSeqs = new Set(entries.filter((one) => 'done' in one).map((one) => one.seq));
+  const pending = entries.filter((one): one is Pending => 'undo' in one && !doneSeqs.has(one.seq));
+  return { header, pending };
+}

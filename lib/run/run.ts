@@ -1,0 +1,18 @@
+// What one export or restore carries with it through all layers.
+import type { Log } from '../report/log.ts';
+import type { Progress } from '../report/progress.ts';
+import type { Journal } from './journal.ts';
+import type { Runner } from './runner.ts';
+
+export interface Run {
+  readonly runner: Runner;
+  readonly journal: Journal;
+  readonly log: Log;
+  readonly progress: Progress;
+  /** Aborted by SIGINT, SIGTERM and SIGHUP; its reason is an InterruptedError. */
+  readonly signal: AbortSignal;
+  /** OpenNebula's DATASTORE_LOCATION on the machine where the disks are. */
+  readonly datastoreLocation: string;
+  /** Folders outside of it under which backing files may lie too. */
+  readonly allowedBackingFolders: readonly string[];
+}
