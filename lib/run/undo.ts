@@ -1,9 +1,8 @@
 // The ways back, as plain data: what a journal holds, and what `cleanup` in another process can
 // carry out as well as the run that wrote it. A new kind needs a handler in lib/undo-handlers.ts.
-
-export type Undo =
 import { quote } from './quote.ts';
 
+export type Undo =
   /** A file this tool made, such as a `.part`. Gone already is fine. */
   | { readonly kind: 'remove-file'; readonly path: string }
   /** A private folder this tool made (its last name begins with `onevmdump-`), with all in it. */
