@@ -64,6 +64,10 @@ export interface Vm {
   readonly tmMadSystem: string | undefined;
   /** The last history record: where the VM is, or was last. Undefined for a VM that never ran. */
   readonly history: History | undefined;
+  /** The SCHED_ACTION elements beside the TEMPLATE (from 6.4 on they are no part of it any more). */
+  readonly schedActions: readonly XmlElement[];
+  /** BACKUPS/BACKUP_CONFIG. */
+  readonly backupConfig: XmlElement | undefined;
   /** The TEMPLATE and USER_TEMPLATE elements. */
   readonly template: XmlElement;
   readonly userTemplate: XmlElement;
