@@ -7,6 +7,8 @@ export interface BundleSource {
   readonly name: string;
   /** Bytes of the whole file. */
   readonly size: number;
+  /** When it was last written. */
+  readonly modified: Date;
   /** Up to `length` bytes from `offset`; fewer only at the end of the file. */
   read(offset: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
@@ -41,6 +43,8 @@ export interface BundleDisk {
 
 export interface Bundle {
   readonly name: string;
+  /** When the file was last written; the best guess at the time of an export without manifest. */
+  readonly modified: Date;
   /** Undefined for bundles of the older tool. */
   readonly manifest: Manifest | undefined;
   /** `vm.xml`, byte for byte. */

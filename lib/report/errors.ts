@@ -66,12 +66,22 @@ export class InterruptedError extends OnevmdumpError {
   }
 }
 
-/** The first line of what is worth telling of any thrown value. */
+/** What is worth telling of any thrown value. */
 export function errorMessage(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isErrorLike(error) ? error.message : String(error);
 }
 
 /** True for a Node system error with this code (`ENOENT`, `ENOSPC`, ...). */
 export function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return isErrorLike(error) && 'code' in error && error.code === code;
+}
+
+/** By shape: errors of Node itself may come from another realm, where instanceof says no. */
+function isErrorLike(error: unknown): error is { message: string } {
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    'message' in error &&
+    typeof error.message === 'string'
+  );
 }

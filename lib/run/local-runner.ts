@@ -6,6 +6,7 @@ import { quoteCommand } from './quote.ts';
 import type { Command, Output, Runner, RunOptions, Service } from './runner.ts';
 
 const stopGraceMs = 5000;
+const defaultTimeoutMs = 60_000;
 
 /** What the program said last: enough to understand it, not pages. */
 function lastWords(stderr: string): string {
@@ -19,6 +20,46 @@ function environment(): Record<string, string> {
   return { LANG: 'C', LC_ALL: 'C', PATH: [path, ...missing].join(':') };
 }
 
+/** Ends a program and its children after a time, or when `signal` is aborted: SIGTERM, then SIGKILL. */
+function endWhen(
+  pid: number | undefined,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): { timedOut(): boolean; stop(): void } {
+  let timedOut = false;
+  let forced: NodeJS.Timeout | undefined;
+  const end = (): void => {
+    killGroup(pid, 'SIGTERM');
+    forced = setTimeout(() => killGroup(pid, 'SIGKILL'), stopGraceMs);
+  };
+  const timer =
+    timeoutMs > 0
+      ? setTimeout(() => {
+          timedOut = true;
+          end();
+        }, timeoutMs)
+      : undefined;
+  signal?.addEventListener('abort', end, { once: true });
+  if (signal?.aborted) end();
+  return {
+    timedOut: () => timedOut,
+    stop() {
+      clearTimeout(timer);
+      clearTimeout(forced);
+      signal?.removeEventListener('abort', end);
+    },
+  };
+}
+
+function killGroup(pid: number | undefined, name: NodeJS.Signals): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, name);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
 /** A runner for this machine; `signal` ends running programs when it is aborted. */
 export function localRunner(log: Log, signal?: AbortSignal): Runner {
   return {
@@ -27,24 +68,29 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
     async run({ program, args }: Command, options: RunOptions = {}): Promise<Output> {
       const line = quoteCommand(program, args);
       log.debug(`run ${line}`);
-      const result = await execa(program, [...args], {
+      const child = execa(program, [...args], {
         reject: false,
         encoding: 'buffer',
         stripFinalNewline: false,
         env: environment(),
         maxBuffer: options.maxOutput ?? 16 * 1024 * 1024,
-        timeout: options.timeoutMs ?? 60_000,
+        // A group of its own: a program's children end with it, and a Ctrl-C on the terminal
+        // reaches us alone, who know what is to be undone.
+        detached: true,
         ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
-        ...(signal ? { cancelSignal: signal } : {}),
       });
+      const guard = endWhen(child.pid, options.timeoutMs ?? defaultTimeoutMs, signal);
+      const result = await child;
+      guard.stop();
+      signal?.throwIfAborted();
       const stderr = Buffer.from(result.stderr).toString();
       const accepted = [0, ...(options.acceptStatus ?? [])];
-      const status = result.isMaxBuffer || result.timedOut ? undefined : result.exitCode;
+      const status = result.isMaxBuffer || guard.timedOut() ? undefined : result.exitCode;
       if (status !== undefined && accepted.includes(status)) {
         return { status, stdout: Buffer.from(result.stdout), stderr };
       }
-      const why = result.timedOut
-        ? `gave no answer within ${(options.timeoutMs ?? 60_000) / 1000} s`
+      const why = guard.timedOut()
+        ? `gave no answer within ${(options.timeoutMs ?? defaultTimeoutMs) / 1000} s`
         : result.isMaxBuffer
           ? 'printed more than expected'
           : result.code === 'ENOENT'

@@ -1,0 +1,74 @@
+// What each command of `onevmdump` provides, and what they share.
+import type { Argv } from 'yargs';
+import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import { loadConfig, type Config } from '../../lib/input/config.ts';
+import { FailedError, hasCode, UsageError } from '../../lib/report/errors.ts';
+import type { Log } from '../../lib/report/log.ts';
+import { progressBars, progressLines } from '../../lib/report/progress-bars.ts';
+import type { Progress } from '../../lib/report/progress.ts';
+
+/** Options every command has. */
+export interface GlobalOptions {
+  readonly debug: boolean;
+  readonly json: boolean;
+  readonly config: string | undefined;
+}
+
+export interface CommandDefinition<Options> {
+  /** As yargs takes them: `export [vm_id]`. */
+  readonly words: string;
+  readonly describe: string;
+  readonly options: (argv: Argv) => Argv;
+  /** `options` declares what arrives here as `Options`. */
+  readonly run: (options: Options, context: EntrypointContext) => Promise<void>;
+}
+
+/** The configuration for these options. @throws UsageError */
+export function configFor(options: GlobalOptions): Promise<Config> {
+  return loadConfig({ file: options.config, env: process.env });
+}
+
+/** Bars when a person watches, log lines otherwise; nothing on stdout. */
+export async function withProgress<T>(
+  log: Log,
+  work: (progress: Progress) => Promise<T>,
+): Promise<T> {
+  if (!process.stderr.isTTY) return work(progressLines(log));
+  const bars = progressBars(process.stderr);
+  try {
+    return await work(bars);
+  } finally {
+    bars.stop();
+  }
+}
+
+/** Prints the result: the plain text, or the report object with --json. Waits until it is out. */
+export async function printResult(
+  options: GlobalOptions,
+  plain: string,
+  report: object,
+): Promise<void> {
+  const text = options.json ? JSON.stringify(report) : plain;
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(`${text}\n`, (error) => {
+      if (!error || hasCode(error, 'EPIPE')) resolve();
+      else reject(new FailedError(`cannot write the result to stdout: ${error.message}`));
+    });
+  });
+}
+
+/** An id as OpenNebula counts: 0, 1, 2, ... @throws UsageError */
+export function parseId(text: string, what: string): number {
+  const id = /^\d{1,9}$/.test(text.trim()) ? Number(text) : NaN;
+  if (Number.isNaN(id)) throw new UsageError(`${what} must be a number, not '${text}'`);
+  return id;
+}
+
+/** An option that may be given once only. @throws UsageError when yargs collected several. */
+export function single(
+  value: string | readonly string[] | undefined,
+  option: string,
+): string | undefined {
+  if (typeof value === 'object') throw new UsageError(`--${option} was given more than once`);
+  return value;
+}

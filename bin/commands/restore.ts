@@ -1,0 +1,151 @@
+// onevmdump restore: bundle -> images, template, VM.
+import { openBundle } from '../../lib/bundle/reader.ts';
+import { openFileSource } from '../../lib/bundle/file-source.ts';
+import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import { UsageError } from '../../lib/report/errors.ts';
+import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
+import { connect, withRun } from '../../lib/with-run.ts';
+import {
+  configFor,
+  parseId,
+  printResult,
+  withProgress,
+  type CommandDefinition,
+  type GlobalOptions,
+} from './command.ts';
+
+interface RestoreOptions extends GlobalOptions {
+  readonly bundle: string;
+  readonly instantiate: boolean;
+  readonly name: string | undefined;
+  readonly restoreNics: boolean;
+  readonly noIp: boolean;
+  readonly datastore: string | undefined;
+  readonly disk: readonly string[] | undefined;
+  readonly volatile: 'image' | 'fresh';
+  readonly stagingDir: string | undefined;
+  readonly endpoint: string | undefined;
+}
+
+export const restoreCommand: CommandDefinition<RestoreOptions> = {
+  words: 'restore <bundle>',
+  describe: 'Register the disks of a bundle as images, and a template for the VM',
+  options: (argv) =>
+    argv
+      .usage('$0 restore [options] <bundle>')
+      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true })
+      .options({
+        instantiate: {
+          type: 'boolean',
+          default: false,
+          describe: 'Instantiate the template, too',
+        },
+        name: {
+          alias: 'n',
+          type: 'string',
+          requiresArg: true,
+          describe: 'Name of the template, and of the images before "-disk-<id>"',
+          defaultDescription: 'backup-<vm id>-<time of the export>',
+        },
+        'restore-nics': {
+          type: 'boolean',
+          default: false,
+          describe: 'Keep the NICs: same networks, same addresses',
+        },
+        'no-ip': {
+          type: 'boolean',
+          default: false,
+          describe: 'With --restore-nics: same networks, new addresses',
+        },
+        datastore: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Image datastore (id or name) for all disks',
+          defaultDescription: 'where each came from',
+        },
+        disk: {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          describe: 'Register only the image of this disk (may be repeated), and no template',
+        },
+        volatile: {
+          choices: ['image', 'fresh'],
+          default: 'image',
+          describe:
+            'Volatile disks: images with their data, or new empty disks (swap is always new)',
+        },
+        'staging-dir': {
+          type: 'string',
+          requiresArg: true,
+          describe:
+            "Where disks are written for OpenNebula to take; must lie in the datastore's SAFE_DIRS",
+          defaultDescription: '/var/tmp/one',
+        },
+        endpoint: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'URL of the OpenNebula XML-RPC API',
+        },
+      })
+      .example(
+        '$0 restore /backups/onevmdump-8-1795404000.tar.gz --instantiate',
+        'a running copy of VM 8',
+      )
+      .example(
+        '$0 restore bundle.tar.gz --disk 1 --datastore 101',
+        'one disk, into another datastore',
+      ),
+  run: runRestore,
+};
+
+async function runRestore(
+  options: RestoreOptions,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
+  const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
+  if (options.noIp && !options.restoreNics) throw new UsageError('--no-ip needs --restore-nics');
+  if (onlyDisks && (options.instantiate || options.restoreNics)) {
+    throw new UsageError(
+      '--disk registers images only: --instantiate and --restore-nics need all disks',
+    );
+  }
+  const config = await configFor(options);
+  const bundle = await openBundle(await openFileSource(options.bundle), { log, signal });
+  try {
+    const one = await connect({ config, endpoint: options.endpoint, log, signal });
+    const report = await withProgress(log, (progress) =>
+      withRun({ config, action: 'restore', vmId: undefined, log, progress, signal }, (run) =>
+        restoreVm(
+          {
+            bundle,
+            name: options.name,
+            instantiate: options.instantiate,
+            nics: options.restoreNics
+              ? options.noIp
+                ? 'new-addresses'
+                : 'same-addresses'
+              : 'none',
+            datastore: options.datastore,
+            onlyDisks,
+            volatile: options.volatile,
+            stagingDir: options.stagingDir ?? config.stagingDir,
+            imageTimeoutMs: config.imageTimeout * 1000,
+          },
+          run,
+          one,
+        ),
+      ),
+    );
+    await printResult(options, resultLine(report), report);
+  } finally {
+    await bundle.close();
+  }
+}
+
+/** The older onevmdump's words. */
+function resultLine({ vmId, templateId, images }: RestoreReport): string {
+  if (vmId !== null) return `VM Restored: ${vmId}`;
+  if (templateId !== null) return `VM Template restored: ${templateId}`;
+  return images.map(({ imageId }) => `Image restored: ${imageId}`).join('\n');
+}

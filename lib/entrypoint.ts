@@ -1,0 +1,54 @@
+// The frame around every program of this project: signals, the error's last line, the exit code.
+// The only place that ends the process.
+import { createLog, type Log } from './report/log.ts';
+import { CommandError, errorMessage, InterruptedError, OnevmdumpError } from './report/errors.ts';
+
+export interface Entrypoint {
+  /** The program's name in log lines: `onevmdump`, `prebackup_live`. */
+  readonly script: string;
+  readonly debug: boolean;
+  readonly main: (context: EntrypointContext) => Promise<void>;
+}
+
+export interface EntrypointContext {
+  readonly log: Log;
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; `main` undoes what it did and throws its reason. */
+  readonly signal: AbortSignal;
+}
+
+/** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
+export async function runEntrypoint({ script, debug, main }: Entrypoint): Promise<void> {
+  const log = createLog({ script, debug, write: (line) => process.stderr.write(line) });
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) log.info('already stopping: undoing what was done so far');
+      controller.abort(new InterruptedError(name));
+    });
+  }
+  // A reader of stdout or stderr that has gone away must not end us in the middle of an undo.
+  process.stderr.on('error', () => undefined);
+  process.stdout.on('error', () => undefined);
+  let exitCode = 0;
+  try {
+    await main({ log, signal: controller.signal });
+  } catch (error) {
+    exitCode = report(controller.signal.aborted ? controller.signal.reason : error, log);
+  }
+  // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
+  process.exit(exitCode);
+}
+
+/** Tells of an error on stderr: its facts in the log's form, then one plain line for the person. */
+function report(error: unknown, log: Log): number {
+  if (error instanceof CommandError) log.error(`${error.command}: ${error.stderr || 'failed'}`);
+  if (error instanceof OnevmdumpError) {
+    if (error.stack !== undefined) log.debug(error.stack);
+    process.stderr.write(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);
+    return error.exitCode;
+  }
+  // A fault of this program: the stack is what its authors need.
+  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.stderr.write(`internal error: ${errorMessage(error)}\n`);
+  return 1;
+}

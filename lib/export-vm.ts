@@ -1,0 +1,188 @@
+// The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
+// outside is in the journal first; withRun undoes what is left recorded when it ends.
+import { createFileSink } from './bundle/file-sink.ts';
+import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
+import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
+import { bundleDestination } from './destination.ts';
+import type { CompressionChoice } from './input/config.ts';
+import type { OneClient } from './one/client.ts';
+import { getImage } from './one/images.ts';
+import { holdLock } from './one/locks.ts';
+import { getVm } from './one/vms.ts';
+import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
+import { toolVersion } from './report/version.ts';
+import type { Run } from './run/run.ts';
+import { planDisks, snapshotDisks } from './storage/modules.ts';
+import type { OpenableDisk } from './storage/storage.ts';
+import { pickCompressor } from './tools/compressor.ts';
+import { diskMember, partName } from './vm/names.ts';
+import { activityOf, stateName } from './vm/states.ts';
+import { isVolatile, type Vm } from './vm/vm.ts';
+
+export interface ExportRequest {
+  readonly vm: Vm;
+  /** Whether to lock the VM in OpenNebula meanwhile; needs `one`. */
+  readonly lock: boolean;
+  /** A folder, or the full name of the bundle. */
+  readonly destination: string;
+  readonly compression: CompressionChoice;
+}
+
+/** What --json prints. */
+export interface ExportReport {
+  /** Path of the bundle. */
+  readonly bundle: string;
+  /** Bytes of the bundle. */
+  readonly size: number;
+  readonly vm: { readonly id: number; readonly name: string; readonly state: string };
+  readonly consistency: {
+    readonly level: ConsistencyLevel;
+    readonly at: string;
+    readonly frozenMs: number;
+  };
+  readonly disks: readonly ManifestDisk[];
+  readonly seconds: number;
+}
+
+/**
+ * Exports one VM. Without `one` nothing is locked and nothing is known of the images.
+ * @throws an OnevmdumpError of any kind; nothing is left behind then.
+ */
+export async function exportVm(
+  { vm, lock, destination, compression }: ExportRequest,
+  run: Run,
+  one: OneClient | undefined,
+): Promise<ExportReport> {
+  const started = new Date();
+  const state = stateName(vm.state, vm.lcmState);
+  if (!activityOf(vm.state, vm.lcmState)) {
+    throw new UnsupportedError(
+      `VM ${vm.id} is in state ${state}; only RUNNING, POWEROFF and UNDEPLOYED VMs can be exported`,
+    );
+  }
+  const compressor = await pickCompressor(compression);
+  const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
+  const plans = planDisks(vm, images);
+  const bundle = await bundleDestination(destination, {
+    vmId: vm.id,
+    epoch: Math.floor(started.getTime() / 1000),
+    compression: compression.method,
+  });
+
+  if (lock && one) {
+    await holdLock(one, vm, run.journal);
+    await requireUnchanged(vm, one, 'while it was being locked');
+  }
+  const snapshot = await snapshotDisks(plans, run);
+  run.log.info(`exporting VM ${vm.id} (${state}, ${plans.length} disks) to ${bundle}`);
+
+  const part = await run.journal.record({ kind: 'remove-file', path: partName(bundle) });
+  const sink = await createFileSink(bundle);
+  const writer = createBundleWriter(sink, compressor, {
+    created: started,
+    signal: run.signal,
+    log: run.log,
+  });
+  try {
+    await writer.addFile('./vm.xml', vm.xmlBytes);
+    const disks: ManifestDisk[] = [];
+    for (const disk of snapshot.disks) {
+      disks.push(await writeDisk(writer, disk, images.get(disk.id), run));
+    }
+    const consistency = { ...snapshot.consistency };
+    const { size } = await writer.finish({
+      tool: { name: 'onevmdump', version: toolVersion },
+      vm: {
+        id: vm.id,
+        name: vm.name,
+        state,
+        ...(vm.history ? { hostname: vm.history.hostname } : {}),
+      },
+      consistency,
+      disks,
+    });
+    if (one && consistency.level === 'offline') {
+      await requireUnchanged(vm, one, 'while its disks were being read');
+    }
+    await sink.commit();
+    await part.done();
+    return {
+      bundle,
+      size,
+      vm: { id: vm.id, name: vm.name, state },
+      consistency,
+      disks,
+      seconds: (Date.now() - started.getTime()) / 1000,
+    };
+  } catch (error) {
+    await writer.abort();
+    await sink.discard();
+    throw error;
+  }
+}
+
+/** What oned knows of the images the disks came from; a disk without an image has none. */
+async function imagesOf(vm: Vm, one: OneClient, run: Run): Promise<Map<number, ImageFacts>> {
+  const images = new Map<number, ImageFacts>();
+  for (const disk of vm.disks) {
+    if (disk.imageId === undefined || isVolatile(disk)) continue;
+    try {
+      images.set(disk.id, (await getImage(one, disk.imageId)).facts);
+    } catch (error) {
+      // An image that was deleted, or that this user may not see, is no reason to go without a dump.
+      if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+      run.log.warn(
+        `disk ${disk.id}: nothing is known of its image ${disk.imageId}: ${error.message}`,
+      );
+    }
+  }
+  return images;
+}
+
+/** @throws FailedError when the VM has another state or other disks than in the XML at hand. */
+async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<void> {
+  const now = await getVm(one, vm.id);
+  if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
+    const from = stateName(vm.state, vm.lcmState);
+    const to = stateName(now.state, now.lcmState);
+    throw new FailedError(
+      `VM ${vm.id} went from ${from} to ${to} ${when}; nothing was exported, try again`,
+    );
+  }
+  const disksOf = (one: Vm) =>
+    one.disks.map(({ id, source }) => `${id} ${source ?? ''}`).join('\n');
+  if (disksOf(now) !== disksOf(vm)) {
+    throw new FailedError(
+      `the disks of VM ${vm.id} changed ${when}; nothing was exported, try again`,
+    );
+  }
+}
+
+/** Reads one disk at its instant into the bundle. */
+async function writeDisk(
+  writer: BundleWriter,
+  disk: OpenableDisk,
+  image: ImageFacts | undefined,
+  run: Run,
+): Promise<ManifestDisk> {
+  const reader = await disk.open();
+  try {
+    const extents = await reader.extents();
+    const total = extents.reduce((sum, { length }) => sum + length, 0);
+    const task = run.progress.begin(`disk ${disk.id}`, total);
+    try {
+      const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
+      return {
+        id: disk.id,
+        ...written,
+        member: diskMember(disk.id),
+        ...disk.layout,
+        ...(image ? { image } : {}),
+      };
+    } finally {
+      task.end();
+    }
+  } finally {
+    await reader.close();
+  }
+}

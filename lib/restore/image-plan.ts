@@ -1,0 +1,100 @@
+// Decides how each disk of a bundle comes back: as which image, in which datastore, or as what else.
+// Pure: what oned knows is handed in.
+import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
+import type { DiskFormat, ImageFacts } from '../bundle/manifest.ts';
+import { BundleError, UsageError } from '../report/errors.ts';
+import { declaredFormat } from '../storage/disk-format.ts';
+import { isCdrom, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
+import { imageName } from './names.ts';
+
+export interface ImagePlan {
+  readonly as: 'register';
+  readonly disk: Disk;
+  readonly source: BundleDisk;
+  readonly format: DiskFormat;
+  readonly name: string;
+  readonly type: 'OS' | 'CDROM' | 'DATABLOCK';
+  readonly persistent: boolean;
+  readonly devPrefix: string | undefined;
+  readonly description: string | undefined;
+  /** The datastore it came from; the caller may send it elsewhere. Undefined: nobody knows. */
+  readonly datastoreId: number | undefined;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export type DiskPlan =
+  | ImagePlan
+  /** A CD-ROM whose image still exists. */
+  | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
+  | { readonly as: 'volatile'; readonly disk: Disk };
+
+export interface PlanOptions {
+  /** Base of the image names. */
+  readonly name: string;
+  readonly volatile: 'image' | 'fresh';
+  /** Only these disks; undefined means all. */
+  readonly only: readonly number[] | undefined;
+  /** The images of CD-ROMs that still exist, by disk id. */
+  readonly cdroms: ReadonlyMap<number, number>;
+}
+
+/**
+ * One plan for each disk, ascending by id.
+ * @throws BundleError when the bundle's disks are not those of its VM, UsageError for a disk it does not have.
+ */
+export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPlan[] {
+  const inBundle = new Map(bundle.disks.map((disk) => [disk.id, disk]));
+  for (const { id } of bundle.disks) {
+    if (!vm.disks.some((disk) => disk.id === id)) {
+      throw new BundleError(`${bundle.name} holds disk ${id}, but its vm.xml has no such disk`);
+    }
+  }
+  for (const id of options.only ?? []) {
+    if (!inBundle.has(id)) throw new UsageError(`${bundle.name} has no disk ${id}`);
+  }
+  const os = vm.disks.find((disk) => !isCdrom(disk) && !isVolatile(disk))?.id;
+  return vm.disks
+    .filter((disk) => options.only?.includes(disk.id) ?? true)
+    .map((disk) => {
+      const cdrom = options.cdroms.get(disk.id);
+      if (cdrom !== undefined) return { as: 'reuse', disk, imageId: cdrom };
+      if (comesBackEmpty(disk, options)) return { as: 'volatile', disk };
+      const source = inBundle.get(disk.id);
+      if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
+      return imagePlan(bundle, disk, source, options.name, disk.id === os);
+    });
+}
+
+/** Swap space is made new; other volatile disks carry data unless the user wants them fresh. */
+function comesBackEmpty(disk: Disk, { volatile, only }: PlanOptions): boolean {
+  if (!isVolatile(disk) || only) return false;
+  return volatile === 'fresh' || disk.type.toLowerCase() === 'swap';
+}
+
+function imagePlan(
+  bundle: Bundle,
+  disk: Disk,
+  source: BundleDisk,
+  base: string,
+  isOs: boolean,
+): ImagePlan {
+  const facts = bundle.manifest?.disks.find(({ id }) => id === disk.id)?.image;
+  return {
+    as: 'register',
+    disk,
+    source,
+    format: source.format ?? declaredFormat(disk, facts?.format),
+    name: imageName(base, disk.id),
+    type: facts?.type ?? (isCdrom(disk) ? 'CDROM' : isOs ? 'OS' : 'DATABLOCK'),
+    persistent: facts?.persistent ?? disk.persistent,
+    devPrefix: facts?.devPrefix ?? disk.devPrefix,
+    description: facts?.description,
+    datastoreId: imageDatastore(disk, facts),
+    attributes: facts?.attributes ?? {},
+  };
+}
+
+/** A volatile disk names the system datastore, which takes no images. */
+function imageDatastore(disk: Disk, facts: ImageFacts | undefined): number | undefined {
+  return facts?.datastoreId ?? (isVolatile(disk) ? undefined : disk.datastoreId);
+}

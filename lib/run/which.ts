@@ -1,0 +1,20 @@
+// Looks for programs on PATH, for choices between several tools that do the same.
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Whether `program` (a bare name) can be run on this machine. */
+export async function isInstalled(program: string): Promise<boolean> {
+  const folders = (process.env['PATH'] ?? '/usr/bin:/bin').split(':');
+  const found = await Promise.all(folders.map((folder) => isExecutable(join(folder, program))));
+  return found.includes(true);
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,77 @@
+// How each kind of undo is carried out. Each succeeds when there is nothing left to undo, and
+// touches only what this tool made.
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { deleteImage, findOwnImage } from './one/images.ts';
+import { lockVm, unlockVm } from './one/locks.ts';
+import type { OneClient } from './one/client.ts';
+import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
+import { FailedError } from './report/errors.ts';
+import type { UndoHandlers } from './run/undo.ts';
+import { ownPrefix } from './vm/names.ts';
+
+const stopGraceMs = 3000;
+
+/** `connect` gives a client for an endpoint; it is asked only when an undo needs OpenNebula. */
+export function undoHandlers(connect: (endpoint: string) => Promise<OneClient>): UndoHandlers {
+  return {
+    'remove-file': async ({ path }) => {
+      await rm(path, { force: true });
+    },
+    'remove-folder': async ({ path }) => {
+      if (!basename(path).startsWith(ownPrefix)) {
+        throw new FailedError(`${path} was not made by onevmdump`);
+      }
+      await rm(path, { recursive: true, force: true });
+    },
+    'stop-process': ({ program, argument }) => stopProcesses(program, argument),
+    'restore-lock': async ({ endpoint, vmId, level }) => {
+      const client = await connect(endpoint);
+      await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));
+    },
+    'delete-image': async ({ endpoint, name, path }) => {
+      const client = await connect(endpoint);
+      const image = await findOwnImage(client, name);
+      if (image?.path === path) await deleteImage(client, image.id);
+    },
+    'delete-template': async ({ endpoint, name, since }) => {
+      const client = await connect(endpoint);
+      const template = await findOwnTemplate(client, name);
+      if (template && template.registered >= since) await deleteTemplate(client, template.id);
+    },
+  };
+}
+
+/** Ends every process of that name that has `argument` in its command line; SIGKILL after a grace. */
+async function stopProcesses(program: string, argument: string): Promise<void> {
+  const deadline = Date.now() + stopGraceMs;
+  for (;;) {
+    const found = await processesWith(program, argument);
+    if (found.length === 0) return;
+    const signal = Date.now() < deadline ? 'SIGTERM' : 'SIGKILL';
+    for (const pid of found) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended meanwhile, or is not ours to end: the next look tells.
+      }
+    }
+    if (Date.now() > deadline + stopGraceMs) {
+      throw new FailedError(`${program} (process ${found.join(', ')}) does not end`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function processesWith(program: string, argument: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
+    const [name = '', ...args] = line.split('\0');
+    if (basename(name) === program && args.some((one) => one.includes(argument))) {
+      found.push(Number(pid));
+    }
+  }
+  return found;
+}

@@ -1,0 +1,65 @@
+// Everything an export or restore needs around it: journal, runner, OpenNebula client; and the undo
+// of all that is left recorded when the work has ended, well or not.
+import type { Config } from './input/config.ts';
+import { createOneClient, type OneClient } from './one/client.ts';
+import { findEndpoint, findSession } from './one/credentials.ts';
+import type { Log } from './report/log.ts';
+import type { Progress } from './report/progress.ts';
+import { createJournal } from './run/journal.ts';
+import { localRunner } from './run/local-runner.ts';
+import type { Run } from './run/run.ts';
+import { stateFolder } from './run/state-folder.ts';
+import { undoHandlers } from './undo-handlers.ts';
+
+export interface RunSetup {
+  readonly config: Config;
+  readonly action: 'export' | 'restore';
+  readonly vmId: number | undefined;
+  readonly log: Log;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/** Does `body` inside a run. @returns what `body` returns, after everything temporary was undone. */
+export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
+  const { config, action, vmId, log, progress, signal } = setup;
+  const journal = await createJournal({
+    stateFolder: await stateFolder(config.stateDir, process.env),
+    action,
+    vmId,
+    log,
+  });
+  const run: Run = {
+    runner: localRunner(log, signal),
+    journal,
+    log,
+    progress,
+    signal,
+    datastoreLocation: config.datastoreLocation,
+    allowedBackingFolders: config.allowedBackingDirs,
+  };
+  try {
+    signal.throwIfAborted();
+    return await body(run);
+  } finally {
+    // No signal here: what was done is undone also when the run was interrupted.
+    await journal.undoAll(undoHandlers((endpoint) => connect({ config, endpoint, log })));
+  }
+}
+
+/** A client for oned: endpoint as given, or as OpenNebula's own tools find it. */
+export async function connect(options: {
+  readonly config: Config;
+  readonly endpoint: string | undefined;
+  readonly log: Log;
+  readonly signal?: AbortSignal;
+}): Promise<OneClient> {
+  const { config, endpoint, log, signal } = options;
+  return createOneClient({
+    endpoint: await findEndpoint(endpoint, process.env),
+    session: await findSession(process.env),
+    timeoutMs: config.xmlrpcTimeout * 1000,
+    log,
+    ...(signal ? { signal } : {}),
+  });
+}

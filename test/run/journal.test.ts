@@ -1,0 +1,133 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { adoptJournal, createJournal, parseJournal } from '../../lib/run/journal.ts';
+import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
+import { createLog } from '../../lib/report/log.ts';
+
+let folder = '';
+let lines: string[] = [];
+const log = createLog({ script: 'test', debug: false, write: (line) => lines.push(line) });
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'onevmdump-journal-'));
+  lines = [];
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const file = (path: string): Undo => ({ kind: 'remove-file', path });
+
+/** Handlers that note what they were asked, and fail for paths that contain `fail`. */
+function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
+  const seen: Undo[] = [];
+  const note = (undo: Undo): Promise<void> => {
+    seen.push(undo);
+    return 'path' in undo && undo.path.includes('fail')
+      ? Promise.reject(new Error('cannot'))
+      : Promise.resolve();
+  };
+  return {
+    seen,
+    handlers: {
+      'remove-file': note,
+      'remove-folder': note,
+      'stop-process': note,
+      'restore-lock': note,
+      'delete-image': note,
+      'delete-template': note,
+    },
+  };
+}
+
+function newJournal() {
+  return createJournal({ stateFolder: folder, action: 'export', vmId: 8, log });
+}
+
+async function journalFiles(): Promise<string[]> {
+  return readdir(join(folder, 'journal'));
+}
+
+describe('the undo journal', () => {
+  test('is on disk, with the identity of the process, before record returns', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
+    expect(header.process.pid).toBe(process.pid);
+    expect(header.vmId).toBe(8);
+    expect(pending.map(({ undo }) => undo)).toEqual([file('/a')]);
+  });
+
+  test('undoes the last first', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    await journal.record(file('/b'));
+    const { handlers, seen } = recordingHandlers();
+    await journal.undoAll(handlers);
+    expect(seen).toEqual([file('/b'), file('/a')]);
+  });
+
+  test('does not undo what was declared done', async () => {
+    const journal = await newJournal();
+    const entry = await journal.record(file('/a'));
+    await journal.record(file('/b'));
+    await entry.done();
+    await entry.done();
+    const { handlers, seen } = recordingHandlers();
+    await journal.undoAll(handlers);
+    expect(seen).toEqual([file('/b')]);
+  });
+
+  test('leaves no file when everything was undone', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    await journal.undoAll(recordingHandlers().handlers);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  test('goes on after a failed undo, warns with a command, and keeps it for cleanup', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    await journal.record(file("/it's fail"));
+    const { handlers, seen } = recordingHandlers();
+    await journal.undoAll(handlers);
+    expect(seen).toHaveLength(2);
+    expect(lines.join('')).toContain(`rm -f '/it'\\''s fail'`);
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const { pending } = parseJournal(await readFile(path, 'utf8'), path);
+    expect(pending.map(({ undo }) => undo)).toEqual([file("/it's fail")]);
+  });
+
+  test('of a dead run can be taken over and ended', async () => {
+    const journal = await newJournal();
+    await (await journal.record(file('/a'))).done();
+    await journal.record(file('/b'));
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const adopted = await adoptJournal(path, log);
+    expect(adopted.pending).toEqual([file('/b')]);
+    await adopted.journal.undoAll(recordingHandlers().handlers);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  test('whose last line was cut short by a crash still tells the rest', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    await journal.record(file('/b'));
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const text = await readFile(path, 'utf8');
+    const cut = text.slice(0, text.length - 7);
+    expect(parseJournal(cut, path).pending.map(({ undo }) => undo)).toEqual([file('/a')]);
+  });
+
+  test('is refused when the file is something else', () => {
+    expect(() => parseJournal('hello\n', '/x')).toThrow('/x is not a journal');
+  });
+
+  test('that cannot be written says which setting to change', async () => {
+    await writeFile(join(folder, 'blocked'), '');
+    await expect(
+      createJournal({ stateFolder: join(folder, 'blocked'), action: 'export', vmId: 8, log }),
+    ).rejects.toThrow('STATE_DIR');
+  });
+});
