@@ -4,7 +4,7 @@ import { createFileSink } from './bundle/file-sink.ts';
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
 import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
 import { bundleDestination } from './destination.ts';
-import type { CompressionChoice } from './input/config.ts';
+import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
@@ -12,6 +12,7 @@ import { getVm } from './one/vms.ts';
 import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
+import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
 import type { OpenableDisk } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
@@ -60,7 +61,7 @@ export async function exportVm(
       `VM ${vm.id} is in state ${state}; only RUNNING, POWEROFF and UNDEPLOYED VMs can be exported`,
     );
   }
-  const compressor = await pickCompressor(compression);
+  const compressor = await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images);
   const bundle = await bundleDestination(destination, {
