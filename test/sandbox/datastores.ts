@@ -1,0 +1,109 @@
+// The datastores: two system datastores and two image datastores on folders, with TM ssh and qcow2,
+// as in the recorded installation.
+import { mkdir, statfs } from 'node:fs/promises';
+import { noSuch } from './failure.ts';
+import { Template, cdata } from './template.ts';
+import { identityXml, permissionsXml } from './users.ts';
+import type { Owned } from './users.ts';
+
+export type TmMad = 'ssh' | 'qcow2';
+
+export interface Datastore extends Owned {
+  readonly system: boolean;
+  readonly tmMad: TmMad;
+  readonly basePath: string;
+  readonly template: Template;
+}
+
+export interface DatastoreSettings {
+  /** The folder that stands for /var/lib/one. */
+  readonly dir: string;
+  readonly restrictedDirs: string;
+  readonly safeDirs: string;
+}
+
+function attributes(system: boolean, tmMad: TmMad): Record<string, string> {
+  const orphans = tmMad === 'ssh' ? 'YES' : 'FORMAT';
+  const common = { ALLOW_ORPHANS: orphans, DISK_TYPE: 'FILE', TM_MAD: tmMad };
+  if (system) {
+    const shared = tmMad === 'ssh' ? 'NO' : 'YES';
+    return { ...common, DS_MIGRATE: 'YES', SHARED: shared, TYPE: 'SYSTEM_DS' };
+  }
+  const image = { ...common, CLONE_TARGET: 'SYSTEM', DS_MAD: 'fs' };
+  if (tmMad === 'ssh') return { ...image, LN_TARGET: 'SYSTEM', TYPE: 'IMAGE_DS' };
+  return {
+    ...image,
+    CLONE_TARGET_SSH: 'SYSTEM',
+    DISK_TYPE_SSH: 'FILE',
+    DRIVER: 'qcow2',
+    LN_TARGET: 'NONE',
+    LN_TARGET_SSH: 'SYSTEM',
+    TM_MAD_SYSTEM: 'ssh',
+  };
+}
+
+const layout = [
+  { id: 0, name: 'system', system: true, tmMad: 'ssh' },
+  { id: 1, name: 'default', system: false, tmMad: 'ssh' },
+  { id: 100, name: 'system_qcow2', system: true, tmMad: 'qcow2' },
+  { id: 101, name: 'images_qcow2', system: false, tmMad: 'qcow2' },
+] as const;
+
+/** Makes the datastores and their folders. */
+export async function makeDatastores(settings: DatastoreSettings): Promise<Map<number, Datastore>> {
+  const datastores = new Map<number, Datastore>();
+  for (const { id, name, system, tmMad } of layout) {
+    const template = new Template();
+    for (const [key, value] of Object.entries(attributes(system, tmMad))) template.add(key, value);
+    template.add('RESTRICTED_DIRS', settings.restrictedDirs);
+    template.add('SAFE_DIRS', settings.safeDirs);
+    // oned writes two slashes here: /var/lib/one//datastores/1.
+    const basePath = `${settings.dir}//datastores/${id}`;
+    await mkdir(basePath, { recursive: true });
+    datastores.set(id, {
+      id,
+      uid: 0,
+      gid: 0,
+      uname: 'oneadmin',
+      gname: 'oneadmin',
+      name,
+      permissions: '110100000',
+      system,
+      tmMad,
+      basePath,
+      template,
+    });
+  }
+  return datastores;
+}
+
+export function getDatastore(all: ReadonlyMap<number, Datastore>, id: number): Datastore {
+  const found = all.get(id);
+  if (!found) throw noSuch('datastore', id);
+  return found;
+}
+
+/** Space in MiB, as the fs driver's monitor reports it. */
+export async function spaceOf(datastore: Datastore): Promise<{ total: number; free: number }> {
+  const { bsize, blocks, bavail } = await statfs(datastore.basePath);
+  const mb = (count: number): number => Math.floor((count * bsize) / 1048576);
+  return { total: mb(blocks), free: mb(bavail) };
+}
+
+export async function datastoreXml(
+  datastore: Datastore,
+  images: readonly number[],
+): Promise<string> {
+  // A TM ssh system datastore lies on the hosts: oned knows no figures of its own.
+  const onHosts = datastore.system && datastore.tmMad === 'ssh';
+  const { total, free } = onHosts ? { total: 0, free: 0 } : await spaceOf(datastore);
+  return (
+    `<DATASTORE>${identityXml(datastore)}${permissionsXml(datastore)}` +
+    `<DS_MAD>${cdata(datastore.system ? '-' : 'fs')}</DS_MAD><TM_MAD>${cdata(datastore.tmMad)}</TM_MAD>` +
+    `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${datastore.system ? 1 : 0}</TYPE>` +
+    `<DISK_TYPE>0</DISK_TYPE><STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS>` +
+    `<TOTAL_MB>${total}</TOTAL_MB><FREE_MB>${free}</FREE_MB><USED_MB>${total - free}</USED_MB>` +
+    `<IMAGES>${images.map((id) => `<ID>${id}</ID>`).join('')}</IMAGES>` +
+    `${datastore.template.toXml('TEMPLATE')}</DATASTORE>`
+  );
+}

@@ -1,0 +1,250 @@
+// Images: one.image.* and one.imagepool.info. The checks come in oned's order, since the order decides
+// which words a caller gets. Source: RequestManagerAllocate.cc, ImagePool.cc, Image.cc of 6.10.5.
+import { rm } from 'node:fs/promises';
+import { getDatastore, spaceOf } from './datastores.ts';
+import { internal, noSuch, notAllocated, refused } from './failure.ts';
+import { copySource, makeEmpty, newSource, statSource } from './image-files.ts';
+import { imageState } from './image-states.ts';
+import { invalidName } from './names.ts';
+import type { Template } from './template.ts';
+import { cdata } from './template.ts';
+import { parseTemplate } from './template-text.ts';
+import {
+  authorize,
+  defaultPermissions,
+  identityXml,
+  lockXml,
+  ownedBy,
+  permissionsXml,
+} from './users.ts';
+import type { Operation, Owned } from './users.ts';
+import { now } from './world.ts';
+import type { Call, MethodTable, World } from './world.ts';
+
+export const imageTypes = [
+  'OS',
+  'CDROM',
+  'DATABLOCK',
+  'KERNEL',
+  'RAMDISK',
+  'CONTEXT',
+  'BACKUP',
+] as const;
+export type ImageType = (typeof imageTypes)[number];
+
+export interface Image extends Owned {
+  type: ImageType;
+  persistent: boolean;
+  readonly regtime: number;
+  source: string;
+  readonly path: string;
+  format: string;
+  readonly fs: string;
+  readonly sizeMb: number;
+  state: number;
+  prevState: number;
+  /** The VMs that use it. */
+  readonly vms: Set<number>;
+  readonly datastoreId: number;
+  readonly datastore: string;
+  readonly template: Template;
+}
+
+export function getImage(world: World, id: number): Image {
+  const found = world.images.get(id);
+  if (!found) throw noSuch('image', id);
+  return found;
+}
+
+/** As in oned, PREV_STATE equals STATE again once the change has been stored. */
+export function setImageState(image: Image, state: number): void {
+  image.state = state;
+  image.prevState = state;
+}
+
+export function imageXml(image: Image): string {
+  const vms = [...image.vms].sort((a, b) => a - b).map((id) => `<ID>${id}</ID>`);
+  return (
+    `<IMAGE>${identityXml(image)}${lockXml(image)}${permissionsXml(image)}` +
+    `<TYPE>${imageTypes.indexOf(image.type)}</TYPE><DISK_TYPE>0</DISK_TYPE>` +
+    `<PERSISTENT>${image.persistent ? 1 : 0}</PERSISTENT><REGTIME>${image.regtime}</REGTIME>` +
+    `<SOURCE>${cdata(image.source)}</SOURCE><PATH>${cdata(image.path)}</PATH>` +
+    `<FORMAT>${cdata(image.format)}</FORMAT><FS>${cdata(image.fs)}</FS><SIZE>${image.sizeMb}</SIZE>` +
+    `<STATE>${image.state}</STATE><PREV_STATE>${image.prevState}</PREV_STATE>` +
+    `<RUNNING_VMS>${vms.length}</RUNNING_VMS><CLONING_OPS>0</CLONING_OPS><CLONING_ID>-1</CLONING_ID>` +
+    `<TARGET_SNAPSHOT>-1</TARGET_SNAPSHOT><DATASTORE_ID>${image.datastoreId}</DATASTORE_ID>` +
+    `<DATASTORE>${image.datastore}</DATASTORE><VMS>${vms.join('')}</VMS><CLONES></CLONES><APP_CLONES></APP_CLONES>` +
+    `${image.template.toXml('TEMPLATE')}<SNAPSHOTS><ALLOW_ORPHANS>${cdata('NO')}</ALLOW_ORPHANS>` +
+    `<CURRENT_BASE>${cdata('-1')}</CURRENT_BASE><NEXT_SNAPSHOT>${cdata('0')}</NEXT_SNAPSHOT></SNAPSHOTS>` +
+    '<BACKUP_INCREMENTS></BACKUP_INCREMENTS><BACKUP_DISK_IDS></BACKUP_DISK_IDS></IMAGE>'
+  );
+}
+
+/** SIZE in MiB, from the source or as given. */
+async function sizeOf(world: World, template: Template, type: string): Promise<number> {
+  const path = template.get('PATH') ?? '';
+  if (type === 'BACKUP') throw internal('Cannot parse image SIZE: ');
+  const made = template.get('SOURCE') !== undefined || path === '';
+  if (!made) return statSource(world, path);
+  if (path === '' && template.get('SOURCE') === undefined && !['OS', 'DATABLOCK'].includes(type)) {
+    throw internal(`Cannot parse image SIZE: Either PATH or SOURCE are required for ${type}`);
+  }
+  const size = template.get('SIZE') ?? '';
+  if (!/^\d+$/.test(size)) {
+    throw internal('Cannot parse image SIZE: Wrong number or missing SIZE attribute.');
+  }
+  return Number(size);
+}
+
+function checkNew(world: World, template: Template, type: string, uid: number): string {
+  const name = template.get('NAME') ?? '';
+  const invalid = invalidName(name);
+  if (invalid !== undefined) throw notAllocated('image', invalid);
+  if (['KERNEL', 'RAMDISK', 'CONTEXT'].includes(type)) {
+    throw notAllocated(
+      'image',
+      'IMAGES of type KERNEL, RAMDISK and CONTEXT cannot be registered in an IMAGE_DS datastore',
+    );
+  }
+  const taken = [...world.images.values()].find((one) => one.name === name && one.uid === uid);
+  if (taken) throw notAllocated('image', `NAME is already taken by IMAGE ${taken.id}.`);
+  return name;
+}
+
+async function allocate({ world, user, params }: Call): Promise<number> {
+  const text = params.string(1);
+  const datastoreId = params.int(2);
+  if (params.size > 3) params.boolean(3);
+  const template = parseTemplate(text);
+  const datastore = getDatastore(world.datastores, datastoreId);
+  if (datastore.system) {
+    throw notAllocated('image', 'New images can only be allocated in a files or image datastore.');
+  }
+  const type = (template.get('TYPE') ?? '').toUpperCase() || 'OS';
+  const sizeMb = await sizeOf(world, template, type);
+  if (sizeMb > (await spaceOf(datastore)).free) throw refused('Not enough space in datastore');
+  const name = checkNew(world, template, type, user.id);
+  const known = imageTypes.find((one) => one === type);
+  if (!known) throw notAllocated('image', 'Unknown type');
+
+  for (const own of ['NAME', 'TYPE', 'SIZE', 'DRIVER']) template.erase(own);
+  const persistent = template.take('PERSISTENT').toUpperCase() === 'YES';
+  if ((template.get('DEV_PREFIX') ?? '') === '') {
+    template.replace('DEV_PREFIX', known === 'CDROM' ? 'hd' : 'sd');
+  }
+  const [fs, path, source, format] = ['FS', 'PATH', 'SOURCE', 'FORMAT'].map((one) =>
+    template.take(one),
+  );
+  template.erase('TM_MAD');
+  if (source && path) throw notAllocated('image', 'PATH and SOURCE cannot be both set.');
+  if (source && !format) throw notAllocated('image', 'SOURCE needs FORMAT to be set.');
+  if (!template.isStorable()) throw notAllocated('image', 'Error transforming the Image to XML.');
+  const image: Image = {
+    ...ownedBy(user),
+    id: world.nextId('image'),
+    name,
+    permissions: defaultPermissions,
+    type: known,
+    persistent,
+    regtime: now(),
+    source: source ?? '',
+    path: path ?? '',
+    format: path ? '' : (datastore.template.get('DRIVER') ?? (format || 'raw')),
+    fs: fs ?? '',
+    sizeMb,
+    state: source ? imageState.ready : imageState.locked,
+    prevState: imageState.init,
+    vms: new Set(),
+    datastoreId,
+    datastore: datastore.name,
+    template,
+  };
+  world.images.set(image.id, image);
+  if (!source) world.background(() => register(world, image));
+  return image.id;
+}
+
+/** Copies or makes the image's file; the image is READY afterwards, or in ERROR with the driver's words. */
+async function register(world: World, image: Image): Promise<void> {
+  const datastore = getDatastore(world.datastores, image.datastoreId);
+  let made: { source: string; format: string };
+  try {
+    await world.pause(world.imageCopyMs);
+    if (image.path === '') {
+      made = { source: newSource(datastore), format: image.format };
+      await makeEmpty(made.source, made.format, image.sizeMb);
+    } else {
+      made = await copySource(world, datastore, image.path, image.type === 'CDROM');
+    }
+  } catch (error) {
+    const words = (error as Error).message.replaceAll('\n', ' ');
+    const time = new Date()
+      .toUTCString()
+      .replace(/^(\w+), (\d+) (\w+) (\d+) (.*) GMT$/, '$1 $3 $2 $5 $4');
+    const doing =
+      image.path === '' ? 'Error creating datablock' : 'Error copying image in the datastore';
+    image.template.replace('ERROR', `${time} : ${doing}: ${words}`);
+    setImageState(image, imageState.error);
+    return;
+  }
+  // Deleted meanwhile: oned leaves the file behind and logs it.
+  if (!world.images.has(image.id)) return;
+  image.source = made.source;
+  image.format = made.format;
+  unlock(image);
+}
+
+/** LOCKED becomes READY, or USED when a VM waits for it. */
+function unlock(image: Image): void {
+  const used = image.persistent ? imageState.usedPersistent : imageState.used;
+  setImageState(image, image.vms.size > 0 ? used : imageState.ready);
+}
+
+/** Puts an image back when a VM is done with it. */
+export function releaseImage(image: Image, vmId: number): void {
+  image.vms.delete(vmId);
+  const { used, usedPersistent, ready } = imageState;
+  if (image.vms.size === 0 && (image.state === used || image.state === usedPersistent)) {
+    setImageState(image, ready);
+  }
+}
+
+function remove({ world, user, params }: Call): number {
+  const image = getImage(world, params.int(1));
+  authorize(user, 'image', image, 'MANAGE');
+  if (image.vms.size > 0) {
+    throw refused(`Cannot delete image. There are ${image.vms.size} VMs using it.`);
+  }
+  if (image.source === '') {
+    world.images.delete(image.id);
+    return image.id;
+  }
+  setImageState(image, imageState.delete);
+  world.background(async () => {
+    await rm(image.source, { force: true });
+    await rm(`${image.source}.snap`, { recursive: true, force: true });
+    world.images.delete(image.id);
+  });
+  return image.id;
+}
+
+function find(call: Call, operation: Operation, heedLock = true): Image {
+  const image = getImage(call.world, call.params.int(1));
+  authorize(call.user, 'image', image, operation, heedLock);
+  return image;
+}
+
+function pool({ world, user, params }: Call): string {
+  const filter = params.int(1);
+  const shown = [...world.images.values()].filter(
+    (one) => filter === -2 || one.uid === (filter >= 0 ? filter : user.id),
+  );
+  return `<IMAGE_POOL>${shown.reverse().map(imageXml).join('')}</IMAGE_POOL>`;
+}
+
+export const imageMethods: MethodTable = {
+  'one.image.allocate': allocate,
+  'one.image.delete': remove,
+  'one.image.info': (call) => imageXml(find(call, 'USE', false)),
+  'one.imagepool.info': pool,
+};

@@ -1,0 +1,50 @@
+// one.system.*, and the least of users and hosts that clients ask for.
+import { noSuch } from './failure.ts';
+import { Template, cdata } from './template.ts';
+import { isAdmin, userXml } from './users.ts';
+import type { Handler, MethodTable } from './world.ts';
+
+export const version = '6.10.5';
+
+/** The settings of oned.conf that tell a client something about storage. */
+function configuration(dir: string): string {
+  const config = new Template();
+  const values = {
+    DATASTORE_LOCATION: `${dir}//datastores`,
+    DEFAULT_CDROM_DEVICE_PREFIX: 'hd',
+    DEFAULT_DEVICE_PREFIX: 'sd',
+    DEFAULT_IMAGE_TYPE: 'OS',
+    DEFAULT_UMASK: '177',
+  };
+  for (const [name, value] of Object.entries(values)) config.add(name, value);
+  return config.toXml('OPENNEBULA_CONFIGURATION');
+}
+
+const hostXml =
+  '<HOST><ID>0</ID><NAME>localhost</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>' +
+  `<IM_MAD>${cdata('qemu')}</IM_MAD><VM_MAD>${cdata('qemu')}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>` +
+  '<CLUSTER>default</CLUSTER></HOST>';
+
+const userInfo: Handler = ({ world, user, params }) => {
+  const id = params.int(1);
+  return userXml(world.users.byId(id === -1 ? user.id : id));
+};
+
+const hostInfo: Handler = ({ params }) => {
+  const id = params.int(1);
+  if (id !== 0) throw noSuch('host', id);
+  return hostXml;
+};
+
+export const systemMethods: MethodTable = {
+  'one.host.info': hostInfo,
+  'one.hostpool.info': () => `<HOST_POOL>${hostXml}</HOST_POOL>`,
+  'one.system.config': ({ world, user }) => {
+    if (!isAdmin(user)) throw noSuch('user', user.id);
+    return configuration(world.settings.dir);
+  },
+  'one.system.version': () => version,
+  'one.user.info': userInfo,
+  'one.userpool.info': ({ world }) =>
+    `<USER_POOL>${world.users.list.map(userXml).join('')}</USER_POOL>`,
+};
