@@ -1,0 +1,67 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bundleDestination } from '../lib/destination.ts';
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'onevmdump-destination-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const facts = { vmId: 8, epoch: 1795404000, compression: 'gzip' } as const;
+
+describe('the destination', () => {
+  test('is a new file in a folder', async () => {
+    expect(await bundleDestination(folder, facts)).toBe(
+      join(folder, 'onevmdump-8-1795404000.tar.gz'),
+    );
+  });
+
+  test.each([
+    ['zstd', 'tar.zst'],
+    ['none', 'tar'],
+  ] as const)('with compression %s ends in %s', async (compression, extension) => {
+    expect(await bundleDestination(folder, { ...facts, compression })).toMatch(
+      new RegExp(`8-1795404000\\.${extension}$`),
+    );
+  });
+
+  test('may be the full name of the file, as the older tool took it', async () => {
+    const path = join(folder, 'my bundle.tgz');
+    expect(await bundleDestination(path, facts)).toBe(path);
+  });
+
+  test('is refused when the file is already there', async () => {
+    await writeFile(join(folder, 'taken'), '');
+    await expect(bundleDestination(join(folder, 'taken'), facts)).rejects.toThrow(
+      /taken: it is already there$/,
+    );
+  });
+
+  test('is refused when its folder is missing', async () => {
+    await expect(bundleDestination(join(folder, 'no', 'file'), facts)).rejects.toThrow(
+      `there is no folder ${join(folder, 'no')}`,
+    );
+  });
+
+  test('with a slash at the end is a folder that must be there', async () => {
+    await expect(bundleDestination(`${folder}/missing/`, facts)).rejects.toThrow(
+      `there is no folder ${join(folder, 'missing')}`,
+    );
+  });
+
+  test('below a file is refused as a missing folder', async () => {
+    await writeFile(join(folder, 'file'), '');
+    await expect(bundleDestination(join(folder, 'file', 'x'), facts)).rejects.toThrow(
+      'there is no folder',
+    );
+  });
+
+  test('keeps blanks and quotes in names', async () => {
+    const odd = join(folder, `it's "odd"`);
+    await mkdir(odd);
+    expect(await bundleDestination(odd, facts)).toContain(`it's "odd"/onevmdump-8`);
+  });
+});
