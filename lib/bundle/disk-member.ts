@@ -1,0 +1,111 @@
+// A disk as a tar member: what stands before its data, what is read, what follows. Says nothing of how
+// it is compressed or where it goes.
+import type { Extent } from '../read/disk-reader.ts';
+import { FailedError } from '../report/errors.ts';
+import type { DiskFormat } from './manifest.ts';
+import { layOutQcow2 } from './qcow2-layout.ts';
+import { sparseMap, sparseMapSize } from './sparse-map.ts';
+import { fileHeader, sparseHeader, tarPadding } from './tar-header.ts';
+
+/** The format of a disk in the bundle. */
+export type DiskLayout =
+  { readonly format: 'raw' } | { readonly format: 'qcow2'; readonly clusterSize: number };
+
+export interface DiskMember {
+  readonly format: DiskFormat;
+  /** Bytes of the file once extracted. */
+  readonly size: number;
+  /** The tar headers, for a sparse member with its map: not part of the checksum. */
+  head(): Iterable<Buffer>;
+  /** The beginning of the file that is not read from the disk; part of the checksum. */
+  metadata(): Iterable<Buffer>;
+  /** What is read from the disk. */
+  readonly extents: readonly Extent[];
+  /** Bytes of `extents`. */
+  readonly dataBytes: number;
+  /** Zeros behind the data that belong to the file; part of the checksum. */
+  readonly filePadding: number;
+  /** Zeros behind the file up to the next block. */
+  readonly tarPadding: number;
+}
+
+/**
+ * The member for a disk.
+ * @throws FailedError when the extents contradict each other or the size, UnsupportedError when the
+ *   format cannot hold the disk
+ */
+export function diskMember(
+  name: string,
+  layout: DiskLayout,
+  virtualSize: number,
+  extents: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  checkExtents(name, virtualSize, extents);
+  return layout.format === 'qcow2'
+    ? qcow2Member(name, virtualSize, layout.clusterSize, extents, mtime)
+    : rawMember(name, virtualSize, extents, mtime);
+}
+
+function rawMember(
+  name: string,
+  virtualSize: number,
+  extents: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  const dataBytes = total(extents);
+  const shared = { format: 'raw', extents, dataBytes, metadata: () => [], filePadding: 0 } as const;
+  if (virtualSize === 0) {
+    return { ...shared, size: 0, head: () => [fileHeader(name, 0, mtime)], tarPadding: 0 };
+  }
+  const storedSize = sparseMapSize(extents, virtualSize) + dataBytes;
+  return {
+    ...shared,
+    size: virtualSize,
+    *head() {
+      yield sparseHeader(name, virtualSize, storedSize, mtime);
+      yield* sparseMap(extents, virtualSize);
+    },
+    tarPadding: tarPadding(storedSize),
+  };
+}
+
+function qcow2Member(
+  name: string,
+  virtualSize: number,
+  clusterSize: number,
+  extents: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  const layout = layOutQcow2(virtualSize, clusterSize, extents);
+  return {
+    format: 'qcow2',
+    size: layout.fileSize,
+    head: () => [fileHeader(name, layout.fileSize, mtime)],
+    metadata: () => layout.metadata(),
+    extents: layout.extents,
+    dataBytes: total(layout.extents),
+    filePadding: layout.padding,
+    tarPadding: tarPadding(layout.fileSize),
+  };
+}
+
+function total(extents: readonly Extent[]): number {
+  return extents.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** A map that is wrong would make a bundle that is wrong: trusted only after a look. */
+function checkExtents(name: string, virtualSize: number, extents: readonly Extent[]): void {
+  let end = 0;
+  for (const { offset, length } of extents) {
+    const sound =
+      Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= end && length > 0;
+    if (!sound || offset + length > virtualSize) {
+      throw new FailedError(
+        `cannot dump ${name}: its map of data is wrong: ${length} bytes at ${offset}, ` +
+          `after ${end}, of a disk of ${virtualSize} bytes`,
+      );
+    }
+    end = offset + length;
+  }
+}

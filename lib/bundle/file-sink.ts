@@ -1,0 +1,142 @@
+// A bundle as a local file: written as `<path>.part`, and given its name when it is whole.
+import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import {
+  errorMessage,
+  FailedError,
+  hasCode,
+  OnevmdumpError,
+  UsageError,
+} from '../report/errors.ts';
+import { partName } from '../vm/names.ts';
+import { writeAll } from './scratch.ts';
+import type { BundleSink } from './sink.ts';
+
+/**
+ * Opens `<path>.part`, mode 0600, for a bundle that will be `path`.
+ * @throws UsageError when the folder is missing or not writable, FailedError when `path` or the part
+ *   file exists, or when it cannot be created
+ */
+export async function createFileSink(path: string): Promise<BundleSink> {
+  await requireFree(path);
+  const part = partName(path);
+  const file = await openPart(part);
+  let position = 0;
+  let state: 'writing' | 'named' | 'ended' = 'writing';
+
+  return {
+    name: path,
+
+    async write(data) {
+      await doing(`write ${part}`, () => writeAll(file, data, position));
+      position += data.length;
+    },
+
+    async commit() {
+      await doing(`write ${part}`, async () => {
+        await file.sync();
+        await file.close();
+      });
+      await doing(`give the bundle its name ${path}`, () => giveName(part, path));
+      state = 'named';
+      await doing(`write the folder ${dirname(path)}`, () => syncFolder(dirname(path)));
+      state = 'ended';
+    },
+
+    async discard() {
+      if (state === 'ended') return;
+      const written = state === 'named' ? path : part;
+      state = 'ended';
+      await file.close().catch(() => undefined);
+      await doing(`remove ${written}`, () => unlinkIfThere(written));
+    },
+  };
+}
+
+async function openPart(part: string): Promise<FileHandle> {
+  try {
+    return await open(part, 'wx', 0o600);
+  } catch (error) {
+    const cause = { cause: error };
+    const begin = `cannot create ${part}`;
+    if (hasCode(error, 'EEXIST')) {
+      throw new FailedError(`${begin}: it exists, another export may be writing it`, cause);
+    }
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) {
+      throw new UsageError(`${begin}: there is no folder ${dirname(part)}`, cause);
+    }
+    if (hasCode(error, 'EACCES') || hasCode(error, 'EPERM') || hasCode(error, 'EROFS')) {
+      throw new UsageError(`${begin}: ${dirname(part)} is not writable for this user`, cause);
+    }
+    throw new FailedError(`${begin}: ${reason(error)}`, cause);
+  }
+}
+
+async function requireFree(path: string): Promise<void> {
+  const taken = await lstat(path).then(
+    () => true,
+    () => false,
+  );
+  if (taken) throw new FailedError(`cannot write ${path}: it exists already`);
+}
+
+/** Never replaces a file: a link to a taken name fails, where a rename would overwrite it. */
+async function giveName(part: string, path: string): Promise<void> {
+  try {
+    await link(part, path);
+    await unlink(part);
+  } catch (error) {
+    const noLinks = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
+    if (!noLinks.some((code) => hasCode(error, code))) throw error;
+    await renameOverPlaceholder(part, path);
+  }
+}
+
+/** For file systems without hard links (FAT, CIFS, many FUSE): the name is taken, then replaced. */
+async function renameOverPlaceholder(part: string, path: string): Promise<void> {
+  const placeholder = await open(path, 'wx', 0o600);
+  await placeholder.close();
+  try {
+    await rename(part, path);
+  } catch (error) {
+    await unlinkIfThere(path);
+    throw error;
+  }
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } catch (error) {
+    // Some network file systems cannot sync a folder, and need not.
+    if (!hasCode(error, 'EINVAL') && !hasCode(error, 'ENOTSUP')) throw error;
+  } finally {
+    await folder.close();
+  }
+}
+
+async function doing<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof OnevmdumpError) throw error;
+    throw new FailedError(`cannot ${what}: ${reason(error)}`, { cause: error });
+  }
+}
+
+function reason(error: unknown): string {
+  if (hasCode(error, 'ENOSPC')) return 'no space left on the device';
+  if (hasCode(error, 'EDQUOT')) return 'the disk quota is used up';
+  if (hasCode(error, 'EFBIG')) return 'the file would be larger than the file system allows';
+  if (hasCode(error, 'EEXIST')) return 'a file of this name has appeared meanwhile';
+  return errorMessage(error);
+}

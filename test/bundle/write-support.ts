@@ -1,0 +1,116 @@
+// What the writer's tests share: disks made of known bytes, sinks, and reading with foreign tools.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { open, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import type { FrameCodec } from '../../lib/bundle/frame-codec.ts';
+import type { DiskLayout } from '../../lib/bundle/disk-member.ts';
+import type { ManifestDisk } from '../../lib/bundle/manifest.ts';
+import { createBundleWriter } from '../../lib/bundle/writer.ts';
+import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
+import type { Log } from '../../lib/report/log.ts';
+import { silent } from '../../lib/report/progress.ts';
+
+export const noLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** A folder for one test file; `remove` belongs into `afterAll`. */
+export function testFolder() {
+  const path = mkdtempSync(join(tmpdir(), 'onevmdump-test-'));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** Runs a foreign tool; its stdout. */
+export function tool(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+}
+
+/** A reader of a file whose extents are given. */
+export async function fileReader(
+  path: string,
+  virtualSize: number,
+  extents: readonly Extent[],
+): Promise<DiskReader> {
+  const file = await open(path, 'r');
+  return {
+    virtualSize,
+    extents: () => Promise.resolve(extents),
+    async *read(wanted) {
+      for (const { offset, length } of wanted) {
+        for (let at = 0; at < length; at += 1 << 20) {
+          const buffer = Buffer.allocUnsafeSlow(Math.min(1 << 20, length - at));
+          const { bytesRead } = await file.read(buffer, 0, buffer.length, offset + at);
+          if (bytesRead !== buffer.length) throw new Error('short read');
+          yield buffer;
+        }
+      }
+    },
+    close: () => file.close(),
+  };
+}
+
+/** Bytes that hardly compress, the same ones for the same seed. */
+export function noise(length: number, seed = 1): Buffer {
+  const words = new Uint32Array(Math.ceil(length / 4));
+  let state = seed >>> 0 || 1;
+  for (let n = 0; n < words.length; n++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[n] = state >>> 0;
+  }
+  return Buffer.from(words.buffer, 0, length);
+}
+
+/** Writes a sparse file with noise in its extents. */
+export async function makeDisk(path: string, virtualSize: number, extents: readonly Extent[]) {
+  await writeFile(path, '');
+  const file = await open(path, 'r+');
+  await file.truncate(virtualSize);
+  for (const { offset, length } of extents)
+    await file.write(noise(length, offset + 1), 0, length, offset);
+  await file.close();
+}
+
+export interface TestDisk {
+  readonly path: string;
+  readonly virtualSize: number;
+  readonly extents: readonly Extent[];
+  readonly layout: DiskLayout;
+}
+
+/** Writes a whole bundle with these disks and commits it. */
+export async function writeBundle(path: string, codec: FrameCodec, testDisks: readonly TestDisk[]) {
+  const sink = await createFileSink(path);
+  const writer = createBundleWriter(sink, codec, {
+    created: new Date('2026-01-02T03:04:05.678Z'),
+    log: noLog,
+  });
+  try {
+    await writer.addFile('./vm.xml', Buffer.from('<VM><ID>7</ID></VM>\n'));
+    const disks: ManifestDisk[] = [];
+    for (const [id, { path, virtualSize, extents, layout }] of testDisks.entries()) {
+      const reader = await fileReader(path, virtualSize, extents);
+      const written = await writer.addDisk({ id, ...layout }, reader, silent.begin('', 0));
+      await reader.close();
+      disks.push({ id, ...written, ...layout });
+    }
+    const { size } = await writer.finish({
+      tool: { name: 'onevmdump', version: '0.0.0' },
+      vm: { id: 7, name: 'test', state: 'POWEROFF' },
+      consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
+      disks,
+    });
+    await sink.commit();
+    return { size, disks };
+  } finally {
+    await writer.abort();
+    await sink.discard();
+  }
+}
