@@ -1,0 +1,102 @@
+// The configuration file, in the manner of OpenNebula's own rc files: KEY = value, KEY="value",
+// comments from `#`. It is read, not run: nothing is expanded.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
+import { settings, type Config, type Setting } from './settings.ts';
+
+export type { Config } from './settings.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where a value was set, for messages, and its text. */
+interface Value {
+  readonly from: string;
+  readonly text: string;
+}
+
+/**
+ * Defaults, then the file, then ONEVMDUMP_<KEY> of the environment; options of the command line come
+ * after that. The file is `file` (--config), else $ONEVMDUMP_CONFIG, else
+ * $ONE_LOCATION/etc/onevmdump.conf, else /etc/one/onevmdump.conf; only the last two may be missing.
+ * @throws UsageError naming file and line, or the variable
+ */
+export async function loadConfig({
+  file,
+  env,
+}: {
+  readonly file: string | undefined;
+  readonly env: Environment;
+}): Promise<Config> {
+  const fromFile = await readConfigFile(file, env);
+  const entries = Object.entries(settings).map(([name, setting]: [string, Setting<unknown>]) => {
+    const value = fromEnvironment(setting, env) ??
+      fromFile.get(setting.key) ?? { from: 'default', text: defaultOf(setting, env) };
+    return [name, parseValue(setting, value)];
+  });
+  return Object.fromEntries(entries) as Config;
+}
+
+function parseValue(setting: Setting<unknown>, { from, text }: Value): unknown {
+  try {
+    return setting.parse(text);
+  } catch (error) {
+    throw new UsageError(`${from}: ${setting.key}: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+function defaultOf(setting: Setting<unknown>, env: Environment): string {
+  const location = env['ONE_LOCATION'];
+  return location && setting.underOneLocation !== undefined
+    ? join(location, setting.underOneLocation)
+    : setting.default;
+}
+
+/** An empty variable counts as not set. */
+function fromEnvironment(setting: Setting<unknown>, env: Environment): Value | undefined {
+  const name = `ONEVMDUMP_${setting.key}`;
+  const text = env[name];
+  return text ? { from: name, text } : undefined;
+}
+
+async function readConfigFile(
+  given: string | undefined,
+  env: Environment,
+): Promise<ReadonlyMap<string, Value>> {
+  const asked = given ?? (env['ONEVMDUMP_CONFIG'] || undefined);
+  const location = env['ONE_LOCATION'];
+  const file =
+    asked ?? (location ? join(location, 'etc/onevmdump.conf') : '/etc/one/onevmdump.conf');
+  try {
+    return parseConfig(await readFile(file, 'utf8'), file);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (asked === undefined && hasCode(error, 'ENOENT')) return new Map();
+    throw new UsageError(`cannot read the configuration: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+const assignment =
+  /^(?<key>[A-Za-z_]\w*)[ \t]*=[ \t]*(?:"(?<double>[^"]*)"|'(?<single>[^']*)'|(?<bare>[^"'#]*?))[ \t]*(?:#.*)?$/;
+
+/** The keys of a configuration file. @throws UsageError naming file and line */
+export function parseConfig(content: string, file: string): ReadonlyMap<string, Value> {
+  const known = new Set(Object.values(settings).map(({ key }) => key));
+  const values = new Map<string, Value>();
+  for (const [index, line] of content.split(/\r?\n/).entries()) {
+    const stripped = line.trim();
+    if (stripped === '' || stripped.startsWith('#')) continue;
+    const from = `${file}, line ${index + 1}`;
+    const { key, double, single, bare } = assignment.exec(stripped)?.groups ?? {};
+    if (key === undefined) throw new UsageError(`${from}: expected KEY = value or KEY = "value"`);
+    if (!known.has(key)) throw new UsageError(`${from}: there is no setting ${key}`);
+    const before = values.get(key);
+    if (before) throw new UsageError(`${from}: ${key} was set already (${before.from})`);
+    const text = double ?? single ?? bare ?? '';
+    if (text.includes('$')) {
+      throw new UsageError(`${from}: variables are not expanded; write out the value of ${key}`);
+    }
+    values.set(key, { from, text });
+  }
+  return values;
+}

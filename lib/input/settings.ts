@@ -1,0 +1,119 @@
+// Every setting of etc/onevmdump.conf: the one table from which the file is read, the shipped copy
+// is checked, and the defaults come.
+import { UsageError } from '../report/errors.ts';
+import { parseCompression } from './compression.ts';
+
+/** The configuration, after defaults, file and environment. */
+export interface Config {
+  readonly destination: string;
+  /** As `parseCompression` takes it; checked. */
+  readonly compress: string;
+  readonly stagingDir: string;
+  readonly stateDir: string;
+  readonly datastoreLocation: string;
+  /** Seconds; 0 for no limit. */
+  readonly imageTimeout: number;
+  /** Seconds. */
+  readonly xmlrpcTimeout: number;
+  readonly allowedBackingDirs: readonly string[];
+}
+
+export interface Setting<T> {
+  readonly key: string;
+  /** As it would stand in the file. */
+  readonly default: string;
+  /** The default below $ONE_LOCATION, for a self-contained installation. */
+  readonly underOneLocation?: string;
+  /** The comment in the shipped file, line by line. */
+  readonly description: readonly string[];
+  /** @throws UsageError that says what was expected */
+  readonly parse: (text: string) => T;
+}
+
+export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
+  destination: {
+    key: 'DESTINATION',
+    default: '/tmp',
+    description: ['Folder where exports put their bundles.'],
+    parse: absolutePath,
+  },
+  compress: {
+    key: 'COMPRESS',
+    default: 'gzip',
+    description: [
+      'How bundles are compressed: gzip, zstd or none, and if wanted a level: gzip:6, zstd:3.',
+      'gzip has the levels 0 to 9, zstd 1 to 19.',
+    ],
+    parse: (text) => {
+      parseCompression(text);
+      return text;
+    },
+  },
+  stagingDir: {
+    key: 'STAGING_DIR',
+    default: '/var/tmp/one',
+    description: [
+      'Folder where a restore lays down disks for OpenNebula to take them over. It must lie in',
+      "the SAFE_DIRS of the image datastores, and OpenNebula's user must be able to read it.",
+    ],
+    parse: absolutePath,
+  },
+  stateDir: {
+    key: 'STATE_DIR',
+    default: '/var/lib/one/onevmdump',
+    underOneLocation: 'var/onevmdump',
+    description: ['Folder of the undo journals: what a run that was killed left to be undone.'],
+    parse: absolutePath,
+  },
+  datastoreLocation: {
+    key: 'DATASTORE_LOCATION',
+    default: '/var/lib/one/datastores',
+    underOneLocation: 'var/datastores',
+    description: ["Folder of OpenNebula's datastores, as in oned.conf."],
+    parse: absolutePath,
+  },
+  imageTimeout: {
+    key: 'IMAGE_TIMEOUT',
+    default: '86400',
+    description: [
+      'Seconds a restore waits for OpenNebula to take over one image; 0 for no limit. An image',
+      'that fails is reported at once.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  xmlrpcTimeout: {
+    key: 'XMLRPC_TIMEOUT',
+    default: '240',
+    description: [
+      'Seconds to wait for an answer of oned. Some calls wait for a driver, for which oned itself',
+      'allows 180 seconds.',
+    ],
+    parse: (text) => seconds(text, 1),
+  },
+  allowedBackingDirs: {
+    key: 'ALLOWED_BACKING_DIRS',
+    default: '',
+    description: [
+      'Further folders, separated by colons, in which backing files of qcow2 disks may lie. Those',
+      'under DATASTORE_LOCATION always may.',
+    ],
+    parse: (text) => (text === '' ? [] : text.split(':').map(absolutePath)),
+  },
+};
+
+function absolutePath(text: string): string {
+  if (!text.startsWith('/') || text.includes('\0')) {
+    throw new UsageError(`${JSON.stringify(text)} is not an absolute path`);
+  }
+  return text;
+}
+
+function seconds(text: string, least: number): number {
+  // In milliseconds it has to fit a timer of Node's, which holds 31 bits: 24 days.
+  if (!/^\d{1,7}$/.test(text) || Number(text) < least || Number(text) > 2_000_000) {
+    throw new UsageError(
+      `${JSON.stringify(text)} is not a number of seconds from ${least} to 2000000`,
+    );
+  }
+  return Number(text);
+}

@@ -1,0 +1,67 @@
+// A VM's XML from standard input: plain, as `onevm show -x` prints it and driver actions get it, or
+// in base64, as OpenNebula's hook manager hands it over (one line; `base64` wraps its lines).
+import { errorMessage, UsageError } from '../report/errors.ts';
+import { maxXmlBytes } from './xml-parse.ts';
+
+/** Bytes of the longest XML accepted, in base64, with its line breaks. */
+export const maxStdinBytes = Math.ceil(maxXmlBytes * 1.4);
+
+const expected = "expected a VM's XML, plain or in base64";
+
+/** What `readStdin` needs of process.stdin. */
+export type InputStream = AsyncIterable<Uint8Array | string> & { readonly isTTY?: boolean };
+
+/**
+ * Reads the stream to its end.
+ * @param limit in bytes
+ * @throws UsageError when it is a terminal, is longer than `limit`, or cannot be read
+ */
+export async function readStdin(stream: InputStream, limit = maxStdinBytes): Promise<Buffer> {
+  if (stream.isTTY === true) {
+    throw new UsageError(
+      `standard input is a terminal: ${expected}, for example from: onevm show -x <id> | ...`,
+    );
+  }
+  const pieces: Buffer[] = [];
+  let length = 0;
+  try {
+    for await (const piece of stream) {
+      const bytes = Buffer.from(piece as Uint8Array);
+      length += bytes.length;
+      if (length > limit) break;
+      pieces.push(bytes);
+    }
+  } catch (error) {
+    throw new UsageError(`cannot read standard input: ${errorMessage(error)}`, { cause: error });
+  }
+  if (length > limit) throw new UsageError(`standard input has more than ${limit} bytes`);
+  return Buffer.concat(pieces);
+}
+
+/**
+ * The XML in what came from stdin or as a hook's argument: the bytes themselves, or decoded.
+ * Whether it is the XML of a VM, `parseVm` decides.
+ * @throws UsageError when it is empty, or neither XML nor base64 of XML
+ */
+export function decodeVmInput(bytes: Buffer): Buffer {
+  if (bytes[0] === 0xff || bytes[0] === 0xfe || bytes.includes(0)) {
+    throw new UsageError(`the input is binary or UTF-16: ${expected} (UTF-8)`);
+  }
+  if (looksLikeXml(bytes)) return bytes;
+  const text = bytes.toString('latin1').replaceAll(/[ \t\r\n]+/g, '');
+  if (text === '') throw new UsageError(`the input is empty: ${expected}`);
+  const decoded = Buffer.from(text, 'base64');
+  // Buffer.from skips what is not base64: only what encodes to the same text again was whole.
+  if (decoded.toString('base64') !== text) {
+    throw new UsageError(`the input is neither XML nor whole base64: ${expected}`);
+  }
+  if (!looksLikeXml(decoded)) {
+    throw new UsageError(`the input is base64, but not of XML: ${expected}`);
+  }
+  return decoded;
+}
+
+/** Begins with `<`, behind a byte order mark and white space if there are any. */
+function looksLikeXml(bytes: Buffer): boolean {
+  return /^(?:\u{ef}\u{bb}\u{bf})?[ \t\r\n]*</u.test(bytes.toString('latin1', 0, 1024));
+}

@@ -1,0 +1,149 @@
+// The checks an XML document passes before fast-xml-parser sees it, which takes nearly anything for
+// XML (its validator is deprecated, and passes document types and stray text). One walk over the
+// markup, front to back, that never looks at the same byte twice.
+// Grammar: XML 1.0 (fifth edition), https://www.w3.org/TR/xml/.
+
+/** Deeper than any XML of OpenNebula or libvirt. */
+const maxDepth = 50;
+
+/** Far more than a VM's XML has (some hundred); in memory each takes many times its bytes. */
+const maxElements = 300_000;
+
+/** What XML 1.0 cannot carry in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
+export const notXmlCharacter = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
+
+/** Names of XML 1.0 (2.3), without a few exotic marks; oned's own are of A-Z, 0-9, _ and -. */
+export const xmlName = /^[\p{L}_:][\p{L}\p{N}_:.-]*$/u;
+
+/** What is wrong, and the index in the text where. */
+export interface XmlFault {
+  readonly index: number;
+  readonly fault: string;
+}
+
+// `S` is white space, `N` a name as far as it can be told from what follows it.
+const pattern = (source: string, flags: string): RegExp =>
+  new RegExp(
+    source.replaceAll('S', '[ \\t\\r\\n]').replaceAll('N', '[^ \\t\\r\\n<>"\'/=!?]+'),
+    flags,
+  );
+
+const declaration = pattern(
+  `^<\\?xmlS+versionS*=S*["']1\\.0["'](?:S+encodingS*=S*["']([\\w.-]+)["'])?(?:S+standaloneS*=S*["'](?:yes|no)["'])?S*\\?>`,
+  '',
+);
+const startTag = pattern(`<(N)((?:S+NS*=S*(?:"[^"<]*"|'[^'<]*')){0,64})S*(/?)>`, 'y');
+const endTag = pattern(`</(N)S*>`, 'y');
+const attributeName = pattern(`(N)S*=S*(?:"[^"]*"|'[^']*')`, 'g');
+const reference = /&(?:lt|gt|amp|quot|apos|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));/y;
+
+/** The first fault of a document; undefined when it is well-formed and has only what is accepted. */
+export function findXmlFault(text: string): XmlFault | undefined {
+  const illegal = notXmlCharacter.exec(text);
+  if (illegal) return { index: illegal.index, fault: 'a character that XML cannot carry' };
+  const declared = readDeclaration(text);
+  if (typeof declared === 'string') return { index: 0, fault: declared };
+
+  const open: string[] = [];
+  let elements = 0;
+  let at = declared;
+  while (at < text.length) {
+    const next = text.indexOf('<', at);
+    const to = next === -1 ? text.length : next;
+    const inText = findTextFault(text, at, to, open.length > 0);
+    if (inText) return inText;
+    if (next === -1) break;
+
+    const step = readMarkup(text, next, open, elements === 0);
+    if (typeof step === 'string') return { index: next, fault: step };
+    at = step.end;
+    if (step.element && ++elements > maxElements) {
+      return { index: next, fault: `more than ${maxElements} elements` };
+    }
+  }
+  if (elements === 0) return { index: text.length, fault: 'there is no element' };
+  const last = open.at(-1);
+  if (last !== undefined) return { index: text.length, fault: `<${last}> is not closed` };
+  return undefined;
+}
+
+/** Index behind the declaration, 0 when there is none, or what is wrong with it. */
+function readDeclaration(text: string): number | string {
+  if (!/^<\?xml[ \t\r\n]/.test(text)) return 0;
+  const [whole, encoding = 'UTF-8'] = declaration.exec(text) ?? [];
+  if (whole === undefined) return 'not an XML 1.0 declaration';
+  if (!/^(?:utf-8|us-ascii)$/i.test(encoding)) return `encoding ${encoding}, expected UTF-8`;
+  return whole.length;
+}
+
+/** Reads the markup at `from`, keeping `open` up to date. @returns where it ends, or what is wrong. */
+function readMarkup(
+  text: string,
+  from: number,
+  open: string[],
+  first: boolean,
+): { readonly end: number; readonly element: boolean } | string {
+  const upTo = (mark: string, start: number): { end: number; element: false } | undefined => {
+    const found = text.indexOf(mark, start);
+    return found === -1 ? undefined : { end: found + mark.length, element: false };
+  };
+  if (text.startsWith('<!--', from)) return upTo('-->', from + 4) ?? 'a comment that does not end';
+  if (text.startsWith('<![CDATA[', from)) {
+    if (open.length === 0) return 'text outside the root element';
+    return upTo(']]>', from + 9) ?? 'a CDATA section that does not end';
+  }
+  if (text[from + 1] === '!') return 'document types and entity declarations are not accepted';
+  if (text[from + 1] === '?') return 'processing instructions are not accepted';
+
+  if (text[from + 1] === '/') {
+    endTag.lastIndex = from;
+    const [whole, name] = endTag.exec(text) ?? [];
+    if (whole === undefined) return 'not a complete tag';
+    const expected = open.pop();
+    if (name !== expected) {
+      return `</${name ?? ''}> where ${expected === undefined ? 'nothing is open' : `<${expected}> is open`}`;
+    }
+    return { end: from + whole.length, element: false };
+  }
+
+  startTag.lastIndex = from;
+  const [whole, name = '', attributes = '', closed] = startTag.exec(text) ?? [];
+  if (whole === undefined) return 'not a complete tag';
+  if (!xmlName.test(name)) return `${JSON.stringify(name)} is not a name`;
+  const names = [...attributes.matchAll(attributeName)].map(([, attribute]) => attribute ?? '');
+  if (new Set(names).size < names.length || !names.every((one) => xmlName.test(one))) {
+    return `the attributes of <${name}> are not well-formed`;
+  }
+  if (open.length === 0 && !first) return 'a second root element';
+  if (closed !== '/' && open.push(name) > maxDepth) {
+    return `elements nested more than ${maxDepth} deep`;
+  }
+  return { end: from + whole.length, element: true };
+}
+
+/** Text between two pieces of markup: references must be known, and nothing may stand outside the root. */
+function findTextFault(
+  text: string,
+  from: number,
+  to: number,
+  insideRoot: boolean,
+): XmlFault | undefined {
+  const piece = text.slice(from, to);
+  if (!insideRoot) {
+    const index = piece.search(/[^ \t\r\n]/);
+    if (index === -1) return undefined;
+    return { index: from + index, fault: 'text outside the root element' };
+  }
+  const end = piece.indexOf(']]>');
+  if (end !== -1) return { index: from + end, fault: '"]]>" outside a CDATA section' };
+  for (let and = piece.indexOf('&'); and !== -1; and = piece.indexOf('&', and + 1)) {
+    reference.lastIndex = and;
+    const found = reference.exec(piece);
+    const [, decimal, hex] = found ?? [];
+    const code = hex !== undefined ? parseInt(hex, 16) : Number(decimal ?? 32);
+    if (!found || code > 0x10ffff || notXmlCharacter.test(String.fromCodePoint(code))) {
+      return { index: from + and, fault: 'a reference that stands for no character' };
+    }
+  }
+  return undefined;
+}
