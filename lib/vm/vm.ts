@@ -56,7 +56,7 @@ export interface Vm {
   readonly lcmState: number;
   /** The libvirt domain; read, never built. */
   readonly deployId: string | undefined;
-  /** LOCK/LOCKED: 1 ALL (stored for level 4), 2 USE, 3 MANAGE, 4 ADMIN as oned stores them; undefined when not locked. */
+  /** LOCK/LOCKED as oned stores it: 1 USE (also for ALL), 2 MANAGE, 3 ADMIN; undefined when not locked. */
   readonly locked: number | undefined;
   /** Ascending by id. */
   readonly disks: readonly Disk[];

@@ -1,0 +1,61 @@
+// What oned's XML answers have in common. They come from a program we trust more than user input,
+// but not blindly: every field that is used is checked.
+import { childText, type XmlElement } from '../input/xml.ts';
+import { parseXml } from '../input/xml-parse.ts';
+import { errorMessage, OpenNebulaError } from '../report/errors.ts';
+import type { OneClient } from './client.ts';
+import type { RpcValue } from './messages.ts';
+
+const pageSize = 500;
+
+/** Calls an info method. @throws OpenNebulaError when the answer is not XML with that root */
+export async function askXml(
+  client: OneClient,
+  rootName: string,
+  method: string,
+  ...args: readonly RpcValue[]
+): Promise<XmlElement> {
+  const text = await client.text(method, ...args);
+  let root: XmlElement;
+  try {
+    root = parseXml(Buffer.from(text), `the answer to ${method}`);
+  } catch (error) {
+    throw new OpenNebulaError(errorMessage(error), { cause: error });
+  }
+  if (root.name === rootName) return root;
+  throw new OpenNebulaError(`the answer to ${method} is <${root.name}>, expected <${rootName}>`);
+}
+
+/**
+ * The objects of a pool, page by page (`start`, `-size` in oned's words).
+ * @param filter -3: the caller's own; -2: all he may use
+ */
+export async function askPool(
+  client: OneClient,
+  rootName: string,
+  method: string,
+  filter: -3 | -2,
+): Promise<readonly XmlElement[]> {
+  const found = new Map<number, XmlElement>();
+  for (let start = 0; ; start += pageSize) {
+    const page = await askXml(client, rootName, method, filter, start, -pageSize);
+    const before = found.size;
+    for (const element of page.children) found.set(numberIn(element, 'ID'), element);
+    // The second: whoever ignores the paging gives the same objects again.
+    if (page.children.length < pageSize || found.size === before) return [...found.values()];
+  }
+}
+
+/** The text of a field; '' when it is missing or empty. */
+export function textIn(element: XmlElement, name: string): string {
+  return childText(element, name) ?? '';
+}
+
+/** A whole number from 0. @throws OpenNebulaError */
+export function numberIn(element: XmlElement, name: string): number {
+  const text = textIn(element, name);
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new OpenNebulaError(
+    `OpenNebula's answer <${element.name}> has no usable ${name}: ${JSON.stringify(text.slice(0, 40))}`,
+  );
+}

@@ -1,0 +1,141 @@
+// Calls oned over XML-RPC: one HTTP POST per call, a new connection each (oned closes them), with a
+// limit on time and on size. Neither the session nor texts of a call are ever logged.
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { errorMessage, OpenNebulaError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { readReply, writeCall, type RpcValue } from './messages.ts';
+
+/** A pool of some ten thousand VMs or images; pools are asked for in pages anyway. */
+const defaultMaxReplyBytes = 64 * 1024 * 1024;
+
+export interface OneClientOptions {
+  /** `http://localhost:2633/RPC2`, as `findEndpoint` gives it. */
+  readonly endpoint: string;
+  /** `user:password`. */
+  readonly session: string;
+  /** How long one call may take. */
+  readonly timeoutMs: number;
+  readonly log: Log;
+  /** Ends running calls; they throw its reason. */
+  readonly signal?: AbortSignal;
+  readonly maxReplyBytes?: number;
+}
+
+export interface OneClient {
+  readonly endpoint: string;
+  /**
+   * Calls a method; the session is put before `args`.
+   * @throws OpenNebulaError: with oned's own words and code when it refused, without a code when it
+   *   could not be reached or did not answer in its manner
+   */
+  call(method: string, ...args: readonly RpcValue[]): Promise<RpcValue>;
+  /** Calls a method that answers with a text, such as XML. */
+  text(method: string, ...args: readonly RpcValue[]): Promise<string>;
+  /** Calls a method that answers with an id. */
+  id(method: string, ...args: readonly RpcValue[]): Promise<number>;
+}
+
+export function createOneClient(options: OneClientOptions): OneClient {
+  const { endpoint, session, log } = options;
+  const call = async (method: string, args: readonly RpcValue[]): Promise<RpcValue> => {
+    log.debug(`call ${method}(${args.map(loggable).join(', ')}) at ${endpoint}`);
+    const body = Buffer.from(writeCall(method, [session, ...args]));
+    return readReply(await post(body, method, options), method);
+  };
+  return {
+    endpoint,
+    call: (method, ...args) => call(method, args),
+    async text(method, ...args) {
+      const value = await call(method, args);
+      if (typeof value === 'string') return value;
+      throw new OpenNebulaError(`the reply to ${method} is not the text it should be`);
+    },
+    async id(method, ...args) {
+      const value = await call(method, args);
+      if (typeof value === 'number' && value >= 0) return value;
+      throw new OpenNebulaError(`the reply to ${method} is not the id it should be`);
+    },
+  };
+}
+
+/** Templates hold passwords. */
+function loggable(value: RpcValue): string {
+  return typeof value === 'string' ? `<${value.length} characters>` : String(value);
+}
+
+async function post(body: Buffer, method: string, options: OneClientOptions): Promise<Buffer> {
+  const { endpoint, timeoutMs, signal } = options;
+  const limit = AbortSignal.timeout(timeoutMs);
+  const doing = `cannot call ${method} at ${endpoint}`;
+  try {
+    const response = await send(
+      body,
+      new URL(endpoint),
+      signal ? AbortSignal.any([signal, limit]) : limit,
+    );
+    if (response.statusCode !== 200) {
+      response.destroy();
+      throw new OpenNebulaError(`${doing}: ${statusText(response.statusCode)}`);
+    }
+    return await collect(response, options.maxReplyBytes ?? defaultMaxReplyBytes);
+  } catch (error) {
+    if (error instanceof OpenNebulaError) throw error;
+    signal?.throwIfAborted();
+    const why = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : networkReason(error);
+    throw new OpenNebulaError(`${doing}: ${why}`, { cause: error });
+  }
+}
+
+function send(body: Buffer, url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'text/xml; charset=utf-8',
+        'Content-Length': body.length,
+        Connection: 'close',
+      },
+      agent: false,
+      signal,
+    });
+    request.on('response', resolve);
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+async function collect(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for await (const piece of response as AsyncIterable<Buffer>) {
+    length += piece.length;
+    if (length > maxBytes) throw new Error(`the reply has more than ${maxBytes} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
+function statusText(status: number | undefined): string {
+  const what = `HTTP status ${status ?? 'unknown'}`;
+  return status === 404 || status === 405
+    ? `${what}; this is not the address of OpenNebula's XML-RPC, which usually ends in :2633/RPC2`
+    : what;
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused; is oned running there?',
+  ENOTFOUND: 'there is no host of this name',
+  EAI_AGAIN: 'the name of the host cannot be looked up now',
+  EHOSTUNREACH: 'the host cannot be reached',
+  ENETUNREACH: 'the network cannot be reached',
+  ETIMEDOUT: 'the host does not answer',
+  ECONNRESET: 'the connection was closed before the reply was complete',
+  EPIPE: 'the connection was closed before the call was sent',
+};
+
+/** Node's own message is empty where several addresses of a host were tried. */
+function networkReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return reasons[code] ?? (errorMessage(error) || code || 'the connection failed');
+}

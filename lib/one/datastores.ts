@@ -1,0 +1,64 @@
+// one.datastore.*: what oned knows of a datastore.
+import { child, type XmlElement } from '../input/xml.ts';
+import { UsageError } from '../report/errors.ts';
+import { askXml, numberIn, textIn } from './answers.ts';
+import type { OneClient } from './client.ts';
+
+// OpenNebula's Datastore.h, DatastoreType: the index is TYPE.
+const types = ['IMAGE', 'SYSTEM', 'FILE', 'BACKUP'] as const;
+export type DatastoreType = (typeof types)[number];
+
+export interface Datastore {
+  readonly id: number;
+  readonly name: string;
+  readonly type: DatastoreType | undefined;
+  /** Whether VM disks can be registered there. */
+  readonly takesImages: boolean;
+  readonly dsMad: string;
+  readonly tmMad: string;
+  readonly basePath: string;
+  readonly freeMb: number;
+  /** Folders images may be registered from although they lie in a restricted one. */
+  readonly safeDirs: readonly string[];
+  readonly restrictedDirs: readonly string[];
+}
+
+/** @throws OpenNebulaError; code 1024 when there is none with this id */
+export async function getDatastore(client: OneClient, id: number): Promise<Datastore> {
+  return toDatastore(await askXml(client, 'DATASTORE', 'one.datastore.info', id, false));
+}
+
+/** A datastore by id or name, as the user wrote it. @throws UsageError when none or several match */
+export async function findDatastore(client: OneClient, idOrName: string): Promise<Datastore> {
+  const pool = await askXml(client, 'DATASTORE_POOL', 'one.datastorepool.info');
+  const all = pool.children.map(toDatastore);
+  const byName = all.filter(({ name }) => name === idOrName);
+  const [found, ...more] =
+    byName.length > 0 ? byName : all.filter(({ id }) => String(id) === idOrName);
+  if (!found) throw new UsageError(`there is no datastore ${JSON.stringify(idOrName)}`);
+  if (more.length === 0) return found;
+  const ids = byName.map(({ id }) => id).join(', ');
+  throw new UsageError(`several datastores are named ${idOrName} (${ids}); give the id`);
+}
+
+function toDatastore(xml: XmlElement): Datastore {
+  const template = child(xml, 'TEMPLATE') ?? { name: 'TEMPLATE', text: '', children: [] };
+  const type = types[numberIn(xml, 'TYPE')];
+  // Separated by blanks, as datastore/libfs.sh reads them. oned sets both where the admin did not.
+  const folders = (name: string): string[] =>
+    textIn(template, name)
+      .split(/[ \t\n]+/)
+      .filter((folder) => folder !== '');
+  return {
+    id: numberIn(xml, 'ID'),
+    name: textIn(xml, 'NAME'),
+    type,
+    takesImages: type === 'IMAGE',
+    dsMad: textIn(xml, 'DS_MAD'),
+    tmMad: textIn(xml, 'TM_MAD'),
+    basePath: textIn(xml, 'BASE_PATH'),
+    freeMb: numberIn(xml, 'FREE_MB'),
+    safeDirs: folders('SAFE_DIRS'),
+    restrictedDirs: folders('RESTRICTED_DIRS'),
+  };
+}

@@ -1,0 +1,86 @@
+// An image as oned describes it. Formats and states: OpenNebula's Image.h and Image.cc, 6.4 to 7.4.
+import type { ImageFacts } from '../bundle/manifest.ts';
+import { child, type XmlElement } from '../input/xml.ts';
+import { OpenNebulaError } from '../report/errors.ts';
+import { numberIn, textIn } from './answers.ts';
+import { isGeneratedInImage } from './generated-in-image.ts';
+
+/** The index is STATE. */
+const states = [
+  'INIT',
+  'READY',
+  'USED',
+  'DISABLED',
+  'LOCKED',
+  'ERROR',
+  'CLONE',
+  'DELETE',
+  'USED_PERS',
+  'LOCKED_USED',
+  'LOCKED_USED_PERS',
+] as const;
+export type ImageState = (typeof states)[number];
+
+/** The index is TYPE; kernels, context files and backups are no disks. */
+const diskTypes = ['OS', 'CDROM', 'DATABLOCK'] as const;
+
+export interface Image {
+  readonly id: number;
+  readonly facts: ImageFacts;
+  readonly state: ImageState | undefined;
+  /** Whether VMs can use it now. */
+  readonly usable: boolean;
+  /** TEMPLATE/ERROR: oned's own account of what went wrong. */
+  readonly error: string | undefined;
+  /** What it was registered from. */
+  readonly path: string;
+  /** Where it is in its datastore. */
+  readonly source: string;
+  readonly sizeMb: number;
+}
+
+/** An `<IMAGE>` element. @throws OpenNebulaError when it is not a disk's image, or lacks a field */
+export function toImage(xml: XmlElement): Image {
+  const id = numberIn(xml, 'ID');
+  const type = diskTypes[numberIn(xml, 'TYPE')];
+  if (!type)
+    throw new OpenNebulaError(`image ${id} (${textIn(xml, 'NAME')}) is not a disk's image`);
+  const state = states[numberIn(xml, 'STATE')];
+  const template = child(xml, 'TEMPLATE') ?? { name: 'TEMPLATE', text: '', children: [] };
+  return {
+    id,
+    facts: toFacts(id, type, xml, template),
+    state,
+    usable: state === 'READY' || state === 'USED' || state === 'USED_PERS',
+    error: textIn(template, 'ERROR') || undefined,
+    path: textIn(xml, 'PATH'),
+    source: textIn(xml, 'SOURCE'),
+    sizeMb: numberIn(xml, 'SIZE'),
+  };
+}
+
+function toFacts(
+  id: number,
+  type: ImageFacts['type'],
+  xml: XmlElement,
+  template: XmlElement,
+): ImageFacts {
+  const optional = (key: keyof ImageFacts, text: string): Partial<ImageFacts> =>
+    text === '' ? {} : { [key]: text };
+  const attributes = template.children
+    .filter(({ name, children }) => children.length === 0 && !isGeneratedInImage(name))
+    .map(({ name, text }) => [name, text] as const);
+  return {
+    id,
+    name: textIn(xml, 'NAME'),
+    ...optional('uname', textIn(xml, 'UNAME')),
+    type,
+    persistent: numberIn(xml, 'PERSISTENT') === 1,
+    datastoreId: numberIn(xml, 'DATASTORE_ID'),
+    ...optional('datastore', textIn(xml, 'DATASTORE')),
+    ...optional('devPrefix', textIn(template, 'DEV_PREFIX')),
+    ...optional('description', textIn(template, 'DESCRIPTION')),
+    ...optional('format', textIn(xml, 'FORMAT')),
+    ...(attributes.length > 0 ? { attributes: Object.fromEntries(attributes) } : {}),
+  };
+}

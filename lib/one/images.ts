@@ -1,0 +1,154 @@
+// one.image.*: registering images, waiting for them, finding and deleting them.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ImageFacts } from '../bundle/manifest.ts';
+import { writeXml } from '../input/xml-write.ts';
+import { OpenNebulaError, UsageError } from '../report/errors.ts';
+import { askPool, askXml, numberIn, textIn } from './answers.ts';
+import type { OneClient } from './client.ts';
+import { isGeneratedInImage } from './generated-in-image.ts';
+import { toImage, type Image, type ImageState } from './image-xml.ts';
+
+/** @throws OpenNebulaError; code 1024 when there is none with this id; also when it is no disk's image */
+export async function getImage(client: OneClient, id: number): Promise<Image> {
+  return toImage(await askXml(client, 'IMAGE', 'one.image.info', id, false));
+}
+
+/** The caller's own image of this name (names are unique per owner). */
+export async function findOwnImage(
+  client: OneClient,
+  name: string,
+): Promise<{ readonly id: number; readonly path: string } | undefined> {
+  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', -3);
+  const found = pool.find((image) => textIn(image, 'NAME') === name);
+  return found && { id: numberIn(found, 'ID'), path: textIn(found, 'PATH') };
+}
+
+export interface NewImage {
+  readonly name: string;
+  /** A path on the front-end, or a URL. */
+  readonly path: string;
+  readonly type: ImageFacts['type'];
+  readonly persistent: boolean;
+  readonly devPrefix: string | undefined;
+  readonly description: string | undefined;
+  /** Further attributes; those that oned makes itself or acts on are left out. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+/**
+ * Registers an image; it is not READY yet when this returns (`waitForImage`).
+ * @returns its id
+ * @throws OpenNebulaError, UsageError when a value cannot be sent
+ */
+export async function allocateImage(
+  client: OneClient,
+  datastoreId: number,
+  image: NewImage,
+): Promise<number> {
+  // oned would take it for "no path given" and make an empty image.
+  if (image.path === '') throw new UsageError(`the image ${image.name} has no path`);
+  const values: readonly (readonly [name: string, value: string | undefined])[] = [
+    ['NAME', image.name],
+    ['PATH', image.path],
+    ['TYPE', image.type],
+    ['PERSISTENT', image.persistent ? 'YES' : 'NO'],
+    ['DEV_PREFIX', image.devPrefix],
+    ['DESCRIPTION', image.description],
+    ...Object.entries(image.attributes).filter(([name]) => !isGeneratedInImage(name)),
+  ];
+  const children = values.flatMap(([name, text]) =>
+    text === undefined ? [] : [{ name, text, children: [] }],
+  );
+  const template = writeXml({ name: 'TEMPLATE', text: '', children });
+  // The last argument would skip the check that the datastore has room.
+  return client.id('one.image.allocate', template, datastoreId, false);
+}
+
+/** Deletes an image; oned removes its file later. One that is gone already is fine. */
+export async function deleteImage(client: OneClient, id: number): Promise<void> {
+  try {
+    await client.call('one.image.delete', id);
+  } catch (error) {
+    if (error instanceof OpenNebulaError && error.code === 1024) return;
+    throw error;
+  }
+}
+
+/** oned may be restarted meanwhile: so many polls in a row may go without an answer. */
+const patience = 30;
+
+export interface WaitOptions {
+  /** 0 for no limit. */
+  readonly timeoutMs: number;
+  readonly pollMs?: number;
+  readonly signal?: AbortSignal;
+  /** Told of each state once. */
+  readonly onState?: (state: ImageState | undefined) => void;
+}
+
+/**
+ * @returns the image, READY (or in use already)
+ * @throws OpenNebulaError with oned's own account when the image goes to ERROR, is deleted or
+ *   disabled, or is not READY in time; the signal's reason when that is aborted
+ */
+export async function waitForImage(
+  client: OneClient,
+  id: number,
+  { timeoutMs, pollMs = 1000, signal, onState }: WaitOptions,
+): Promise<Image> {
+  const deadline = timeoutMs === 0 ? Infinity : Date.now() + timeoutMs;
+  let last: ImageState | undefined;
+  let silent = 0;
+  for (;;) {
+    signal?.throwIfAborted();
+    const image = await getImage(client, id).catch((error: unknown) => {
+      const unanswered = error instanceof OpenNebulaError && error.code === undefined;
+      if (!unanswered || ++silent > patience) throw error;
+    });
+    if (image) {
+      silent = 0;
+      if (image.state !== last) onState?.(image.state);
+      last = image.state;
+      if (image.usable) return image;
+      refuse(image);
+    }
+    if (Date.now() >= deadline) {
+      throw new OpenNebulaError(
+        `image ${id} is not READY after ${timeoutMs / 1000} s; its state is ${last ?? 'unknown'}`,
+      );
+    }
+    await pause(Math.min(pollMs, Math.max(1, deadline - Date.now())), signal);
+  }
+}
+
+/** States that lead to READY, or back to it. */
+const underway: readonly (ImageState | undefined)[] = [
+  'INIT',
+  'LOCKED',
+  'LOCKED_USED',
+  'LOCKED_USED_PERS',
+  'CLONE',
+];
+
+/** Throws when there is nothing to wait for any more. */
+function refuse({ id, facts, state, error }: Image): void {
+  if (underway.includes(state)) return;
+  const what = `image ${id} (${facts.name})`;
+  if (state === 'ERROR') {
+    throw new OpenNebulaError(
+      `OpenNebula could not take over ${what}: ${error ?? 'it gives no reason'}`,
+    );
+  }
+  throw new OpenNebulaError(
+    `${what} went to the state ${state ?? 'unknown'} instead of READY${error === undefined ? '' : `: ${error}`}`,
+  );
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, signal ? { signal } : {});
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
