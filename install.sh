@@ -1,0 +1,419 @@
+#!/usr/bin/env bash
+# Installs onevmdump, upgrades it, and takes it away again: docs/install.md.
+# Works from an unpacked release (with dist/) and from a checkout, which it builds first.
+# One file on purpose, so that a release needs nothing else to install itself.
+set -euo pipefail
+umask 022
+unset CDPATH
+
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+least_node=20.19
+
+# Options, as given.
+user='' group='' root=${ONE_LOCATION:-} uninstall=no
+# What is decided from them: chown's argument, empty where ownership is left alone.
+owner='' destdir='' version=''
+# What this run installs, for the list of installed files.
+files=() folders=()
+# What the last run installed: path -> SHA-256.
+declare -A installed=()
+# A file that is being written and has not got its name yet.
+unfinished=''
+trap '[[ -z $unfinished ]] || rm -f -- "$unfinished"' EXIT
+
+usage() {
+  cat <<'END'
+Usage: install.sh [-u USER] [-g GROUP] [-d DIR]
+       install.sh --uninstall [-d DIR]
+
+-u USER      the user that runs OpenNebula; default: oneadmin, or yourself when you are not root
+-g GROUP     its group; default: the user's own
+-d DIR       a self-contained OpenNebula, as in its own install.sh: DIR/bin, DIR/etc, DIR/var;
+             an absolute path; default: $ONE_LOCATION, and if that is not set either, the layout
+             of OpenNebula's packages: /usr/bin, /etc/one, /var/lib/one
+--uninstall  removes what was installed; a changed configuration, journals and bundles stay
+-h, --help   this text
+
+The environment variable DESTDIR is put before every path, for making packages; owners are then
+left alone unless -u or -g is given, and the tools of this machine are not looked at.
+
+Exit codes: 0 done (missing tools are warned about), 1 failed, 2 wrong usage
+END
+}
+
+main() {
+  parse_options "$@"
+  choose_layout
+  read_list
+  if [[ $uninstall == yes ]]; then
+    remove_all
+    return
+  fi
+  choose_owner
+  check_node
+  build
+  check_targets
+  install_all
+  [[ -n $destdir ]] || report_tools
+}
+
+say() { printf '%s\n' "$1"; }
+warn() { printf 'WARNING: %s\n' "$1" >&2; }
+die() {
+  printf 'ERROR: install.sh: %s\n' "$1" >&2
+  exit "${2:-1}"
+}
+
+parse_options() {
+  while (($# > 0)); do
+    case $1 in
+      -u | -g | -d)
+        [[ -n ${2:-} ]] || die "$1 needs a value (see install.sh --help)" 2
+        case $1 in
+          -u) user=$2 ;;
+          -g) group=$2 ;;
+          -d) root=$2 ;;
+        esac
+        shift 2
+        ;;
+      --uninstall) uninstall=yes && shift ;;
+      -h | --help) usage && exit 0 ;;
+      *) die "there is no option $1 (see install.sh --help)" 2 ;;
+    esac
+  done
+}
+
+choose_layout() {
+  destdir=${DESTDIR:-}
+  [[ -z $destdir || $destdir == /* ]] || destdir=$PWD/$destdir
+  destdir=${destdir%/}
+  [[ $destdir$root != *$'\n'* ]] || die 'a folder with a line break in its name cannot be used' 2
+  if [[ -n $root ]]; then
+    [[ $root == /?* && /$root/ != */../* ]] ||
+      die "the folder of -d or ONE_LOCATION must be an absolute path below /, not $root" 2
+    root=${root%/}
+    bin=$root/bin etc=$root/etc var=$root/var share=$root/share/onevmdump
+    # A restore makes its own, in the datastores' SAFE_DIRS.
+    staging=''
+  else
+    bin=/usr/bin etc=/etc/one var=/var/lib/one share=/usr/share/onevmdump
+    staging=/var/tmp/one
+  fi
+  state=$var/onevmdump remotes=$var/remotes
+  config=$etc/onevmdump.conf list=$share/installed-files
+}
+
+# ---- the list of installed files: `sha256sum --check` reads it; folders that were made are comments
+
+read_list() {
+  [[ -f $destdir$list ]] || return 0
+  local line
+  while IFS= read -r line; do
+    case $line in
+      '# folder '*) folders+=("${line#'# folder '}") ;;
+      '#'*) ;;
+      *)
+        is_ours "${line:66}" || die "$list names ${line:66}, which is not ours; mend it first"
+        installed[${line:66}]=${line:0:64}
+        ;;
+    esac
+  done <"$destdir$list"
+}
+
+# Whether a path can have been installed by us: nothing else is ever removed.
+is_ours() {
+  case $1 in
+    */../* | */..) return 1 ;;
+    "$bin/onevmdump" | "$config" | "$config.new") ;;
+    "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
+    *) return 1 ;;
+  esac
+}
+
+write_list() {
+  put <(list_content) "$list" 644
+}
+
+list_content() {
+  say '# Installed by install.sh of onevmdump, which needs this list to upgrade and to uninstall.'
+  ((${#folders[@]} == 0)) || printf '# folder %s\n' "${folders[@]}" | awk '!seen[$0]++'
+  printf '%s\n' "${files[@]}"
+}
+
+checksum() {
+  local sum
+  sum=$(sha256sum <"$1")
+  printf '%s' "${sum%% *}"
+}
+
+# ---- checks before anything is changed
+
+choose_owner() {
+  [[ -z $destdir || -n $user || -n $group ]] || return 0
+  if [[ -z $user ]]; then
+    user=oneadmin
+    ((EUID == 0)) || user=$(id -un)
+  fi
+  local uid gid
+  uid=$(id -u -- "$user" 2>/dev/null) ||
+    die "there is no user $user on this machine; name the user that runs OpenNebula with -u USER"
+  gid=$(id -g -- "$user")
+  if [[ -n $group ]]; then
+    gid=$(getent group -- "$group" | cut -d: -f3) || true
+    [[ -n $gid ]] || die "there is no group $group on this machine; see -g in install.sh --help"
+  fi
+  if ((EUID != 0)); then
+    ((uid == EUID)) || die "only root can install for another user ($user); run it as root"
+    [[ " $(id -G) " == *" $gid "* ]] || die "$user is not in the group $group; run it as root"
+  fi
+  owner=$uid:$gid
+}
+
+# An old Node is refused: every hook would fail with it. A missing one is reported at the end, like
+# any missing tool: it may be installed afterwards.
+check_node() {
+  [[ -z $destdir ]] || return 0
+  local found major minor
+  command -v node >/dev/null || return 0
+  found=$(node --version) || die "$(command -v node) does not run"
+  IFS=. read -r major minor _ <<<"${found#v}"
+  ((major > ${least_node%.*} || (major == ${least_node%.*} && minor >= ${least_node#*.}))) ||
+    die "Node.js ${found#v} ($(command -v node)) is too old: onevmdump needs $least_node or newer. \
+Debian 13 brings one (package nodejs); older Debian and Ubuntu releases get it from NodeSource's \
+repository; RHEL 8 and 9 with 'dnf module install nodejs:22', RHEL 10 with 'dnf install nodejs'"
+}
+
+# A release has dist/. A checkout is built when dist/ is missing or older than its sources.
+build() {
+  local command=$source_dir/dist/bin/onevmdump stale=''
+  if [[ -f $command && -f $source_dir/scripts/build.mjs ]]; then
+    stale=$(cd "$source_dir" &&
+      find bin hooks drivers lib package.json -newer dist/bin/onevmdump -type f -print -quit 2>/dev/null) || true
+  fi
+  if [[ ! -f $command || -n $stale ]]; then
+    if [[ ! -f $source_dir/scripts/build.mjs ]]; then
+      die "$command is missing: this is no complete release; unpack it again"
+    elif command -v npm >/dev/null && command -v node >/dev/null; then
+      say "Building onevmdump in $source_dir"
+      (cd "$source_dir" && npm ci --no-audit --no-fund && npm run build) >&2 ||
+        die "cannot build onevmdump in $source_dir; the reason stands above"
+    elif [[ ! -f $command ]]; then
+      die "$command is missing, and npm, which builds it, is not installed. Run 'npm ci && npm run \
+build' on a machine that has Node.js $least_node and npm, and copy the folder; or take a release"
+    else
+      warn "dist/ is older than its sources ($stale), and there is no npm to build it again"
+    fi
+  fi
+  [[ -f $command ]] || die "the build made no $command"
+  [[ -f $source_dir/etc/onevmdump.conf ]] || die "$source_dir/etc/onevmdump.conf is missing"
+  if [[ -z $destdir ]] && command -v node >/dev/null; then
+    version=$(node "$command" --version </dev/null) || die "$command does not run; the reason stands above"
+  fi
+}
+
+check_targets() {
+  local path
+  for path in "$bin" "$etc" "$share" "$remotes"/{hooks,tm,datastore}/onevmdump "$state"; do
+    check_writable "$path"
+  done
+  # What is given away must be what it seems: a link would give away what it points at.
+  for path in "$remotes"/{hooks,tm,datastore}/onevmdump "$state" ${staging:+"$staging"}; do
+    [[ ! -L $destdir$path ]] || die "$destdir$path is a link; make it a folder, or remove it"
+  done
+  check_staging
+}
+
+check_writable() {
+  local path=$destdir$1
+  until [[ -e $path || -L $path || -z $path ]]; do path=${path%/*}; done
+  path=${path:-/}
+  [[ -d $path ]] || die "cannot install into $destdir$1: $path is no folder"
+  [[ -w $path ]] || die "cannot install into $destdir$1: $(id -un) may not write to $path; \
+run it as root, or install into a folder of your own with -d DIR"
+}
+
+# In /var/tmp anyone can be first to make a folder, and could then change what is restored there.
+check_staging() {
+  [[ -n $owner && -n $staging && -d $destdir$staging ]] || return 0
+  local uid mode
+  read -r uid mode <<<"$(stat -c '%u %a' -- "$destdir$staging")"
+  (((uid == 0 || uid == ${owner%:*}) && (8#$mode & 2) == 0)) ||
+    die "$destdir$staging, where restores lay down disks, can be changed by other users than $user \
+(owner $(stat -c %U -- "$destdir$staging"), mode $mode); look into it, and remove it or mend that first"
+}
+
+# ---- installing
+
+install_all() {
+  [[ -z $destdir ]] || mkdir -p -- "$destdir"
+  local kind path previous=("${!installed[@]}")
+  make_folder "${list%/*}" 755
+  put_listed "$source_dir/dist/bin/onevmdump" "$bin/onevmdump" 755
+  put_config
+  make_folder "$state" 700
+  chmod 700 -- "$destdir$state"
+  own "$state"
+  if [[ -n $staging ]]; then
+    make_folder "$staging" 755
+    [[ $(stat -c %u -- "$destdir$staging") != 0 ]] || own "$staging"
+  fi
+  for kind in hooks tm datastore; do put_scripts "$kind"; done
+  write_list
+  for path in "${previous[@]}"; do
+    is_listed "$path" || remove_file "$path"
+  done
+  say "onevmdump ${version:+$version }is installed: $destdir$bin/onevmdump"
+}
+
+# The files that the build made for OpenNebula's hook manager and drivers.
+put_scripts() {
+  local kind=$1 from=$source_dir/dist/drivers/$1 name mode count=0
+  [[ $kind != hooks ]] || from=$source_dir/dist/hooks
+  make_folder "$remotes/$kind/onevmdump" 755
+  [[ -d $from ]] || return 0
+  while IFS= read -r -d '' name; do
+    mode=644
+    [[ ! -x $from/$name ]] || mode=755
+    put_listed "$from/$name" "$remotes/$kind/onevmdump/$name" "$mode"
+    count=$((count + 1))
+  done < <(cd "$from" && find . -type f -printf '%P\0' | sort -z)
+  ((count == 0)) || say "Installed $count files in $destdir$remotes/$kind/onevmdump"
+}
+
+# Never overwrites a configuration that somebody changed.
+put_config() {
+  local shipped=$source_dir/etc/onevmdump.conf current=$destdir$config
+  if [[ -e $current || -L $current ]] && ! cmp -s -- "$shipped" "$current"; then
+    if [[ -L $current || ! -f $current || -z ${installed[$config]:-} ||
+      $(checksum "$current") != "${installed[$config]}" ]]; then
+      put_listed "$shipped" "$config.new" 644
+      files+=("$(checksum "$shipped")  $config")
+      say "Kept your $current; the one of this version is beside it: $current.new"
+      return
+    fi
+    say "Updated $current, which was as installed"
+  fi
+  cmp -s -- "$shipped" "$current" || put "$shipped" "$config" 644
+  files+=("$(checksum "$shipped")  $config")
+}
+
+put_listed() {
+  put "$@"
+  files+=("$(checksum "$1")  $2")
+}
+
+# SOURCE TARGET MODE: written beside the target, then renamed, so that a hook that starts meanwhile
+# gets the old file or the new one, never half of one.
+put() {
+  make_folder "${2%/*}" 755
+  unfinished=$(mktemp "$destdir${2%/*}/.onevmdump.XXXXXXXX")
+  cat -- "$1" >"$unfinished"
+  chmod -- "$3" "$unfinished"
+  own "${unfinished#"$destdir"}"
+  mv -fT -- "$unfinished" "$destdir$2"
+  unfinished=''
+}
+
+# PATH MODE: makes a folder and those above it; one that is there stays as it is.
+make_folder() {
+  [[ ! -d $destdir$1 ]] || return 0
+  make_folder "${1%/*}" 755
+  mkdir -m "$2" -- "$destdir$1"
+  own "$1"
+  folders+=("$1")
+}
+
+# Gives a file or folder to OpenNebula's user; in the packages' layout only what lies below its own.
+own() {
+  [[ -n $owner ]] || return 0
+  case $1 in
+    "$var" | "$var"/* | "$staging") ;;
+    *) [[ -n $root && $1/ == "$root"/* ]] || return 0 ;;
+  esac
+  chown -h -- "$owner" "$destdir$1"
+}
+
+is_listed() {
+  local line
+  for line in "${files[@]}"; do [[ ${line:66} != "$1" ]] || return 0; done
+  return 1
+}
+
+# ---- uninstalling
+
+remove_all() {
+  [[ -f $destdir$list ]] || die "there is no list of installed files, $destdir$list: onevmdump is \
+not installed here, or into another folder (see -d in install.sh --help)"
+  local path index
+  for path in "${!installed[@]}" "$list"; do
+    [[ ! -d $destdir${path%/*} || -w $destdir${path%/*} ]] ||
+      die "cannot remove $destdir$path: $(id -un) may not write to its folder; run it as root"
+  done
+  for path in "${!installed[@]}"; do remove_file "$path"; done
+  rm -f -- "$destdir$list"
+  for ((index = ${#folders[@]} - 1; index >= 0; index--)); do
+    rmdir -- "$destdir${folders[index]}" 2>/dev/null || true
+  done
+  if [[ -n $(ls -A -- "$destdir$state" 2>/dev/null) ]]; then
+    say "Kept $destdir$state: it holds journals of runs, which say what those that were killed left behind"
+  fi
+  say 'onevmdump is removed. Bundles were not touched.'
+}
+
+# Removes a file unless it was changed since it was installed.
+remove_file() {
+  local file=$destdir$1
+  [[ -e $file || -L $file ]] || return 0
+  if [[ -f $file && ! -L $file && $(checksum "$file") == "${installed[$1]}" ]]; then
+    rm -f -- "$file"
+  else
+    say "Kept $file: it was changed since it was installed"
+  fi
+}
+
+# ---- tools
+
+# Kind, program, Debian package, RHEL package, what it is needed for.
+tools() {
+  cat <<END
+required|node|nodejs ($least_node or newer)|nodejs ($least_node or newer)|runs onevmdump
+required|qemu-img|qemu-utils|qemu-img|looks at disks and converts them
+required|qemu-nbd|qemu-utils|qemu-img|reads disks
+required|stat|coreutils|coreutils|GNU stat and head, for files on hosts
+optional|igzip|isal|isa-l-tools|compresses six times as fast as gzip
+optional|pigz|pigz|pigz|gzip on several cores, where igzip is not installed
+optional|gzip|gzip|gzip|gzip format without igzip and pigz; else Node's own
+optional|zstd|zstd|zstd|bundles in zstd format
+optional|tar|tar|tar|looking into bundles by hand
+optional|ssh|openssh-client|openssh-clients|VMs and bundles on other machines
+optional|virsh|libvirt-clients|libvirt-client|running VMs
+optional|lvs|lvm2|lvm2|disks on LVM
+optional|rbd|ceph-common|ceph-common|disks on Ceph
+END
+}
+
+report_tools() {
+  local kind program debian rhel purpose line required='' optional=''
+  while IFS='|' read -r kind program debian rhel purpose; do
+    ! has_tool "$program" || continue
+    line=$(printf '  %-9s %s (Debian, Ubuntu: %s; RHEL: %s)' "$program" "$purpose" "$debian" "$rhel")
+    case $kind in
+      required) required+=$'\n'$line ;;
+      *) optional+=$'\n'$line ;;
+    esac
+  done < <(tools)
+  [[ -z $optional ]] || say "Not installed on this machine, and not needed by everyone:$optional"
+  [[ -z $required ]] || warn "not installed, and onevmdump does not work without:$required"
+  [[ -n $required ]] || say 'All required tools are installed.'
+}
+
+has_tool() {
+  case $1 in
+    stat) [[ $(stat --version 2>/dev/null) == *GNU* && $(head --version 2>/dev/null) == *GNU* ]] ;;
+    # Administrators' tools, which are not on every user's PATH.
+    lvs) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,180 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
+import { copyFile, link, mkdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { repository, shippedConfig, tree, unpackRelease, type Release } from './release.ts';
+
+let release: Release;
+let one: string;
+beforeEach(async () => {
+  release = await unpackRelease();
+  one = join(release.temp, 'my one');
+});
+afterEach(() => release.remove());
+
+const installedTree = [
+  'bin/',
+  'bin/onevmdump',
+  'etc/',
+  'etc/onevmdump.conf',
+  'share/',
+  'share/onevmdump/',
+  'share/onevmdump/installed-files',
+  'var/',
+  'var/onevmdump/',
+  'var/remotes/',
+  'var/remotes/datastore/',
+  'var/remotes/datastore/onevmdump/',
+  'var/remotes/datastore/onevmdump/backup',
+  'var/remotes/hooks/',
+  'var/remotes/hooks/onevmdump/',
+  'var/remotes/hooks/onevmdump/export_on_poweroff',
+  'var/remotes/tm/',
+  'var/remotes/tm/onevmdump/',
+  'var/remotes/tm/onevmdump/prebackup',
+];
+
+async function mode(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o7777).toString(8);
+}
+
+describe('installing', () => {
+  test('with -d puts the command, configuration, hooks and drivers below that folder', async () => {
+    const result = await release.install(['-d', one]);
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    expect(await tree(one)).toEqual(installedTree);
+    expect(result.stdout).toContain(`onevmdump 1.2.3 is installed: ${one}/bin/onevmdump`);
+  });
+
+  test('gives programs 0755, the configuration 0644 and the state folder 0700', async () => {
+    await release.install(['-d', one]);
+    expect(await mode(join(one, 'bin/onevmdump'))).toBe('755');
+    expect(await mode(join(one, 'var/remotes/tm/onevmdump/prebackup'))).toBe('755');
+    expect(await mode(join(one, 'etc/onevmdump.conf'))).toBe('644');
+    expect(await mode(join(one, 'var/onevmdump'))).toBe('700');
+  });
+
+  test('takes the folder from ONE_LOCATION', async () => {
+    await release.install([], { env: { ONE_LOCATION: one } });
+    expect(await tree(one)).toEqual(installedTree);
+  });
+
+  test('prefers -d to ONE_LOCATION', async () => {
+    await release.install(['-d', one], { env: { ONE_LOCATION: join(release.temp, 'other') } });
+    expect(await tree(one)).toEqual(installedTree);
+    await expect(stat(join(release.temp, 'other'))).rejects.toThrow('ENOENT');
+  });
+
+  test("uses the layout of OpenNebula's packages below DESTDIR", async () => {
+    const result = await release.install([], { env: { DESTDIR: 'pkg' }, user: null });
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    const found = await tree(join(release.temp, 'pkg'));
+    expect(found.filter((path) => !path.endsWith('/'))).toEqual([
+      'etc/one/onevmdump.conf',
+      'usr/bin/onevmdump',
+      'usr/share/onevmdump/installed-files',
+      'var/lib/one/remotes/datastore/onevmdump/backup',
+      'var/lib/one/remotes/hooks/onevmdump/export_on_poweroff',
+      'var/lib/one/remotes/tm/onevmdump/prebackup',
+    ]);
+    expect(found).toContain('var/lib/one/onevmdump/');
+    expect(found).toContain('var/tmp/one/');
+  });
+
+  test('leaves the modes of folders that were there', async () => {
+    await mkdir(join(one, 'etc'), { recursive: true, mode: 0o750 });
+    await release.install(['-d', one]);
+    expect(await mode(join(one, 'etc'))).toBe('750');
+  });
+
+  test('lists what it installed in a form that sha256sum can check', async () => {
+    await release.install(['-d', one]);
+    const list = join(one, 'share/onevmdump/installed-files');
+    const checked = spawnSync('sha256sum', ['--check', list], { encoding: 'utf8' });
+    expect(checked).toMatchObject({ status: 0, stderr: '' });
+    expect(checked.stdout.trim().split('\n')).toHaveLength(5);
+  });
+
+  test('installs the command of this repository so that it runs', async () => {
+    const built = join(release.folder, 'dist/bin/onevmdump');
+    await copyFile(join(repository, 'dist/bin/onevmdump'), built);
+    await release.install(['-d', one]);
+    const { version } = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    const ran = spawnSync(join(one, 'bin/onevmdump'), ['--version'], { encoding: 'utf8' });
+    expect(ran).toMatchObject({ status: 0, stdout: `${version}\n` });
+  });
+});
+
+describe('installing again', () => {
+  test('changes nothing when nothing is new', async () => {
+    await release.install(['-d', one]);
+    const list = await readFile(join(one, 'share/onevmdump/installed-files'), 'utf8');
+    expect(await release.install(['-d', one])).toMatchObject({ status: 0, stderr: '' });
+    expect(await tree(one)).toEqual(installedTree);
+    expect(await readFile(join(one, 'share/onevmdump/installed-files'), 'utf8')).toBe(list);
+  });
+
+  test('replaces the command by renaming, so that a reader of the old one keeps it whole', async () => {
+    await release.install(['-d', one]);
+    const old = await readFile(join(one, 'bin/onevmdump'), 'utf8');
+    await link(join(one, 'bin/onevmdump'), join(release.temp, 'old'));
+    await release.write('dist/bin/onevmdump', "#!/usr/bin/env node\nconsole.log('2.0.0');\n");
+    await release.install(['-d', one]);
+    expect(await readFile(join(one, 'bin/onevmdump'), 'utf8')).toContain('2.0.0');
+    expect(await readFile(join(release.temp, 'old'), 'utf8')).toBe(old);
+  });
+
+  test('removes a hook that the new version does not bring any more', async () => {
+    await release.write('dist/hooks/old_hook', '#!/usr/bin/env node\n');
+    await release.install(['-d', one]);
+    await release.install(['-d', one]);
+    expect(await tree(one)).toContain('var/remotes/hooks/onevmdump/old_hook');
+    spawnSync('rm', [join(release.folder, 'dist/hooks/old_hook')]);
+    await release.install(['-d', one]);
+    expect(await tree(one)).toEqual(installedTree);
+  });
+});
+
+describe('the configuration', () => {
+  const config = (): string => join(one, 'etc/onevmdump.conf');
+  const write = (path: string, text: string) => spawnSync('tee', [path], { input: text });
+
+  test('is kept when it was changed, with the shipped one beside it', async () => {
+    await release.install(['-d', one]);
+    write(config(), 'COMPRESS = zstd\n');
+    const { status, stdout } = await release.install(['-d', one]);
+    expect(status).toBe(0);
+    expect(stdout).toContain(
+      `Kept your ${config()}; the one of this version is beside it: ${config()}.new`,
+    );
+    expect(await readFile(config(), 'utf8')).toBe('COMPRESS = zstd\n');
+    expect(await readFile(`${config()}.new`, 'utf8')).toBe(shippedConfig);
+  });
+
+  test('is kept when it was there before the first installation', async () => {
+    await mkdir(join(one, 'etc'), { recursive: true });
+    write(config(), 'COMPRESS = none\n');
+    await release.install(['-d', one]);
+    expect(await readFile(config(), 'utf8')).toBe('COMPRESS = none\n');
+    expect(await readFile(`${config()}.new`, 'utf8')).toBe(shippedConfig);
+  });
+
+  test('is replaced by a newer one when nobody changed it', async () => {
+    await release.install(['-d', one]);
+    await release.write('etc/onevmdump.conf', '# newer\n');
+    await release.install(['-d', one]);
+    expect(await readFile(config(), 'utf8')).toBe('# newer\n');
+    expect(await tree(one)).toEqual(installedTree);
+  });
+
+  test('has no older copy beside it once the shipped one was taken over', async () => {
+    await release.install(['-d', one]);
+    write(config(), 'COMPRESS = zstd\n');
+    await release.install(['-d', one]);
+    write(config(), shippedConfig);
+    await release.install(['-d', one]);
+    expect(await tree(one)).toEqual(installedTree);
+  });
+});
