@@ -1,0 +1,35 @@
+// A disk image with real files in it: what this machine has under /usr, in an ext4 file system.
+import { cp, lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { sh } from '../test/demo/shell.ts';
+
+/** Makes a sparse raw image of `virtualMiB` with about `dataMiB` of files. */
+export async function makeFileSystem(
+  image: string,
+  { virtualMiB, dataMiB }: { readonly virtualMiB: number; readonly dataMiB: number },
+): Promise<void> {
+  const root = `${image}.files`;
+  await mkdir(root, { recursive: true });
+  let left = dataMiB * 1024 * 1024;
+  for await (const file of files('/usr')) {
+    const { size } = await lstat(file);
+    if (size > left) continue;
+    const target = join(root, relative('/', file));
+    await mkdir(dirname(target), { recursive: true });
+    await cp(file, target);
+    left -= size;
+    if (left < 1024 * 1024) break;
+  }
+  await sh('mke2fs', '-q', '-t', 'ext4', '-d', root, image, `${virtualMiB}M`);
+  await rm(root, { recursive: true });
+  // mke2fs leaves zeros it wrote; make them holes again, as a guest's discard would.
+  await sh('fallocate', '--dig-holes', image);
+}
+
+async function* files(folder: string): AsyncGenerator<string> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* files(path);
+    else if (entry.isFile()) yield path;
+  }
+}
