@@ -52,11 +52,8 @@ export function decodeVmInput(bytes: Buffer): Buffer {
   if (text === '') throw new UsageError(`the input is empty: ${expected}`);
   const decoded = Buffer.from(text, 'base64');
   // Buffer.from skips what is not base64: only what encodes to the same text again was whole.
-  if (decoded.toString('base64') !== text) {
-    throw new UsageError(`the input is neither XML nor whole base64: ${expected}`);
-  }
-  if (!looksLikeXml(decoded)) {
-    throw new UsageError(`the input is base64, but not of XML: ${expected}`);
+  if (decoded.toString('base64') !== text || !looksLikeXml(decoded)) {
+    throw new UsageError(`the input is neither XML nor base64 of XML: ${expected}`);
   }
   return decoded;
 }
