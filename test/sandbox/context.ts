@@ -2,6 +2,7 @@
 // Source: VirtualMachineContext.cc of 6.10.5.
 import type { Vector } from './template.ts';
 import type { Vm } from './vm.ts';
+import { DiskError } from './vm-disks.ts';
 
 /** ETH<n>_<name> and the NIC attribute it comes from; without one it is empty here. */
 const etherVariables: readonly (readonly [string, string?])[] = [
@@ -28,7 +29,11 @@ const etherVariables: readonly (readonly [string, string?])[] = [
   ['VROUTER_MANAGEMENT'],
 ];
 
+/** @throws DiskError when CONTEXT asks for OneGate. */
 export function addContext(vm: Vm, context: Vector): void {
+  if (context.get('TOKEN')?.toUpperCase() === 'YES') {
+    throw new DiskError('TOKEN set, but onegate endpoint was not defined in oned.conf.');
+  }
   for (const [key, value] of context) {
     context.set(
       key,

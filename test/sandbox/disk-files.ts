@@ -3,7 +3,7 @@
 import { mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { getDatastore } from './datastores.ts';
-import { probe } from './image-files.ts';
+import { probe } from './probe.ts';
 import { run } from './run.ts';
 import type { Vector } from './template.ts';
 import { isVolatile } from './vm-disks.ts';

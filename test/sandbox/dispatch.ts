@@ -2,20 +2,26 @@
 import { datastoreMethods } from './datastore-methods.ts';
 import { Failure, internal } from './failure.ts';
 import { imageMethods } from './images.ts';
+import { imageChangeMethods } from './image-changes.ts';
 import { networkMethods } from './networks.ts';
+import { ownershipMethods } from './ownership.ts';
 import { errorReply, Fault, faultReply, parseCall, successReply } from './protocol.ts';
 import type { Params } from './protocol.ts';
 import { systemMethods } from './system.ts';
 import { templateMethods } from './templates.ts';
 import type { MethodTable, World } from './world.ts';
+import { vmActionMethods } from './vm-actions.ts';
 import { vmMethods } from './vms.ts';
 
 const methods: MethodTable = {
   ...datastoreMethods,
   ...imageMethods,
+  ...imageChangeMethods,
   ...networkMethods,
+  ...ownershipMethods,
   ...systemMethods,
   ...templateMethods,
+  ...vmActionMethods,
   ...vmMethods,
 };
 
@@ -30,6 +36,7 @@ async function perform(world: World, method: string, params: Params): Promise<st
   if (!handler) throw new Fault(-506, `Method '${method}' not defined`);
   try {
     const user = world.users.authenticate(params);
+    await world.mischief.before(method, world.ending);
     const requestId = Math.floor(Math.random() * 10000);
     return successReply(await handler({ world, user, params, requestId }));
   } catch (error) {

@@ -1,56 +1,16 @@
-// What the fs datastore driver does with an image's file: find its size, check where it lies, copy it
-// and probe its format. Behaviour read in datastore_mad/remotes/{libfs.sh,fs/cp,fs/stat} of 6.10.5.
+// What the fs datastore driver does with an image's file: check where it lies, copy or fetch it, unpack
+// what looks packed, probe its format, convert. Read in downloader.sh, libfs.sh and fs/cp of 6.10.5.
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readlink, realpath, rename, rm, stat } from 'node:fs/promises';
+import { createWriteStream } from 'node:fs';
+import { readlink, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import type { Datastore } from './datastores.ts';
-import { internal } from './failure.ts';
+import { download, fetchHead, isUrl } from './http-source.ts';
+import { archives, decompressors, mimeType, probe, typeBytes, withTemporary } from './probe.ts';
 import { run } from './run.ts';
 import type { World } from './world.ts';
-
-export interface Probe {
-  readonly format: string;
-  readonly sizeMb: number;
-}
-
-interface QemuInfo {
-  readonly format: string;
-  readonly 'virtual-size': number;
-  readonly 'backing-filename'?: string;
-  readonly 'format-specific'?: { readonly data?: { readonly 'data-file'?: string } };
-}
-
-/** `qemu-img info` without being told the format, as OpenNebula's drivers do; backing files are noted. */
-export async function probe(world: World, path: string): Promise<Probe> {
-  const info = JSON.parse(await run('qemu-img', ['info', '--output=json', path])) as QemuInfo;
-  const named = [info['backing-filename'], info['format-specific']?.data?.['data-file']];
-  for (const backing of named) {
-    if (backing !== undefined) world.probedBackingFiles.push({ probed: path, backing });
-  }
-  return { format: info.format, sizeMb: Math.ceil(info['virtual-size'] / 1048576) };
-}
-
-const accessWords: Readonly<Record<string, string>> = {
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  ENOTDIR: 'Not a directory',
-};
-
-/** The driver's `stat`: SIZE in MiB. @throws Failure 8192, which one.image.allocate passes on at once. */
-export async function statSource(world: World, path: string): Promise<number> {
-  try {
-    await stat(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    const words = accessWords[code] ?? code;
-    throw internal(`Cannot parse image SIZE: cannot access '${path}' (${words})`);
-  }
-  try {
-    return (await probe(world, path)).sizeMb;
-  } catch {
-    throw internal('Cannot parse image SIZE: Runtime error during size estimation');
-  }
-}
 
 /** `readlink -f`: the last part need not exist. */
 async function canonical(path: string): Promise<string> {
@@ -72,23 +32,55 @@ async function isRestricted(world: World, path: string): Promise<boolean> {
   return !inside(safeDirs) && inside(`${dir}/ /etc/one/ ${restrictedDirs}`);
 }
 
-/** The driver's `cp`. @returns SOURCE and FORMAT. @throws Error with the driver's stderr in one line. */
+/** downloader.sh: copies or fetches, and unpacks what looks compressed. */
+async function fetch(world: World, path: string, target: string): Promise<void> {
+  let local = path;
+  let type: string;
+  if (isUrl(path)) {
+    type = await withTemporary(await fetchHead(path, typeBytes, world.ending), mimeType);
+    local = `${target}.download`;
+    await download(path, local, world.ending);
+  } else {
+    type = await mimeType(path);
+  }
+  try {
+    const decompressor = decompressors[type];
+    if (decompressor) {
+      world.unpacked.push({ path, type });
+      const [program, ...args] = decompressor;
+      const child = spawn(program, [...args, local], { stdio: ['ignore', 'pipe', 'ignore'] });
+      await pipeline(child.stdout, createWriteStream(target), { signal: world.ending });
+    } else {
+      await run('cp', ['--sparse=always', '--', local, target], world.ending);
+    }
+  } finally {
+    if (local !== path) await rm(local, { force: true });
+  }
+}
+
+/** The driver's `cp`. @returns SOURCE and FORMAT. @throws Error with the driver's stderr. */
 export async function copySource(
   world: World,
   datastore: Datastore,
   path: string,
   cdrom: boolean,
 ): Promise<{ source: string; format: string }> {
-  if (await isRestricted(world, path)) {
+  if (!isUrl(path) && (await isRestricted(world, path))) {
     const dirs = `/var/lib/one/ /etc/one/ /var/lib/one/ ${world.settings.restrictedDirs}`;
     throw new Error(
-      `ERROR: cp: Not allowed to copy images from ${dirs} ` +
+      `ERROR: cp: Not allowed to copy images from ${dirs}\n` +
         `Not allowed to copy image from ${path}, check RESTRICTED_DIRS in your datastore`,
     );
   }
   const source = newSource(datastore);
   try {
-    await run('cp', ['--sparse=always', '--', path, source], world.ending);
+    await fetch(world, path, source);
+    const type = await mimeType(source);
+    if (archives.includes(type)) {
+      // It would be unpacked into a folder in the datastore, and then be no image any more.
+      world.unpacked.push({ path, type });
+      throw new Error(`ERROR: cp: Unknown image format src=${path}`);
+    }
     const { format } = await probe(world, source);
     const driver = datastore.template.get('DRIVER');
     if (driver === undefined || format === driver || cdrom) return { source, format };

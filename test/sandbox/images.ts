@@ -3,9 +3,11 @@
 import { rm } from 'node:fs/promises';
 import { getDatastore, spaceOf } from './datastores.ts';
 import { internal, noSuch, notAllocated, refused } from './failure.ts';
-import { copySource, makeEmpty, newSource, statSource } from './image-files.ts';
+import { copySource, makeEmpty, newSource } from './image-files.ts';
+import { statSource } from './image-size.ts';
 import { imageState } from './image-states.ts';
 import { invalidName } from './names.ts';
+import { shownTo } from './pools.ts';
 import type { Template } from './template.ts';
 import { cdata } from './template.ts';
 import { parseTemplate } from './template-text.ts';
@@ -234,12 +236,9 @@ function find(call: Call, operation: Operation, heedLock = true): Image {
   return image;
 }
 
-function pool({ world, user, params }: Call): string {
-  const filter = params.int(1);
-  const shown = [...world.images.values()].filter(
-    (one) => filter === -2 || one.uid === (filter >= 0 ? filter : user.id),
-  );
-  return `<IMAGE_POOL>${shown.reverse().map(imageXml).join('')}</IMAGE_POOL>`;
+function pool(call: Call): string {
+  const shown = shownTo(call, 'image', call.world.images);
+  return `<IMAGE_POOL>${shown.map(imageXml).join('')}</IMAGE_POOL>`;
 }
 
 export const imageMethods: MethodTable = {

@@ -8,6 +8,7 @@ import { invalidName } from './names.ts';
 import { acquireDisks, DiskError, isVolatile, volatileAttributes } from './vm-disks.ts';
 import { getDatastore } from './datastores.ts';
 import { leaseNics, NicError } from './networks.ts';
+import { refuseRestricted } from './restricted.ts';
 import { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
 import type { VmTemplate } from './templates.ts';
@@ -131,7 +132,11 @@ export function instantiate(
   { name, hold, extra }: InstantiateOptions,
 ): number {
   const wanted = source.template.clone();
-  if (extra !== '') wanted.merge(parseTemplate(extra));
+  if (extra !== '') {
+    const more = parseTemplate(extra);
+    refuseRestricted(user, more);
+    wanted.merge(more);
+  }
   for (const own of ['NAME', 'TEMPLATE_NAME', 'TEMPLATE_ID']) wanted.erase(own);
   wanted.add('TEMPLATE_NAME', source.name);
   wanted.add('TEMPLATE_ID', String(source.id));
@@ -151,13 +156,13 @@ export function instantiate(
     vm.template.replace('SUBMIT_ON_HOLD', 'YES');
     setVmState(vm, vmState.hold);
   } else {
-    world.background(() => deploy(world, id, systemDatastoreFor(world, vm)));
+    world.background(() => deploy(world, id, scheduledDatastore(world, vm)));
   }
   return id;
 }
 
 /** The scheduler's choice: SCHED_DS_REQUIREMENTS with an ID, else the system datastore of the disks' TM. */
-function systemDatastoreFor(world: World, vm: Vm): number {
+export function scheduledDatastore(world: World, vm: Vm): number {
   const wanted = /\bID\s*=\s*"?(\d+)/.exec(vm.userTemplate.get('SCHED_DS_REQUIREMENTS') ?? '')?.[1];
   if (wanted !== undefined && world.datastores.get(Number(wanted))?.system) return Number(wanted);
   const tm = vm.template
@@ -174,12 +179,14 @@ export async function deploy(world: World, vmId: number, datastoreId: number): P
   for (const disk of disks) if (isVolatile(disk)) volatileAttributes(disk, datastore);
   vm.template.replace('TM_MAD_SYSTEM', datastore.tmMad);
   const history = newHistory({ id: 0, name: 'localhost' }, datastore.tmMad, datastoreId, now());
+  // A VM that was undeployed or stopped has its disks already.
+  const firstTime = vm.history.length === 0;
   vm.history.push(history);
   setVmState(vm, vmState.prolog);
   try {
     await world.pause(world.deployMs);
     const folder = vmFolder(world, datastoreId, vmId);
-    await makeDiskFiles(world, folder, disks, vm.template.vectors('CONTEXT')[0]);
+    if (firstTime) await makeDiskFiles(world, folder, disks, vm.template.vectors('CONTEXT')[0]);
   } catch (error) {
     vm.userTemplate.replace('ERROR', `PROLOG: ${(error as Error).message.split('\n')[0] ?? ''}`);
     setVmState(vm, vmState.prologFailure);

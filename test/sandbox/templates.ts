@@ -2,8 +2,10 @@
 import { internal, noSuch } from './failure.ts';
 import { instantiate } from './instantiate.ts';
 import { invalidName } from './names.ts';
+import { shownTo } from './pools.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
+import { refuseRestricted } from './restricted.ts';
 import {
   authorize,
   defaultPermissions,
@@ -36,6 +38,7 @@ function templateXml(one: VmTemplate): string {
 
 function allocate({ world, user, params }: Call): number {
   const template = parseTemplate(params.string(1));
+  refuseRestricted(user, template);
   const name = template.get('NAME') ?? '';
   const invalid = invalidName(name);
   if (invalid !== undefined) throw internal(invalid);
@@ -63,12 +66,9 @@ function remove(call: Call): number {
   return id;
 }
 
-function pool({ world, user, params }: Call): string {
-  const filter = params.int(1);
-  const shown = [...world.templates.values()].filter(
-    (one) => filter === -2 || one.uid === (filter >= 0 ? filter : user.id),
-  );
-  return `<VMTEMPLATE_POOL>${shown.reverse().map(templateXml).join('')}</VMTEMPLATE_POOL>`;
+function pool(call: Call): string {
+  const shown = shownTo(call, 'template', call.world.templates);
+  return `<VMTEMPLATE_POOL>${shown.map(templateXml).join('')}</VMTEMPLATE_POOL>`;
 }
 
 function start(call: Call): number {

@@ -83,6 +83,35 @@ export function setVmState(vm: Vm, [state, lcmState]: VmState): void {
   vm.prevLcmState = lcmState;
 }
 
+const stateWords = [
+  'INIT',
+  'PENDING',
+  'HOLD',
+  'ACTIVE',
+  'STOPPED',
+  'SUSPENDED',
+  'DONE',
+  'FAILED',
+  'POWEROFF',
+  'UNDEPLOYED',
+  'CLONING',
+];
+const lcmWords = new Map([
+  [1, 'PROLOG'],
+  [3, 'RUNNING'],
+  [12, 'SHUTDOWN'],
+  [18, 'SHUTDOWN_POWEROFF'],
+  [20, 'BOOT_POWEROFF'],
+  [29, 'SHUTDOWN_UNDEPLOY'],
+  [39, 'PROLOG_FAILURE'],
+  [69, 'BACKUP'],
+]);
+
+/** The state in oned's error texts. */
+export function stateWord({ state, lcmState }: Vm): string {
+  return (state === 3 ? lcmWords.get(lcmState) : undefined) ?? stateWords[state] ?? String(state);
+}
+
 export function newHistory(
   host: { id: number; name: string },
   tmMad: string,

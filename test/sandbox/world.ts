@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Datastore } from './datastores.ts';
 import type { Image } from './images.ts';
+import { Mischief } from './mischief.ts';
 import type { Params } from './protocol.ts';
 import type { VmTemplate } from './templates.ts';
 import { Users } from './users.ts';
@@ -22,7 +23,7 @@ export interface RecordedCall {
   readonly args: readonly (string | number | boolean | undefined)[];
 }
 
-/** The image file that some file named as its backing or data file, seen by a format probe. */
+/** A file that something probed by `qemu-img info` named as its backing or data file. */
 export interface ProbedBackingFile {
   readonly probed: string;
   readonly backing: string;
@@ -37,6 +38,9 @@ export class World {
   readonly vms = new Map<number, Vm>();
   readonly calls: RecordedCall[] = [];
   readonly probedBackingFiles: ProbedBackingFile[] = [];
+  /** Image sources that were decompressed, or refused as archives, because `file` took them for such. */
+  readonly unpacked: { readonly path: string; readonly type: string }[] = [];
+  readonly mischief = new Mischief();
   /** How long an image stays LOCKED besides the copy itself, in milliseconds. */
   imageCopyMs = 50;
   /** How long a VM stays in PROLOG besides the copies, in milliseconds. */
