@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Installs the programs that the demo or the tests need and that are not there yet, from Debian's packages.
+# Usage: scripts/tools.sh demo|test
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+# Program and the Debian package that brings it.
+demo=(
+  'qemu-img qemu-utils'
+  'qemu-nbd qemu-utils'
+  'igzip isal'
+  'zstd zstd'
+  'mke2fs e2fsprogs'
+  'debugfs e2fsprogs'
+  'mkswap util-linux'
+  'xorriso xorriso'
+)
+# Foreign tools judge what the tests made.
+test=(
+  "${demo[@]}"
+  'pigz pigz'
+  'nbdkit nbdkit'
+  'bsdtar libarchive-tools'
+  'python3 python3'
+  'shellcheck shellcheck'
+  'setpriv util-linux'
+  'cmp diffutils'
+  'file file'
+  'ssh openssh-client'
+)
+
+main() {
+  case ${1-} in
+    demo) needed=("${demo[@]}") ;;
+    test) needed=("${test[@]}") ;;
+    *) die 'usage: scripts/tools.sh demo|test' ;;
+  esac
+  find_missing
+  ((${#programs[@]} > 0)) || return 0
+  install_packages
+  find_missing
+  ((${#programs[@]} == 0)) || die "installed, but still not found on PATH: ${programs[*]}"
+}
+
+die() {
+  printf 'tools.sh: %s\n' "$1" >&2
+  exit 1
+}
+
+find_missing() {
+  programs=() packages=()
+  local line
+  for line in "${needed[@]}"; do
+    ! command -v "${line% *}" >/dev/null || continue
+    programs+=("${line% *}")
+    [[ " ${packages[*]} " == *" ${line#* } "* ]] || packages+=("${line#* }")
+  done
+}
+
+install_packages() {
+  local as_root=(env) options=(-q -o DPkg::Lock::Timeout=600)
+  command -v apt-get >/dev/null || die "missing programs: ${programs[*]}. There is no apt-get here \
+to install them; install what Debian has in: ${packages[*]}"
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "missing programs: ${programs[*]}. As root run: apt-get install ${packages[*]}"
+    as_root=(sudo env)
+  fi
+  as_root+=(DEBIAN_FRONTEND=noninteractive)
+  printf 'Missing: %s. Installing %s\n' "${programs[*]}" "${packages[*]}"
+  # Without fresh lists the ones that are there may still do.
+  "${as_root[@]}" apt-get "${options[@]}" update </dev/null ||
+    printf 'tools.sh: apt-get update failed; trying with the lists there are\n' >&2
+  "${as_root[@]}" apt-get "${options[@]}" install -y --no-install-recommends "${packages[@]}" </dev/null ||
+    die "apt-get cannot install ${packages[*]}; its reason stands above"
+}
+
+main "$@"

@@ -1,0 +1,108 @@
+// scripts/test-all.sh on a repository made for it, with stand-ins for npm, shellcheck and jest.
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const scripts = join(dirname(dirname(import.meta.dirname)), 'scripts');
+const jest = 'node_modules/jest/bin/jest.js';
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'onevmdump-test-all-'));
+  execFileSync('git', ['init', '--quiet', root]);
+  await write('.gitignore', 'node_modules/\nbin/\n');
+  await write('scripts/tools.sh', '#!/bin/bash\n');
+  for (const name of ['test-all.sh', 'count-tests.mjs']) {
+    await copyFile(join(scripts, name), join(root, 'scripts', name));
+  }
+  await write('package-lock.json', '{}');
+  await write('node_modules/.package-lock.json', '{}');
+  await write(
+    'bin/npm',
+    '#!/bin/bash\necho "npm $*" >>bin/calls\n[[ $* != *"$FAIL" || -z $FAIL ]]',
+  );
+  await write('bin/shellcheck', '#!/bin/bash\necho "shellcheck $*" >>bin/calls');
+  await jestReports({ numPassedTests: 3 });
+});
+afterEach(() => rm(root, { recursive: true }));
+
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(dirname(join(root, path)), { recursive: true });
+  await writeFile(join(root, path), text);
+  await chmod(join(root, path), 0o755);
+}
+
+/** Jest's report has these numbers, and the others 0. */
+function jestReports(numbers: Readonly<Record<string, number>>): Promise<void> {
+  const report = {
+    ...{ numPassedTests: 0, numFailedTests: 0, numRuntimeErrorTestSuites: 0 },
+    ...{ numPendingTests: 0, numTodoTests: 0, ...numbers },
+  };
+  return write(
+    jest,
+    `const file = process.argv.find((one) => one.startsWith('--outputFile=')).slice(13);
+     require('fs').writeFileSync(file, ${JSON.stringify(JSON.stringify(report))});`,
+  );
+}
+
+function run(env: Readonly<Record<string, string>> = {}) {
+  const { status, stdout, stderr } = spawnSync('/bin/bash', [join(root, 'scripts/test-all.sh')], {
+    encoding: 'utf8',
+    env: { PATH: `${root}/bin:${process.env['PATH'] ?? ''}`, FAIL: '', ...env },
+  });
+  return { status, stderr, lastLine: stdout.trimEnd().split('\n').at(-1) };
+}
+
+const calls = () => readFile(join(root, 'bin/calls'), 'utf8');
+
+describe('test:all', () => {
+  test('builds, lints, checks types and shell, and ends with the count of tests', async () => {
+    await jestReports({ numPassedTests: 7, numPendingTests: 2, numTodoTests: 1 });
+    expect(run()).toEqual({ status: 0, stderr: '', lastLine: '7 passed, 0 failed, 3 skipped' });
+    expect(await calls()).toMatch(
+      /^npm .*build\nnpm .*lint\nnpm .*typecheck\nshellcheck .* scripts\/test-all.sh scripts\/tools.sh\n$/,
+    );
+  });
+
+  test.each(['build', 'lint', 'typecheck'])('ends at %s when that fails', (name) => {
+    const { status, stderr, lastLine } = run({ FAIL: name });
+    expect(status).toBe(1);
+    expect(stderr).toContain(`test:all: ${name} failed`);
+    expect(lastLine).toBe(`== ${name}`);
+  });
+
+  test('fails when a test failed', async () => {
+    await jestReports({ numPassedTests: 7, numFailedTests: 1 });
+    expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('counts a test file that could not run as a failure', async () => {
+    await jestReports({ numPassedTests: 7, numRuntimeErrorTestSuites: 1 });
+    expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('fails when nothing was tested', async () => {
+    await jestReports({});
+    expect(run()).toMatchObject({ status: 1, lastLine: '0 passed, 0 failed, 0 skipped' });
+  });
+
+  test('fails when jest ends without a report', async () => {
+    await write(jest, 'process.exit(0);');
+    expect(run()).toMatchObject({ status: 1, lastLine: '0 passed, 1 failed, 0 skipped' });
+  });
+
+  test('fails when jest does although every test passed, as it does when its process is not well', async () => {
+    await write(jest, `${await readFile(join(root, jest), 'utf8')} process.exit(1);`);
+    expect(run()).toMatchObject({ status: 1, lastLine: '3 passed, 0 failed, 0 skipped' });
+  });
+
+  test('installs the dependencies when they are missing or older than package-lock.json', async () => {
+    run();
+    expect(await calls()).not.toContain('npm ci');
+    await utimes(join(root, 'node_modules/.package-lock.json'), 1, 1);
+    run();
+    expect(await calls()).toContain('npm ci');
+  });
+});
