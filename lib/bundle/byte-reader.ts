@@ -1,0 +1,56 @@
+// Pulls exact numbers of bytes out of a stream of chunks: what a tar archive is parsed with.
+import { BundleError } from '../report/errors.ts';
+
+export class ByteReader {
+  /** Bytes given out so far. */
+  position = 0;
+  readonly #chunks: AsyncIterator<Buffer, unknown>;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(chunks: AsyncIterable<Buffer>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** Between 1 and `most` bytes, without copying; undefined at the end of the stream. */
+  async next(most: number): Promise<Buffer | undefined> {
+    while (this.#rest.length === 0) {
+      const { done, value } = await this.#chunks.next();
+      if (done === true) return undefined;
+      this.#rest = value;
+    }
+    const given = this.#rest.subarray(0, most);
+    this.#rest = this.#rest.subarray(given.length);
+    this.position += given.length;
+    return given;
+  }
+
+  /** Like `next`, where more must follow. @throws BundleError at the end of the stream. */
+  async some(most: number): Promise<Buffer> {
+    const given = await this.next(most);
+    if (given) return given;
+    throw new BundleError(`the archive ends early, at byte ${this.position} of the tar stream`);
+  }
+
+  /** Exactly `length` bytes. @throws BundleError when the stream ends before. */
+  async take(length: number): Promise<Buffer> {
+    if (this.#rest.length >= length && length > 0) return this.some(length);
+    const parts: Buffer[] = [];
+    for (let missing = length; missing > 0;) {
+      const part = await this.some(missing);
+      parts.push(part);
+      missing -= part.length;
+    }
+    return Buffer.concat(parts, length);
+  }
+
+  /** Reads over `length` bytes. @throws BundleError when the stream ends before. */
+  async skip(length: number): Promise<void> {
+    for (let left = length; left > 0;) left -= (await this.some(left)).length;
+  }
+
+  /** Gives up what was not read and frees the processes and files behind the stream. */
+  async close(): Promise<void> {
+    this.#rest = Buffer.alloc(0);
+    await this.#chunks.return?.();
+  }
+}

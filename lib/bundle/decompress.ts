@@ -1,0 +1,120 @@
+// A part of a bundle's file as the bytes it was compressed from, as a stream: nothing is unpacked
+// that nobody asks for, so a small file that stands for terabytes does no harm.
+import { pipeline, Readable } from 'node:stream';
+import { createGunzip, type Gunzip } from 'node:zlib';
+import { BundleError, CommandError, errorMessage, OnevmdumpError } from '../report/errors.ts';
+import { unzstd } from '../tools/unzstd.ts';
+import type { BundleSource } from './bundle.ts';
+import type { Compression } from './manifest.ts';
+
+/** Bytes of a file. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+// As fast as larger ones, and what waits in buffers stays small.
+const chunkSize = 256 * 1024;
+
+/**
+ * The decompressed bytes of a range: all its gzip members or zstd frames one after another.
+ * @throws BundleError when they are damaged or incomplete, or when something follows the last of them
+ */
+export async function* decompress(
+  source: BundleSource,
+  range: ByteRange,
+  compression: Compression,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  switch (compression) {
+    case 'none':
+      // Through a stream, which reads ahead while the caller works.
+      yield* Readable.from(storedBytes(source, range, signal), { highWaterMark: 4 });
+      return;
+    case 'gzip':
+      yield* gunzippedBytes(startGunzip(source, range, signal), range);
+      return;
+    case 'zstd':
+      yield* unzstdBytes(source, range, signal);
+  }
+}
+
+/** The bytes of a range as they are in the file. @throws BundleError when the file ends before */
+async function* storedBytes(
+  source: BundleSource,
+  { offset, length }: ByteRange,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  for (let done = 0; done < length;) {
+    signal?.throwIfAborted();
+    const chunk = await source.read(offset + done, Math.min(chunkSize, length - done));
+    if (chunk.length === 0) throw new BundleError(`the file ends early, at byte ${offset + done}`);
+    yield chunk;
+    done += chunk.length;
+  }
+}
+
+/**
+ * Begins to decompress a range, in a thread of libuv, until `buffered` chunks wait to be taken by
+ * `gunzippedBytes`. Whoever does not take them destroys the stream.
+ */
+export function startGunzip(
+  source: BundleSource,
+  range: ByteRange,
+  signal?: AbortSignal,
+  buffered = 8,
+): Gunzip {
+  const gunzip = createGunzip({
+    chunkSize,
+    // Chunks as they come: in byte mode a reader is given all that waits, copied together.
+    ...{ readableObjectMode: true, readableHighWaterMark: buffered },
+  });
+  // Errors reach the one who iterates over the stream.
+  pipeline(
+    Readable.from(storedBytes(source, range, signal), { highWaterMark: 1 }),
+    gunzip,
+    () => undefined,
+  );
+  return gunzip;
+}
+
+/** What `startGunzip` decompresses. */
+export async function* gunzippedBytes(
+  gunzip: Gunzip,
+  { offset, length }: ByteRange,
+): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of gunzip) yield chunk as Buffer;
+  } catch (error) {
+    const place = offset + gunzip.bytesWritten;
+    throw damaged(error, `the compressed data is damaged near byte ${place}`);
+  }
+  // zlib passes over zeros that follow the last member.
+  if (gunzip.bytesWritten !== length) {
+    throw new BundleError(
+      `something follows the compressed data, at byte ${offset + gunzip.bytesWritten}`,
+    );
+  }
+}
+
+async function* unzstdBytes(source: BundleSource, range: ByteRange, signal?: AbortSignal) {
+  try {
+    yield* unzstd(storedBytes(source, range, signal), signal);
+  } catch (error) {
+    // Without a status zstd was not even started: that says nothing about the bundle.
+    if (!(error instanceof CommandError) || error.status === undefined) throw error;
+    const { offset, length } = range;
+    const place = `bytes ${offset} to ${offset + length}`;
+    const words = error.stderr.trim() || errorMessage(error);
+    throw new BundleError(`the compressed data is damaged within ${place}: ${words}`, {
+      cause: error,
+    });
+  }
+}
+
+/** What zlib says becomes a BundleError; an error of ours, or the signal's, stays what it is. */
+function damaged(error: unknown, what: string): unknown {
+  const isZlibs = error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
+  if (!isZlibs || error instanceof OnevmdumpError) return error;
+  return new BundleError(`${what}: ${error.message}`, { cause: error });
+}

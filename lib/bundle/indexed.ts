@@ -1,0 +1,152 @@
+// A bundle with an index: reads the manifest at its end, then only what is asked for.
+import { BundleError } from '../report/errors.ts';
+import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
+import { ByteReader } from './byte-reader.ts';
+import {
+  checkedPieces,
+  checkMember,
+  emptyHead,
+  expectedDisk,
+  fillHead,
+  type ExpectedDisk,
+} from './checked-pieces.ts';
+import { decompress } from './decompress.ts';
+import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
+import { largestManifest, parseManifest } from './manifest-parse.ts';
+import type { Frame, Manifest } from './manifest.ts';
+import { largestVmXml, placed, type OpenOptions, type Opened } from './opened.ts';
+import { memberBytes, nextMember } from './tar-member.ts';
+import type { Trailer } from './trailer.ts';
+
+/** @throws BundleError when the manifest is damaged or does not agree with the file */
+export async function openIndexed(
+  source: BundleSource,
+  trailer: Trailer,
+  { signal }: OpenOptions,
+): Promise<Opened> {
+  const manifest = await readManifest(source, trailer, signal);
+  checkFrames(manifest, trailer);
+  const disks = manifest.disks.map((disk): BundleDisk => {
+    const expected = expectedDisk(manifest, disk);
+    const frames = framesOf(manifest, disk.member);
+    const label = `disk ${disk.id}`;
+    const pieces = (parallel?: number) => {
+      const options = { label, signal, ...(parallel !== undefined && { parallel }) };
+      return diskPieces(source, manifest, frames, expected, options);
+    };
+    return {
+      id: disk.id,
+      member: disk.member,
+      size: expected.size,
+      dataBytes: expected.dataBytes,
+      format: disk.format,
+      head: () => readHead(expected.size, pieces(1)),
+      pieces: () => pieces(),
+    };
+  });
+  return {
+    indexed: true,
+    compression: manifest.compression,
+    manifest,
+    vmXml: await readVmXml(source, manifest, signal),
+    disks,
+  };
+}
+
+/** The frames of a member. */
+export function framesOf({ members }: Manifest, name: string): readonly Frame[] {
+  return members.find((member) => member.name === name)?.frames ?? [];
+}
+
+/** The last frame: the manifest, then the end of the archive. */
+async function readManifest(source: BundleSource, trailer: Trailer, signal?: AbortSignal) {
+  const range = { offset: trailer.offset, length: trailer.stored };
+  const input = new ByteReader(decompress(source, range, trailer.compression, signal));
+  try {
+    const member = await nextMember(input);
+    if (member?.name.kind !== 'manifest.json') {
+      throw new BundleError(`no manifest at byte ${trailer.offset}, where the index says it is`);
+    }
+    const bytes = await memberBytes(input, member, largestManifest);
+    if (await nextMember(input)) throw new BundleError('manifest.json is not the last member');
+    return parseManifest(bytes);
+  } finally {
+    await input.close();
+  }
+}
+
+/** All frames, one after another without gaps, from the start of the file to the manifest's frame. */
+function checkFrames({ members, compression }: Manifest, trailer: Trailer): void {
+  if (compression !== trailer.compression) {
+    throw new BundleError(`manifest.json says ${compression}, but it is ${trailer.compression}`);
+  }
+  let end = 0;
+  for (const { name, frames } of members) {
+    if (frames.length === 0) throw new BundleError(`manifest.json: ${name} has no frames`);
+    for (const [index, [offset, stored, length]] of frames.entries()) {
+      const where = `manifest.json: ${name}, frame ${index}`;
+      if (offset !== end) throw new BundleError(`${where} is at byte ${offset}, expected ${end}`);
+      if (length === 0 || stored === 0 || (compression === 'none' && stored !== length)) {
+        throw new BundleError(`${where} has no sound length`);
+      }
+      end += stored;
+    }
+  }
+  if (end !== trailer.offset) {
+    throw new BundleError(
+      `manifest.json: the frames end at byte ${end}, its own begins at byte ${trailer.offset}`,
+    );
+  }
+}
+
+/** The first frame: the folder and `vm.xml`. */
+async function readVmXml(source: BundleSource, manifest: Manifest, signal?: AbortSignal) {
+  const label = 'vm.xml';
+  const frames = framesOf(manifest, './vm.xml');
+  const input = new ByteReader(frameBytes(source, manifest.compression, frames, { label, signal }));
+  try {
+    const first = await nextMember(input);
+    const member = first?.name.kind === 'folder' ? await nextMember(input) : first;
+    if (member?.name.kind !== 'vm.xml') throw new BundleError('vm.xml is not the first member');
+    const bytes = await memberBytes(input, member, largestVmXml);
+    await expectEnd(input, label);
+    return bytes;
+  } finally {
+    await input.close();
+  }
+}
+
+async function* diskPieces(
+  source: BundleSource,
+  { compression }: Manifest,
+  frames: readonly Frame[],
+  expected: ExpectedDisk,
+  options: FrameStreamOptions,
+): AsyncGenerator<Piece> {
+  const input = new ByteReader(frameBytes(source, compression, frames, options));
+  try {
+    const member = await nextMember(input);
+    if (!member) throw new BundleError('the archive ends where it should be');
+    checkMember(member, expected);
+    yield* checkedPieces(input, member, expected);
+    await expectEnd(input, options.label);
+  } catch (error) {
+    throw placed(options.label, error);
+  } finally {
+    await input.close();
+  }
+}
+
+/** Its first bytes, holes as zeros; frames behind them are not read. */
+async function readHead(size: number, pieces: AsyncIterable<Piece>): Promise<Buffer> {
+  const head = emptyHead(size);
+  for await (const piece of pieces) {
+    if (!fillHead(head, piece)) break;
+  }
+  return head;
+}
+
+/** @throws BundleError when the frames hold more than the member */
+async function expectEnd(input: ByteReader, label: string): Promise<void> {
+  if (await input.next(1)) throw new BundleError(`${label} has more frames than it needs`);
+}

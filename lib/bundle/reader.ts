@@ -1,0 +1,66 @@
+// Opens a bundle, however it was made. docs/bundle-format.md says what a bundle is.
+import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
+import { openIndexed } from './indexed.ts';
+import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened.ts';
+import { openScanned } from './scanned.ts';
+import { decodeTrailer, longestTrailer, type Trailer } from './trailer.ts';
+
+/**
+ * Opens a bundle and takes over `source`, which is closed when this fails or the bundle is closed. A
+ * bundle with an index is opened by reading a few kilobytes, another one by reading all of it.
+ * @throws BundleError when it is none, is damaged, or holds what a bundle must not hold; the
+ *   signal's reason when it is aborted
+ */
+export async function openBundle(
+  source: BundleSource,
+  options: OpenOptions,
+): Promise<OpenedBundle> {
+  try {
+    const trailer = await findTrailer(source);
+    return named(
+      source,
+      trailer ? await openIndexed(source, trailer, options) : await openScanned(source, options),
+    );
+  } catch (error) {
+    await source.close();
+    throw placed(`bundle ${source.name}`, error);
+  }
+}
+
+/** Where the index is; undefined when there is none. */
+export async function findTrailer(source: BundleSource): Promise<Trailer | undefined> {
+  const start = Math.max(0, source.size - longestTrailer);
+  return decodeTrailer(await source.read(start, longestTrailer), source.size);
+}
+
+/** Lets every error say which bundle it is about. */
+export function named(source: BundleSource, opened: Opened): OpenedBundle {
+  const { name, modified } = source;
+  return {
+    ...opened,
+    name,
+    modified,
+    disks: opened.disks.map((disk) => namedDisk(`bundle ${name}`, disk)),
+    close: () => source.close(),
+  };
+}
+
+function namedDisk(place: string, disk: BundleDisk): BundleDisk {
+  return {
+    ...disk,
+    async head() {
+      try {
+        return await disk.head();
+      } catch (error) {
+        throw placed(place, error);
+      }
+    },
+    async *pieces(): AsyncGenerator<Piece> {
+      try {
+        yield* disk.pieces();
+      } catch (error) {
+        throw placed(place, error);
+      }
+    },
+  };
+}

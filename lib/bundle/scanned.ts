@@ -1,0 +1,186 @@
+// A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or bereft of
+// its end. It is read from the front: once to list it, and once for each pass over a disk.
+import { BundleError } from '../report/errors.ts';
+import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
+import { ByteReader } from './byte-reader.ts';
+import {
+  checkedPieces,
+  checkMember,
+  emptyHead,
+  expectedDisk,
+  fillHead,
+  type ExpectedDisk,
+} from './checked-pieces.ts';
+import { decompress } from './decompress.ts';
+import { largestManifest, parseManifest } from './manifest-parse.ts';
+import type { Compression, Manifest } from './manifest.ts';
+import { memberLabel } from './member-name.ts';
+import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
+import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
+
+/** Looks at each disk as it passes by; must take all pieces. */
+export type DiskVisitor = (member: TarMember, pieces: AsyncIterable<Piece>) => Promise<void>;
+
+interface ScannedDisk {
+  readonly id: number;
+  readonly member: string;
+  readonly size: number;
+  readonly dataBytes: number;
+  readonly head: Buffer;
+}
+
+/**
+ * @param visit sees all disks during the pass that lists them
+ * @throws BundleError when the file is no bundle, is damaged, or holds what a bundle must not hold
+ */
+export async function openScanned(
+  source: BundleSource,
+  { log, signal }: OpenOptions,
+  visit?: DiskVisitor,
+): Promise<Opened> {
+  const compression = await detectCompression(source);
+  log.debug(`${source.name} has no index: reading it from the front`);
+  const { vmXml, manifest, found } = await scan(source, compression, visit, signal);
+  if (!vmXml) throw new BundleError('it holds no vm.xml');
+  const disks = found
+    .sort((one, other) => one.id - other.id)
+    .map((disk): BundleDisk => {
+      const listed = manifest?.disks.find(({ id }) => id === disk.id);
+      const expected =
+        manifest && listed ? expectedDisk(manifest, listed) : { ...disk, sha256: undefined };
+      return {
+        id: disk.id,
+        member: disk.member,
+        size: disk.size,
+        dataBytes: disk.dataBytes,
+        format: listed?.format,
+        head: () => Promise.resolve(Buffer.from(disk.head)),
+        pieces: () => diskPieces(source, compression, expected, signal),
+      };
+    });
+  if (manifest) checkManifest(manifest, disks);
+  return { indexed: false, compression, manifest, vmXml, disks };
+}
+
+/** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
+async function detectCompression(source: BundleSource): Promise<Compression> {
+  const start = await source.read(0, 512);
+  if (start.length >= 4) {
+    const magic = start.readUInt32LE(0);
+    if ((magic & 0xffff) === 0x8b1f) return 'gzip';
+    if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return 'zstd';
+  }
+  if (start.toString('latin1', 257, 262) === 'ustar') return 'none';
+  throw new BundleError('it is not an onevmdump bundle');
+}
+
+/** One pass over everything. */
+async function scan(
+  source: BundleSource,
+  compression: Compression,
+  visit: DiskVisitor | undefined,
+  signal: AbortSignal | undefined,
+) {
+  const input = openStream(source, compression, signal);
+  const seen = new Set<string>();
+  const found: ScannedDisk[] = [];
+  let vmXml: Buffer | undefined;
+  let manifest: Manifest | undefined;
+  let label = 'it is not an onevmdump bundle';
+  try {
+    for (;;) {
+      const member = await nextMember(input);
+      if (!member) break;
+      label = memberLabel(member.name);
+      if (seen.has(label)) throw new BundleError('occurs twice');
+      seen.add(label);
+      switch (member.name.kind) {
+        case 'folder':
+          break;
+        case 'vm.xml':
+          vmXml = await memberBytes(input, member, largestVmXml);
+          break;
+        case 'manifest.json':
+          manifest = parseManifest(await memberBytes(input, member, largestManifest));
+          break;
+        case 'disk':
+          found.push(await scanDisk(input, member, member.name.id, visit));
+      }
+      label = `after ${label}`;
+    }
+  } catch (error) {
+    throw placed(label, error);
+  } finally {
+    await input.close();
+  }
+  return { vmXml, manifest, found };
+}
+
+async function scanDisk(
+  input: ByteReader,
+  member: TarMember,
+  id: number,
+  visit: DiskVisitor = readOver,
+): Promise<ScannedDisk> {
+  const { path, map } = member;
+  const head = emptyHead(map.size);
+  await visit(member, withHead(memberPieces(input, member), head));
+  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head };
+}
+
+async function* withHead(pieces: AsyncIterable<Piece>, head: Buffer): AsyncGenerator<Piece> {
+  for await (const piece of pieces) {
+    fillHead(head, piece);
+    yield piece;
+  }
+}
+
+const readOver: DiskVisitor = async (_member, pieces) => {
+  const iterator = pieces[Symbol.asyncIterator]();
+  while ((await iterator.next()).done !== true);
+};
+
+/** A manifest describes just these disks. */
+function checkManifest(manifest: Manifest, disks: readonly BundleDisk[]): void {
+  if (manifest.disks.length !== disks.length) {
+    throw new BundleError('manifest.json describes other disks than the archive holds');
+  }
+  for (const listed of manifest.disks) {
+    const expected = expectedDisk(manifest, listed);
+    const disk = disks.find(({ id }) => id === listed.id);
+    if (disk?.size !== expected.size || disk.dataBytes !== expected.dataBytes) {
+      throw new BundleError(`manifest.json does not describe disk ${listed.id} as it is`);
+    }
+  }
+}
+
+async function* diskPieces(
+  source: BundleSource,
+  compression: Compression,
+  expected: ExpectedDisk,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Piece> {
+  const input = openStream(source, compression, signal);
+  try {
+    for (;;) {
+      const member = await nextMember(input);
+      if (!member) throw new BundleError('it is not there any more: the file has changed');
+      if (member.name.kind === 'disk' && member.name.id === expected.id) {
+        checkMember(member, expected);
+        yield* checkedPieces(input, member, expected);
+        return;
+      }
+      await input.skip(member.map.dataBytes + member.padding);
+    }
+  } catch (error) {
+    throw placed(`disk ${expected.id}`, error);
+  } finally {
+    await input.close();
+  }
+}
+
+function openStream(source: BundleSource, compression: Compression, signal?: AbortSignal) {
+  return new ByteReader(
+    decompress(source, { offset: 0, length: source.size }, compression, signal),
+  );
+}

@@ -1,0 +1,165 @@
+// Reads the members of a tar archive one after another, from a stream that is not trusted: plain files
+// and all four ways in which GNU tar stores sparse ones. npm's tar decodes the header block; its
+// Parser is not used, since it drops or mangles sparse members without an error.
+import { Header } from 'tar';
+import { BundleError, errorMessage } from '../report/errors.ts';
+import type { Piece } from './bundle.ts';
+import type { ByteReader } from './byte-reader.ts';
+import type { ExtentMap } from './extent-map.ts';
+import { memberName, printable, type MemberName } from './member-name.ts';
+import { parsePaxRecords, paxNumber, paxValue, type PaxRecord } from './pax-records.ts';
+import { readSparse } from './sparse-formats.ts';
+import { tarPadding } from './tar-header.ts';
+
+/** A member whose headers and map have been read; its data follow. */
+export interface TarMember {
+  readonly name: MemberName;
+  /** The name it is extracted by, as in the archive. */
+  readonly path: string;
+  /** Bytes of the file once extracted. */
+  readonly map: ExtentMap;
+  /** Bytes from the data to the next header. */
+  readonly padding: number;
+}
+
+const blockSize = 512;
+/** Sparse formats 0.0 and 0.1 keep their map in here: room for some 300 000 extents. */
+const largestPaxHeader = 32 * 1024 * 1024;
+/** Tapes are padded to whole records; GNU tar's largest usual one. */
+const mostTrailingZeros = 1024 * 1024;
+const largestPiece = 1024 * 1024;
+
+/**
+ * Reads the next member's headers. The data of the one before must have been read or skipped.
+ * @returns undefined at the end of the archive, which is read to the end of the stream
+ * @throws BundleError for every kind of member a bundle must not hold, and for what makes no sense
+ */
+export async function nextMember(input: ByteReader): Promise<TarMember | undefined> {
+  let records: readonly PaxRecord[] = [];
+  for (;;) {
+    const at = input.position;
+    const block = await input.take(blockSize);
+    const header = decodeHeader(block, at);
+    if (!header) {
+      if (records.length > 0) throw new BundleError('a PAX header stands before no member');
+      await readEnd(input);
+      return undefined;
+    }
+    switch (header.type) {
+      case 'ExtendedHeader':
+        if (records.length > 0) throw new BundleError('two PAX headers stand before one member');
+        records = await readPax(input, header.size ?? NaN);
+        break;
+      case 'Directory':
+      case 'File':
+      case 'OldFile':
+      case 'ContiguousFile':
+      case 'SparseFile':
+        return readMember(input, header, block, records);
+      default: {
+        const path = printable(header.path ?? '');
+        throw new BundleError(
+          `it holds ${path} of type ${header.type}, which a bundle must not hold`,
+        );
+      }
+    }
+  }
+}
+
+/** Its data at their places, then reads over the padding. */
+export async function* memberPieces(
+  input: ByteReader,
+  { map, padding }: TarMember,
+): AsyncGenerator<Piece> {
+  for (const extent of map.extents()) {
+    for (let done = 0; done < extent.length;) {
+      const data = await input.some(Math.min(largestPiece, extent.length - done));
+      yield { offset: extent.offset + done, data };
+      done += data.length;
+    }
+  }
+  await input.skip(padding);
+}
+
+/** The whole of a small plain member. @throws BundleError when it has more than `limit` bytes */
+export async function memberBytes(
+  input: ByteReader,
+  { name, map, padding }: TarMember,
+  limit: number,
+): Promise<Buffer> {
+  const label = name.kind;
+  if (map.dataBytes !== map.size) throw new BundleError(`${label} is a sparse file`);
+  if (map.size > limit) throw new BundleError(`${label} has more than ${limit} bytes`);
+  const bytes = await input.take(map.size);
+  await input.skip(padding);
+  return bytes;
+}
+
+/** Undefined for a block of zeros. */
+function decodeHeader(block: Buffer, at: number): Header | undefined {
+  let header: Header;
+  try {
+    header = new Header(block);
+  } catch (cause) {
+    // A size beyond 2^53, or another number that is none.
+    throw new BundleError(`no sound tar header at byte ${at}: ${errorMessage(cause)}`, { cause });
+  }
+  if (header.nullBlock) return undefined;
+  if (header.cksumValid) return header;
+  throw new BundleError(`no sound tar header at byte ${at} of the tar stream: wrong checksum`);
+}
+
+async function readPax(input: ByteReader, size: number): Promise<readonly PaxRecord[]> {
+  if (!(size > 0 && size <= largestPaxHeader)) {
+    throw new BundleError(`a PAX header of ${size} bytes cannot be right`);
+  }
+  const body = await input.take(size);
+  await input.skip(tarPadding(size));
+  return parsePaxRecords(body);
+}
+
+async function readMember(
+  input: ByteReader,
+  header: Header,
+  block: Buffer,
+  records: readonly PaxRecord[],
+): Promise<TarMember> {
+  const path =
+    paxValue(records, 'GNU.sparse.name') ?? paxValue(records, 'path') ?? header.path ?? '';
+  const name = memberName(path);
+  if ((name.kind === 'folder') !== (header.type === 'Directory')) {
+    throw new BundleError(`${printable(path)} is of type ${header.type}`);
+  }
+  const size = paxValue(records, 'size');
+  const stored = size === undefined ? header.size : paxNumber(size, 'size');
+  if (stored === undefined) throw new BundleError(`${printable(path)} has no sound size`);
+  const map = await readSparse(
+    input,
+    header.type === 'SparseFile' ? block : undefined,
+    records,
+    stored,
+  );
+  return { name, path, map, padding: tarPadding(stored) };
+}
+
+/** The second block of zeros, and what pads the archive. */
+async function readEnd(input: ByteReader): Promise<void> {
+  const second = await input.take(blockSize);
+  if (!isZero(second)) throw new BundleError('a block of zeros stands between members');
+  let zeros = 0;
+  for (;;) {
+    const at = input.position;
+    const chunk = await input.next(blockSize);
+    if (!chunk) return;
+    zeros += chunk.length;
+    if (!isZero(chunk) || zeros > mostTrailingZeros) {
+      throw new BundleError(
+        `something follows the end of the archive, at byte ${at} of the tar stream`,
+      );
+    }
+  }
+}
+
+function isZero(data: Buffer): boolean {
+  return data.every((byte) => byte === 0);
+}

@@ -1,0 +1,74 @@
+// Runs a program as a stage of a stream: bytes in, bytes out, nothing kept. For decompressors that
+// read a whole file; runFilter (filter.ts) is for many small files.
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
+import { CommandError } from '../report/errors.ts';
+import { quoteCommand } from './quote.ts';
+import type { Command } from './runner.ts';
+
+/**
+ * What `command` makes of `input`. Reads no faster than the caller does. The program is killed when
+ * the caller stops early or `signal` is aborted, and has ended when the iteration has.
+ * @throws the input's own error first; CommandError when the program cannot be started or ends with
+ *   another status than 0.
+ */
+export async function* pipeThrough(
+  { program, args }: Command,
+  input: AsyncIterable<Buffer>,
+  { doing, signal }: { readonly doing: string; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<Buffer> {
+  const child = execa(program, [...args], {
+    reject: false,
+    buffer: false,
+    stdin: 'pipe',
+    extendEnv: false,
+    env: { LANG: 'C', LC_ALL: 'C', PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
+    ...(signal ? { cancelSignal: signal } : {}),
+  });
+  let lastWords = '';
+  child.stderr.on('data', (data: Buffer) => {
+    lastWords = (lastWords + data.toString()).slice(-2000);
+  });
+  const watched = watchErrors(input);
+  const fed = pipeline(Readable.from(watched.input, { highWaterMark: 1 }), child.stdin).catch(
+    // That the program took no more is told by its exit status.
+    () => undefined,
+  );
+  let complete = false;
+  try {
+    for await (const chunk of child.stdout) yield chunk as Buffer;
+    complete = true;
+  } finally {
+    if (!complete) child.kill('SIGKILL');
+    await Promise.allSettled([child, fed]);
+  }
+  const result = await child;
+  signal?.throwIfAborted();
+  if (watched.failure) throw watched.failure.reason;
+  if (result.exitCode === 0) return;
+  const why =
+    result.code === 'ENOENT'
+      ? 'is not installed'
+      : lastWords.trim().split('\n').slice(-3).join(' ') || result.originalMessage;
+  throw new CommandError(`cannot ${doing}: ${program}: ${why ?? 'unknown reason'}`, {
+    command: quoteCommand(program, args),
+    status: result.exitCode,
+    stderr: lastWords,
+    cause: result,
+  });
+}
+
+/** Remembers the error of an input: a pipe only tells the program that it has ended. */
+function watchErrors(source: AsyncIterable<Buffer>) {
+  const watched = { input: watch(), failure: undefined as { reason: unknown } | undefined };
+  async function* watch() {
+    try {
+      yield* source;
+    } catch (reason) {
+      watched.failure = { reason };
+      throw reason;
+    }
+  }
+  return watched;
+}
