@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { copyFile, link, mkdir, readFile, stat } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { repository, shippedConfig, tree, unpackRelease, type Release } from './release.ts';
 
@@ -79,6 +80,22 @@ describe('installing', () => {
     ]);
     expect(found).toContain('var/lib/one/onevmdump/');
     expect(found).toContain('var/tmp/one/');
+  });
+
+  test("gives OpenNebula's user what lies in its folders, and only that", async () => {
+    // Only root can give files away; anybody else installs for himself.
+    const isRoot = userInfo().uid === 0;
+    const user = isRoot ? 'nobody' : userInfo().username;
+    const result = await release.install([], { env: { DESTDIR: one }, user });
+    expect(result).toMatchObject({ status: 0, stderr: '' });
+    const owner = async (path: string) => (await stat(join(one, path))).uid;
+    const expected = isRoot ? 65534 : userInfo().uid;
+    expect(await owner('var/lib/one/onevmdump')).toBe(expected);
+    expect(await owner('var/lib/one/remotes/hooks/onevmdump/export_on_poweroff')).toBe(expected);
+    expect(await owner('var/tmp/one')).toBe(expected);
+    expect(await owner('usr/bin/onevmdump')).toBe(userInfo().uid);
+    expect(await owner('etc/one/onevmdump.conf')).toBe(userInfo().uid);
+    expect(await owner('usr/share/onevmdump/installed-files')).toBe(userInfo().uid);
   });
 
   test('leaves the modes of folders that were there', async () => {
