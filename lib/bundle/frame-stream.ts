@@ -13,6 +13,8 @@ export interface FrameStreamOptions {
   readonly label: string;
   /** How many frames are decompressed at the same time; default: as many as pays. */
   readonly parallel?: number;
+  /** The number of the first frame in its member, for messages; default 0. */
+  readonly first?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -47,7 +49,7 @@ function frameError(label: string, index: number, [offset]: Frame, reason: unkno
 async function* gzipFrames(
   source: BundleSource,
   frames: readonly Frame[],
-  { label, parallel = mostParallel, signal }: FrameStreamOptions,
+  { label, parallel = mostParallel, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
   const started: Gunzip[] = [];
   try {
@@ -61,7 +63,7 @@ async function* gzipFrames(
         await checkEnd(source, frame);
         yield* exactly(gunzippedBytes(gunzip, rangeOf(frame)), frame[2]);
       } catch (error) {
-        throw frameError(label, index, frame, error);
+        throw frameError(label, first + index, frame, error);
       } finally {
         gunzip.destroy();
       }
@@ -105,11 +107,11 @@ async function* otherFrames(
   source: BundleSource,
   compression: Exclude<Compression, 'gzip'>,
   frames: readonly Frame[],
-  { label, signal }: FrameStreamOptions,
+  { label, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
-  const [first, last] = [frames[0], frames.at(-1)];
-  if (!first || !last) return;
-  const range = { offset: first[0], length: last[0] + last[1] - first[0] };
+  const [start, last] = [frames[0], frames.at(-1)];
+  if (!start || !last) return;
+  const range = { offset: start[0], length: last[0] + last[1] - start[0] };
   const input = new ByteReader(decompress(source, range, compression, signal));
   try {
     for (const [index, frame] of frames.entries()) {
@@ -117,11 +119,11 @@ async function* otherFrames(
         if (compression === 'zstd') await checkZstdStart(source, frame);
         yield* crcChecked(input, frame);
       } catch (error) {
-        throw frameError(label, index, frame, error);
+        throw frameError(label, first + index, frame, error);
       }
     }
     if (await input.next(1)) {
-      throw frameError(label, frames.length - 1, last, 'holds more than the index says');
+      throw frameError(label, first + frames.length - 1, last, 'holds more than the index says');
     }
   } finally {
     await input.close();

@@ -18,9 +18,6 @@ import { memberLabel } from './member-name.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 
-/** Looks at each disk as it passes by; must take all pieces. */
-export type DiskVisitor = (member: TarMember, pieces: AsyncIterable<Piece>) => Promise<void>;
-
 interface ScannedDisk {
   readonly id: number;
   readonly member: string;
@@ -30,17 +27,15 @@ interface ScannedDisk {
 }
 
 /**
- * @param visit sees all disks during the pass that lists them
  * @throws BundleError when the file is no bundle, is damaged, or holds what a bundle must not hold
  */
 export async function openScanned(
   source: BundleSource,
   { log, signal }: OpenOptions,
-  visit?: DiskVisitor,
 ): Promise<Opened> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found } = await scan(source, compression, visit, signal);
+  const { vmXml, manifest, found } = await scan(source, compression, signal);
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
     .sort((one, other) => one.id - other.id)
@@ -78,7 +73,6 @@ async function detectCompression(source: BundleSource): Promise<Compression> {
 async function scan(
   source: BundleSource,
   compression: Compression,
-  visit: DiskVisitor | undefined,
   signal: AbortSignal | undefined,
 ) {
   const input = openStream(source, compression, signal);
@@ -104,7 +98,7 @@ async function scan(
           manifest = parseManifest(await memberBytes(input, member, largestManifest));
           break;
         case 'disk':
-          found.push(await scanDisk(input, member, member.name.id, visit));
+          found.push(await scanDisk(input, member, member.name.id));
       }
       label = `after ${label}`;
     }
@@ -116,29 +110,12 @@ async function scan(
   return { vmXml, manifest, found };
 }
 
-async function scanDisk(
-  input: ByteReader,
-  member: TarMember,
-  id: number,
-  visit: DiskVisitor = readOver,
-): Promise<ScannedDisk> {
+async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
   const { path, map } = member;
   const head = emptyHead(map.size);
-  await visit(member, withHead(memberPieces(input, member), head));
+  for await (const piece of memberPieces(input, member)) fillHead(head, piece);
   return { id, member: path, size: map.size, dataBytes: map.dataBytes, head };
 }
-
-async function* withHead(pieces: AsyncIterable<Piece>, head: Buffer): AsyncGenerator<Piece> {
-  for await (const piece of pieces) {
-    fillHead(head, piece);
-    yield piece;
-  }
-}
-
-const readOver: DiskVisitor = async (_member, pieces) => {
-  const iterator = pieces[Symbol.asyncIterator]();
-  while ((await iterator.next()).done !== true);
-};
 
 /** A manifest describes just these disks. */
 function checkManifest(manifest: Manifest, disks: readonly BundleDisk[]): void {

@@ -1,0 +1,189 @@
+// Reads all of a bundle and compares it with what it says of itself.
+import { BundleError } from '../report/errors.ts';
+import type { Progress, ProgressTask } from '../report/progress.ts';
+import type { BundleDisk, BundleSource } from './bundle.ts';
+import { frameBytes } from './frame-stream.ts';
+import { framesOf, openIndexed } from './indexed.ts';
+import type { Compression, DiskFormat, ManifestDisk } from './manifest.ts';
+import { placed, type Opened, type OpenOptions } from './opened.ts';
+import { Qcow2StreamCheck } from './qcow2-stream-check.ts';
+import { findTrailer } from './reader.ts';
+import { openScanned } from './scanned.ts';
+
+export interface VerifyOptions extends OpenOptions {
+  readonly progress: Progress;
+}
+
+export interface VerifiedDisk {
+  readonly id: number;
+  /** Undefined in bundles without a manifest. */
+  readonly format: DiskFormat | undefined;
+  /** Bytes of the disk file. */
+  readonly size: number;
+  readonly dataBytes: number;
+  /** The SHA-256 that its data have; undefined where there is none to compare with. */
+  readonly sha256: string | undefined;
+}
+
+/** What was found of a bundle that is sound. */
+export interface VerifyReport {
+  readonly bundle: string;
+  /** Bytes of the file. */
+  readonly size: number;
+  readonly compression: Compression;
+  readonly indexed: boolean;
+  /** How many frames of the index were checked, the manifest's included; 0 without an index. */
+  readonly frames: number;
+  readonly disks: readonly VerifiedDisk[];
+}
+
+/** A message is read by a person: more places do not help. */
+const mostPlaces = 20;
+
+/**
+ * Reads everything and closes `source`.
+ * @throws BundleError that names every damaged place; the signal's reason when it is aborted
+ */
+export async function verifyBundle(
+  source: BundleSource,
+  options: VerifyOptions,
+): Promise<VerifyReport> {
+  try {
+    return await verify(source, options);
+  } catch (error) {
+    throw placed(`bundle ${source.name}`, error);
+  } finally {
+    await source.close();
+  }
+}
+
+async function verify(source: BundleSource, options: VerifyOptions): Promise<VerifyReport> {
+  const trailer = await findTrailer(source);
+  const opened = trailer
+    ? await openIndexed(source, trailer, options)
+    : await openScanned(source, options);
+  checkVmXml(opened.vmXml);
+  if (await indexIsLost(source, opened)) {
+    throw new BundleError(
+      'the index at its end is damaged or missing; restoring is still possible',
+    );
+  }
+  // Without a manifest there is nothing more to compare with than what the first pass has seen.
+  const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
+  if (places.length > 0) throw new BundleError(describe(places));
+  return report(source, opened);
+}
+
+/** Only that it is the XML of a VM and whole; the rest is for those who read it. */
+function checkVmXml(vmXml: Buffer): void {
+  const text = vmXml.toString('utf8').trim();
+  if (!/^\uFEFF?(?:<\?xml[^>]*\?>\s*)?<VM[\s>]/.test(text) || !text.endsWith('</VM>')) {
+    throw new BundleError('vm.xml does not hold the XML of a VM');
+  }
+}
+
+/** Whether all frames are where the manifest says: then nobody compressed it anew, but the end is gone. */
+async function indexIsLost(
+  source: BundleSource,
+  { indexed, manifest, compression }: Opened,
+): Promise<boolean> {
+  if (indexed || manifest?.compression !== compression || compression === 'none') return false;
+  const magic = compression === 'gzip' ? '1f8b08' : '28b52f';
+  for (const [offset] of manifest.members.flatMap(({ frames }) => frames)) {
+    const start = await source.read(offset, 3);
+    if (start.toString('hex') !== magic) return false;
+  }
+  return true;
+}
+
+/** @returns what is damaged, everything in its place */
+async function verifyDisks(source: BundleSource, opened: Opened, options: VerifyOptions) {
+  const { disks, manifest } = opened;
+  const total = disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
+  const task = options.progress.begin('verify', total);
+  const places: BundleError[] = [];
+  try {
+    for (const disk of disks) {
+      const listed = manifest?.disks.find(({ id }) => id === disk.id);
+      try {
+        await verifyDisk(disk, listed, task);
+      } catch (error) {
+        if (!(error instanceof BundleError)) throw error;
+        const frames = opened.indexed ? await damagedFrames(source, opened, disk, options) : [];
+        places.push(...(frames.length > 0 ? frames : [error]));
+      }
+    }
+  } finally {
+    task.end();
+  }
+  return places;
+}
+
+async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, task: ProgressTask) {
+  const structure =
+    listed?.format === 'qcow2' && listed.clusterSize !== undefined
+      ? new Qcow2StreamCheck({
+          fileSize: disk.size,
+          virtualSize: listed.virtualSize,
+          clusterSize: listed.clusterSize,
+        })
+      : undefined;
+  try {
+    for await (const { data } of disk.pieces()) {
+      structure?.update(data);
+      task.add(data.length);
+    }
+    structure?.end();
+  } catch (error) {
+    throw placed(`disk ${disk.id}`, error);
+  }
+}
+
+/** After a failure: every frame of the disk on its own, since one that is damaged hides the next. */
+async function damagedFrames(
+  source: BundleSource,
+  { manifest, compression }: Opened,
+  { id, member }: BundleDisk,
+  { signal }: VerifyOptions,
+): Promise<BundleError[]> {
+  const places: BundleError[] = [];
+  for (const [first, frame] of (manifest ? framesOf(manifest, member) : []).entries()) {
+    try {
+      const bytes = frameBytes(source, compression, [frame], {
+        label: `disk ${id}`,
+        first,
+        signal,
+      });
+      while ((await bytes.next()).done !== true);
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error;
+      places.push(error);
+    }
+  }
+  return places;
+}
+
+function describe(places: readonly BundleError[]): string {
+  const told = places.slice(0, mostPlaces).map(({ message }) => message);
+  const more = places.length - told.length;
+  return [...told, ...(more > 0 ? [`and ${more} more places`] : [])].join('; ');
+}
+
+function report(source: BundleSource, opened: Opened): VerifyReport {
+  const { indexed, compression, manifest, disks } = opened;
+  const frames = manifest?.members.reduce((sum, member) => sum + member.frames.length, 1) ?? 0;
+  return {
+    bundle: source.name,
+    size: source.size,
+    compression,
+    indexed,
+    frames: indexed ? frames : 0,
+    disks: disks.map(({ id, format, size, dataBytes }) => ({
+      id,
+      format,
+      size,
+      dataBytes,
+      sha256: manifest?.disks.find((disk) => disk.id === id)?.sha256,
+    })),
+  };
+}
