@@ -1,0 +1,188 @@
+// A disk behind an NBD server as a DiskReader: its data extents by block status, its bytes by
+// pipelined reads.
+import { FailedError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import type { DiskReader, Extent } from './disk-reader.ts';
+import { connectNbd, type NbdClient } from './nbd-client.ts';
+import { stateZero } from './nbd-protocol.ts';
+
+const maxPiece = 1024 * 1024;
+/** What is on its way at once; measured: more gains nothing, less starves the server. */
+const maxBytesInFlight = 16 * maxPiece;
+const maxRequestsInFlight = 256;
+/** A request costs as much as reading so many bytes: smaller holes are read through. */
+const maxGap = 16 * 1024;
+
+/** More fragments than this would not fit into memory, and more descriptors are no honest answer. */
+const maxExtents = 8_000_000;
+const maxDescriptors = 4 * maxExtents;
+const sectorSize = 512;
+const defaultStallMs = 120_000;
+
+export interface NbdReaderOptions {
+  readonly socketPath: string;
+  readonly exportName: string;
+  /** Names the disk in messages: "disk 0 of VM 7". */
+  readonly label: string;
+  readonly log: Log;
+  readonly signal: AbortSignal | undefined;
+  /** The true size in bytes, where it is known: QEMU rounds odd sizes up to the next sector. */
+  readonly virtualSize?: number | undefined;
+  /** Silence of the server for so long is an error. Default 120 s. */
+  readonly stallMs?: number;
+}
+
+/**
+ * Connects to an NBD server and reads one disk.
+ * @throws NotListeningError when nobody listens on the socket (yet); FailedError when the export is
+ *   missing, or is not as big as `virtualSize` says.
+ */
+export async function openNbdReader(options: NbdReaderOptions): Promise<DiskReader> {
+  const { socketPath, exportName, label, log, signal } = options;
+  const stallMs = options.stallMs ?? defaultStallMs;
+  const client = await connectNbd({ path: socketPath, label, stallMs, signal }, exportName);
+  try {
+    const virtualSize = options.virtualSize ?? client.export.size;
+    requireSize(client.export.size, virtualSize, label);
+    if (client.export.contextId === undefined) {
+      log.debug(`${label}: the NBD server cannot tell data from zeros; everything counts as data`);
+    }
+    let extents: Promise<readonly Extent[]> | undefined;
+    return {
+      virtualSize,
+      extents: () => (extents ??= findExtents(client, virtualSize, label)),
+      read: (wanted) => readPieces(client, wanted),
+      close: () => client.close(),
+    };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+function requireSize(served: number, expected: number, label: string): void {
+  if (served >= expected && served - expected < sectorSize) return;
+  throw new FailedError(
+    `cannot read ${label}: it has ${expected} bytes, but the NBD server offers ${served}; has it been resized meanwhile?`,
+  );
+}
+
+/** All data of the disk; what the server does not declare as zeros is data. */
+async function findExtents(
+  client: NbdClient,
+  virtualSize: number,
+  label: string,
+): Promise<readonly Extent[]> {
+  const { size, minBlock, contextId } = client.export;
+  if (virtualSize === 0) return [];
+  if (contextId === undefined) return [{ offset: 0, length: virtualSize }];
+  // The longest request is 2^32 - 1 bytes; block sizes are powers of two up to 64 KiB.
+  const longest = 2 ** 32 - 64 * 1024;
+  const extents: { offset: number; length: number }[] = [];
+  let offset = 0;
+  let descriptors = 0;
+  while (offset < virtualSize) {
+    const status = await client.blockStatus(offset, Math.min(longest, size - offset));
+    for (let at = 0; at + 1 < status.length && offset < virtualSize; at += 2) {
+      const length = Math.min(status[at] ?? 0, virtualSize - offset);
+      if (length === 0 || (offset + length < virtualSize && length % minBlock !== 0)) {
+        throw new FailedError(`cannot find the data of ${label}: malformed block status`);
+      }
+      if (((status[at + 1] ?? 0) & stateZero) === 0) append(extents, offset, length);
+      offset += length;
+    }
+    descriptors += status.length / 2;
+    if (extents.length > maxExtents || descriptors > maxDescriptors) {
+      throw new FailedError(
+        `cannot read ${label}: its data is in more than ${maxExtents} fragments`,
+      );
+    }
+  }
+  return extents;
+}
+
+function append(
+  extents: { offset: number; length: number }[],
+  offset: number,
+  length: number,
+): void {
+  const last = extents.at(-1);
+  if (last && last.offset + last.length === offset) last.length += length;
+  else extents.push({ offset, length });
+}
+
+/** Requests ahead of the consumer and yields the pieces in order. */
+async function* readPieces(
+  client: NbdClient,
+  extents: readonly Extent[],
+): AsyncGenerator<Uint8Array, void, void> {
+  const requests = cut(client, extents);
+  const window: { readonly request: Request; readonly arrived: Promise<void> }[] = [];
+  let bytes = 0;
+  const topUp = (): void => {
+    while (bytes < maxBytesInFlight && window.length < maxRequestsInFlight) {
+      const next = requests.next();
+      if (next.done === true) return;
+      const { offset, target } = next.value;
+      const arrived = client.read(offset, target);
+      // Whoever waits for it gets the failure; until then, and when nobody does, it is no crash.
+      arrived.catch(() => undefined);
+      window.push({ request: next.value, arrived });
+      bytes += target.length;
+    }
+  };
+  topUp();
+  for (let next = window.shift(); next; next = window.shift()) {
+    await next.arrived;
+    const { target, pieces } = next.request;
+    bytes -= target.length;
+    if (target.length >= maxPiece || window.length < maxRequestsInFlight / 2) topUp();
+    yield* pieces;
+  }
+}
+
+interface Request {
+  readonly offset: number;
+  readonly target: Uint8Array;
+  /** What is wanted of `target`, in order. */
+  readonly pieces: readonly Uint8Array[];
+}
+
+/**
+ * Cuts extents at whole MiB of the disk, and asks for near neighbours in one request. Requests are
+ * widened to whole blocks of the server.
+ */
+function* cut(client: NbdClient, extents: readonly Extent[]): Generator<Request, void, void> {
+  const { size, minBlock, maxBlock } = client.export;
+  const step = Math.floor(Math.min(maxPiece, maxBlock) / minBlock) * minBlock;
+  let near: Extent[] = [];
+  const flush = function* (): Generator<Request, void, void> {
+    const first = near[0];
+    const last = near.at(-1);
+    if (!first || !last) return;
+    const offset = Math.floor(first.offset / minBlock) * minBlock;
+    const end = Math.ceil((last.offset + last.length) / minBlock) * minBlock;
+    const target = Buffer.allocUnsafe(Math.min(size, end) - offset);
+    const pieces = near.map((one) => {
+      return target.subarray(one.offset - offset, one.offset - offset + one.length);
+    });
+    near = [];
+    yield { offset, target, pieces };
+  };
+  for (const { offset: start, length } of extents) {
+    for (let offset = start; offset < start + length;) {
+      const blockEnd = (Math.floor(offset / step) + 1) * step;
+      const part = { offset, length: Math.min(start + length, blockEnd) - offset };
+      const last = near.at(-1);
+      const gap = last ? offset - (last.offset + last.length) : 0;
+      if (offset % step === 0 || gap > maxGap || crosses(last, offset, step)) yield* flush();
+      near.push(part);
+      offset += part.length;
+    }
+  }
+  yield* flush();
+}
+
+function crosses(last: Extent | undefined, offset: number, step: number): boolean {
+  return last !== undefined && Math.floor(last.offset / step) !== Math.floor(offset / step);
+}

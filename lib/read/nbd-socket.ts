@@ -1,0 +1,200 @@
+// The byte level under the NBD client: hands out exactly as many bytes as are asked for, and puts
+// large ones from the kernel straight into the buffer they are meant for. Knows nothing of NBD.
+// Any failure (EOF, socket error, silence, abort) ends the connection once, with one error.
+import { connect, type Socket } from 'node:net';
+import { errorMessage, FailedError } from '../report/errors.ts';
+
+/** Up to this many bytes are received at once beside those asked for, and copied. */
+const scratchSize = 32 * 1024;
+/** From so many missing bytes on, the kernel writes into the wanted buffer itself. */
+const directFrom = 8 * 1024;
+
+export interface SocketOptions {
+  readonly path: string;
+  /** What is read through it, for messages: "disk 0 of VM 7". */
+  readonly label: string;
+  /** Silence for so long while something is awaited is an error. */
+  readonly stallMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Nobody is listening yet, or no longer: the caller may try again. */
+export class NotListeningError extends FailedError {}
+
+export class NbdSocket {
+  readonly #socket: Socket;
+  readonly #options: SocketOptions;
+  readonly #scratch = Buffer.allocUnsafeSlow(scratchSize);
+  /** Bytes of the scratch buffer that were received and not handed out yet. */
+  #from = 0;
+  #to = 0;
+  #target: Uint8Array | undefined;
+  #filled = 0;
+  #whenFilled: () => void = () => undefined;
+  #direct = false;
+  #delivering = false;
+  #anyReceived = false;
+  #failure: Error | undefined;
+  #onFailure: (error: Error) => void = () => undefined;
+  readonly #closed: Promise<void>;
+  readonly #abort = (): void => this.fail(abortReason(this.#options));
+  /** Set by the owner while answers are outstanding: only then silence is an error. */
+  waiting = false;
+
+  private constructor(options: SocketOptions) {
+    this.#options = options;
+    this.#socket = connect({
+      path: options.path,
+      onread: { buffer: () => this.#nextBuffer(), callback: (count) => this.#received(count) },
+    });
+    this.#closed = new Promise((resolve) => this.#socket.once('close', () => resolve()));
+    this.#socket.setTimeout(options.stallMs);
+    this.#socket.on('timeout', () => {
+      if (this.waiting) this.fail(this.error(`no answer for ${options.stallMs / 1000} s`));
+    });
+    this.#socket.on('error', (error) => this.fail(this.#lost(error)));
+    this.#socket.on('close', () => this.fail(this.#lost()));
+    options.signal?.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  /** Connects. @throws NotListeningError, or FailedError when the path cannot be reached for another reason. */
+  static async open(options: SocketOptions): Promise<NbdSocket> {
+    if (options.signal?.aborted) throw abortReason(options);
+    const self = new NbdSocket(options);
+    await new Promise<void>((resolve, reject) => {
+      self.#onFailure = reject;
+      self.#socket.once('connect', resolve);
+    });
+    return self;
+  }
+
+  /** Called once, with the first failure; at once when it has happened already. */
+  onFailure(listener: (error: Error) => void): void {
+    this.#onFailure = listener;
+    if (this.#failure) listener(this.#failure);
+  }
+
+  /**
+   * Calls `whenFilled` once `target` is full; it may set the next target. What it throws is what is
+   * wrong with the server's answer, and ends the connection.
+   */
+  fill(target: Uint8Array, whenFilled: () => void): void {
+    if (this.#failure) return;
+    this.#target = target;
+    this.#filled = 0;
+    this.#whenFilled = whenFilled;
+    if (!this.#delivering) this.#deliver();
+  }
+
+  /** The next `length` bytes. For the handshake; takes over `onFailure`. */
+  async take(length: number): Promise<Buffer> {
+    const target = Buffer.alloc(length);
+    await new Promise<void>((resolve, reject) => {
+      this.onFailure(reject);
+      this.fill(target, resolve);
+    });
+    return target;
+  }
+
+  /** Why the connection ended; undefined while it stands. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  write(data: Buffer): void {
+    if (!this.#failure) this.#socket.write(data);
+  }
+
+  /** Ends the connection because of `error`; only the first one counts. */
+  fail(error: Error): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#destroy();
+    this.#onFailure(error);
+  }
+
+  /** Sends `farewell` and closes, without waiting for the server. Safe to call again. */
+  async close(farewell?: Buffer): Promise<void> {
+    if (farewell) this.write(farewell);
+    this.fail(this.error('the connection was closed'));
+    await this.#closed;
+  }
+
+  /** An error of this connection, in words for a person. */
+  error(reason: string, cause?: unknown): FailedError {
+    const text = `cannot read ${this.#options.label}: NBD server at ${this.#options.path}: ${reason}`;
+    return new FailedError(text, { cause });
+  }
+
+  /**
+   * Nobody listens, or the connection ended before a byte came: behind a forwarded socket that is
+   * how a server shows that is not there yet.
+   */
+  #lost(error?: NodeJS.ErrnoException): Error {
+    const reset = ['ECONNRESET', 'EPIPE'].includes(error?.code ?? '');
+    const reason = !error || reset ? 'the connection was lost' : error.message;
+    const { message } = this.error(reason);
+    const absent =
+      !error || reset || ['ENOENT', 'ECONNREFUSED', 'EAGAIN'].includes(error.code ?? '');
+    return absent && !this.#anyReceived
+      ? new NotListeningError(message, { cause: error })
+      : new FailedError(message, { cause: error });
+  }
+
+  #destroy(): void {
+    this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#target = undefined;
+    this.#socket.destroy();
+  }
+
+  /** Where the kernel is to put the next bytes. Called by Node before each read. */
+  #nextBuffer(): Uint8Array {
+    this.#direct =
+      this.#from === this.#to &&
+      this.#target !== undefined &&
+      this.#target.length - this.#filled >= directFrom;
+    if (this.#direct && this.#target) return this.#target.subarray(this.#filled);
+    if (this.#from > 0) {
+      this.#scratch.copyWithin(0, this.#from, this.#to);
+      this.#to -= this.#from;
+      this.#from = 0;
+    }
+    return this.#scratch.subarray(this.#to);
+  }
+
+  #received(count: number): boolean {
+    if (this.#failure) return false;
+    this.#anyReceived = true;
+    if (this.#direct) this.#filled += count;
+    else this.#to += count;
+    this.#deliver();
+    if (this.#to - this.#from === scratchSize) this.fail(this.error('sends more than was asked'));
+    return true;
+  }
+
+  #deliver(): void {
+    this.#delivering = true;
+    try {
+      while (this.#target) {
+        const count = Math.min(this.#target.length - this.#filled, this.#to - this.#from);
+        if (count > 0) {
+          this.#target.set(this.#scratch.subarray(this.#from, this.#from + count), this.#filled);
+          this.#from += count;
+          this.#filled += count;
+        }
+        if (this.#filled < this.#target.length) break;
+        this.#target = undefined;
+        this.#whenFilled();
+      }
+    } catch (error) {
+      this.fail(this.error(errorMessage(error), error));
+    } finally {
+      this.#delivering = false;
+    }
+  }
+}
+
+function abortReason({ signal, label }: SocketOptions): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error ? reason : new FailedError(`reading ${label} was cancelled`);
+}
