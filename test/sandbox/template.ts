@@ -16,6 +16,11 @@ function attributeName(name: string): string {
   return !/^[A-Za-z_]/.test(name) || name.startsWith('XML') ? `ONE_${upper}` : upper;
 }
 
+/** oned reads objects back from XML in its database, and XML has no carriage returns. */
+function asStored(text: string): string {
+  return text.replace(/\r\n?/g, '\n');
+}
+
 function byName(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
@@ -28,7 +33,11 @@ export class Template {
   #attributes: Attribute[] = [];
 
   add(name: string, value: string | Vector): void {
-    this.#attributes.push({ name: attributeName(name), value });
+    const kept =
+      typeof value === 'string'
+        ? asStored(value)
+        : new Map([...value].map(([key, text]) => [key, asStored(text)]));
+    this.#attributes.push({ name: attributeName(name), value: kept });
   }
 
   /** All attributes, by name. */
