@@ -1,4 +1,5 @@
 // A bundle with an index: reads the manifest at its end, then only what is asked for.
+import { crc32 } from 'node:zlib';
 import { BundleError } from '../report/errors.ts';
 import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
@@ -61,18 +62,29 @@ export function framesOf({ members }: Manifest, name: string): readonly Frame[] 
 /** The last frame: the manifest, then the end of the archive. */
 async function readManifest(source: BundleSource, trailer: Trailer, signal?: AbortSignal) {
   const range = { offset: trailer.offset, length: trailer.stored };
-  const input = new ByteReader(decompress(source, range, trailer.compression, signal));
+  const bytes = withCrc(decompress(source, range, trailer.compression, signal), trailer.crc32);
+  const input = new ByteReader(bytes);
   try {
     const member = await nextMember(input);
     if (member?.name.kind !== 'manifest.json') {
       throw new BundleError(`no manifest at byte ${trailer.offset}, where the index says it is`);
     }
-    const bytes = await memberBytes(input, member, largestManifest);
+    const json = await memberBytes(input, member, largestManifest);
     if (await nextMember(input)) throw new BundleError('manifest.json is not the last member');
-    return parseManifest(bytes);
+    return parseManifest(json);
   } finally {
     await input.close();
   }
+}
+
+/** @throws BundleError at the end when the bytes have another CRC-32 */
+async function* withCrc(chunks: AsyncIterable<Buffer>, expected: number): AsyncGenerator<Buffer> {
+  let crc = 0;
+  for await (const chunk of chunks) {
+    crc = crc32(chunk, crc);
+    yield chunk;
+  }
+  if (crc !== expected) throw new BundleError('manifest.json: CRC is not that of the index');
 }
 
 /** All frames, one after another without gaps, from the start of the file to the manifest's frame. */

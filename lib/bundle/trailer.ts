@@ -1,6 +1,6 @@
 // The last bytes of a bundle: a fixed-size record that decompresses to nothing and says where the
 // manifest's frame lies. The layout is documented in docs/bundle-format.md, "The index".
-import { crc32 } from 'node:zlib';
+import { crc32 as crcOf } from 'node:zlib';
 import type { Compression } from './manifest.ts';
 
 /** Where the last frame, which holds the manifest, lies in the file (bytes). */
@@ -8,6 +8,8 @@ export interface Trailer {
   readonly compression: Compression;
   readonly offset: number;
   readonly stored: number;
+  /** CRC-32 of the frame's part of the tar stream. */
+  readonly crc32: number;
 }
 
 /** Bytes of the trailer; with `none` one tar block. */
@@ -33,12 +35,13 @@ const around: Readonly<Record<Compression, readonly [before: Buffer, after: Buff
 };
 
 /** The trailer's bytes. */
-export function encodeTrailer({ compression, offset, stored }: Trailer): Buffer {
+export function encodeTrailer({ compression, offset, stored, crc32 }: Trailer): Buffer {
   const payload = Buffer.alloc(payloadSize);
   magic.copy(payload);
   payload.writeBigUInt64LE(BigInt(offset), 8);
   payload.writeBigUInt64LE(BigInt(stored), 16);
-  payload.writeUInt32LE(crc32(payload.subarray(0, 28)), 28);
+  payload.writeUInt32LE(crc32, 24);
+  payload.writeUInt32LE(crcOf(payload.subarray(0, 28)), 28);
   const [before, after] = around[compression];
   return Buffer.concat([before, payload, after]);
 }
@@ -58,9 +61,8 @@ export function decodeTrailer(tail: Uint8Array, fileSize: number): Trailer | und
     const fits =
       place.stored > 0n &&
       place.offset + place.stored + BigInt(trailerSize[compression]) === BigInt(fileSize);
-    return fits
-      ? { compression, offset: Number(place.offset), stored: Number(place.stored) }
-      : undefined;
+    const [offset, stored] = [Number(place.offset), Number(place.stored)];
+    return fits ? { compression, offset, stored, crc32: place.crc32 } : undefined;
   }
   return undefined;
 }
@@ -74,8 +76,11 @@ function decodePayload(tail: Uint8Array, compression: Compression) {
     trailer.subarray(0, before.length).equals(before) &&
     trailer.subarray(before.length + payloadSize).equals(after) &&
     payload.subarray(0, 8).equals(magic) &&
-    payload.readUInt32LE(24) === 0 &&
-    payload.readUInt32LE(28) === crc32(payload.subarray(0, 28));
+    payload.readUInt32LE(28) === crcOf(payload.subarray(0, 28));
   if (!whole) return undefined;
-  return { offset: payload.readBigUInt64LE(8), stored: payload.readBigUInt64LE(16) };
+  return {
+    offset: payload.readBigUInt64LE(8),
+    stored: payload.readBigUInt64LE(16),
+    crc32: payload.readUInt32LE(24),
+  };
 }

@@ -155,8 +155,8 @@ export function createBundleWriter(
       await frames.cut(Infinity);
       await writeFile('./manifest.json', Buffer.from(json));
       await frames.write(endOfArchive);
-      const [offset, stored] = lastOf(await frames.flush());
-      const trailer = encodeTrailer({ compression: codec.compression, offset, stored });
+      const [offset, stored, , crc32] = lastOf(await frames.flush());
+      const trailer = encodeTrailer({ compression: codec.compression, offset, stored, crc32 });
       await sink.write(trailer);
       await frames.close();
       return { size: offset + stored + trailer.length };
