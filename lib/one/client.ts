@@ -2,7 +2,7 @@
 // limit on time and on size. Neither the session nor texts of a call are ever logged.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { errorMessage, OpenNebulaError } from '../report/errors.ts';
+import { errorMessage, hasCode, OpenNebulaError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { readReply, writeCall, type RpcValue } from './messages.ts';
 
@@ -136,6 +136,6 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** Node's own message is empty where several addresses of a host were tried. */
 function networkReason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  return reasons[code] ?? (errorMessage(error) || code || 'the connection failed');
+  const known = Object.entries(reasons).find(([code]) => hasCode(error, code));
+  return known?.[1] ?? (errorMessage(error) || 'the connection failed');
 }

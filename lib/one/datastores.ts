@@ -17,7 +17,8 @@ export interface Datastore {
   readonly dsMad: string;
   readonly tmMad: string;
   readonly basePath: string;
-  readonly freeMb: number;
+  /** As the monitor saw it last; undefined while it has not been looked at. */
+  readonly freeMb: number | undefined;
   /** Folders images may be registered from although they lie in a restricted one. */
   readonly safeDirs: readonly string[];
   readonly restrictedDirs: readonly string[];
@@ -57,7 +58,8 @@ function toDatastore(xml: XmlElement): Datastore {
     dsMad: textIn(xml, 'DS_MAD'),
     tmMad: textIn(xml, 'TM_MAD'),
     basePath: textIn(xml, 'BASE_PATH'),
-    freeMb: numberIn(xml, 'FREE_MB'),
+    // Not worth a failure: it can be negative, or missing.
+    freeMb: /^\d{1,15}$/.test(textIn(xml, 'FREE_MB')) ? numberIn(xml, 'FREE_MB') : undefined,
     safeDirs: folders('SAFE_DIRS'),
     restrictedDirs: folders('RESTRICTED_DIRS'),
   };

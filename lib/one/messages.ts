@@ -65,6 +65,12 @@ function isRpcValue(value: unknown): value is RpcValue {
 }
 
 function deserialize(body: Buffer, method: string): Promise<unknown> {
+  const text = decode(body, method);
+  // The deserializer is lenient about what stands around the elements, such as a document type.
+  if (!/^(?:<\?xml[^<>]*\?>)?\s*<methodResponse>/.test(text)) {
+    const start = JSON.stringify(text.slice(0, 60));
+    throw new OpenNebulaError(`the reply to ${method} is not XML-RPC: it begins with ${start}`);
+  }
   return new Promise((resolve, reject) => {
     const stream = new PassThrough();
     new Deserializer().deserializeMethodResponse(stream, (error, value) => {
@@ -79,7 +85,7 @@ function deserialize(body: Buffer, method: string): Promise<unknown> {
           : `OpenNebula could not take the call ${method} (fault ${code})`;
       reject(new OpenNebulaError(`${what}: ${error.message}`, { code, cause: error }));
     });
-    stream.end(decode(body, method));
+    stream.end(text);
   });
 }
 

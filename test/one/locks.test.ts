@@ -1,0 +1,135 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { holdLock, lockVm, unlockVm } from '../../lib/one/locks.ts';
+import { getVm } from '../../lib/one/vms.ts';
+import type { Journal } from '../../lib/run/journal.ts';
+import type { Undo } from '../../lib/run/undo.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import { addRecordedVm, openWorld, type World } from './with-sandbox.ts';
+import { recorded } from './replay.ts';
+import { parseXml } from '../../lib/input/xml-parse.ts';
+
+let world: World;
+let vmId: number;
+beforeEach(async () => {
+  world = await openWorld();
+  vmId = await addRecordedVm(world.sandbox, 'vm-poweroff-ssh-kvm.xml');
+});
+afterEach(() => world.close());
+
+/** A journal that keeps what was recorded and not yet done. */
+function memoryJournal(): { journal: Journal; pending: Undo[]; order: string[] } {
+  const pending: Undo[] = [];
+  const order: string[] = [];
+  const journal: Journal = {
+    runId: 'test',
+    record: (undo) => {
+      order.push('record');
+      pending.push(undo);
+      return Promise.resolve({
+        done: () => {
+          pending.splice(pending.indexOf(undo), 1);
+          return Promise.resolve();
+        },
+      });
+    },
+    undoAll: () => Promise.resolve(),
+  };
+  return { journal, pending, order };
+}
+
+const locked = async (): Promise<number | undefined> => (await getVm(world.one, vmId)).locked;
+const lockCalls = (): number =>
+  world.sandbox.calls.filter(({ method }) => method === 'one.vm.lock').length;
+
+test('a VM comes as oned sent it, byte for byte', async () => {
+  const vm = await getVm(world.one, vmId);
+  expect(vm.xmlBytes.toString()).toBe(world.sandbox.vmXml(vmId));
+  expect(vm.name).toBe('vmks');
+});
+
+test('a VM that does not exist is oned’s error 1024', async () => {
+  await expect(getVm(world.one, 999)).rejects.toMatchObject({
+    code: 1024,
+    message: 'OpenNebula refused one.vm.info: Error getting virtual machine [999].',
+  });
+});
+
+test.each([
+  [1, 1],
+  [2, 2],
+  [3, 3],
+  [4, 1],
+])('a lock of level %d is stored as %d, and an unlock ends it', async (level, stored) => {
+  await lockVm(world.one, vmId, level);
+  expect(await locked()).toBe(stored);
+  await unlockVm(world.one, vmId);
+  await unlockVm(world.one, vmId);
+  expect(await locked()).toBeUndefined();
+});
+
+test.each([
+  ['show-locked-one.vm.info', 1],
+  ['show-manage-one.vm.info', 2],
+])('a recorded lock (%s) is read as the number oned stores', (name, expected) => {
+  const xml = parseXml(Buffer.from(recorded(name).body), 'it');
+  const value = xml.children[0]?.children[0]?.children[0]?.children[0]?.children[0]?.children[1];
+  expect(parseVm(Buffer.from(value?.children[0]?.text ?? '')).locked).toBe(expected);
+});
+
+describe('holdLock', () => {
+  test('locks an unlocked VM, after it has recorded to unlock it', async () => {
+    const { journal, pending } = memoryJournal();
+    await holdLock(world.one, await getVm(world.one, vmId), journal);
+    expect(await locked()).toBe(1);
+    expect(pending).toEqual([
+      { kind: 'restore-lock', endpoint: world.sandbox.endpoint, vmId, level: null },
+    ]);
+  });
+
+  test('leaves a VM alone that is fully locked already', async () => {
+    await lockVm(world.one, vmId, 4);
+    const { journal, pending } = memoryJournal();
+    await holdLock(world.one, await getVm(world.one, vmId), journal);
+    expect(pending).toEqual([]);
+    expect(lockCalls()).toBe(1);
+  });
+
+  test.each([2, 3])('replaces a weaker lock %d, which is recorded to come back', async (level) => {
+    await lockVm(world.one, vmId, level);
+    const { journal, pending } = memoryJournal();
+    await holdLock(world.one, await getVm(world.one, vmId), journal);
+    expect(await locked()).toBe(1);
+    expect(pending).toMatchObject([{ kind: 'restore-lock', level }]);
+    await lockVm(world.one, vmId, level);
+    expect(await locked()).toBe(level);
+  });
+
+  test('does not take over a lock that somebody set after the VM was read', async () => {
+    const vm = await getVm(world.one, vmId);
+    await lockVm(world.one, vmId, 3);
+    const { journal, pending } = memoryJournal();
+    await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({
+      code: 2048,
+      message: `VM ${vmId} was locked by somebody else meanwhile`,
+    });
+    expect(await locked()).toBe(3);
+    expect(pending).toEqual([]);
+  });
+
+  test('has nothing to undo when oned refused', async () => {
+    const vm = await getVm(world.one, vmId);
+    const bob = await world.as(await world.sandbox.addUser('bob'));
+    const { journal, pending, order } = memoryJournal();
+    await expect(holdLock(bob, vm, journal)).rejects.toMatchObject({ code: 512 });
+    expect([order, pending]).toEqual([['record'], []]);
+  });
+
+  test('keeps the undo when nobody knows whether oned did it', async () => {
+    const vm = await getVm(world.one, vmId);
+    world.sandbox.spoilNext('one.vm.lock', 'reset');
+    const { journal, pending } = memoryJournal();
+    await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({ code: undefined });
+    expect(pending).toHaveLength(1);
+    expect(await locked()).toBe(1);
+  });
+});

@@ -1,0 +1,172 @@
+// Templates, datastores, and what oned says of itself.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import { writeXml } from '../../lib/input/xml-write.ts';
+import { askPool } from '../../lib/one/answers.ts';
+import { findDatastore, getDatastore } from '../../lib/one/datastores.ts';
+import { oneVersion, ownUser } from '../../lib/one/system.ts';
+import {
+  allocateTemplate,
+  deleteTemplate,
+  findOwnTemplate,
+  instantiateTemplate,
+} from '../../lib/one/templates.ts';
+import { getVm } from '../../lib/one/vms.ts';
+import { OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
+import { recorded, replay, type Replay } from './replay.ts';
+import { openWorld, type World } from './with-sandbox.ts';
+
+let world: World;
+beforeAll(async () => {
+  world = await openWorld();
+});
+afterAll(() => world.close());
+let running: Replay | undefined;
+afterEach(async () => {
+  await running?.close();
+  running = undefined;
+});
+
+const leaf = (name: string, text: string) => ({ name, text, children: [] });
+const template = (name: string, value = '') =>
+  writeXml({
+    name: 'VMTEMPLATE',
+    text: '',
+    children: [
+      leaf('NAME', name),
+      leaf('CPU', '0.1'),
+      leaf('MEMORY', '16'),
+      leaf('NOTE', value),
+      { name: 'CONTEXT', text: '', children: [leaf('START_SCRIPT', value)] },
+    ],
+  });
+
+describe('templates', () => {
+  test('every text survives: registered, instantiated, read back', async () => {
+    const text = ` it's "q" \\ \\\\ <x> &amp; $(id) \`id\`\n\tü😀`;
+    const id = await allocateTemplate(world.one, template('odd', text));
+    const vmId = await instantiateTemplate(world.one, id, { name: 'vm odd', hold: true });
+    const vm = parseVm((await getVm(world.one, vmId)).xmlBytes);
+    const context = vm.template.children.find(({ name }) => name === 'CONTEXT');
+    expect(vm.name).toBe('vm odd');
+    expect(context?.children.find(({ name }) => name === 'START_SCRIPT')?.text).toBe(text);
+    expect(vm.userTemplate.children.find(({ name }) => name === 'NOTE')?.text).toBe(text);
+  });
+
+  test('the caller’s own is found by name, with its time', async () => {
+    const since = Math.floor(Date.now() / 1000);
+    const id = await allocateTemplate(world.one, template('found'));
+    const found = await findOwnTemplate(world.one, 'found');
+    expect(found).toEqual({ id, name: 'found', registered: found?.registered });
+    expect(found?.registered).toBeGreaterThanOrEqual(since);
+    expect(await findOwnTemplate(world.one, 'foun')).toBeUndefined();
+  });
+
+  test('a taken name is oned’s error', async () => {
+    await allocateTemplate(world.one, template('taken'));
+    await expect(allocateTemplate(world.one, template('taken'))).rejects.toThrow(
+      'NAME is already taken',
+    );
+  });
+
+  test('a deleted one is gone, and deleting it again is fine', async () => {
+    const id = await allocateTemplate(world.one, template('short'));
+    await deleteTemplate(world.one, id);
+    await deleteTemplate(world.one, id);
+    expect(await findOwnTemplate(world.one, 'short')).toBeUndefined();
+    await expect(instantiateTemplate(world.one, id, { name: 'x' })).rejects.toMatchObject({
+      code: 1024,
+    });
+  });
+
+  test('the recorded pool is read', async () => {
+    running = await replay((response) => {
+      response.end(recorded('tmplshow-one.templatepool.info').body);
+    });
+    expect(await findOwnTemplate(running.client(), 'rpc-t')).toEqual({
+      id: 9,
+      name: 'rpc-t',
+      registered: 1795396868,
+    });
+  });
+});
+
+describe('pools', () => {
+  const page = (ids: readonly number[]): string =>
+    recorded('version-one.system.version').body.replace(
+      '6.10.5',
+      `&lt;IMAGE_POOL&gt;${ids.map((id) => `&lt;IMAGE&gt;&lt;ID&gt;${id}&lt;/ID&gt;&lt;/IMAGE&gt;`).join('')}&lt;/IMAGE_POOL&gt;`,
+    );
+
+  test('are asked for page by page', async () => {
+    const all = Array.from({ length: 1200 }, (_, index) => index);
+    running = await replay((response, body) => {
+      const [, start, end] = [...body.matchAll(/<int>(-?\d+)<\/int>/g)].map(([, n]) => Number(n));
+      response.end(page(all.slice(start, (start ?? 0) - (end ?? 0))));
+    });
+    const found = await askPool(running.client(), 'IMAGE_POOL', 'one.imagepool.info', -3);
+    expect(found.length).toBe(1200);
+    expect(running.bodies.length).toBe(3);
+  });
+
+  test('a server that does not know pages ends the asking', async () => {
+    const all = Array.from({ length: 700 }, (_, index) => index);
+    running = await replay((response) => {
+      response.end(page(all));
+    });
+    const found = await askPool(running.client(), 'IMAGE_POOL', 'one.imagepool.info', -3);
+    expect(found.length).toBe(700);
+    expect(running.bodies.length).toBe(2);
+  });
+});
+
+describe('datastores', () => {
+  test('an image datastore takes images, and says from which folders', async () => {
+    expect(await getDatastore(world.one, 1)).toMatchObject({
+      id: 1,
+      name: 'default',
+      type: 'IMAGE',
+      takesImages: true,
+      dsMad: 'fs',
+      tmMad: 'ssh',
+      safeDirs: [`${world.folder}/safe`],
+      restrictedDirs: ['/'],
+    });
+  });
+
+  test('is found by id and by name', async () => {
+    expect((await findDatastore(world.one, '101')).name).toBe('images_qcow2');
+    expect((await findDatastore(world.one, 'images_qcow2')).id).toBe(101);
+    expect((await findDatastore(world.one, '0')).takesImages).toBe(false);
+  });
+
+  test('an unknown one is a usage error, by id oned’s own', async () => {
+    await expect(findDatastore(world.one, 'nowhere')).rejects.toThrow(UsageError);
+    await expect(getDatastore(world.one, 77)).rejects.toMatchObject({ code: 1024 });
+  });
+});
+
+describe('oned', () => {
+  test('tells its version and the caller', async () => {
+    expect(await oneVersion(world.one)).toBe('6.10.5');
+    expect(await ownUser(world.one)).toEqual({ id: 0, name: 'oneadmin' });
+  });
+
+  test('wrong credentials are its error 256', async () => {
+    const { client, close } = await replay((response) => {
+      response.end(recorded('badsession-one.vm.info').body);
+    });
+    await expect(oneVersion(client())).rejects.toMatchObject({ code: 256 });
+    await close();
+  });
+
+  test.each(['truncated', 'empty', 'not-xml', 'doctype', 'reset', 'http-500', 'huge'] as const)(
+    'a spoilt answer (%s) is an error without a code',
+    async (how) => {
+      world.sandbox.spoilNext('one.system.version', how);
+      const error: unknown = await oneVersion(world.one).catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(OpenNebulaError);
+      expect((error as OpenNebulaError).code).toBeUndefined();
+    },
+  );
+});
