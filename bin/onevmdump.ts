@@ -12,8 +12,6 @@ import { restoreCommand } from './commands/restore.ts';
 import { showCommand } from './commands/show.ts';
 import { verifyCommand } from './commands/verify.ts';
 
-const commands = [exportCommand, restoreCommand, listCommand, showCommand, verifyCommand];
-
 const exitCodes = `Exit codes:
   0 done   1 failed   2 wrong usage or input   3 unsupported state or storage
   4 an external command failed   5 bundle damaged   6 OpenNebula refused
@@ -53,7 +51,11 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
       chosen = (context) => definition.run(args as Options, context);
     });
   };
-  commands.forEach(define);
+  define(exportCommand);
+  define(restoreCommand);
+  define(listCommand);
+  define(showCommand);
+  define(verifyCommand);
   await parser
     .demandCommand(1, 1, 'which command? (see: onevmdump --help)')
     .strict()
@@ -67,14 +69,14 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
         throw new UsageError(
           message.includes('--help') ? message : `${message} (see: onevmdump --help)`,
         );
-      throw error as Error;
+      throw error;
     })
     .parseAsync([...words]);
   return chosen;
 }
 
 const words = hideBin(process.argv);
-await runEntrypoint({
+void runEntrypoint({
   script: 'onevmdump',
   debug: words.some((word) => word === '--debug' || /^-[A-Za-z]*D$/.test(word)),
   main: async (context) => {

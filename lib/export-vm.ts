@@ -71,7 +71,8 @@ export async function exportVm(
   });
 
   if (lock && one) {
-    await holdLock(one, vm, run.journal);
+    // The XML at hand may be older, and a hook's says nothing of locks.
+    await holdLock(one, await requireUnchanged(vm, one, 'since its XML was made'), run.journal);
     await requireUnchanged(vm, one, 'while it was being locked');
   }
   const snapshot = await snapshotDisks(plans, run);
@@ -140,8 +141,11 @@ async function imagesOf(vm: Vm, one: OneClient, run: Run): Promise<Map<number, I
   return images;
 }
 
-/** @throws FailedError when the VM has another state or other disks than in the XML at hand. */
-async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<void> {
+/**
+ * The VM as oned sees it now.
+ * @throws FailedError when it has another state or other disks than in the XML at hand.
+ */
+async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<Vm> {
   const now = await getVm(one, vm.id);
   if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
     const from = stateName(vm.state, vm.lcmState);
@@ -157,6 +161,7 @@ async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<v
       `the disks of VM ${vm.id} changed ${when}; nothing was exported, try again`,
     );
   }
+  return now;
 }
 
 /** Reads one disk at its instant into the bundle. */

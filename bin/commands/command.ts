@@ -48,9 +48,13 @@ export async function printResult(
   plain: string,
   report: object,
 ): Promise<void> {
-  const text = options.json ? JSON.stringify(report) : plain;
+  await printBytes(Buffer.from(`${options.json ? JSON.stringify(report) : plain}\n`));
+}
+
+/** Writes to stdout and waits until it is out; a reader that has gone away is no error. */
+export async function printBytes(bytes: Uint8Array): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(`${text}\n`, (error) => {
+    process.stdout.write(bytes, (error) => {
       if (!error || hasCode(error, 'EPIPE')) resolve();
       else reject(new FailedError(`cannot write the result to stdout: ${error.message}`));
     });

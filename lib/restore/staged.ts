@@ -8,7 +8,7 @@ import type { DiskFormat } from '../bundle/manifest.ts';
 import { looksLike } from '../bundle/probe.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
 import { BundleError, errorMessage, FailedError } from '../report/errors.ts';
-import { formatBytes } from '../report/progress-bars.ts';
+import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import type { Run } from '../run/run.ts';
 import { wrapInQcow2 } from '../tools/qemu-img.ts';

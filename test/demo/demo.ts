@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createOneClient } from '../../lib/one/client.ts';
 import { createLog } from '../../lib/report/log.ts';
-import { formatBytes } from '../../lib/report/progress-bars.ts';
+import { formatBytes } from '../../lib/report/format.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
 import { compareDisks } from './compare.ts';
 import { makeVm } from './make-vm.ts';
@@ -73,7 +73,6 @@ async function demo(folder: string, sandbox: Sandbox): Promise<void> {
   await type(['tar', '-tvzf', bundle], env);
   say('   ... to onevmdump it has an index and checksums.');
   await type(['onevmdump', 'show', bundle], env);
-  await type(['onevmdump', 'verify', bundle], env);
 
   say('5. Restore it, and make a VM of it.');
   const result = await type(

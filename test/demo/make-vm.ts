@@ -6,8 +6,8 @@ import type { OneClient } from '../../lib/one/client.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { sh } from './shell.ts';
 
-/** The qcow2 image datastore and system datastore of the sandbox. */
-const imageDatastore = 101;
+/** Image datastores of the sandbox: one keeps what it gets, the other converts to qcow2. */
+const datastores = { asIs: 1, qcow2: 101 };
 
 /** User values that have to survive every quoting on the way. */
 export const awkwardValues: Readonly<Record<string, string>> = {
@@ -25,15 +25,20 @@ export async function makeVm(sandbox: Sandbox, one: OneClient, folder: string): 
   const disc = await isoImage(folder);
 
   const images = {
-    base: await allocate(one, { NAME: 'debian', TYPE: 'OS', PATH: base, DEV_PREFIX: 'vd' }),
-    data: await allocate(one, {
+    base: await allocate(one, datastores.qcow2, {
+      NAME: 'debian',
+      TYPE: 'OS',
+      PATH: base,
+      DEV_PREFIX: 'vd',
+    }),
+    data: await allocate(one, datastores.asIs, {
       NAME: 'records',
       TYPE: 'DATABLOCK',
       PATH: data,
       PERSISTENT: 'YES',
       DESCRIPTION: `The company's "records"`,
     }),
-    disc: await allocate(one, { NAME: 'installer', TYPE: 'CDROM', PATH: disc }),
+    disc: await allocate(one, datastores.qcow2, { NAME: 'installer', TYPE: 'CDROM', PATH: disc }),
   };
   await sandbox.settle();
   const template = await one.id('one.template.allocate', vmTemplate(images));
@@ -62,11 +67,15 @@ function vmTemplate(images: { base: number; data: number; disc: number }): strin
     ${values.join('')}</VMTEMPLATE>`;
 }
 
-function allocate(one: OneClient, attributes: Readonly<Record<string, string>>): Promise<number> {
+function allocate(
+  one: OneClient,
+  datastore: number,
+  attributes: Readonly<Record<string, string>>,
+): Promise<number> {
   const lines = Object.entries(attributes).map(
     ([name, value]) => `${name}="${value.replaceAll('"', '\\"')}"`,
   );
-  return one.id('one.image.allocate', lines.join('\n'), imageDatastore, false);
+  return one.id('one.image.allocate', lines.join('\n'), datastore, false);
 }
 
 /** A raw image of `mb` MiB with an ext4 file system that holds `files`. */

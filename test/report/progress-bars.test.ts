@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createLog } from '../../lib/report/log.ts';
-import { formatBytes, formatSeconds, progressLines } from '../../lib/report/progress-bars.ts';
+import { formatBytes, formatSeconds } from '../../lib/report/format.ts';
+import { progressLines } from '../../lib/report/progress-bars.ts';
 
 describe('progress lines', () => {
   test('say rate and time left, every ten seconds at most', () => {

@@ -1,0 +1,109 @@
+// onevmdump show: what is in a bundle, from a few kilobytes of it.
+import { stat } from 'node:fs/promises';
+import { openFileSource } from '../../lib/bundle/file-source.ts';
+import { openBundle } from '../../lib/bundle/reader.ts';
+import type { Bundle } from '../../lib/bundle/bundle.ts';
+import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import { UsageError } from '../../lib/report/errors.ts';
+import { formatBytes } from '../../lib/report/format.ts';
+import { stateName } from '../../lib/vm/states.ts';
+import { printBytes, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { printable, textTable } from './text-table.ts';
+
+interface ShowOptions extends GlobalOptions {
+  readonly bundle: string;
+  readonly xml: boolean;
+}
+
+export const showCommand: CommandDefinition<ShowOptions> = {
+  words: 'show <bundle>',
+  describe: 'Show what is in a bundle',
+  options: (argv) =>
+    argv
+      .usage('$0 show <bundle>')
+      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true })
+      .option('xml', {
+        type: 'boolean',
+        default: false,
+        describe: "Print the VM's XML instead, byte for byte",
+      }),
+  run: runShow,
+};
+
+async function runShow(options: ShowOptions, { log, signal }: EntrypointContext): Promise<void> {
+  if (options.xml && options.json) throw new UsageError('--xml and --json exclude each other');
+  const source = await openFileSource(options.bundle);
+  const bundle = await openBundle(source, { log, signal });
+  try {
+    if (options.xml) {
+      await printBytes(bundle.vmXml);
+      return;
+    }
+    const report = await describe(bundle, options.bundle);
+    await printResult(options, plain(report), report);
+  } finally {
+    await bundle.close();
+  }
+}
+
+/** What --json prints; fields a bundle without manifest cannot tell are null. */
+async function describe(bundle: Bundle, path: string) {
+  const { manifest } = bundle;
+  const vm = parseVm(bundle.vmXml);
+  return {
+    bundle: path,
+    size: (await stat(path)).size,
+    created: manifest?.created ?? null,
+    tool: manifest ? `${manifest.tool.name} ${manifest.tool.version}` : null,
+    compression: manifest?.compression ?? null,
+    vm: manifest?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
+    consistency: manifest?.consistency ?? null,
+    disks: bundle.disks.map((disk) => {
+      const facts = manifest?.disks.find(({ id }) => id === disk.id);
+      const declared = vm.disks.find(({ id }) => id === disk.id);
+      return {
+        id: disk.id,
+        format: disk.format ?? declared?.format ?? null,
+        virtualSize: facts?.virtualSize ?? disk.size,
+        dataBytes: facts?.dataBytes ?? disk.dataBytes,
+        target: declared?.target ?? null,
+        image: facts?.image?.name ?? declared?.image ?? null,
+        sha256: facts?.sha256 ?? null,
+      };
+    }),
+  };
+}
+
+function plain(report: Awaited<ReturnType<typeof describe>>): string {
+  const { vm, consistency } = report;
+  const quiesced = {
+    offline: 'the VM was not running',
+    agent: 'file systems were frozen by the guest agent',
+    suspend: 'the guest was paused',
+    crash: 'nothing was quiesced: as after a power cut',
+  };
+  const facts = [
+    ['VM', `${vm.id}  ${printable(vm.name)}`],
+    ['State', vm.state],
+    ['Exported', report.created ?? 'unknown (no manifest)'],
+    ...(consistency
+      ? [
+          ['Consistency', `${consistency.level}: ${quiesced[consistency.level]}`],
+          ...(consistency.frozenMs > 0 ? [['Frozen for', `${consistency.frozenMs} ms`]] : []),
+        ]
+      : []),
+    ['Made by', report.tool ?? 'the older onevmdump, or another tool'],
+    ['Size', `${formatBytes(report.size)}${report.compression ? `, ${report.compression}` : ''}`],
+  ];
+  const rows = report.disks.map((disk) => [
+    String(disk.id),
+    disk.target ?? '-',
+    disk.format ?? '-',
+    formatBytes(disk.virtualSize),
+    formatBytes(disk.dataBytes),
+    disk.image ?? '(volatile)',
+  ]);
+  const disks = textTable([['DISK', 'TARGET', 'FORMAT', 'SIZE', 'DATA', 'IMAGE'], ...rows]);
+  return `${textTable(facts)}\n\n${disks}`;
+}

@@ -1,0 +1,44 @@
+// onevmdump verify: reads all of a bundle and says whether it can be restored.
+import { openFileSource } from '../../lib/bundle/file-source.ts';
+import { verifyBundle } from '../../lib/bundle/verify.ts';
+import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import { formatBytes } from '../../lib/report/format.ts';
+import {
+  printResult,
+  withProgress,
+  type CommandDefinition,
+  type GlobalOptions,
+} from './command.ts';
+
+interface VerifyOptions extends GlobalOptions {
+  readonly bundle: string;
+}
+
+export const verifyCommand: CommandDefinition<VerifyOptions> = {
+  words: 'verify <bundle>',
+  describe: 'Read all of a bundle and check it; exit code 5 and the place when it is damaged',
+  options: (argv) =>
+    argv
+      .usage('$0 verify <bundle>')
+      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true }),
+  run: runVerify,
+};
+
+async function runVerify(
+  options: VerifyOptions,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
+  const source = await openFileSource(options.bundle);
+  const report = await withProgress(log, (progress) =>
+    verifyBundle(source, { log, signal, progress }),
+  );
+  const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
+  const checked = report.indexed
+    ? `${report.frames} frames, all checksums match`
+    : 'no checksums of its own, but every compressed block and every member is sound';
+  await printResult(
+    options,
+    `${report.bundle}: sound (${report.disks.length} disks, ${data} of data, ${checked})`,
+    { sound: true, ...report },
+  );
+}

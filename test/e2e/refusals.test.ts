@@ -1,0 +1,249 @@
+// What must be refused: one clear line, the right exit code, nothing left, the lock as before.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sh, type Ended } from '../demo/shell.ts';
+import { fileVm } from './file-vm.ts';
+import { makeWorld, type World } from './world.ts';
+
+let world: World;
+let vmId: number;
+
+beforeAll(async () => {
+  world = await makeWorld();
+  const image = join(world.folder, 'image.raw');
+  await sh('truncate', '-s', '1M', image);
+  const imageId = await world.one.id('one.image.allocate', `NAME=a PATH="${image}"`, 1, false);
+  await world.sandbox.settle();
+  const template = await world.one.id(
+    'one.template.allocate',
+    `NAME=a CPU=1 MEMORY=16 DISK=[IMAGE_ID=${imageId}]`,
+  );
+  vmId = await world.one.id('one.template.instantiate', template, 'a', false, '', false);
+  await world.sandbox.settle();
+  world.sandbox.powerOff(vmId);
+});
+afterAll(() => world.close());
+afterEach(async () => {
+  expect(await world.leftovers()).toEqual([]);
+  expect(world.sandbox.vmXml(vmId)).not.toContain('<LOCKED>');
+});
+
+/** stderr without log lines of progress: what the person reads. */
+function lastLine({ stderr }: Ended): string {
+  return stderr.trim().split('\n').at(-1) ?? '';
+}
+
+async function refused(
+  args: readonly string[],
+  code: number,
+  message: RegExp | string,
+  options: Parameters<World['run']>[1] = {},
+): Promise<void> {
+  const ended = await world.run(args, options);
+  expect({ code: ended.code, line: lastLine(ended) }).toEqual({
+    code,
+    line: expect.stringMatching(message) as unknown,
+  });
+  expect(ended.stdout).toBe('');
+}
+
+describe('wrong usage is refused with exit code 2', () => {
+  test.each([
+    [[], /which command/],
+    [['explode'], /Unknown (argument|command): explode/],
+    [['export'], /which VM/],
+    [['export', 'eight'], /VM id must be a number, not 'eight'/],
+    [['export', '-1'], /./],
+    [['export', '8', '--colour'], /Unknown argument: colour/],
+    [['export', '8', '--compress', 'rar'], /rar/],
+    [['export', '8', '--compress', 'zstd:99'], /levels 1 to 19/],
+    [['export', '8', '-l', 'root'], /--remote-user needs --remote-host/],
+    [['export', '8', '-h', '-oProxyCommand=id'], /./],
+    [['restore'], /./],
+    [['restore', 'b', '--no-ip'], /--no-ip needs --restore-nics/],
+    [['restore', 'b', '--volatile', 'maybe'], /volatile/],
+    [['restore', 'b', '--disk', 'x'], /disk id must be a number/],
+    [['export', '8', '--config', '/no/such/file'], /\/no\/such\/file/],
+  ] as const)('%j', (args, message) => refused(args, 2, message));
+});
+
+test('a remote host is refused until it is supported, and says what to do', () =>
+  refused(['export', '8', '-h', 'kvm1'], 3, /run onevmdump on kvm1 itself/));
+
+describe('the XML on stdin', () => {
+  test.each([
+    ['', /input is empty/],
+    ['hello', /./],
+    ['<IMAGE><ID>1</ID></IMAGE>', /VM/],
+    ['<VM><ID>8</ID>', /./],
+    ['<!DOCTYPE VM [<!ENTITY x "y">]><VM><ID>8</ID></VM>', /document types/],
+    ['<VM><ID>8</ID><STATE>8</STATE><LCM_STATE>0</LCM_STATE></VM>', /TEMPLATE/],
+  ])('%j is refused with exit code 2', (input, message) =>
+    refused(['export', '--stdin', '-L'], 2, message, { input }),
+  );
+
+  test('of another VM than the one named is refused', async () => {
+    const { xml } = await fileVm(world.datastores, 70, []);
+    await refused(['export', '8', '--stdin', '-L'], 2, /of VM 70, not of VM 8/, { input: xml });
+  });
+});
+
+describe('states', () => {
+  test.each([
+    [5, 0, 'SUSPENDED'],
+    [4, 0, 'STOPPED'],
+    [3, 2, 'BOOT'],
+    [6, 0, 'DONE'],
+    [1, 0, 'PENDING'],
+  ])('%i/%i is refused by its name %s', async (state, lcmState, name) => {
+    const { xml } = await fileVm(world.datastores, 71, [], { state, lcmState });
+    await refused(['export', '--stdin', '-L'], 3, new RegExp(`VM 71 is in state ${name}`), {
+      input: xml,
+    });
+  });
+
+  test('RUNNING is refused clearly until it is supported', async () => {
+    const { xml, path } = await fileVm(world.datastores, 71, [{ id: 0 }], {
+      state: 3,
+      lcmState: 3,
+    });
+    await sh('truncate', '-s', '1M', path(0));
+    await refused(['export', '--stdin', '-L'], 3, /RUNNING/, { input: xml });
+  });
+});
+
+describe('OpenNebula', () => {
+  test('has no such VM', () => refused(['export', '999'], 6, /virtual machine \[999\]/));
+
+  test('does not accept the password', async () => {
+    const auth = join(world.folder, 'wrong_auth');
+    await writeFile(auth, 'oneadmin:wrong\n');
+    await refused(['export', String(vmId)], 6, /couldn't be authenticated/, {
+      env: { ONE_AUTH: auth },
+    });
+  });
+
+  test('cannot be reached', () =>
+    refused(
+      ['export', String(vmId), '--endpoint', 'http://127.0.0.1:9/RPC2'],
+      6,
+      /127\.0\.0\.1:9/,
+    ));
+
+  test('does not allow another user to lock the VM', async () => {
+    const auth = await world.sandbox.addUser('bob');
+    await refused(['export', String(vmId)], 6, /Not authorized/, { env: { ONE_AUTH: auth } });
+  });
+});
+
+describe('disks', () => {
+  const exportXml = (xml: string) => ({ input: xml });
+
+  test('that are missing are named', async () => {
+    const { xml, path } = await fileVm(world.datastores, 72, [{ id: 3 }]);
+    const ended = await world.run(['export', '--stdin', '-L'], exportXml(xml));
+    expect([1, 4]).toContain(ended.code);
+    expect(lastLine(ended)).toContain(path(3));
+  });
+
+  test('whose backing image is missing name both files', async () => {
+    const { xml, path } = await fileVm(world.datastores, 73, [{ id: 0, format: 'qcow2' }]);
+    const base = join(world.datastores, '1', 'gone');
+    await sh('qemu-img', 'create', '-q', '-f', 'qcow2', base, '1M');
+    await sh('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', path(0));
+    await rm(base);
+    const ended = await world.run(['export', '--stdin', '-L'], exportXml(xml));
+    expect([1, 4]).toContain(ended.code);
+    expect(lastLine(ended)).toContain(base);
+    expect(lastLine(ended)).toContain('disk');
+  });
+
+  test('whose backing file lies outside of the datastores are refused', async () => {
+    const { xml, path } = await fileVm(world.datastores, 74, [{ id: 0, format: 'qcow2' }]);
+    const outside = join(world.folder, 'secret');
+    await sh('truncate', '-s', '1M', outside);
+    await sh('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', outside, '-F', 'raw', path(0));
+    await refused(['export', '--stdin', '-L'], 3, /secret/, exportXml(xml));
+  });
+
+  test('with a json: backing file are refused', async () => {
+    const { xml, path } = await fileVm(world.datastores, 75, [{ id: 0, format: 'qcow2' }]);
+    const backing = 'json:{"driver":"file","filename":"/etc/passwd"}';
+    await sh(
+      'qemu-img',
+      'create',
+      '-q',
+      '-u',
+      '-f',
+      'qcow2',
+      '-b',
+      backing,
+      '-F',
+      'raw',
+      path(0),
+      '1M',
+    );
+    await refused(['export', '--stdin', '-L'], 3, /json:/, exportXml(xml));
+  });
+
+  test('of an unknown format are refused by its name', async () => {
+    const { xml, path } = await fileVm(world.datastores, 76, [{ id: 0 }]);
+    await sh('truncate', '-s', '1M', path(0));
+    const vmdk = xml.replaceAll('>raw<', '>vmdk<');
+    await refused(['export', '--stdin', '-L'], 3, /vmdk/, exportXml(vmdk));
+  });
+
+  test.each(['ceph', 'fs_lvm', 'vcenter'])(
+    'on TM_MAD %s are refused by its name',
+    async (tmMad) => {
+      const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);
+      const other = xml.replaceAll('<TM_MAD>ssh<', `<TM_MAD>${tmMad}<`);
+      await refused(['export', '--stdin', '-L'], 3, new RegExp(tmMad), exportXml(other));
+    },
+  );
+});
+
+describe('destinations', () => {
+  test('that are missing are refused', () =>
+    refused(
+      ['export', String(vmId), '-d', '/no/such/place/file'],
+      2,
+      /no folder \/no\/such\/place/,
+    ));
+
+  test('that are already there are refused and stay as they are', async () => {
+    const taken = join(world.folder, 'taken');
+    await writeFile(taken, 'precious');
+    await refused(['export', String(vmId), '-d', taken], 2, /already there/);
+    expect(await sh('cat', taken)).toBe('precious');
+  });
+
+  test('that are full fail without a trace', async () => {
+    const full = join(world.folder, 'full');
+    await mkdir(full);
+    await sh('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', full);
+    try {
+      const { xml, path } = await fileVm(world.datastores, 78, [{ id: 0 }]);
+      await sh('dd', 'if=/dev/urandom', `of=${path(0)}`, 'bs=1M', 'count=8', 'status=none');
+      await refused(['export', '--stdin', '-L', '-d', full], 1, /no space/i, { input: xml });
+      expect(await sh('ls', '-A', full)).toBe('');
+    } finally {
+      await sh('umount', full);
+    }
+  });
+});
+
+describe('restoring', () => {
+  test('what is no bundle exits with 5', async () => {
+    const file = join(world.folder, 'letter.txt');
+    await writeFile(file, 'Dear Sir or Madam');
+    await refused(['restore', file], 5, /not an onevmdump bundle/);
+  });
+
+  test('a missing bundle says so', async () => {
+    const ended = await world.run(['restore', '/no/such/bundle']);
+    expect(ended.code).not.toBe(0);
+    expect(lastLine(ended)).toContain('/no/such/bundle');
+  });
+});
