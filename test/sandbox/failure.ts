@@ -30,6 +30,7 @@ export const kinds = {
   datastore: { noun: 'datastore', tag: 'DATASTORE' },
   network: { noun: 'virtual network', tag: 'NET' },
   user: { noun: 'user', tag: 'USER' },
+  cluster: { noun: 'cluster', tag: 'CLUSTER' },
   host: { noun: 'host', tag: 'HOST' },
 } as const;
 

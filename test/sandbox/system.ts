@@ -25,6 +25,10 @@ const hostXml =
   `<IM_MAD>${cdata('qemu')}</IM_MAD><VM_MAD>${cdata('qemu')}</VM_MAD><CLUSTER_ID>0</CLUSTER_ID>` +
   '<CLUSTER>default</CLUSTER></HOST>';
 
+const clusterXml =
+  '<CLUSTER><ID>0</ID><NAME>default</NAME><HOSTS><ID>0</ID></HOSTS><DATASTORES><ID>0</ID><ID>1</ID>' +
+  '<ID>100</ID><ID>101</ID></DATASTORES><VNETS><ID>0</ID></VNETS><TEMPLATE></TEMPLATE></CLUSTER>';
+
 const userInfo: Handler = ({ world, user, params }) => {
   const id = params.int(1);
   return userXml(world.users.byId(id === -1 ? user.id : id));
@@ -37,6 +41,12 @@ const hostInfo: Handler = ({ params }) => {
 };
 
 export const systemMethods: MethodTable = {
+  'one.cluster.info': ({ params }) => {
+    const id = params.int(1);
+    if (id !== 0) throw noSuch('cluster', id);
+    return clusterXml;
+  },
+  'one.clusterpool.info': () => `<CLUSTER_POOL>${clusterXml}</CLUSTER_POOL>`,
   'one.host.info': hostInfo,
   'one.hostpool.info': () => `<HOST_POOL>${hostXml}</HOST_POOL>`,
   'one.system.config': ({ world, user }) => {

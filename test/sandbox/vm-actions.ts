@@ -5,7 +5,7 @@ import { getDatastore } from './datastores.ts';
 import { vmFolder } from './disk-files.ts';
 import { noSuch, refused } from './failure.ts';
 import { releaseImage } from './images.ts';
-import { deploy, scheduledDatastore } from './instantiate.ts';
+import { deploy, scheduledDatastore } from './deploy.ts';
 import { authorize } from './users.ts';
 import { getVm, setVmState, stateWord, vmState } from './vm.ts';
 import type { Vm, VmState } from './vm.ts';

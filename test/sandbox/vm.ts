@@ -59,6 +59,7 @@ export const vmState = {
   poweroff: [8, 0],
   undeployed: [9, 0],
   cloning: [10, 0],
+  bootFailure: [3, 36],
   prologFailure: [3, 39],
   backup: [3, 69],
   backupPoweroff: [8, 70],
@@ -103,6 +104,7 @@ const lcmWords = new Map([
   [18, 'SHUTDOWN_POWEROFF'],
   [20, 'BOOT_POWEROFF'],
   [29, 'SHUTDOWN_UNDEPLOY'],
+  [36, 'BOOT_FAILURE'],
   [39, 'PROLOG_FAILURE'],
   [69, 'BACKUP'],
 ]);

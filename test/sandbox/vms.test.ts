@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { call, mustCall } from './call.ts';
+import type { NewImage } from './make.ts';
 import { prettyXml } from './pretty-xml.ts';
 import { startSandbox } from './sandbox.ts';
 import type { Sandbox } from './sandbox.ts';
@@ -191,6 +192,11 @@ describe('a VM', () => {
       'DISK 0: User 0 does not own an image with name: x . Set IMAGE_UNAME or IMAGE_UID of owner in DISK.',
     ],
     [
+      'a disk to boot from that it has not',
+      'CPU=1 MEMORY=1 OS=[BOOT="disk0"]',
+      'Wrong OS/BOOT value. Device with DISK_ID 0 not found',
+    ],
+    [
       'a token without OneGate',
       'CPU=1 MEMORY=1 CONTEXT=[TOKEN=YES]',
       'TOKEN set, but onegate endpoint was not defined in oned.conf.',
@@ -210,11 +216,20 @@ describe('a VM', () => {
     });
   });
 
-  test('gives back the images it had taken when a later disk cannot be had', async () => {
+  test.each([
+    ['a later disk cannot be had', 'DISK=[IMAGE_ID=99]', 'Image with ID: 99 does not exist'],
+    ['its boot order is wrong', 'OS=[BOOT="nic0"]', 'Device with NIC_ID 0 not found'],
+  ])('gives back the images it had taken when %s', async (_when, more, reason) => {
     const id = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
-    const template = `CPU=1 MEMORY=1 DISK=[IMAGE_ID=${id}] DISK=[IMAGE_ID=99]`;
-    await expect(sandbox.makeVm({ template })).rejects.toThrow('Image with ID: 99 does not exist');
+    const template = `CPU=1 MEMORY=1 DISK=[IMAGE_ID=${id}] ${more}`;
+    await expect(sandbox.makeVm({ template })).rejects.toThrow(reason);
     expect(imageState(id)).toBe(1);
+  });
+
+  test('is not started beside a running one with the same UUID', async () => {
+    const template = 'CPU=1 MEMORY=64 OS=[UUID="26926f03-1ff4-446a-bdaa-43714656215c"]';
+    await sandbox.makeVm({ template });
+    await expect(sandbox.makeVm({ template })).rejects.toThrow('already exists with uuid');
   });
 
   test('uses its images until it is terminated', async () => {
@@ -297,6 +312,49 @@ describe('locks', () => {
       value: '[one.vm.unlock] Cannot unlock: Lock is owned by another user',
     });
   });
+});
+
+test('a recorded template makes the recorded VM', async () => {
+  const fixture = (name: string): string =>
+    readFileSync(join(import.meta.dirname, '../fixtures', name), 'utf8');
+  const inside = (xml: string, name: string): string =>
+    new RegExp(`<${name}>.*</${name}>`, 's').exec(prettyXml(xml))?.[0] ?? '';
+  const image = async (name: string, mb: number, more: Partial<NewImage>): Promise<void> => {
+    const file = join(dir, name);
+    execFileSync('qemu-img', ['create', '-q', '-f', more.format ?? 'qcow2', file, `${mb}M`]);
+    await sandbox.makeImage({
+      name,
+      file,
+      format: 'qcow2',
+      datastore: 101,
+      template: 'DEV_PREFIX=vd',
+      ...more,
+    });
+  };
+  sandbox.world.reserveId('image', 6);
+  await image('base-q', 256, {});
+  sandbox.world.reserveId('image', 8);
+  await image('cdq', 21, { format: 'raw', type: 'CDROM', template: 'DEV_PREFIX=sd' });
+  sandbox.world.reserveId('image', 11);
+  await image('data-q2', 50, { persistent: true });
+  sandbox.world.reserveId('vm', 102);
+  const recorded = fixture('vm/vm-running-qcow2-kvm.xml')
+    .replaceAll('10.9.0.12', '10.9.0.10')
+    .replaceAll('02:00:0a:09:00:0c', '02:00:0a:09:00:0a')
+    .replace(/ *<ERROR>.*<\/ERROR>\n/, '')
+    .replace('<TEMPLATE_ID><![CDATA[3]]>', '<TEMPLATE_ID><![CDATA[-1]]>');
+  const template = inside(fixture('captures/template-3.xml'), 'TEMPLATE');
+
+  const vm = await sandbox.makeVm({ template, systemDatastore: 100 });
+
+  const made = sandbox
+    .vmXml(vm)
+    .replace(/(<UUID><!\[CDATA\[)[0-9a-f-]+/, '$126926f03-1ff4-446a-bdaa-43714656215c')
+    .replaceAll(`${dir}/one`, '/var/lib/one');
+  const sourceless = (xml: string): string => xml.replaceAll(/[0-9a-f]{32}/g, '');
+  for (const name of ['TEMPLATE', 'USER_TEMPLATE']) {
+    expect(sourceless(inside(made, name))).toBe(sourceless(inside(recorded, name)));
+  }
 });
 
 describe('the XML of recorded VMs', () => {
