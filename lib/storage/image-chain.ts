@@ -1,0 +1,152 @@
+// Follows a disk image through its backing files, one layer after another, and says how it is to be
+// opened. Whatever a header names is checked before anybody opens it: it must be a regular file
+// under the datastores, in a declared format.
+import { posix } from 'node:path';
+import type { DiskFormat } from '../bundle/manifest.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { Runner } from '../run/runner.ts';
+import { fileHead, realPath, realPaths, regularFileSize } from '../tools/file-facts.ts';
+import type { BlockNode } from '../tools/qemu-nbd.ts';
+import { headerBytes, parseQcow2Header } from './qcow2-header.ts';
+
+/** OpenNebula makes one layer per disk snapshot; QEMU becomes slow long before this. */
+const maxLayers = 256;
+
+export interface ImageRequest {
+  /** The disk's file; may be a link. */
+  readonly path: string;
+  readonly format: DiskFormat;
+  /** "disk 0 of VM 7". */
+  readonly label: string;
+  /** Folders under which every layer must lie; they may be links themselves. */
+  readonly folders: readonly string[];
+  /** The image the disk was made from, and its declared format, for headers that do not say it. */
+  readonly source: { readonly path: string; readonly format: DiskFormat } | undefined;
+}
+
+export interface Image {
+  readonly node: BlockNode;
+  /** Bytes. */
+  readonly virtualSize: number;
+  /** Of the top layer, bytes; undefined for raw. */
+  readonly clusterSize: number | undefined;
+}
+
+interface Layer {
+  readonly path: string;
+  readonly format: DiskFormat;
+  /** In words, for messages. */
+  readonly what: string;
+}
+
+/**
+ * Looks at every layer of a disk image; changes nothing.
+ * @throws CommandError when a file is missing or unreadable, UnsupportedError for a layer that must
+ *   not be opened, FailedError for a damaged one.
+ */
+export async function inspectImage(request: ImageRequest, runner: Runner): Promise<Image> {
+  const { path, format, label } = request;
+  const what = `${label} (${path})`;
+  const top = { path: await realPath(runner, path, what), format, what };
+  const folders = await realPaths(runner, request.folders);
+  return await inspectLayer(top, [path], { ...request, folders }, runner, []);
+}
+
+/** `names` are the paths by which this layer is known; backing names are relative to them. */
+async function inspectLayer(
+  layer: Layer,
+  names: readonly string[],
+  request: ImageRequest,
+  runner: Runner,
+  above: readonly string[],
+): Promise<Image> {
+  const { path, what } = layer;
+  requireAllowed(layer, request, above);
+  const size = await regularFileSize(runner, path, what);
+  if (layer.format === 'raw') {
+    // The content is of no interest, only whether it can be read.
+    await fileHead(runner, path, 1, what);
+    return { node: { driver: 'raw', path }, virtualSize: size, clusterSize: undefined };
+  }
+  const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
+  const { backing, ...facts } = parseQcow2Header(head, what);
+  if (!backing) return { node: { driver: 'qcow2', path, backing: null }, ...facts };
+
+  const found = await findBacking(backing.name, [...names, path], what, runner);
+  const below: Layer = {
+    path: found.path,
+    format: await backingFormat(backing.format, found.path, what, request, runner),
+    what: `the backing file ${found.path} of ${request.label}`,
+  };
+  const image = await inspectLayer(below, [found.name], request, runner, [...above, path]);
+  return { node: { driver: 'qcow2', path, backing: image.node }, ...facts };
+}
+
+function requireAllowed(layer: Layer, request: ImageRequest, above: readonly string[]): void {
+  const { path, what } = layer;
+  const { folders } = request;
+  if (!folders.some((folder) => path.startsWith(folder.endsWith('/') ? folder : `${folder}/`))) {
+    throw new UnsupportedError(
+      `${what} lies at ${path}, which is outside of ${folders.join(', ') || 'every datastore'}; a folder that may hold images is allowed by ALLOWED_BACKING_DIRS in the configuration`,
+    );
+  }
+  if (above.includes(path)) throw new FailedError(`${what} is its own backing file`);
+  if (above.length >= maxLayers) {
+    throw new UnsupportedError(`${request.label} has more than ${maxLayers} layers`);
+  }
+}
+
+/**
+ * The file that a backing name means. QEMU looks beside the name by which it opened the layer above,
+ * and OpenNebula opens disks by their link or (from 6.8) by the file behind it: both must agree.
+ */
+async function findBacking(
+  name: string,
+  names: readonly string[],
+  of: string,
+  runner: Runner,
+): Promise<{ readonly path: string; readonly name: string }> {
+  // QEMU takes everything up to a colon that stands before any slash for a protocol.
+  if (/^[^/]*:/.test(name)) {
+    throw new UnsupportedError(`${of} has the backing file ${name}, which is refused: not a file`);
+  }
+  const candidates = new Set(
+    names.map((one) => (name.startsWith('/') ? name : `${posix.dirname(one)}/${name}`)),
+  );
+  const found = new Map<string, string>();
+  for (const candidate of candidates) {
+    const [path] = await realPaths(runner, [candidate]);
+    if (path !== undefined && !found.has(path)) found.set(path, candidate);
+  }
+  const [first, second] = found;
+  if (!first)
+    throw new FailedError(
+      `${of} has the backing file ${name}, which does not exist or cannot be reached`,
+    );
+  if (second) {
+    throw new UnsupportedError(
+      `${of} has the backing file ${name}, which can be ${first[0]} or ${second[0]}`,
+    );
+  }
+  return { path: first[0], name: first[1] };
+}
+
+/** As the header declares it; else the disk's own image has the format that OpenNebula declares. */
+async function backingFormat(
+  declared: string | undefined,
+  path: string,
+  of: string,
+  { source }: ImageRequest,
+  runner: Runner,
+): Promise<DiskFormat> {
+  if (declared === 'raw' || declared === 'qcow2') return declared;
+  if (declared !== undefined) {
+    throw new UnsupportedError(
+      `${of} has a backing file in the format ${declared}; only raw and qcow2 can be handled`,
+    );
+  }
+  if (source && (await realPaths(runner, [source.path]))[0] === path) return source.format;
+  throw new UnsupportedError(
+    `${of} does not say which format its backing file ${path} has, and it is not guessed; while the VM is powered off, write it down with: qemu-img rebase -u -f qcow2 -F <raw or qcow2> -b <backing file> <disk file>`,
+  );
+}

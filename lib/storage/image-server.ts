@@ -1,0 +1,143 @@
+// Opens a disk image for reading: a qemu-nbd of its own serves it on a Unix socket in a private
+// folder, and both are gone when the reader is closed. Both are in the journal before they are made.
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DiskReader, Extent } from '../read/disk-reader.ts';
+import { openNbdReader } from '../read/nbd-reader.ts';
+import { NotListeningError } from '../read/nbd-socket.ts';
+import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import type { Service } from '../run/runner.ts';
+import { startQemuNbd } from '../tools/qemu-nbd.ts';
+import { ownPrefix } from '../vm/names.ts';
+import type { SnapshotSource } from './storage.ts';
+
+/** Short, since a socket's path has 107 bytes at most. */
+const socketFolder = '/tmp';
+const startLimitMs = 60_000;
+const pollMs = 3;
+/** How long a server may take to end by itself after the farewell, and to tell why it died. */
+const endLimitMs = 5000;
+const lastWordsMs = 500;
+
+/**
+ * Serves and opens an image.
+ * @param label "disk 0 of VM 7".
+ * @throws CommandError with qemu-nbd's own words when it cannot open the image.
+ */
+export async function openImage(
+  { node, virtualSize }: SnapshotSource,
+  label: string,
+  run: Run,
+): Promise<DiskReader> {
+  const { runner, journal, log, signal } = run;
+  const folder = `${socketFolder}/${ownPrefix}${randomBytes(8).toString('hex')}`;
+  const socket = `${folder}/nbd`;
+  const undoFolder = await journal.record({ kind: 'remove-folder', path: folder });
+  await runner.run(
+    // Fails when the name is taken, whatever it is: nobody can have put it there for us.
+    { program: 'mkdir', args: ['-m', '0700', '--', folder] },
+    { doing: `make the private folder ${folder}` },
+  );
+  const argument = `--socket=${socket}`;
+  const undoProcess = await journal.record({ kind: 'stop-process', program: 'qemu-nbd', argument });
+  const service = await startQemuNbd(runner, node, socket);
+  const clean = async (): Promise<void> => {
+    await endService(service);
+    await undoProcess.done();
+    const args = ['-rf', '--', folder];
+    await runner.run({ program: 'rm', args }, { doing: `remove ${folder}` });
+    await undoFolder.done();
+  };
+  try {
+    const socketPath = await runner.forwardSocket(socket);
+    const connect = (): Promise<DiskReader> =>
+      openNbdReader({ socketPath, exportName: '', label, log, signal, virtualSize });
+    const reader = await whenListening(connect, service, label);
+    return withService(reader, service, label, () =>
+      // The journal knows what is left; the reader's user has a better error, or none.
+      clean().catch((error: unknown) => log.debug(`${label}: ${errorMessage(error)}`)),
+    );
+  } catch (error) {
+    await service.stop();
+    await clean().catch((next: unknown) => log.debug(`${label}: ${errorMessage(next)}`));
+    throw error;
+  }
+}
+
+/** Connects as soon as the server listens. */
+async function whenListening(
+  connect: () => Promise<DiskReader>,
+  service: Service,
+  label: string,
+): Promise<DiskReader> {
+  const deadline = Date.now() + startLimitMs;
+  for (;;) {
+    try {
+      return await connect();
+    } catch (error) {
+      if (!(error instanceof NotListeningError) || Date.now() > deadline) throw error;
+    }
+    const end = await endedWithin(service, pollMs);
+    if (end) {
+      const why = end.stderr || `it ended with status ${end.status ?? 'unknown'}`;
+      throw new CommandError(`cannot open ${label}: qemu-nbd: ${why}`, {
+        command: 'qemu-nbd',
+        ...end,
+      });
+    }
+  }
+}
+
+/** The reader, with the server's last words in its errors, and with its end in `close`. */
+function withService(
+  reader: DiskReader,
+  service: Service,
+  label: string,
+  clean: () => Promise<void>,
+): DiskReader {
+  const explained = async (error: unknown): Promise<unknown> => {
+    const end = error instanceof FailedError ? await endedWithin(service, lastWordsMs) : undefined;
+    // One that ended well did so because the connection had ended: the error is the whole story.
+    if (!end || end.status === 0) return error;
+    const why = end.stderr || `it ended with status ${end.status ?? 'unknown'}`;
+    const text = `cannot read ${label}: qemu-nbd ended early: ${why}`;
+    return new CommandError(text, { command: 'qemu-nbd', ...end, cause: error });
+  };
+  let closed: Promise<void> | undefined;
+  return {
+    virtualSize: reader.virtualSize,
+    async extents(): Promise<readonly Extent[]> {
+      try {
+        return await reader.extents();
+      } catch (error) {
+        throw await explained(error);
+      }
+    },
+    async *read(extents) {
+      try {
+        yield* reader.read(extents);
+      } catch (error) {
+        throw await explained(error);
+      }
+    },
+    close: () => (closed ??= reader.close().then(clean)),
+  };
+}
+
+type End = Awaited<Service['ended']>;
+
+async function endedWithin(service: Service, ms: number): Promise<End | undefined> {
+  const timer = new AbortController();
+  const late = sleep(ms, undefined, { signal: timer.signal }).catch(() => undefined);
+  try {
+    return await Promise.race([service.ended, late]);
+  } finally {
+    timer.abort();
+  }
+}
+
+/** A server without clients ends by itself; one that does not is stopped. */
+async function endService(service: Service): Promise<void> {
+  if (!(await endedWithin(service, endLimitMs))) await service.stop();
+}

@@ -1,0 +1,56 @@
+// Facts about files on the machine where the storage is, from GNU coreutils. Paths may hold anything.
+import { FailedError } from '../report/errors.ts';
+import type { Runner } from '../run/runner.ts';
+
+/** The path without links and dots. @throws CommandError naming `what` when there is no such file. */
+export async function realPath(runner: Runner, path: string, what: string): Promise<string> {
+  const { stdout } = await runner.run(
+    { program: 'realpath', args: ['-e', '-z', '--', path] },
+    { doing: `find ${what}` },
+  );
+  return stdout.toString().replace(/\0$/, '');
+}
+
+/** The same for several paths; those that do not exist or cannot be reached are left out. */
+export async function realPaths(runner: Runner, paths: readonly string[]): Promise<string[]> {
+  if (paths.length === 0) return [];
+  const { stdout } = await runner.run(
+    { program: 'realpath', args: ['-q', '-e', '-z', '--', ...paths] },
+    { doing: `resolve ${paths.join(', ')}`, acceptStatus: [1] },
+  );
+  return stdout.toString().split('\0').slice(0, -1);
+}
+
+/**
+ * Size in bytes of a regular file.
+ * @throws CommandError when it is missing; FailedError when it is anything else than a regular file.
+ */
+export async function regularFileSize(runner: Runner, path: string, what: string): Promise<number> {
+  const { stdout } = await runner.run(
+    { program: 'stat', args: ['-L', '--printf=%f %s', '--', path] },
+    { doing: `look at ${what}` },
+  );
+  const [, mode = '', size = ''] = /^([0-9a-f]+) ([0-9]+)$/.exec(stdout.toString()) ?? [];
+  if (!Number.isSafeInteger(Number.parseInt(size, 10))) {
+    throw new FailedError(`cannot look at ${what}: stat printed ${stdout.toString()}`);
+  }
+  // S_IFMT and S_IFREG, inode(7).
+  if ((Number.parseInt(mode, 16) & 0o170000) !== 0o100000) {
+    throw new FailedError(`cannot read ${what}: it is not a regular file`);
+  }
+  return Number.parseInt(size, 10);
+}
+
+/** The first bytes of a file, fewer if it is shorter. @throws CommandError when it cannot be read. */
+export async function fileHead(
+  runner: Runner,
+  path: string,
+  bytes: number,
+  what: string,
+): Promise<Buffer> {
+  const { stdout } = await runner.run(
+    { program: 'head', args: ['-c', String(bytes), '--', path] },
+    { doing: `read ${what}`, maxOutput: bytes },
+  );
+  return stdout;
+}

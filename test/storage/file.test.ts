@@ -1,0 +1,363 @@
+import { describe, expect, test } from '@jest/globals';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InterruptedError } from '../../lib/report/errors.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import { wholeDisk } from '../read/servers.ts';
+import {
+  asQemuSees,
+  cloneAsQcow2Tm,
+  disk,
+  dumpOf,
+  inWorld,
+  MiB,
+  qemuImg,
+  qemuIo,
+  rawFile,
+  vm,
+  type World,
+} from './world.ts';
+
+/** An image datastore's image with data in two places. */
+async function image(world: World, format: 'raw' | 'qcow2', size = 16 * MiB): Promise<string> {
+  const path = join(world.location, '1', 'image');
+  await rawFile(`${path}.raw`, size, [
+    [0, 70_000],
+    [5 * MiB + 512, MiB],
+  ]);
+  if (format === 'raw') renameSync(`${path}.raw`, path);
+  else qemuImg('convert', '-f', 'raw', '-O', 'qcow2', `${path}.raw`, path);
+  return path;
+}
+
+describe('a raw disk', () => {
+  test('is dumped with its holes and its exact size', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      await rawFile(path, 9 * MiB + 77, [
+        [4096, 4096],
+        [9 * MiB, 77],
+      ]);
+      const { disks, consistency } = await snapshotDisks(
+        planDisks(vm([disk(0)]), new Map()),
+        world.run,
+      );
+      expect(consistency.level).toBe('offline');
+      expect(disks.map(({ id, layout }) => ({ id, layout }))).toEqual([
+        { id: 0, layout: { format: 'raw' } },
+      ]);
+      const reader = await disks[0]!.open();
+      expect(reader.virtualSize).toBe(9 * MiB + 77);
+      expect((await reader.extents())[0]).toEqual({ offset: 4096, length: 4096 });
+      expect((await wholeDisk(reader)).equals(readFileSync(path))).toBe(true);
+      await reader.close();
+    }));
+
+  test('of 0 bytes is dumped as such', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.vmFolder, 'disk.0'), 0);
+      expect((await dumpOf(world, disk(0))).length).toBe(0);
+    }));
+
+  test('stays raw when a guest wrote a qcow2 header into it, and nobody opens what it names', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      const secret = join(world.outside, 'secret');
+      // Opening a FIFO without a writer would hang, so the test would not end.
+      execFileSync('mkfifo', [secret]);
+      qemuImg('create', '-u', '-f', 'qcow2', '-b', secret, '-F', 'raw', path, '8M');
+      const bytes = readFileSync(path);
+      expect((await dumpOf(world, disk(0))).equals(bytes)).toBe(true);
+    }));
+
+  test('of a CD-ROM is a raw file too, behind a link into the image datastore', () =>
+    inWorld(async (world) => {
+      const path = await image(world, 'raw');
+      symlinkSync(path, join(world.vmFolder, 'disk.3'));
+      const cdrom = disk(3, { type: 'CDROM', format: undefined, tmMad: 'shared' });
+      expect((await dumpOf(world, cdrom)).equals(readFileSync(path))).toBe(true);
+    }));
+});
+
+describe('a qcow2 disk', () => {
+  test('of TM ssh stands alone and keeps its cluster size', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      const raw = await image(world, 'raw');
+      const options = ['-o', 'cluster_size=4096'];
+      qemuImg('convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, path);
+      const plans = planDisks(vm([disk(0, { format: 'qcow2' })]), new Map());
+      const { disks } = await snapshotDisks(plans, world.run);
+      expect(disks[0]?.layout).toEqual({ format: 'qcow2', clusterSize: 4096 });
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2' }));
+      expect(bytes.equals(readFileSync(raw))).toBe(true);
+    }));
+
+  test.each(['raw', 'qcow2'] as const)('of TM qcow2 is read together with its %s image', (format) =>
+    inWorld(async (world) => {
+      const path = cloneAsQcow2Tm(world, 0, await image(world, format), format);
+      qemuIo(path, 'write -P 17 1M 300k', 'write -z 5M 600k', 'write -P 18 15M 1M');
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+      expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
+    }),
+  );
+
+  test('with snapshots is read through the relative names OpenNebula gives them', () =>
+    inWorld(async (world) => {
+      const path = cloneAsQcow2Tm(world, 0, await image(world, 'qcow2'), 'qcow2');
+      qemuIo(path, 'write -P 1 0 2M');
+      // As tm/qcow2/snap_create does: the backing file is the link's old target.
+      for (const [next, previous] of ['0', '1'].map((one, at) => [String(at + 1), one])) {
+        execFileSync(
+          'qemu-img',
+          [
+            ...['create', '-f', 'qcow2', '-o', 'backing_fmt=qcow2'],
+            ...['-b', `disk.0.snap/${previous!}`, `${path}.snap/${next!}`],
+          ],
+          { cwd: `${path}.snap`, stdio: 'ignore' },
+        );
+        execFileSync('ln', ['-sfn', `disk.0.snap/${next!}`, path]);
+        qemuIo(path, `write -P 2${next!} ${next!}M 700k`);
+      }
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+      expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
+      expect(bytes[2 * MiB]).toBe(22);
+    }));
+
+  test('of a persistent image is read behind its absolute links', () =>
+    inWorld(async (world) => {
+      const path = await image(world, 'qcow2');
+      mkdirSync(`${path}.snap`);
+      symlinkSync('.', `${path}.snap/image.snap`);
+      symlinkSync(path, `${path}.snap/0`);
+      symlinkSync(`${path}.snap/0`, join(world.vmFolder, 'disk.0'));
+      const persistent = disk(0, { format: 'qcow2', tmMad: 'qcow2', persistent: true });
+      const bytes = await dumpOf(world, persistent);
+      expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
+    }));
+
+  test('smaller and larger than its backing files reads as QEMU reads it', () =>
+    inWorld(async (world) => {
+      const base = await image(world, 'raw', 7 * MiB + 100);
+      const path = cloneAsQcow2Tm(world, 0, base, 'raw');
+      qemuImg('resize', '-f', 'qcow2', path, '20M');
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+      expect(bytes.length).toBe(20 * MiB);
+      expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
+    }));
+
+  test('left dirty by lazy refcounts is read', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      qemuImg('create', '-f', 'qcow2', '-o', 'lazy_refcounts=on', path, '8M');
+      try {
+        qemuIo(path, 'write -P 5 1M 1M', 'abort');
+      } catch {
+        // That is what `abort` is for.
+      }
+      const before = readFileSync(path);
+      expect(before[79]).toBe(1);
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2' }));
+      expect(bytes.subarray(MiB, 2 * MiB).equals(Buffer.alloc(MiB, 5))).toBe(true);
+      expect(readFileSync(path).equals(before)).toBe(true);
+    }));
+
+  test('that is open for writing elsewhere is refused in qemu-nbd words', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      qemuImg('create', '-f', 'qcow2', path, '8M');
+      const args = ['-f', 'qcow2', '-t', '-k', join(world.outside, 'writer'), path];
+      const writer = spawn('qemu-nbd', args, { stdio: 'ignore' });
+      const ended = new Promise((resolve) => writer.once('close', resolve));
+      try {
+        await sleep(300);
+        const attempt = dumpOf(world, disk(0, { format: 'qcow2' }));
+        await expect(attempt).rejects.toThrow(
+          /^cannot open disk 0 of VM 7: qemu-nbd: .*another process using the image/s,
+        );
+        expect(world.undone()).toEqual([]);
+      } finally {
+        writer.kill('SIGKILL');
+        await ended;
+      }
+    }));
+});
+
+describe('the files of a disk', () => {
+  test('that are missing are named together with disk and VM, before anything is started', () =>
+    inWorld(async (world) => {
+      await expect(dumpOf(world, disk(0))).rejects.toThrow(
+        `disk 0 of VM 7 (${world.vmFolder}/disk.0): realpath: `,
+      );
+      expect(world.commands.map(({ program }) => program)).not.toContain('qemu-nbd');
+      expect(world.undone()).toEqual([]);
+    }));
+
+  test('that are no files are refused', () =>
+    inWorld(async (world) => {
+      execFileSync('mkfifo', [join(world.vmFolder, 'disk.0')]);
+      await expect(dumpOf(world, disk(0))).rejects.toThrow('it is not a regular file');
+    }));
+
+  test('that lead out of the datastores are refused', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.outside, 'secret'), 4096);
+      symlinkSync(join(world.outside, 'secret'), join(world.vmFolder, 'disk.0'));
+      await expect(dumpOf(world, disk(0))).rejects.toThrow(
+        `lies at ${world.outside}/secret, which is outside of ${world.location}`,
+      );
+    }));
+
+  test('are read where a datastore is a link to its mount point', () =>
+    inWorld(async (world) => {
+      const mounted = join(world.outside, 'mounted');
+      renameSync(join(world.location, '0'), mounted);
+      symlinkSync(mounted, join(world.location, '0'));
+      await rawFile(join(world.vmFolder, 'disk.0'), 4096, [[0, 4096]]);
+      const bytes = await dumpOf(world, disk(0));
+      expect(bytes.equals(readFileSync(join(mounted, '7', 'disk.0')))).toBe(true);
+    }));
+
+  test('are read from a folder that the configuration allows', () =>
+    inWorld(
+      async (world) => {
+        const base = join(world.outside, 'golden', 'image');
+        await rawFile(base, 4 * MiB, [[0, 4096]]);
+        cloneAsQcow2Tm(world, 0, base, 'raw');
+        const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+        expect(bytes.equals(readFileSync(base))).toBe(true);
+      },
+      { allowed: ['golden'] },
+    ));
+
+  test('may have names that look like options and hold anything else', () =>
+    inWorld(async (world) => {
+      const base = join(world.location, '1', `-rf "a' $(id) \\ ü,b=c`);
+      await rawFile(base, 4 * MiB, [[0, 4096]]);
+      // qemu-img would take the comma for an option of its own: a hard link gives it a plain name.
+      const path = cloneAsQcow2Tm(world, 0, base, 'raw');
+      linkSync(base, join(world.location, '1', 'plain'));
+      const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+      expect(bytes.equals(readFileSync(base))).toBe(true);
+      expect(path).toContain('disk.0');
+    }));
+});
+
+describe('what is started for a dump', () => {
+  test('is gone after the reader was closed, and nothing is left to undo', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, MiB]]);
+      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      expect(world.undone()).toEqual([]);
+      const reader = await disks[0]!.open();
+      const [folder, server] = world.undone();
+      expect(server).toMatchObject({ kind: 'stop-process', program: 'qemu-nbd' });
+      expect(folder).toMatchObject({ kind: 'remove-folder' });
+      const path = (folder as { path: string }).path;
+      expect(execFileSync('stat', ['-c', '%a', path]).toString()).toBe('700\n');
+      await wholeDisk(reader);
+      await Promise.all([reader.close(), reader.close()]);
+      expect(world.undone()).toEqual([]);
+      expect(() => execFileSync('pgrep', ['-f', path])).toThrow();
+      expect(() => execFileSync('stat', [path], { stdio: 'ignore' })).toThrow();
+    }));
+
+  test('never opens the image for writing, and spells out every layer', () =>
+    inWorld(async (world) => {
+      const base = await image(world, 'raw');
+      cloneAsQcow2Tm(world, 0, base, 'raw');
+      await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+      const server = world.commands.find(({ program }) => program === 'qemu-nbd');
+      expect(server?.args).toContain('--read-only');
+      expect(JSON.parse(server?.args.at(-1)?.slice('json:'.length) ?? '')).toEqual({
+        driver: 'qcow2',
+        'read-only': true,
+        file: { driver: 'file', filename: `${world.vmFolder}/disk.0.snap/0` },
+        backing: {
+          driver: 'raw',
+          'read-only': true,
+          file: { driver: 'file', filename: base },
+        },
+      });
+    }));
+
+  test('ends when its reader was interrupted, with the reason of the interruption', () => {
+    const abort = new AbortController();
+    return inWorld(
+      async (world) => {
+        await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 32 * MiB]]);
+        const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+        const reader = await disks[0]!.open();
+        const path = (world.undone()[0] as { path: string }).path;
+        const attempt = (async () => {
+          for await (const piece of reader.read([{ offset: 0, length: 64 * MiB }])) {
+            if (piece.length > 0) abort.abort(new InterruptedError('SIGINT'));
+          }
+        })();
+        await expect(attempt).rejects.toThrow(new InterruptedError('SIGINT'));
+        await reader.close();
+        expect(() => execFileSync('pgrep', ['-f', path])).toThrow();
+        // `rm` was cut off by the interruption or not: if so, the folder is left to the journal.
+        const left = world.undone().map(({ kind }) => kind);
+        expect([[], ['remove-folder']]).toContainEqual(left);
+        rmSync(path, { recursive: true, force: true });
+      },
+      { signal: abort.signal },
+    );
+  });
+
+  test('that dies in the middle is reported with its end', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 64 * MiB]]);
+      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      const reader = await disks[0]!.open();
+      const path = (world.undone()[0] as { path: string }).path;
+      let killed = false;
+      const attempt = (async () => {
+        for await (const piece of reader.read([{ offset: 0, length: 64 * MiB }])) {
+          if (piece.length === 0 || killed) continue;
+          const found = execFileSync('pgrep', ['-f', `^qemu-nbd.*${path}`]).toString();
+          process.kill(Number(found.trim()), 'SIGKILL');
+          killed = true;
+          await sleep(100);
+        }
+      })();
+      await expect(attempt).rejects.toThrow(/^cannot read disk 0 of VM 7: qemu-nbd ended early/);
+      await reader.close();
+      expect(world.undone()).toEqual([]);
+    }));
+
+  test('that is not installed is said so', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.vmFolder, 'disk.0'), 4096);
+      const bin = join(world.outside, 'bin');
+      mkdirSync(bin);
+      for (const tool of ['realpath', 'stat', 'head', 'mkdir', 'rm']) {
+        writeFileSync(join(bin, tool), `#!/bin/sh\nexec /usr/bin/${tool} "$@"\n`);
+        chmodSync(join(bin, tool), 0o755);
+      }
+      const { PATH } = process.env;
+      process.env['PATH'] = bin;
+      try {
+        await expect(dumpOf(world, disk(0))).rejects.toThrow(
+          'cannot start qemu-nbd: is not installed',
+        );
+      } finally {
+        process.env['PATH'] = PATH;
+        for (const one of world.undone()) {
+          if (one.kind === 'remove-folder') rmSync(one.path, { recursive: true });
+        }
+      }
+    }));
+});
