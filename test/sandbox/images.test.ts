@@ -216,6 +216,30 @@ test('an image without a path is made empty, in the format of the datastore', as
   ]);
 });
 
+test('an image larger than the datastore is refused, unless oneadmin insists', async () => {
+  const file = await open(raw, 'w');
+  await file.truncate(2 ** 43);
+  await file.close();
+  sandbox.imageCopyMs = 60_000;
+  const args = ['one.image.allocate', `NAME="a" PATH="${raw}"`, 1] as const;
+  expect(await call(sandbox, ...args, false)).toEqual({
+    ok: false,
+    code: 2048,
+    value: '[one.image.allocate] Not enough space in datastore',
+  });
+  expect((await call(sandbox, ...args, true)).ok).toBe(true);
+});
+
+test('a plain user may not name a SOURCE', async () => {
+  const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
+  const template = 'NAME="a" SOURCE="/x" FORMAT=raw SIZE=1';
+  expect(await call(bob, 'one.image.allocate', template, 1)).toEqual({
+    ok: false,
+    code: 512,
+    value: '[one.image.allocate] User [2] : Template includes a restricted attribute SOURCE.',
+  });
+});
+
 test('the same name is free for another user', async () => {
   await allocate(`NAME="a" PATH="${raw}"`);
   const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };

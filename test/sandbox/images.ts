@@ -2,7 +2,7 @@
 // which words a caller gets. Source: RequestManagerAllocate.cc, ImagePool.cc, Image.cc of 6.10.5.
 import { rm } from 'node:fs/promises';
 import { getDatastore, spaceOf } from './datastores.ts';
-import { internal, noSuch, notAllocated, refused } from './failure.ts';
+import { internal, noSuch, notAllocated, refused, unauthorized } from './failure.ts';
 import { copySource, makeEmpty, newSource } from './image-files.ts';
 import { statSource } from './image-size.ts';
 import { imageState } from './image-states.ts';
@@ -15,6 +15,7 @@ import {
   authorize,
   defaultPermissions,
   identityXml,
+  isAdmin,
   lockXml,
   ownedBy,
   permissionsXml,
@@ -116,7 +117,7 @@ function checkNew(world: World, template: Template, type: string, uid: number): 
 async function allocate({ world, user, params }: Call): Promise<number> {
   const text = params.string(1);
   const datastoreId = params.int(2);
-  if (params.size > 3) params.boolean(3);
+  const anySize = params.size > 3 && isAdmin(user) && params.boolean(3);
   const template = parseTemplate(text);
   const datastore = getDatastore(world.datastores, datastoreId);
   if (datastore.system) {
@@ -124,7 +125,12 @@ async function allocate({ world, user, params }: Call): Promise<number> {
   }
   const type = (template.get('TYPE') ?? '').toUpperCase() || 'OS';
   const sizeMb = await sizeOf(world, template, type);
-  if (sizeMb > (await spaceOf(datastore)).free) throw refused('Not enough space in datastore');
+  if (!anySize && sizeMb > (await spaceOf(datastore)).free) {
+    throw refused('Not enough space in datastore');
+  }
+  if (!isAdmin(user) && template.get('SOURCE') !== undefined) {
+    throw unauthorized(user.id, 'Template includes a restricted attribute SOURCE');
+  }
   const name = checkNew(world, template, type, user.id);
   const known = imageTypes.find((one) => one === type);
   if (!known) throw notAllocated('image', 'Unknown type');

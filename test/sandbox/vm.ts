@@ -67,8 +67,7 @@ export const vmState = {
 
 export type VmState = readonly [state: number, lcmState: number];
 
-export const noBackups =
-  '<BACKUPS><BACKUP_CONFIG></BACKUP_CONFIG><BACKUP_IDS></BACKUP_IDS></BACKUPS>';
+export const noBackups = '<BACKUPS><BACKUP_CONFIG/><BACKUP_IDS></BACKUP_IDS></BACKUPS>';
 
 export function getVm(world: World, id: number): Vm {
   const found = world.vms.get(id);
