@@ -97,7 +97,7 @@ choose_layout() {
     staging=''
   else
     bin=/usr/bin etc=/etc/one var=/var/lib/one share=/usr/share/onevmdump
-    staging=/var/tmp/one
+    staging=/var/tmp/onevmdump
   fi
   state=$var/onevmdump remotes=$var/remotes
   config=$etc/onevmdump.conf list=$share/installed-files

@@ -24,8 +24,8 @@ export interface CommandDefinition<Options> {
 }
 
 /** The configuration for these options. @throws UsageError */
-export function configFor(options: GlobalOptions): Promise<Config> {
-  return loadConfig({ file: options.config, env: process.env });
+export function configFor(options: GlobalOptions, log: Log): Promise<Config> {
+  return loadConfig({ file: options.config, env: process.env, warn: (text) => log.warn(text) });
 }
 
 /** Bars when a person watches, log lines otherwise; nothing on stdout. */

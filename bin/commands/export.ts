@@ -110,7 +110,7 @@ async function runExport(
   if (!options.stdin && vmId === undefined) {
     throw new UsageError('which VM? Give its id, or its XML with --stdin (see: onevmdump --help)');
   }
-  const config = await configFor(options);
+  const config = await configFor(options, log);
   const compression = parseCompression(options.compress ?? config.compress);
   // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
   const alone = options.stdin && options.noLock && options.endpoint === undefined;

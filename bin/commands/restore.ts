@@ -80,7 +80,7 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
           requiresArg: true,
           describe:
             "Where disks are written for OpenNebula to take; must lie in the datastore's SAFE_DIRS",
-          defaultDescription: '/var/tmp/one',
+          defaultDescription: '/var/tmp/onevmdump',
         },
         endpoint: {
           type: 'string',
@@ -110,7 +110,7 @@ async function runRestore(
       '--disk registers images only: --instantiate and --restore-nics need all disks',
     );
   }
-  const config = await configFor(options);
+  const config = await configFor(options, log);
   const bundle = await openBundle(await openFileSource(options.bundle), { log, signal });
   try {
     const one = await connect({ config, endpoint: options.endpoint, log, signal });

@@ -24,11 +24,14 @@ interface Value {
 export async function loadConfig({
   file,
   env,
+  warn = () => undefined,
 }: {
   readonly file: string | undefined;
   readonly env: Environment;
+  /** Gets a text when the usual file is there but closed to this user. */
+  readonly warn?: (text: string) => void;
 }): Promise<Config> {
-  const fromFile = await readConfigFile(file, env);
+  const fromFile = await readConfigFile(file, env, warn);
   const entries = Object.entries(settings).map(([name, setting]: [string, Setting<unknown>]) => {
     const value = fromEnvironment(setting, env) ??
       fromFile.get(setting.key) ?? { from: 'default', text: defaultOf(setting, env) };
@@ -62,6 +65,7 @@ function fromEnvironment(setting: Setting<unknown>, env: Environment): Value | u
 async function readConfigFile(
   given: string | undefined,
   env: Environment,
+  warn: (text: string) => void,
 ): Promise<ReadonlyMap<string, Value>> {
   const asked = given ?? (env['ONEVMDUMP_CONFIG'] || undefined);
   const location = env['ONE_LOCATION'];
@@ -72,6 +76,11 @@ async function readConfigFile(
   } catch (error) {
     if (error instanceof UsageError) throw error;
     if (asked === undefined && hasCode(error, 'ENOENT')) return new Map();
+    // OpenNebula's packages close /etc/one to everybody else; he still may list and verify bundles.
+    if (asked === undefined && hasCode(error, 'EACCES')) {
+      warn(`${file} cannot be read by this user: its settings are not used`);
+      return new Map();
+    }
     throw new UsageError(`cannot read the configuration: ${errorMessage(error)}`, { cause: error });
   }
 }

@@ -51,7 +51,7 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
   },
   stagingDir: {
     key: 'STAGING_DIR',
-    default: '/var/tmp/one',
+    default: '/var/tmp/onevmdump',
     description: [
       'Folder where a restore lays down disks for OpenNebula to take them over. It must lie in',
       "the SAFE_DIRS of the image datastores, and OpenNebula's user must be able to read it.",

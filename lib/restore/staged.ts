@@ -7,7 +7,7 @@ import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import { looksLike } from '../bundle/probe.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
-import { BundleError, errorMessage, FailedError } from '../report/errors.ts';
+import { BundleError, errorMessage, FailedError, UsageError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import type { Run } from '../run/run.ts';
@@ -38,10 +38,13 @@ export async function openStaging(
   const owner = await readerOf(run.datastoreLocation);
   const entry = await run.journal.record({ kind: 'remove-folder', path: folder });
   try {
-    await mkdir(parent, { recursive: true, mode: 0o755 });
+    const made = await mkdir(parent, { recursive: true, mode: 0o755 });
+    if (owner && made !== undefined) await chown(parent, owner.uid, owner.gid);
+    await requireOurs(parent, owner?.uid);
     await mkdir(folder, { mode: 0o700 });
     if (owner) await chown(folder, owner.uid, owner.gid);
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new FailedError(
       `cannot make a folder in ${parent} to restore the disks into: ${errorMessage(error)}`,
       { cause: error },
@@ -72,6 +75,17 @@ export async function openStaging(
       await entry.done();
     },
   };
+}
+
+/** @throws UsageError when another user could exchange what lies in the folder. */
+async function requireOurs(folder: string, readerUid: number | undefined): Promise<void> {
+  const { uid, mode } = await stat(folder);
+  const trusted = [0, process.geteuid?.(), readerUid].includes(uid);
+  const sticky = (mode & 0o1000) !== 0;
+  if (trusted && (sticky || (mode & 0o022) === 0)) return;
+  throw new UsageError(
+    `${folder} can be changed by other users, who could exchange the disks to restore; mend its owner and mode, or choose another folder with --staging-dir`,
+  );
 }
 
 /** oned's user, when we are root and it is another; undefined when the files may stay ours. */

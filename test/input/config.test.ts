@@ -27,7 +27,7 @@ const load = (content: string, env: Record<string, string> = {}): Promise<Config
 const defaults: Config = {
   destination: '/tmp',
   compress: 'gzip',
-  stagingDir: '/var/tmp/one',
+  stagingDir: '/var/tmp/onevmdump',
   stateDir: '/var/lib/one/onevmdump',
   datastoreLocation: '/var/lib/one/datastores',
   imageTimeout: 86400,

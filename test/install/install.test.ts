@@ -79,7 +79,7 @@ describe('installing', () => {
       'var/lib/one/remotes/tm/onevmdump/prebackup',
     ]);
     expect(found).toContain('var/lib/one/onevmdump/');
-    expect(found).toContain('var/tmp/one/');
+    expect(found).toContain('var/tmp/onevmdump/');
   });
 
   test("gives OpenNebula's user what lies in its folders, and only that", async () => {
@@ -92,7 +92,7 @@ describe('installing', () => {
     const expected = isRoot ? 65534 : userInfo().uid;
     expect(await owner('var/lib/one/onevmdump')).toBe(expected);
     expect(await owner('var/lib/one/remotes/hooks/onevmdump/export_on_poweroff')).toBe(expected);
-    expect(await owner('var/tmp/one')).toBe(expected);
+    expect(await owner('var/tmp/onevmdump')).toBe(expected);
     expect(await owner('usr/bin/onevmdump')).toBe(userInfo().uid);
     expect(await owner('etc/one/onevmdump.conf')).toBe(userInfo().uid);
     expect(await owner('usr/share/onevmdump/installed-files')).toBe(userInfo().uid);

@@ -111,7 +111,7 @@ describe('what an attacker could have put in our place is refused:', () => {
   });
 
   test('a staging folder that everyone can write', async () => {
-    const staging = join(one, 'var/tmp/one');
+    const staging = join(one, 'var/tmp/onevmdump');
     await mkdir(staging, { recursive: true });
     await chmod(staging, 0o777);
     const { status, stderr } = await release.install([], { env: { DESTDIR: one } });
