@@ -1,7 +1,7 @@
 // A disk as a tar member: what stands before its data, what is read, what follows. Says nothing of how
 // it is compressed or where it goes.
 import type { Extent } from '../read/disk-reader.ts';
-import { FailedError } from '../report/errors.ts';
+import { alignExtents, checkExtents, totalLength } from './extents.ts';
 import type { DiskFormat } from './manifest.ts';
 import { layOutQcow2 } from './qcow2-layout.ts';
 import { sparseMap, sparseMapSize } from './sparse-map.ts';
@@ -41,7 +41,7 @@ export function diskMember(
   extents: readonly Extent[],
   mtime: Date,
 ): DiskMember {
-  checkExtents(name, virtualSize, extents);
+  checkExtents(extents, virtualSize, `cannot dump ${name}`);
   return layout.format === 'qcow2'
     ? qcow2Member(name, virtualSize, layout.clusterSize, extents, mtime)
     : rawMember(name, virtualSize, extents, mtime);
@@ -50,10 +50,12 @@ export function diskMember(
 function rawMember(
   name: string,
   virtualSize: number,
-  extents: readonly Extent[],
+  announced: readonly Extent[],
   mtime: Date,
 ): DiskMember {
-  const dataBytes = total(extents);
+  // GNU tar pads every extent to whole blocks, bsdtar and Python do not: with whole blocks they agree.
+  const extents = alignExtents(announced, 512, virtualSize);
+  const dataBytes = totalLength(extents);
   const shared = { format: 'raw', extents, dataBytes, metadata: () => [], filePadding: 0 } as const;
   if (virtualSize === 0) {
     return { ...shared, size: 0, head: () => [fileHeader(name, 0, mtime)], tarPadding: 0 };
@@ -84,28 +86,8 @@ function qcow2Member(
     head: () => [fileHeader(name, layout.fileSize, mtime)],
     metadata: () => layout.metadata(),
     extents: layout.extents,
-    dataBytes: total(layout.extents),
+    dataBytes: totalLength(layout.extents),
     filePadding: layout.padding,
     tarPadding: tarPadding(layout.fileSize),
   };
-}
-
-function total(extents: readonly Extent[]): number {
-  return extents.reduce((sum, { length }) => sum + length, 0);
-}
-
-/** A map that is wrong would make a bundle that is wrong: trusted only after a look. */
-function checkExtents(name: string, virtualSize: number, extents: readonly Extent[]): void {
-  let end = 0;
-  for (const { offset, length } of extents) {
-    const sound =
-      Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= end && length > 0;
-    if (!sound || offset + length > virtualSize) {
-      throw new FailedError(
-        `cannot dump ${name}: its map of data is wrong: ${length} bytes at ${offset}, ` +
-          `after ${end}, of a disk of ${virtualSize} bytes`,
-      );
-    }
-    end = offset + length;
-  }
 }

@@ -3,6 +3,7 @@
 // L1 table, L2 tables, data clusters in guest order. Source: QEMU, docs/interop/qcow2.txt.
 import type { Extent } from '../read/disk-reader.ts';
 import { UnsupportedError } from '../report/errors.ts';
+import { alignExtents, totalLength } from './extents.ts';
 
 /** A run of guest clusters that hold data. */
 interface Run {
@@ -44,17 +45,27 @@ export function layOutQcow2(
   clusterSize: number,
   extents: readonly Extent[],
 ): Qcow2Layout {
+  checkSizes(virtualSize, clusterSize);
   const clustersFor = (bytes: number) => Math.ceil(bytes / clusterSize);
   const l2Entries = clusterSize / entrySize;
-  const runs = clusterRuns(extents, clusterSize);
+  const aligned = alignExtents(extents, clusterSize, virtualSize);
+  const runs = aligned.map(({ offset, length }) => ({
+    first: offset / clusterSize,
+    count: clustersFor(length),
+  }));
   const l1Size = Math.ceil(clustersFor(virtualSize) / l2Entries);
   const l1Clusters = clustersFor(l1Size * entrySize);
   const l1Used = usedL1Entries(runs, l2Entries);
   const dataClusters = runs.reduce((sum, { count }) => sum + count, 0);
   const refcount = countRefcounts(1 + l1Clusters + l1Used.length + dataClusters, clusterSize);
-  checkLimits(virtualSize, clusterSize, l1Size, refcount.tableClusters);
+  if (
+    l1Size * entrySize > largestL1 ||
+    refcount.tableClusters * clusterSize > largestRefcountTable
+  ) {
+    throw cannotWrite(virtualSize, clusterSize, 'its clusters are too small for such a large disk');
+  }
 
-  // The files' clusters by number, in the order of the file.
+  // The file's clusters by number, in the order of the file.
   const firstBlock = 1 + refcount.tableClusters;
   const firstL1 = firstBlock + refcount.blocks;
   const firstL2 = firstL1 + l1Clusters;
@@ -100,52 +111,26 @@ export function layOutQcow2(
 
   return {
     fileSize: (firstData + dataClusters) * clusterSize,
+    extents: aligned,
+    padding: dataClusters * clusterSize - totalLength(aligned),
     metadata,
-    ...readPlan(runs, virtualSize, clusterSize),
   };
 }
 
-function checkLimits(
-  virtualSize: number,
-  clusterSize: number,
-  l1Size: number,
-  tableClusters: number,
-): void {
-  const cannot = (why: string) =>
-    new UnsupportedError(
-      `cannot write a qcow2 disk of ${virtualSize} bytes with clusters of ${clusterSize} bytes: ${why}`,
-    );
+function checkSizes(virtualSize: number, clusterSize: number): void {
   const bits = Math.log2(clusterSize);
   if (!Number.isInteger(bits) || bits < 9 || bits > 21) {
-    throw cannot('clusters must have 512 bytes to 2 MiB, a power of two');
+    throw cannotWrite(virtualSize, clusterSize, 'clusters have 512 bytes to 2 MiB, a power of two');
   }
-  if (virtualSize % 512 !== 0) throw cannot('the disk must be a multiple of 512 bytes');
-  if (l1Size * entrySize > largestL1 || tableClusters * clusterSize > largestRefcountTable) {
-    throw cannot('the clusters are too small for such a large disk');
+  if (virtualSize % 512 !== 0) {
+    throw cannotWrite(virtualSize, clusterSize, 'its size is not a multiple of 512 bytes');
   }
 }
 
-function clusterRuns(extents: readonly Extent[], clusterSize: number): Run[] {
-  const runs: { first: number; count: number }[] = [];
-  for (const { offset, length } of extents) {
-    const first = Math.floor(offset / clusterSize);
-    const end = Math.ceil((offset + length) / clusterSize);
-    const last = runs.at(-1);
-    if (last && first <= last.first + last.count) last.count = end - last.first;
-    else runs.push({ first, count: end - first });
-  }
-  return runs;
-}
-
-function readPlan(runs: readonly Run[], virtualSize: number, clusterSize: number) {
-  let padding = 0;
-  const extents = runs.map(({ first, count }) => {
-    const offset = first * clusterSize;
-    const end = offset + count * clusterSize;
-    padding = Math.max(0, end - virtualSize);
-    return { offset, length: end - padding - offset };
-  });
-  return { extents, padding };
+function cannotWrite(virtualSize: number, clusterSize: number, why: string): UnsupportedError {
+  return new UnsupportedError(
+    `cannot write a qcow2 disk of ${virtualSize} bytes with clusters of ${clusterSize} bytes: ${why}`,
+  );
 }
 
 /** Indexes of the L1 entries that need an L2 table, ascending. */

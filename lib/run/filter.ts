@@ -3,8 +3,8 @@
 // Node's own spawn and not execa: execa takes no descriptors above 9, and costs 1.5 ms more for each
 // of the hundreds of frames of a disk.
 import { spawn } from 'node:child_process';
-import { open } from 'node:fs/promises';
-import { CommandError, errorMessage, hasCode } from '../report/errors.ts';
+import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { CommandError, errorMessage, FailedError, hasCode } from '../report/errors.ts';
 import { quoteCommand } from './quote.ts';
 import type { Command } from './runner.ts';
 
@@ -18,7 +18,9 @@ export interface FilterOptions {
 /**
  * Runs `command` with stdin and stdout on the files behind two descriptors, each from its first byte,
  * whatever the offsets of the descriptors are. The files may have been unlinked. It has ended when
- * the promise settles.
+ * the promise settles. The output is written over what the file holds, which is not cut: fresh pages
+ * for a file in memory cost more than the copying.
+ * @returns how many bytes were written
  * @throws CommandError when the program cannot be started, is killed, or exits with another status
  *   than 0.
  */
@@ -26,19 +28,28 @@ export async function runFilter(
   command: Command,
   files: { readonly input: number; readonly output: number },
   options: FilterOptions,
-): Promise<void> {
+): Promise<number> {
   // A descriptor shares its offset with its copies; opening it once more gives one of its own.
   const input = await open(`/proc/self/fd/${files.input}`, 'r');
   try {
     const output = await open(`/proc/self/fd/${files.output}`, 'r+');
     try {
       await run(command, input.fd, output.fd, options);
+      return await offsetOf(output);
     } finally {
       await output.close();
     }
   } finally {
     await input.close();
   }
+}
+
+/** Where the offset of a descriptor stands, as proc(5) shows it; Node has no lseek. */
+async function offsetOf(file: FileHandle): Promise<number> {
+  const info = await readFile(`/proc/self/fdinfo/${file.fd}`, 'latin1');
+  const offset = /^pos:\s*(\d+)$/m.exec(info)?.[1];
+  if (offset === undefined) throw new FailedError('cannot read an offset in /proc/self/fdinfo');
+  return Number(offset);
 }
 
 interface Ending {

@@ -8,7 +8,7 @@ import { createGzip } from 'node:zlib';
 import type { CompressingCodec, FrameCodec, RawFrame } from '../bundle/frame-codec.ts';
 import type { Compression } from '../bundle/manifest.ts';
 import { readAll } from '../bundle/scratch.ts';
-import { FailedError, UsageError } from '../report/errors.ts';
+import { errorMessage, FailedError, UsageError } from '../report/errors.ts';
 import { runFilter } from '../run/filter.ts';
 import { isInstalled as isOnPath } from '../run/which.ts';
 
@@ -93,10 +93,10 @@ function toolCodec(
     compression,
     name: `${program} -${level}`,
     async compress(frame, output, signal) {
-      await output.truncate();
       const files = { input: frame.file.fd, output: output.fd };
-      await runFilter(command, files, { doing: 'compress a frame of the bundle', signal });
-      return checked(compression, program, frame, output);
+      const size = await runFilter(command, files, { doing: 'compress a frame', signal });
+      await requireComplete(compression, program, frame, output, size);
+      return size;
     },
   };
 }
@@ -108,44 +108,45 @@ function zlibCodec(level: number): CompressingCodec {
     compression: 'gzip',
     name: `zlib -${level}`,
     async compress(frame, output, signal) {
-      await output.truncate();
-      await pipeline(
-        createReadStream(`/proc/self/fd/${frame.file.fd}`, { highWaterMark: chunkSize }),
-        createGzip({ level, chunkSize }),
-        createWriteStream(`/proc/self/fd/${output.fd}`, { flags: 'r+' }),
-        { signal },
-      ).catch((error: unknown) => {
+      const sink = createWriteStream(`/proc/self/fd/${output.fd}`, { flags: 'r+' });
+      try {
+        await pipeline(
+          createReadStream(`/proc/self/fd/${frame.file.fd}`, { highWaterMark: chunkSize }),
+          createGzip({ level, chunkSize }),
+          sink,
+          { signal },
+        );
+      } catch (error) {
         signal.throwIfAborted();
-        throw error;
-      });
-      return checked('gzip', 'zlib', frame, output);
+        throw new FailedError(`cannot compress a frame: ${errorMessage(error)}`, { cause: error });
+      }
+      await requireComplete('gzip', 'zlib', frame, output, sink.bytesWritten);
+      return sink.bytesWritten;
     },
   };
 }
 
-/** The size of the output, after a look at whether it can be complete: a full disk, a dying tool. */
-async function checked(
+/** @throws FailedError unless the output can be complete: a look for full disks and dying tools. */
+async function requireComplete(
   compression: 'gzip' | 'zstd',
   program: string,
   { length, crc32 }: RawFrame,
   output: FileHandle,
-): Promise<number> {
-  const { size } = await output.stat();
-  const ends = Buffer.alloc(12);
-  const complete = size >= 12 && (await endsMatch());
-  if (!complete) {
-    throw new FailedError(
-      `cannot compress a frame of the bundle: the output of ${program} is not complete`,
-    );
+  size: number,
+): Promise<void> {
+  const start = Buffer.alloc(4);
+  const end = Buffer.alloc(8);
+  if (size >= start.length + end.length) {
+    await readAll(output, start, start.length, 0);
+    await readAll(output, end, end.length, size - end.length);
   }
-  return size;
-
-  async function endsMatch(): Promise<boolean> {
-    await readAll(output, ends, 4, 0);
-    if (compression === 'zstd') return ends.readUInt32LE(0) === 0xfd2fb528;
-    // RFC 1952: a member ends in the CRC-32 and the length of what was compressed.
-    await readAll(output, ends.subarray(4), 8, size - 8);
-    const starts = ends.readUInt16BE(0) === 0x1f8b && ends.readUInt8(2) === 8;
-    return starts && ends.readUInt32LE(4) === crc32 && ends.readUInt32LE(8) === length;
-  }
+  const complete =
+    compression === 'zstd'
+      ? start.readUInt32LE() === 0xfd2fb528
+      : // RFC 1952: a member ends in the CRC-32 and the length of what was compressed.
+        start.readUIntBE(0, 3) === 0x1f8b08 &&
+        end.readUInt32LE(0) === crc32 &&
+        end.readUInt32LE(4) === length;
+  if (complete) return;
+  throw new FailedError(`cannot compress a frame: the output of ${program} is not complete`);
 }
