@@ -2,7 +2,7 @@
 // that nobody asks for, so a small file that stands for terabytes does no harm.
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, type Gunzip } from 'node:zlib';
-import { BundleError, CommandError, errorMessage, OnevmdumpError } from '../report/errors.ts';
+import { BundleError, CommandError, errorMessage } from '../report/errors.ts';
 import { unzstd } from '../tools/unzstd.ts';
 import type { BundleSource } from './bundle.ts';
 import type { Compression } from './manifest.ts';
@@ -114,7 +114,8 @@ async function* unzstdBytes(source: BundleSource, range: ByteRange, signal?: Abo
 
 /** What zlib says becomes a BundleError; an error of ours, or the signal's, stays what it is. */
 function damaged(error: unknown, what: string): unknown {
-  const isZlibs = error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
-  if (!isZlibs || error instanceof OnevmdumpError) return error;
-  return new BundleError(`${what}: ${error.message}`, { cause: error });
+  // Not by instanceof: under jest, Node's own errors are of another realm.
+  const { code, message } = error as Partial<NodeJS.ErrnoException>;
+  if (typeof code !== 'string' || !code.startsWith('Z_')) return error;
+  return new BundleError(`${what}: ${message ?? code}`, { cause: error });
 }

@@ -63,11 +63,17 @@ export async function* pipeThrough(
 function watchErrors(source: AsyncIterable<Buffer>) {
   const watched = { input: watch(), failure: undefined as { reason: unknown } | undefined };
   async function* watch() {
+    const iterator = source[Symbol.asyncIterator]();
+    const next = () =>
+      iterator.next().catch((reason: unknown) => {
+        watched.failure = { reason };
+        throw reason;
+      });
     try {
-      yield* source;
-    } catch (reason) {
-      watched.failure = { reason };
-      throw reason;
+      // Not `yield* source`: that would also see what Readable.from throws into it, such as EPIPE.
+      for (let item = await next(); item.done !== true; item = await next()) yield item.value;
+    } finally {
+      await iterator.return?.();
     }
   }
   return watched;

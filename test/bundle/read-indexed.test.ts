@@ -1,0 +1,212 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { BundleDisk } from '../../lib/bundle/bundle.ts';
+import { openFileSource } from '../../lib/bundle/file-source.ts';
+import { openBundle } from '../../lib/bundle/reader.ts';
+import { pickCompressor } from '../../lib/tools/compressor.ts';
+import {
+  extract,
+  memorySource,
+  MiB,
+  openFiles,
+  openPath,
+  scattered,
+  withBundle,
+} from './read-support.ts';
+import { makeDisk, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+
+const folder = testFolder();
+const at = (name: string) => join(folder.path, name);
+const large = [{ offset: 3 * MiB, length: 45 * MiB }];
+
+beforeAll(async () => {
+  await makeDisk(at('0'), 8 * MiB, scattered);
+  await makeDisk(at('1'), 60 * MiB, large);
+  await makeDisk(at('3'), 8 * MiB, scattered);
+});
+afterAll(folder.remove);
+
+/** The four disks: 0 raw, 1 raw with several frames, 2 empty, 3 qcow2. */
+async function write(path: string, method: 'gzip' | 'zstd' | 'none') {
+  await writeBundle(path, await pickCompressor({ method }), [
+    { path: at('0'), virtualSize: 8 * MiB, extents: scattered, layout: { format: 'raw' } },
+    { path: at('1'), virtualSize: 60 * MiB, extents: large, layout: { format: 'raw' } },
+    { path: at('0'), virtualSize: 0, extents: [], layout: { format: 'raw' } },
+    {
+      path: at('3'),
+      virtualSize: 8 * MiB,
+      extents: scattered,
+      layout: { format: 'qcow2', clusterSize: 65536 },
+    },
+  ]);
+}
+
+async function drain(disk: BundleDisk): Promise<number> {
+  let total = 0;
+  for await (const { data } of disk.pieces()) total += data.length;
+  return total;
+}
+
+describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (method) => {
+  const path = at(`bundle.${method}`);
+  beforeAll(() => write(path, method));
+
+  test('is opened by its index', async () => {
+    await withBundle(path, (bundle) => {
+      expect(bundle.indexed).toBe(true);
+      expect(bundle.compression).toBe(method);
+      expect(bundle.manifest?.vm.name).toBe('test');
+      expect(bundle.vmXml.toString()).toBe('<VM><ID>7</ID></VM>\n');
+      expect(bundle.disks.map(({ id, size, format }) => [id, size, format])).toEqual([
+        [0, 8 * MiB, 'raw'],
+        [1, 60 * MiB, 'raw'],
+        [2, 0, 'raw'],
+        [3, expect.any(Number), 'qcow2'],
+      ]);
+      return Promise.resolve();
+    });
+  });
+
+  test('is opened by reading a few kilobytes', async () => {
+    const { source, counts } = memorySource(readFileSync(path));
+    await openBundle(source, { log: noLog });
+    expect(counts.bytes).toBeLessThan(16 * 1024);
+  });
+
+  test('gives back raw disks as cmp sees it', async () => {
+    await withBundle(path, async ({ disks }) => {
+      for (const id of [0, 1]) {
+        await extract(disks[id]!, at('out'));
+        tool('cmp', at('out'), at(String(id)));
+      }
+      expect(await drain(disks[2]!)).toBe(0);
+    });
+  });
+
+  test('gives back a qcow2 disk as qemu-img sees it', async () => {
+    await withBundle(path, async ({ disks }) => {
+      await extract(disks[3]!, at('out'));
+      tool('qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', at('out'), at('3'));
+      tool('qemu-img', 'check', '-f', 'qcow2', at('out'));
+    });
+  });
+
+  test('reads no more of the file than the disk that is asked for', async () => {
+    const bytes = readFileSync(path);
+    const { source, counts } = memorySource(bytes);
+    const { disks } = await openBundle(source, { log: noLog });
+    await drain(disks[0]!);
+    expect(counts.bytes).toBeLessThan(4 * MiB);
+    expect(bytes.length).toBeGreaterThan(45 * MiB);
+  });
+
+  test('gives pieces of at most 1 MiB that add up to what it announced', async () => {
+    await withBundle(path, async ({ disks }) => {
+      for (const disk of disks) {
+        let total = 0;
+        let end = 0;
+        for await (const { offset, data } of disk.pieces()) {
+          expect(data.length).toBeLessThanOrEqual(MiB);
+          expect(offset).toBeGreaterThanOrEqual(end);
+          end = offset + data.length;
+          total += data.length;
+        }
+        expect(total).toBe(disk.dataBytes);
+      }
+    });
+  });
+
+  test('gives the heads of its disks', async () => {
+    await withBundle(path, async ({ disks }) => {
+      expect(await disks[0]!.head()).toEqual(readFileSync(at('0')).subarray(0, 65536));
+      expect(await disks[1]!.head()).toEqual(Buffer.alloc(65536));
+      expect(await disks[2]!.head()).toEqual(Buffer.alloc(0));
+      expect((await disks[3]!.head()).toString('latin1', 0, 4)).toBe('QFI\xfb');
+    });
+  });
+
+  test('can be read by two passes at the same time', async () => {
+    await withBundle(path, async ({ disks }) => {
+      const totals = await Promise.all([drain(disks[1]!), drain(disks[1]!), drain(disks[0]!)]);
+      expect(totals).toEqual([disks[1]!.dataBytes, disks[1]!.dataBytes, disks[0]!.dataBytes]);
+    });
+  });
+
+  test('leaves no process and no open file when a pass is given up', async () => {
+    const before = openFiles();
+    const bundle = await openPath(path);
+    for await (const { offset } of bundle.disks[1]!.pieces()) {
+      if (offset > 20 * MiB) break;
+    }
+    await bundle.close();
+    expect(openFiles()).toBe(before);
+    expect(children()).not.toContain('zstd');
+  });
+
+  test('stops with the reason of the signal', async () => {
+    const stop = new AbortController();
+    const bundle = await openBundle(await openFileSource(path), {
+      log: noLog,
+      signal: stop.signal,
+    });
+    const reason = new Error('enough');
+    await expect(
+      (async () => {
+        for await (const { offset } of bundle.disks[1]!.pieces()) {
+          if (offset > 10 * MiB) stop.abort(reason);
+        }
+      })(),
+    ).rejects.toBe(reason);
+    await bundle.close();
+    expect(children()).not.toContain('zstd');
+  });
+
+  test('names disk, frame and byte of a damage', async () => {
+    const bytes = readFileSync(path);
+    const { source } = memorySource(bytes, 'damaged');
+    const bundle = await openBundle(source, { log: noLog });
+    const [offset, stored] = bundle.manifest!.members[2]!.frames[1]!;
+    bytes[offset + stored - 1000] = bytes[offset + stored - 1000]! ^ 0x10;
+    await expect(drain(bundle.disks[1]!)).rejects.toThrow(
+      // One process decompresses all zstd frames and says only at the end that one was damaged.
+      method === 'zstd'
+        ? /^bundle damaged: disk 1, frame [01] at byte \d+: /
+        : new RegExp(`^bundle damaged: disk 1, frame 1 at byte ${offset}: `),
+    );
+  });
+});
+
+/** The programs this process has started and that still run. */
+function children(): string {
+  return execFileSync('sh', ['-c', `ps -o comm= --ppid ${process.pid} || true`]).toString();
+}
+
+describe('a file that is no bundle', () => {
+  test.each([
+    ['an empty file', Buffer.alloc(0)],
+    ['a text', Buffer.from('hello\n'.repeat(1000))],
+    ['zeros', Buffer.alloc(100_000)],
+    ['a compressed text', execFileSync('gzip', { input: 'hello\n'.repeat(1000) })],
+    ['the start of a gzip file', Buffer.from('1f8b', 'hex')],
+  ])('%s is called that', async (_name, bytes) => {
+    const { source, counts } = memorySource(bytes, 'file');
+    await expect(openBundle(source, { log: noLog })).rejects.toThrow(
+      /^bundle file: it is not an onevmdump bundle/,
+    );
+    expect(counts.closed).toBe(true);
+  });
+
+  test('an ISO is called that', async () => {
+    tool('xorriso', '-as', 'mkisofs', '-quiet', '-o', at('iso'), at('0'));
+    await expect(openPath(at('iso'))).rejects.toThrow(/it is not an onevmdump bundle/);
+  });
+
+  test('a folder, a FIFO and nothing at all are refused before they are read', async () => {
+    tool('mkfifo', at('fifo'));
+    await expect(openFileSource(at('fifo'))).rejects.toThrow(/fifo: it is not a regular file/);
+    await expect(openFileSource(folder.path)).rejects.toThrow(/it is not a regular file/);
+    await expect(openFileSource(at('nothing'))).rejects.toThrow(/cannot open bundle .*nothing/);
+  });
+});
