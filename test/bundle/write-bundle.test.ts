@@ -1,0 +1,180 @@
+// Whole bundles: to other programs an ordinary archive, and indexed as the format document says.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { frameSize } from '../../lib/bundle/frame-body.ts';
+import type { Compression, Frame, Manifest } from '../../lib/bundle/manifest.ts';
+import { decodeTrailer } from '../../lib/bundle/trailer.ts';
+import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { makeDisk, testFolder, tool, writeBundle, type TestDisk } from './write-support.ts';
+
+const folder = testFolder();
+afterAll(folder.remove);
+
+const MiB = 1 << 20;
+const disks: TestDisk[] = [
+  {
+    path: join(folder.path, 'raw'),
+    virtualSize: 90 * MiB + 5,
+    extents: [
+      { offset: MiB, length: 20 * MiB },
+      { offset: 30 * MiB, length: 123 },
+    ],
+    layout: { format: 'raw' },
+  },
+  {
+    path: join(folder.path, 'qcow2'),
+    virtualSize: 50 * MiB,
+    extents: [{ offset: 3 * MiB, length: 17 * MiB }],
+    layout: { format: 'qcow2', clusterSize: 65536 },
+  },
+];
+
+/** igzip wants to see `.gz`. */
+const names = { gzip: 'bundle.tar.gz', zstd: 'bundle.tar.zst', none: 'bundle.tar' };
+
+const decompressors: Record<Compression, [program: string, ...args: string[]]> = {
+  gzip: ['gzip', '-dc'],
+  zstd: ['zstd', '-dc'],
+  none: ['cat'],
+};
+
+function decompress(compression: Compression, input: Buffer): Buffer {
+  const [program, ...args] = decompressors[compression];
+  return execFileSync(program, args, { input, maxBuffer: 1 << 30 });
+}
+
+beforeAll(async () => {
+  for (const { path, virtualSize, extents } of disks) await makeDisk(path, virtualSize, extents);
+});
+
+describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s', (compression) => {
+  const path = join(folder.path, names[compression]);
+  let written: Awaited<ReturnType<typeof writeBundle>>;
+  let file: Buffer;
+  let stream: Buffer;
+  let manifest: Manifest;
+
+  beforeAll(async () => {
+    written = await writeBundle(path, await pickCompressor({ method: compression }), disks);
+    file = readFileSync(path);
+    stream = decompress(compression, file);
+    manifest = JSON.parse(tool('tar', '-xOf', path, './manifest.json')) as Manifest;
+  });
+
+  test('lists its members in their order, owned by nobody in particular, readable by one', () => {
+    const listed = tool('tar', '--full-time', '-tvf', path).trimEnd().split('\n');
+    const time = '2026-01-02 \\d\\d:\\d\\d:05';
+    expect(listed).toEqual([
+      expect.stringMatching(`^drwx------ 0/0 +0 ${time} \\./$`),
+      expect.stringMatching(`^-rw------- 0/0 +20 ${time} \\./vm.xml$`),
+      expect.stringMatching(`^-rw------- 0/0 +${90 * MiB + 5} ${time} \\./backup.disk.0$`),
+      expect.stringMatching(`^-rw------- 0/0 +\\d+ ${time} \\./backup.disk.1$`),
+      expect.stringMatching(`^-rw------- 0/0 +\\d+ ${time} \\./manifest.json$`),
+    ]);
+  });
+
+  test('has the size that was reported, and is readable by its owner only', () => {
+    expect(written.size).toBe(file.length);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test('ends in a trailer that points at a frame with the manifest and the end of the archive', () => {
+    const trailer = decodeTrailer(file.subarray(-512), file.length);
+    expect(trailer?.compression).toBe(compression);
+    const { offset, stored } = trailer!;
+    const frame = decompress(compression, file.subarray(offset, offset + stored));
+    expect(frame.subarray(0, 15).toString()).toBe('./manifest.json');
+    expect(frame.subarray(-1024).equals(Buffer.alloc(1024))).toBe(true);
+  });
+
+  test('has frames that decompress on their own, without gaps, to the parts of the stream', () => {
+    let stored = 0;
+    let length = 0;
+    for (const frame of manifest.members.flatMap(({ frames }) => frames)) {
+      expect(frame[0]).toBe(stored);
+      expect(frame[2]).toBeLessThanOrEqual(frameSize);
+      const bytes = decompress(compression, file.subarray(frame[0], frame[0] + frame[1]));
+      expect(bytes.equals(stream.subarray(length, length + frame[2]))).toBe(true);
+      expect(crc32(bytes)).toBe(frame[3]);
+      stored += frame[1];
+      length += frame[2];
+    }
+    expect(decodeTrailer(file.subarray(-512), file.length)?.offset).toBe(stored);
+  });
+
+  test('begins a frame at each disk', () => {
+    const starts = manifest.members.map(({ name, frames: [first] }) => {
+      const frame = decompress(compression, file.subarray(first![0], first![0] + first![1]));
+      return [name, frame.subarray(0, 26).toString('latin1')];
+    });
+    expect(starts).toEqual([
+      ['./vm.xml', expect.stringMatching(/^\.\/\0/)],
+      ['./backup.disk.0', expect.stringMatching(/^\.\/PaxHeaders\/backup\.disk\.0/)],
+      ['./backup.disk.1', expect.stringMatching(/^\.\/backup\.disk\.1\0/)],
+    ]);
+  });
+
+  test('has the checksum of the data of a raw disk, and of the whole file of a qcow2 disk', () => {
+    const [raw, qcow2] = manifest.disks;
+    const source = readFileSync(disks[0]!.path);
+    const data = createHash('sha256');
+    data.update(source.subarray(MiB, 21 * MiB));
+    data.update(source.subarray(30 * MiB, 30 * MiB + 512));
+    expect(raw).toMatchObject({ sha256: data.digest('hex'), dataBytes: 20 * MiB + 512 });
+    const member = execFileSync('tar', ['-xOf', path, './backup.disk.1'], { maxBuffer: 1 << 30 });
+    expect(qcow2!.sha256).toBe(createHash('sha256').update(member).digest('hex'));
+    expect(manifest.members[2]!.size).toBe(member.length);
+  });
+
+  test('gives both disks back', () => {
+    tool('tar', '-xf', path, '-C', folder.path, './backup.disk.0', './backup.disk.1');
+    tool('cmp', disks[0]!.path, join(folder.path, 'backup.disk.0'));
+    const compare = ['compare', '-f', 'raw', '-F', 'qcow2', disks[1]!.path];
+    tool('qemu-img', ...compare, join(folder.path, 'backup.disk.1'));
+  });
+});
+
+const gunzip = [
+  'import gzip,sys',
+  'file = gzip.open(sys.argv[1])',
+  'while file.read(1 << 20): pass',
+].join('\n');
+test.each([
+  ['gzip -t', 'gzip', ['-t']],
+  ['pigz -t', 'pigz', ['-t']],
+  ['igzip -t', 'igzip', ['-t']],
+  ['bsdtar -t', 'bsdtar', ['-tf']],
+  ['python3 gzip', 'python3', ['-c', gunzip]],
+])('%s accepts a gzip bundle', (_, program, args) => {
+  tool(program, ...args, join(folder.path, names.gzip));
+});
+
+test('zstd -t accepts a zstd bundle', () => {
+  tool('zstd', '-q', '-t', join(folder.path, names.zstd));
+});
+
+test('frames of zeros are stored alike, and come back as zeros', async () => {
+  const size = 5 * frameSize + 1000;
+  const zeros = {
+    path: join(folder.path, 'zeros'),
+    virtualSize: size,
+    // As a thick volume: everything is data, and nearly all of it zeros.
+    extents: [{ offset: 0, length: size }],
+    layout: { format: 'raw' },
+  } as const;
+  await makeDisk(zeros.path, size, [{ offset: 4 * frameSize + 100, length: 3000 }]);
+  const path = join(folder.path, 'zeros.tar.gz');
+  await writeBundle(path, await pickCompressor({ method: 'gzip' }), [zeros]);
+  const manifest = JSON.parse(tool('tar', '-xOf', path, './manifest.json')) as Manifest;
+  const file = readFileSync(path);
+  const bytes = ([offset, stored]: Frame) => file.subarray(offset, offset + stored).toString('hex');
+  const [, ...frames] = manifest.members[1]!.frames;
+  expect(bytes(frames[1]!)).toBe(bytes(frames[0]!));
+  expect(bytes(frames[2]!)).toBe(bytes(frames[0]!));
+  tool('tar', '-xzf', path, '-C', folder.path, './backup.disk.0');
+  tool('cmp', zeros.path, join(folder.path, 'backup.disk.0'));
+});
