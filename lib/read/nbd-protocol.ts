@@ -78,7 +78,7 @@ export function optionError(type: number, text: string): string {
 /** What a server says is shown, but not its control characters, and not pages of it. */
 function withText(reason: string, text: string): string {
   const printable = text
-    .replaceAll(/\p{C}+/gu, ' ')
+    .replaceAll(/[\p{C}\s]+/gu, ' ')
     .trim()
     .slice(0, 200);
   return printable === '' ? reason : `${reason}: ${printable}`;

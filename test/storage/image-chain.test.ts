@@ -1,0 +1,201 @@
+import { describe, expect, test } from '@jest/globals';
+import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { FailedError, UnsupportedError } from '../../lib/report/errors.ts';
+import {
+  cloneAsQcow2Tm,
+  disk,
+  dumpOf,
+  inWorld,
+  MiB,
+  qemuImg,
+  rawFile,
+  type World,
+} from './world.ts';
+
+const qcow2 = disk(0, { format: 'qcow2', tmMad: 'qcow2' });
+
+/** disk.0 as a qcow2 file with this backing file in its header, which nobody looked at. */
+function backedBy(world: World, name: string, ...format: readonly string[]): void {
+  const path = join(world.vmFolder, 'disk.0');
+  qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', name, ...format, path, '4M');
+}
+
+async function refusal(world: World, one = qcow2): Promise<Error> {
+  const error: unknown = await dumpOf(world, one).then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(world.commands.map(({ program }) => program)).not.toContain('qemu-nbd');
+  expect(world.undone()).toEqual([]);
+  return error as Error;
+}
+
+describe('a backing file', () => {
+  test.each([
+    'json:{"driver":"raw","file":{"driver":"file","filename":"/etc/passwd"}}',
+    'nbd:unix:/run/secret',
+    'nbd://localhost/x',
+    'http://169.254.169.254/latest',
+    'ssh://root@host/etc/shadow',
+    'file:/etc/passwd',
+    'fd:0',
+    'rbd:pool/image',
+  ])('named %s is refused', (name) =>
+    inWorld(async (world) => {
+      backedBy(world, name, '-F', 'raw');
+      const error = await refusal(world);
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error.message).toContain(name);
+    }),
+  );
+
+  test.each(['/etc/passwd', '../../../secret', '/dev/null'])('at %s is refused', (name) =>
+    inWorld(async (world) => {
+      await rawFile(join(world.outside, 'secret'), 4096);
+      backedBy(world, name, '-F', 'raw');
+      const error = await refusal(world);
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error.message).toMatch(/^the backing file .* of disk 0 of VM 7 lies at .* outside of/);
+    }),
+  );
+
+  test('behind a link that leads out of the datastores is refused', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.outside, 'secret'), 4096);
+      symlinkSync(join(world.outside, 'secret'), join(world.location, '1', 'image'));
+      backedBy(world, join(world.location, '1', 'image'), '-F', 'raw');
+      expect((await refusal(world)).message).toContain('outside of');
+    }));
+
+  test('whose folder only begins like a datastore’s is refused', () =>
+    inWorld(async (world) => {
+      const name = join(`${world.location}-old`, 'image');
+      await rawFile(name, 4096);
+      backedBy(world, name, '-F', 'raw');
+      expect((await refusal(world)).message).toContain('outside of');
+    }));
+
+  test('that is missing is named together with the file that names it', () =>
+    inWorld(async (world) => {
+      const name = join(world.location, '1', 'gone');
+      backedBy(world, name, '-F', 'raw');
+      const error = await refusal(world);
+      expect(error).toBeInstanceOf(FailedError);
+      expect(error.message).toContain(
+        `(${world.vmFolder}/disk.0) has the backing file ${name}, which`,
+      );
+    }));
+
+  test('that is a folder is refused', () =>
+    inWorld(async (world) => {
+      mkdirSync(join(world.location, '1', 'image'));
+      backedBy(world, join(world.location, '1', 'image'), '-F', 'raw');
+      expect((await refusal(world)).message).toContain('not a regular file');
+    }));
+
+  test('in a format that cannot be handled is refused', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.location, '1', 'image'), MiB);
+      backedBy(world, join(world.location, '1', 'image'), '-F', 'vmdk');
+      expect((await refusal(world)).message).toContain('in the format vmdk');
+    }));
+
+  test('that is declared as qcow2 and is none is refused', () =>
+    inWorld(async (world) => {
+      await rawFile(join(world.location, '1', 'image'), MiB);
+      backedBy(world, join(world.location, '1', 'image'), '-F', 'qcow2');
+      expect((await refusal(world)).message).toContain('is not a qcow2 file');
+    }));
+
+  test('of itself is refused', () =>
+    inWorld(async (world) => {
+      backedBy(world, '../7/disk.0', '-F', 'qcow2');
+      expect((await refusal(world)).message).toContain('is its own backing file');
+    }));
+
+  test('that two names lead to differently is refused', () =>
+    inWorld(async (world) => {
+      // QEMU takes one or the other, depending on the name by which it was told to open the disk.
+      const folder = join(world.vmFolder, 'disk.0.snap');
+      await rawFile(join(folder, 'base'), MiB, [[0, 512]]);
+      await rawFile(join(world.vmFolder, 'base'), MiB, [[0, 512]]);
+      backedBy(world, 'base', '-F', 'raw');
+      renameSync(join(world.vmFolder, 'disk.0'), join(folder, '0'));
+      symlinkSync('disk.0.snap/0', join(world.vmFolder, 'disk.0'));
+      expect((await refusal(world)).message).toContain('which can be');
+    }));
+});
+
+describe('a header that does not say the format of its backing file', () => {
+  /** An image and a clone of it whose header was written by an old qemu-img. */
+  async function undeclared(world: World): Promise<string> {
+    const image = join(world.location, '1', 'image');
+    await rawFile(`${image}.raw`, 4 * MiB, [[MiB, 4096]]);
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', `${image}.raw`, image);
+    const path = join(world.vmFolder, 'disk.0');
+    qemuImg('create', '-q', '-f', 'qcow2', '-b', image, '-F', 'qcow2', path, '4M');
+    // Renames the extension that holds the format: QEMU and we ignore what we do not know.
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf(Buffer.from('e2792aca', 'hex'));
+    bytes.writeUInt32BE(0x12345678, at);
+    writeFileSync(path, bytes);
+    return image;
+  }
+
+  test('is read when the backing file is the image OpenNebula made the disk from', () =>
+    inWorld(async (world) => {
+      const image = await undeclared(world);
+      const source = image.replace('/1/', '//1/');
+      const bytes = await dumpOf(world, { ...qcow2, source });
+      expect(bytes.equals(readFileSync(`${image}.raw`))).toBe(true);
+    }));
+
+  test('is refused otherwise, with the command that mends it', () =>
+    inWorld(async (world) => {
+      await undeclared(world);
+      const error = await refusal(world, { ...qcow2, source: `${world.location}/1/other` });
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error.message).toContain('qemu-img rebase -u -f qcow2 -F');
+    }));
+});
+
+describe('a chain', () => {
+  test('with relative and absolute names is followed to its end', () =>
+    inWorld(async (world) => {
+      const folder = join(world.location, '1');
+      await rawFile(join(folder, 'base'), 4 * MiB, [[MiB, 70_000]]);
+      qemuImg('create', '-f', 'qcow2', '-b', 'base', '-F', 'raw', join(folder, 'middle'));
+      cloneAsQcow2Tm(world, 0, join(folder, 'middle'), 'qcow2');
+      expect((await dumpOf(world, qcow2)).equals(readFileSync(join(folder, 'base')))).toBe(true);
+    }));
+
+  test('with a layer that is marked as corrupt is refused by the name of that layer', () =>
+    inWorld(async (world) => {
+      const image = join(world.location, '1', 'image');
+      qemuImg('create', '-f', 'qcow2', image, '4M');
+      cloneAsQcow2Tm(world, 0, image, 'qcow2');
+      const bytes = readFileSync(image);
+      bytes[79] = 2;
+      writeFileSync(image, bytes);
+      expect((await refusal(world)).message).toMatch(
+        new RegExp(`^the backing file ${image} of disk 0 of VM 7 is marked as corrupt`),
+      );
+    }));
+
+  test('of more than 256 layers is refused', () =>
+    inWorld(async (world) => {
+      const first = join(world.vmFolder, 'disk.0');
+      qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', 'l1', '-F', 'qcow2', first, '1M');
+      const head = readFileSync(first).subarray(0, 65536);
+      const nameAt = Number(head.readBigUInt64BE(8));
+      for (let layer = 1; layer < 260; layer++) {
+        const name = Buffer.from(`l${layer + 1}`);
+        const copy = Buffer.from(head);
+        copy.writeUInt32BE(name.length, 16);
+        name.copy(copy, nameAt);
+        writeFileSync(join(world.vmFolder, `l${layer}`), copy);
+      }
+      expect((await refusal(world)).message).toBe('disk 0 of VM 7 has more than 256 layers');
+    }));
+});

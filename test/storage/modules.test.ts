@@ -1,0 +1,74 @@
+import { describe, expect, test } from '@jest/globals';
+import { UnsupportedError } from '../../lib/report/errors.ts';
+import { planDisks } from '../../lib/storage/modules.ts';
+import type { Disk, Vm } from '../../lib/vm/vm.ts';
+import { disk, vm } from './world.ts';
+
+const plan = (one: Partial<Disk>, facts: Partial<Vm> = {}): unknown =>
+  planDisks(vm([disk(0, one)], facts), new Map());
+
+const history = (tmMad: string): Partial<Vm> => ({
+  history: { seq: 0, hostname: 'one', tmMad, datastoreId: 0 },
+});
+
+describe('a disk on files', () => {
+  test.each(['ssh', 'local', 'shared', 'qcow2'])('of TM_MAD %s can be planned', (tmMad) => {
+    expect(plan({ tmMad })).toHaveLength(1);
+  });
+
+  test.each([
+    ['powered off', 8, 0],
+    ['undeployed', 9, 0],
+    ['powered off and being backed up', 8, 70],
+    ['powered off and being backed up by OpenNebula 6.10', 3, 70],
+  ])('of a VM that is %s can be planned', (_, state, lcmState) => {
+    expect(plan({}, { state, lcmState })).toHaveLength(1);
+  });
+
+  test('of a running VM is refused, with the state and the way out', () => {
+    expect(() => plan({}, { state: 3, lcmState: 3 })).toThrow(
+      'disk 0 of VM 7 is a file, which cannot be dumped in state RUNNING; power the VM off first',
+    );
+  });
+
+  test('without FORMAT has the format that oned knows of its image', () => {
+    const bare = vm([disk(0, { format: undefined })]);
+    const [found] = planDisks(bare, new Map([[0, { format: 'qcow2' }]]));
+    expect(found?.plan.format).toBe('qcow2');
+  });
+});
+
+describe('the storage of a disk', () => {
+  test.each(['fs_lvm', 'fs_lvm_ssh', 'ceph', 'vcenter', 'constructor', ''])(
+    'of TM_MAD "%s" is refused by this name, or for want of one',
+    (tmMad) => {
+      const facts = { tmMadSystem: undefined, history: undefined };
+      expect(() => plan({ tmMad }, facts)).toThrow(UnsupportedError);
+      expect(() => plan({ tmMad }, facts)).toThrow(tmMad === '' ? 'has no TM_MAD' : tmMad);
+    },
+  );
+
+  test('is that of its own TM_MAD, and not of the last history record', () => {
+    expect(plan({ tmMad: 'shared' }, history('ceph'))).toHaveLength(1);
+    expect(() => plan({ tmMad: 'ceph' }, history('ssh'))).toThrow('TM_MAD ceph');
+  });
+
+  test('is that of the history record when the disk names none', () => {
+    expect(plan({ tmMad: undefined }, history('ssh'))).toHaveLength(1);
+    expect(() => plan({ tmMad: undefined }, history('fs_lvm'))).toThrow('TM_MAD fs_lvm');
+  });
+
+  test.each(['fs', 'swap', 'FS'])('of a volatile disk (%s) is the system datastore’s', (type) => {
+    expect(plan({ type, tmMad: 'ceph' }, history('ssh'))).toHaveLength(1);
+    expect(() => plan({ type, tmMad: 'ssh' }, history('ceph'))).toThrow('TM_MAD ceph');
+  });
+
+  test('of a volatile disk is TM_MAD_SYSTEM where the VM has one', () => {
+    const facts = { ...history('ceph'), tmMadSystem: 'ssh' };
+    expect(plan({ type: 'fs', tmMad: 'ceph' }, facts)).toHaveLength(1);
+  });
+
+  test('of a VM that was never deployed is nowhere', () => {
+    expect(() => plan({}, { history: undefined })).toThrow('was never deployed');
+  });
+});
