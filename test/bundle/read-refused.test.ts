@@ -376,9 +376,11 @@ describe('a sparse map is refused', () => {
   ] as const)(
     'in the old GNU format that %s',
     async (_name, entries, real, more, dataBytes, message) => {
-      expected = message;
       const edit = oldGnu(entries, real, more);
-      await refuse(archive(vmXmlMember, disk({ type: 'S', data: noise(dataBytes), edit })));
+      await refuse(
+        archive(vmXmlMember, disk({ type: 'S', data: noise(dataBytes), edit })),
+        message,
+      );
     },
   );
 
