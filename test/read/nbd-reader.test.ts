@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { truncateSync, writeFileSync } from 'node:fs';
@@ -206,6 +207,34 @@ describe('nbdkit', () => {
         ];
         const parts = odd.map((one) => expected.subarray(one.offset, one.offset + one.length));
         expect((await collect(reader, odd)).equals(Buffer.concat(parts))).toBe(true);
+      }),
+    ),
+  );
+
+  test.each([
+    ['no block sizes', []],
+    ['blocks of 4096 bytes', ['blocksize-minimum=4096']],
+  ])('with %s gives the bytes of any extents, in order', (_, parameters) =>
+    withNbdkit(['--filter=blocksize-policy', 'pattern', `${3 * MiB}`, ...parameters], (socket) =>
+      reading(socket, async (reader) => {
+        const all = pattern(3 * MiB);
+        const edge = fc.oneof(
+          fc.nat(3 * MiB),
+          fc.integer({ min: 2 * MiB - 40_000, max: 2 * MiB + 40_000 }),
+        );
+        const edges = fc.uniqueArray(edge, { minLength: 2, maxLength: 30 });
+        await fc.assert(
+          fc.asyncProperty(edges, async (unsorted) => {
+            const sorted = [...unsorted].sort((one, other) => one - other);
+            const wanted = sorted.flatMap((offset, at) => {
+              const end = sorted[at + 1];
+              return at % 2 === 1 || end === undefined ? [] : [{ offset, length: end - offset }];
+            });
+            const parts = wanted.map((one) => all.subarray(one.offset, one.offset + one.length));
+            expect((await collect(reader, wanted)).equals(Buffer.concat(parts))).toBe(true);
+          }),
+          { numRuns: 40 },
+        );
       }),
     ),
   );

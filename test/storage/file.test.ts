@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { execFileSync, spawn } from 'node:child_process';
+import { buildSync } from 'esbuild';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   linkSync,
@@ -336,6 +337,49 @@ describe('what is started for a dump', () => {
       await expect(attempt).rejects.toThrow(/^cannot read disk 0 of VM 7: qemu-nbd ended early/);
       await reader.close();
       expect(world.undone()).toEqual([]);
+    }));
+
+  test('ends by itself when this process is killed', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      await rawFile(path, 8 * MiB, [[0, 8 * MiB]]);
+      const program = join(world.outside, 'program.mjs');
+      buildSync({
+        stdin: {
+          resolveDir: import.meta.dirname,
+          loader: 'ts',
+          contents: `
+            import { openImage } from '../../lib/storage/image-server.ts';
+            import { localRunner } from '../../lib/run/local-runner.ts';
+            const log = { debug() {}, info() {}, warn() {}, error() {} };
+            const journal = { async record(undo) {
+              console.log(undo.path ?? '');
+              return { async done() {} };
+            } };
+            const runner = localRunner(log);
+            const node = { driver: 'raw', path: ${JSON.stringify(path)} };
+            const run = { runner, journal, log, signal: new AbortController().signal };
+            await openImage({ kind: 'image', node, virtualSize: ${8 * MiB} }, 'it', run);
+            console.log('open');
+            setInterval(() => {}, 1000);`,
+        },
+        ...{ outfile: program, bundle: true, platform: 'node', format: 'esm', logLevel: 'error' },
+        banner: {
+          js: 'import { createRequire } from "module"; const require = createRequire(import.meta.url);',
+        },
+      });
+      const child = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let output = '';
+      child.stdout.on('data', (data: Buffer) => (output += data.toString()));
+      while (!output.includes('open')) await sleep(10);
+      const folder = output.split('\n')[0]!;
+      expect(execFileSync('pgrep', ['-f', `^qemu-nbd.*${folder}`]).toString()).not.toBe('');
+      child.kill('SIGKILL');
+      const gone = (): boolean =>
+        spawnSync('pgrep', ['-f', `^qemu-nbd.*${folder}`]).stdout.length === 0;
+      for (let tries = 0; tries < 100 && !gone(); tries++) await sleep(50);
+      expect(gone()).toBe(true);
+      rmSync(folder, { recursive: true });
     }));
 
   test('that is not installed is said so', () =>
