@@ -1,4 +1,5 @@
-// Reads all of a bundle and compares it with what it says of itself.
+// Reads all of a bundle and compares it with what it says of itself. What it cannot notice are changed
+// bits from which the same bytes are unpacked, such as the time in a gzip header.
 import { BundleError } from '../report/errors.ts';
 import type { Progress, ProgressTask } from '../report/progress.ts';
 import type { BundleDisk, BundleSource } from './bundle.ts';

@@ -1,0 +1,389 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { openFileSource } from '../../lib/bundle/file-source.ts';
+import type { Frame, Manifest } from '../../lib/bundle/manifest.ts';
+import { encodeTrailer } from '../../lib/bundle/trailer.ts';
+import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
+import { BundleError } from '../../lib/report/errors.ts';
+import { silent } from '../../lib/report/progress.ts';
+import { pickCompressor } from '../../lib/tools/compressor.ts';
+import {
+  endOfArchive,
+  memorySource,
+  MiB,
+  oldFolder,
+  tarMember,
+  withBundle,
+} from './read-support.ts';
+import { makeDisk, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+
+const folder = testFolder();
+const at = (name: string) => join(folder.path, name);
+afterAll(folder.remove);
+
+const methods = ['gzip', 'zstd', 'none'] as const;
+const large = [{ offset: MiB, length: 40 * MiB }];
+const small = [{ offset: 512, length: 512 }];
+
+beforeAll(async () => {
+  await makeDisk(at('large.raw'), 50 * MiB, large);
+  await makeDisk(at('small.raw'), 4096, small);
+  for (const method of methods) {
+    const codec = await pickCompressor({ method });
+    await writeBundle(at(`large.${method}`), codec, [
+      { path: at('large.raw'), virtualSize: 50 * MiB, extents: large, layout: { format: 'raw' } },
+      {
+        path: at('large.raw'),
+        virtualSize: 50 * MiB,
+        extents: large,
+        layout: { format: 'qcow2', clusterSize: 65536 },
+      },
+    ]);
+    await writeBundle(at(`small.${method}`), codec, [
+      { path: at('small.raw'), virtualSize: 4096, extents: small, layout: { format: 'raw' } },
+      {
+        path: at('small.raw'),
+        virtualSize: 4096,
+        extents: small,
+        layout: { format: 'qcow2', clusterSize: 512 },
+      },
+    ]);
+  }
+});
+
+function verifyBytes(bytes: Buffer): Promise<VerifyReport> {
+  const { source } = memorySource(bytes, 'b');
+  return verifyBundle(source, { log: noLog, progress: silent });
+}
+
+async function verifyPath(path: string): Promise<VerifyReport> {
+  return verifyBundle(await openFileSource(path), { log: noLog, progress: silent });
+}
+
+/** The manifest of a bundle file. */
+function manifestOf(path: string): Promise<Manifest> {
+  return withBundle(path, ({ manifest }) => Promise.resolve(manifest!));
+}
+
+function flip(bytes: Buffer, place: number, bit = 0): Buffer {
+  const changed = Buffer.from(bytes);
+  changed[place] = changed[place]! ^ (1 << bit);
+  return changed;
+}
+
+describe.each(methods)('a sound bundle with %s', (method) => {
+  test('is reported with what was checked', async () => {
+    const { disks, members } = await manifestOf(at(`large.${method}`));
+    await expect(verifyPath(at(`large.${method}`))).resolves.toMatchObject({
+      bundle: at(`large.${method}`),
+      size: readFileSync(at(`large.${method}`)).length,
+      compression: method,
+      indexed: true,
+      frames: members.flatMap(({ frames }) => frames).length + 1,
+      disks: [
+        { id: 0, format: 'raw', size: 50 * MiB, dataBytes: 40 * MiB, sha256: disks[0]!.sha256 },
+        { id: 1, format: 'qcow2', sha256: disks[1]!.sha256 },
+      ],
+    });
+  });
+
+  test('has all damaged frames of all disks named', async () => {
+    const { members } = await manifestOf(at(`large.${method}`));
+    const bytes = readFileSync(at(`large.${method}`));
+    const damaged: (readonly [disk: number, frame: number])[] = [
+      [0, 0],
+      [0, 2],
+      [1, 1],
+    ];
+    const middle = ([offset, stored]: Frame) => offset + Math.floor(stored / 2);
+    for (const [disk, frame] of damaged) {
+      const place = middle(members[disk + 1]!.frames[frame]!);
+      bytes[place] = bytes[place]! ^ 4;
+    }
+    const message = await verifyBytes(bytes).then(
+      () => 'sound',
+      (error: unknown) => (error as Error).message,
+    );
+    const places = [...message.matchAll(/disk (\d+), frame (\d+) at byte (\d+)/g)];
+    expect(places.map(([, disk, frame]) => [Number(disk), Number(frame)])).toEqual(damaged);
+    expect(places.map(([, , , byte]) => Number(byte))).toEqual(
+      damaged.map(([disk, frame]) => members[disk + 1]!.frames[frame]![0]),
+    );
+  });
+
+  test('is not taken for sound when cut anywhere', async () => {
+    const bytes = readFileSync(at(`small.${method}`));
+    const step = Math.ceil(bytes.length / 60);
+    for (let length = bytes.length - 1; length >= 0; length -= step) {
+      await expect(verifyBytes(bytes.subarray(0, length))).rejects.toThrow(BundleError);
+    }
+  });
+
+  test('is not taken for sound when something is put behind or before it', async () => {
+    const bytes = readFileSync(at(`small.${method}`));
+    const zeros = Buffer.alloc(512);
+    for (const changed of [
+      [bytes, zeros],
+      [zeros, bytes],
+      [bytes, bytes],
+      [bytes, Buffer.from('x')],
+    ]) {
+      await expect(verifyBytes(Buffer.concat(changed))).rejects.toThrow(BundleError);
+    }
+  });
+});
+
+describe('no changed bit goes unnoticed', () => {
+  // Such as the time in gzip's header, or another distance for a match within zeros.
+  test('in a gzip bundle, unless gzip unpacks the same from it', async () => {
+    const bytes = readFileSync(at('small.gzip'));
+    const unpacked = tool('sh', '-c', `gzip -dc ${at('small.gzip')} | sha256sum`);
+    let refused = 0;
+    for (let place = 0; place < bytes.length; place++) {
+      const changed = flip(bytes, place, place % 8);
+      const verdict = await verifyBytes(changed).catch((error: unknown) => error);
+      if (verdict instanceof BundleError) {
+        refused += 1;
+      } else {
+        writeFileSync(at('changed'), changed);
+        expect(verdict).toMatchObject({ bundle: 'b' });
+        expect(tool('sh', '-c', `gzip -dc ${at('changed')} | sha256sum`)).toBe(unpacked);
+      }
+    }
+    expect(refused).toBeGreaterThan(bytes.length * 0.95);
+  });
+
+  test('in an uncompressed bundle', async () => {
+    const bytes = readFileSync(at('small.none'));
+    await fc.assert(
+      fc.asyncProperty(fc.nat(bytes.length - 1), fc.nat(7), async (place, bit) => {
+        await expect(verifyBytes(flip(bytes, place, bit))).rejects.toThrow(BundleError);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('in a zstd bundle, unless zstd unpacks the same from it', async () => {
+    const bytes = readFileSync(at('small.zstd'));
+    const unpacked = tool('sh', '-c', `zstd -dcq ${at('small.zstd')} | sha256sum`);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(bytes.length - 1), fc.nat(7), async (place, bit) => {
+        const changed = flip(bytes, place, bit);
+        const verdict = await verifyBytes(changed).catch((error: unknown) => error);
+        if (verdict instanceof BundleError) return;
+        writeFileSync(at('changed'), changed);
+        expect(verdict).toMatchObject({ bundle: 'b' });
+        expect(tool('sh', '-c', `zstd -dcq ${at('changed')} | sha256sum`)).toBe(unpacked);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('when many bytes are overwritten', async () => {
+    const bytes = readFileSync(at('small.gzip'));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(bytes.length - 1),
+        fc.uint8Array({ minLength: 12, maxLength: 600 }),
+        async (place, noise) => {
+          const changed = Buffer.from(bytes);
+          changed.set(noise.subarray(0, bytes.length - place), place);
+          fc.pre(!changed.subarray(10).equals(bytes.subarray(10)));
+          await expect(verifyBytes(changed)).rejects.toThrow(BundleError);
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+});
+
+/** An uncompressed bundle with another manifest, whose checksums are right. */
+async function forged(edit: (manifest: Manifest) => Manifest): Promise<Buffer> {
+  const manifest = await manifestOf(at('small.none'));
+  const [offset, stored] = manifest.members.at(-1)!.frames.at(-1)!;
+  const json = Buffer.from(JSON.stringify(edit(manifest)));
+  const last = Buffer.concat([tarMember({ path: './manifest.json', data: json }), endOfArchive]);
+  const place = { offset: offset + stored, stored: last.length, crc32: crc32(last) };
+  return Buffer.concat([
+    readFileSync(at('small.none')).subarray(0, place.offset),
+    last,
+    encodeTrailer({ compression: 'none', ...place }),
+  ]);
+}
+
+/** Changes one frame of a member. */
+function withFrame(member: number, change: (frame: Frame) => Frame) {
+  return (manifest: Manifest): Manifest => ({
+    ...manifest,
+    members: manifest.members.map((one, index) =>
+      index === member ? { ...one, frames: one.frames.map((frame) => change(frame)) } : one,
+    ),
+  });
+}
+
+function withDisk(id: number, change: object) {
+  return (manifest: Manifest): Manifest => ({
+    ...manifest,
+    disks: manifest.disks.map((disk) => (disk.id === id ? { ...disk, ...change } : disk)),
+  });
+}
+
+describe('a manifest that lies is found out:', () => {
+  test('but not one that does not', async () => {
+    await expect(forged((manifest) => manifest).then(verifyBytes)).resolves.toMatchObject({
+      indexed: true,
+    });
+  });
+
+  test.each([
+    [
+      'a gap between frames',
+      withFrame(1, ([o, s, l, c]) => [o + 512, s, l, c]),
+      /is at byte \d+, expected/,
+    ],
+    [
+      'frames that overlap',
+      withFrame(2, ([o, s, l, c]) => [o - 512, s, l, c]),
+      /is at byte \d+, expected/,
+    ],
+    [
+      'a frame too long',
+      withFrame(2, ([o, s, l, c]) => [o, s + 512, l + 512, c]),
+      /frames end at byte/,
+    ],
+    [
+      'a frame too short',
+      withFrame(2, ([o, s, l, c]) => [o, s - 512, l - 512, c]),
+      /frames end at byte/,
+    ],
+    ['an empty frame', withFrame(2, ([o, , , c]) => [o, 0, 0, c]), /has no sound length/],
+    [
+      'a length that is not stored',
+      withFrame(1, ([o, s, l, c]) => [o, s, l - 1, c]),
+      /no sound length/,
+    ],
+    [
+      'another CRC',
+      withFrame(1, ([o, s, l, c]) => [o, s, l, c ^ 1]),
+      /disk 0, frame 0 at byte \d+: CRC/,
+    ],
+    [
+      'another CRC of vm.xml',
+      withFrame(0, ([o, s, l, c]) => [o, s, l, c ^ 1]),
+      /vm.xml, frame 0 at byte 0: CRC/,
+    ],
+    ['another SHA-256', withDisk(0, { sha256: 'f'.repeat(64) }), /disk 0: SHA-256/],
+    [
+      'less data than there is',
+      withDisk(0, { dataBytes: 511 }),
+      /disk 0: the archive has 4096 bytes with 512/,
+    ],
+    [
+      'another size of the guest',
+      withDisk(1, { virtualSize: 8192 }),
+      /disk 1: .*not those of the manifest/,
+    ],
+    [
+      'another cluster size',
+      withDisk(1, { clusterSize: 1024 }),
+      /disk 1: .*not those of the manifest/,
+    ],
+    ['qcow2 for raw', withDisk(0, { format: 'qcow2', clusterSize: 512 }), /disk 0: /],
+    [
+      'another compression',
+      (m: Manifest): Manifest => ({ ...m, compression: 'gzip' }),
+      /says gzip, but it is none/,
+    ],
+    [
+      'members in another order',
+      (m: Manifest): Manifest => ({ ...m, members: [m.members[0]!, m.members[2]!, m.members[1]!] }),
+      /is at byte \d+, expected/,
+    ],
+    [
+      'disks that are exchanged',
+      (m: Manifest): Manifest => ({
+        ...m,
+        members: m.members.map((one, n) => ({ ...one, frames: m.members[[0, 2, 1][n]!]!.frames })),
+      }),
+      /is at byte \d+, expected/,
+    ],
+    [
+      'no disks',
+      (m: Manifest): Manifest => ({ ...m, disks: [], members: m.members.slice(0, 1) }),
+      /frames end at byte/,
+    ],
+  ])('%s', async (_name, edit, message) => {
+    await expect(forged(edit).then(verifyBytes)).rejects.toThrow(message);
+  });
+});
+
+describe('a bundle without index', () => {
+  test('of the older tool is found sound', async () => {
+    tool('tar', '-czSf', at('old.tar.gz'), '-C', await oldFolder(at('old')), '.');
+    await expect(verifyPath(at('old.tar.gz'))).resolves.toMatchObject({
+      compression: 'gzip',
+      indexed: false,
+      frames: 0,
+      disks: [{ id: 0, format: undefined, sha256: undefined }, { id: 1 }, { id: 10 }],
+    });
+  });
+
+  test('of the older tool is found damaged at any changed bit of its data', async () => {
+    const bytes = readFileSync(at('old.tar.gz'));
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 10, max: bytes.length - 1 }), async (place) => {
+        await expect(verifyBytes(flip(bytes, place))).rejects.toThrow(BundleError);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('that was compressed anew is compared with its manifest', async () => {
+    execFileSync('bash', ['-c', 'gzip -dc large.gzip | zstd -q > anew'], { cwd: folder.path });
+    await expect(verifyPath(at('anew'))).resolves.toMatchObject({
+      indexed: false,
+      disks: [{ format: 'raw', sha256: expect.any(String) }, { format: 'qcow2' }],
+    });
+  });
+
+  test.each(['gzip', 'zstd'] as const)('that lost it (%s) is not called sound', async (method) => {
+    const bytes = readFileSync(at(`large.${method}`));
+    await expect(verifyBytes(bytes.subarray(0, method === 'gzip' ? -58 : -40))).rejects.toThrow(
+      'bundle b: the index at its end is damaged or missing; restoring is still possible',
+    );
+  });
+
+  test.each([
+    ['another root', '<IMAGE></IMAGE>'],
+    ['half a document', '<VM><ID>7</ID>'],
+    ['no XML', 'VM 7'],
+    ['nothing', ''],
+  ])('with a vm.xml that holds %s is refused', async (_name, xml) => {
+    const bytes = Buffer.concat([
+      tarMember({ path: './vm.xml', data: Buffer.from(xml) }),
+      endOfArchive,
+    ]);
+    await expect(verifyBytes(bytes)).rejects.toThrow('vm.xml does not hold the XML of a VM');
+  });
+});
+
+test('progress tells all data, and ends', async () => {
+  const told: (string | number)[] = [];
+  let bytes = 0;
+  const source = await openFileSource(at('small.gzip'));
+  await verifyBundle(source, {
+    log: noLog,
+    progress: {
+      begin(label, total) {
+        told.push(label, total);
+        return { add: (more) => (bytes += more), end: () => told.push('end') };
+      },
+    },
+  });
+  expect(told).toEqual(['verify', bytes, 'end']);
+  expect(bytes).toBeGreaterThan(1024);
+});
