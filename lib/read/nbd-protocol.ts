@@ -31,7 +31,7 @@ const optionErrors = new Map([
 
 export const info = { export: 0, blockSize: 3 } as const;
 
-export const transmissionFlag = { hasFlags: 1, sendDf: 1 << 7 } as const;
+export const transmissionFlag = { sendDf: 1 << 7 } as const;
 
 export const requestMagic = 0x25609513;
 export const simpleReplyMagic = 0x67446698;

@@ -1,7 +1,7 @@
 // Datastores in a temporary folder, VMs with files in them, and a run to read them with.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -168,9 +168,4 @@ export function cloneAsQcow2Tm(
   symlinkSync('.', join(snap, `disk.${diskId}.snap`));
   symlinkSync(`disk.${diskId}.snap/0`, link);
   return link;
-}
-
-/** Private folders of this tool that are left. */
-export function socketFolders(): string[] {
-  return readdirSync('/tmp').filter((name) => /^onevmdump-[0-9a-f]{16}$/.test(name));
 }
