@@ -10,6 +10,6 @@ export type Decompressor = (
 /** All zstd frames of `input`, one after another; skippable frames are skipped. */
 export const unzstd: Decompressor = (input, signal) =>
   pipeThrough({ program: 'zstd', args: ['-d', '-c', '-q', '--no-progress'] }, input, {
-    doing: 'decompress',
+    doing: 'decompress the bundle',
     signal,
   });
