@@ -1,0 +1,11 @@
+// Tests with real components: they start labs, so they are not part of the quick run.
+import base from '../../jest.config.js';
+
+export default {
+  ...base,
+  rootDir: '../..',
+  testMatch: ['<rootDir>/test/lab/**/*.lab.ts'],
+  // The labs are there once for all tests.
+  maxWorkers: 1,
+  testTimeout: 300_000,
+};
