@@ -59,13 +59,8 @@ describe('a header that qemu-img wrote', () => {
     });
   });
 
-  test.each(['luks', 'aes'])('with %s encryption is refused', async (format) => {
-    const secret = ['--object', 'secret,id=s,data=x'];
-    const head = await imageHead([
-      ...secret,
-      '-o',
-      `encrypt.format=${format},encrypt.key-secret=s`,
-    ]);
+  test.each([1, 2, 99])('with encryption method %d is refused', async (method) => {
+    const head = patched(await imageHead([]), 32, [0, 0, 0, method]);
     expect(() => parse(head)).toThrow('the file is encrypted');
   });
 });
