@@ -11,6 +11,10 @@ export function alignExtents(
   unit: number,
   virtualSize: number,
 ): readonly Extent[] {
+  const isAligned = ({ offset, length }: Extent) =>
+    offset % unit === 0 && (length % unit === 0 || offset + length === virtualSize);
+  // The usual case, and there may be millions.
+  if (extents.every(isAligned)) return extents;
   const aligned: { offset: number; length: number }[] = [];
   for (const { offset, length } of extents) {
     const start = offset - (offset % unit);

@@ -10,7 +10,7 @@ export const frameSize = 16 * 1024 * 1024;
 
 /** Takes the bytes of frames and brings them into the sink; does not know what is in them. */
 export interface FrameBody {
-  /** Appends to the current frame; keeps `data` until it is written. */
+  /** Appends to the current frame. `data` may still be read until the next call has resolved. */
   add(data: Uint8Array): Promise<void>;
   /** Ends the current frame, which has `length` bytes (never 0) with this CRC-32. */
   end(length: number, crc: number): Promise<void>;

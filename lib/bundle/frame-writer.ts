@@ -10,7 +10,7 @@ import type { BundleSink } from './sink.ts';
 export interface FrameWriter {
   /** How many frames were begun. */
   readonly count: number;
-  /** Appends to the tar stream. `data` is kept until it is written and must not change any more. */
+  /** Appends to the tar stream. `data` may still be read until the next call has resolved. */
   write(data: Uint8Array): Promise<void>;
   /** Ends the frame; the next one holds at most `size` bytes. */
   cut(size?: number): Promise<void>;

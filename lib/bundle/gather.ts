@@ -2,7 +2,7 @@
 // each write costs a trip through a thread.
 
 export interface Gatherer {
-  /** Appends; keeps `data`, which must not change any more. */
+  /** Appends. `data` may still be read until the next call has resolved. */
   add(data: Uint8Array): Promise<void>;
   /** Resolves when everything added was written. */
   flush(): Promise<void>;
@@ -41,6 +41,7 @@ export function createGatherer(write: (data: Uint8Array) => Promise<void>): Gath
         return;
       }
       if (used + data.length > gatherSize) await startGathered();
+      await underWay;
       gathered ??= Buffer.allocUnsafeSlow(gatherSize);
       gathered.set(data, used);
       used += data.length;

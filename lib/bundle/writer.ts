@@ -108,6 +108,7 @@ export function createBundleWriter(
       const layout = diskMember(name, disk, virtualSize, await reader.extents(), created);
       const sha256 = createHash('sha256');
       let read = 0;
+      let previous: Uint8Array | undefined;
       await member(name, layout.size, async () => {
         for (const piece of layout.head()) await frames.write(piece);
         for (const piece of layout.metadata()) {
@@ -119,6 +120,9 @@ export function createBundleWriter(
           if (read > layout.dataBytes) break;
           sha256.update(piece);
           await frames.write(piece);
+          // The frame writer has done with a piece when it has taken the next one.
+          if (previous) reader.recycle?.(previous);
+          previous = piece;
           task.add(piece.length);
         }
         if (read !== layout.dataBytes) {

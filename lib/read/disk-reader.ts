@@ -25,6 +25,12 @@ export interface DiskReader {
    */
   read(extents: readonly Extent[]): AsyncIterable<Uint8Array>;
 
+  /**
+   * Gives back a piece of `read` that is not needed any more, at most once: a later piece may lie in its
+   * memory. Not calling it is no fault; calling it saves a reader of large disks much garbage.
+   */
+  recycle?(piece: Uint8Array): void;
+
   /** Ends the connection. May be called at any time and more than once. */
   close(): Promise<void>;
 }

@@ -48,10 +48,16 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
       log.debug(`${label}: the NBD server cannot tell data from zeros; everything counts as data`);
     }
     let extents: Promise<readonly Extent[]> | undefined;
+    const spare: Buffer[] = [];
     return {
       virtualSize,
       extents: () => (extents ??= findExtents(client, virtualSize, label)),
-      read: (wanted) => readPieces(client, wanted),
+      read: (wanted) => readPieces(client, wanted, spare),
+      recycle(piece) {
+        // Only memory that is a piece's own, and no more than is used at once.
+        const own = piece.length === maxPiece && piece.buffer.byteLength === maxPiece;
+        if (own && spare.length < maxBytesInFlight / maxPiece) spare.push(Buffer.from(piece.buffer));
+      },
       close: () => client.close(),
     };
   } catch (error) {
@@ -115,8 +121,9 @@ function append(
 async function* readPieces(
   client: NbdClient,
   extents: readonly Extent[],
+  spare: Buffer[],
 ): AsyncGenerator<Uint8Array, void, void> {
-  const requests = cut(client, extents);
+  const requests = cut(client, extents, spare);
   const window: { readonly request: Request; readonly arrived: Promise<void> }[] = [];
   let bytes = 0;
   const topUp = (): void => {
@@ -152,7 +159,11 @@ interface Request {
  * Cuts extents at whole MiB of the disk, and asks for near neighbours in one request. Requests are
  * widened to whole blocks of the server.
  */
-function* cut(client: NbdClient, extents: readonly Extent[]): Generator<Request, void, void> {
+function* cut(
+  client: NbdClient,
+  extents: readonly Extent[],
+  spare: Buffer[],
+): Generator<Request, void, void> {
   const { size, minBlock, maxBlock } = client.export;
   const step = Math.floor(Math.min(maxPiece, maxBlock) / minBlock) * minBlock;
   let near: Extent[] = [];
@@ -162,7 +173,8 @@ function* cut(client: NbdClient, extents: readonly Extent[]): Generator<Request,
     if (!first || !last) return;
     const offset = Math.floor(first.offset / minBlock) * minBlock;
     const end = Math.ceil((last.offset + last.length) / minBlock) * minBlock;
-    const target = Buffer.allocUnsafe(Math.min(size, end) - offset);
+    const length = Math.min(size, end) - offset;
+    const target = (length === maxPiece && spare.pop()) || Buffer.allocUnsafe(length);
     const pieces = near.map((one) => {
       return target.subarray(one.offset - offset, one.offset - offset + one.length);
     });

@@ -178,3 +178,27 @@ test('frames of zeros are stored alike, and come back as zeros', async () => {
   tool('tar', '-xzf', path, '-C', folder.path, './backup.disk.0');
   tool('cmp', zeros.path, join(folder.path, 'backup.disk.0'));
 });
+
+test.each(['gzip', 'none'] as const)(
+  'pieces of all sizes are given back only when they are written (%s)',
+  async (method) => {
+    const lengths = [1024, 4, 900, 1, 1, 600, 128, 127, 3, 2048, 64, 500, 4096, 8];
+    let offset = 0;
+    const extents = Array.from({ length: 60 }, (_, n) => {
+      const extent = { offset, length: lengths[n % lengths.length]! * 1024 };
+      offset += extent.length + 512;
+      return extent;
+    });
+    const disk = {
+      path: join(folder.path, 'mixed'),
+      virtualSize: offset,
+      extents,
+      layout: { format: 'raw' },
+    } as const;
+    await makeDisk(disk.path, offset, extents);
+    const path = join(folder.path, `mixed.${method}`);
+    await writeBundle(path, await pickCompressor({ method }), [disk]);
+    tool('tar', '-xf', path, '-C', folder.path, './backup.disk.0');
+    tool('cmp', disk.path, join(folder.path, 'backup.disk.0'));
+  },
+);

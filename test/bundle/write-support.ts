@@ -51,6 +51,8 @@ export async function fileReader(
         }
       }
     },
+    // Whoever still needs a piece that was given back gets rubbish.
+    recycle: (piece) => void piece.fill(0xaa),
     close: () => file.close(),
   };
 }
