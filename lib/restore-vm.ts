@@ -32,6 +32,8 @@ export interface RestoreRequest {
   readonly onlyDisks: readonly number[] | undefined;
   readonly volatile: 'image' | 'fresh';
   readonly stagingDir: string;
+  /** Whether oned compares sizes, holes included, with what the datastore has free. */
+  readonly checkCapacity: boolean;
   /** How long one image may take to become READY. */
   readonly imageTimeoutMs: number;
 }
@@ -237,6 +239,7 @@ async function registerImage(
     devPrefix: plan.devPrefix,
     description: plan.description,
     attributes: plan.attributes,
+    checkCapacity: request.checkCapacity,
   });
   run.log.info(`${label}: registered as image ${imageId} (${name}) in datastore ${datastore.name}`);
   await waitForImage(one, imageId, { timeoutMs: request.imageTimeoutMs, signal: run.signal });

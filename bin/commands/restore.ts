@@ -24,6 +24,7 @@ interface RestoreOptions extends GlobalOptions {
   readonly disk: readonly string[] | undefined;
   readonly volatile: 'image' | 'fresh';
   readonly stagingDir: string | undefined;
+  readonly noCheckCapacity: boolean;
   readonly endpoint: string | undefined;
 }
 
@@ -82,6 +83,12 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
             "Where disks are written for OpenNebula to take; must lie in the datastore's SAFE_DIRS",
           defaultDescription: '/var/tmp/onevmdump',
         },
+        'no-check-capacity': {
+          type: 'boolean',
+          default: false,
+          describe:
+            'Also into a datastore with less free space than the disks have with their holes',
+        },
         endpoint: {
           type: 'string',
           requiresArg: true,
@@ -130,6 +137,7 @@ async function runRestore(
             onlyDisks,
             volatile: options.volatile,
             stagingDir: options.stagingDir ?? config.stagingDir,
+            checkCapacity: !options.noCheckCapacity,
             imageTimeoutMs: config.imageTimeout * 1000,
           },
           run,

@@ -31,6 +31,8 @@ export interface NewImage {
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
   readonly description: string | undefined;
+  /** Whether oned refuses an image whose size is more than the datastore has free; only its administrators may go without. */
+  readonly checkCapacity: boolean;
   /** Further attributes; those that oned makes itself or acts on are left out. */
   readonly attributes: Readonly<Record<string, string>>;
 }
@@ -60,8 +62,7 @@ export async function allocateImage(
     text === undefined ? [] : [{ name, text, children: [] }],
   );
   const template = writeXml({ name: 'TEMPLATE', text: '', children });
-  // The last argument would skip the check that the datastore has room.
-  return client.id('one.image.allocate', template, datastoreId, false);
+  return client.id('one.image.allocate', template, datastoreId, !image.checkCapacity);
 }
 
 /** Deletes an image; oned removes its file later. One that is gone already is fine. */

@@ -73,7 +73,7 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
         encoding: 'buffer',
         stripFinalNewline: false,
         env: environment(),
-        maxBuffer: options.maxOutput ?? 16 * 1024 * 1024,
+        maxBuffer: { stdout: options.maxOutput ?? 16 * 1024 * 1024, stderr: 1024 * 1024 },
         // A group of its own: a program's children end with it, and a Ctrl-C on the terminal
         // reaches us alone, who know what is to be undone.
         detached: true,

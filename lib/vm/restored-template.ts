@@ -33,7 +33,7 @@ export interface TemplateOptions {
 export function restoredTemplate(vm: Vm, options: TemplateOptions): XmlElement {
   return element('VMTEMPLATE', [
     text('NAME', options.name),
-    ...keptAttributes(vm, options.disks),
+    ...keptAttributes(vm, options),
     ...numaNodes(vm),
     ...options.disks.map(diskElement),
     ...(options.nics === 'none' ? [] : nicElements(vm, options.nics)),
@@ -43,14 +43,14 @@ export function restoredTemplate(vm: Vm, options: TemplateOptions): XmlElement {
   ]);
 }
 
-function keptAttributes(vm: Vm, disks: readonly RestoredDisk[]): XmlElement[] {
+function keptAttributes(vm: Vm, options: TemplateOptions): XmlElement[] {
   return vm.template.children
     .filter(({ name }) => !(name in generatedInTemplate))
     .map((attribute) => {
       const left = generatedInVector[attribute.name] ?? {};
       const children = attribute.children.filter(({ name }) => !(name in left));
       if (attribute.name === 'CONTEXT') return element('CONTEXT', contextValues(children));
-      if (attribute.name === 'OS') return element('OS', bootOrder(children, disks));
+      if (attribute.name === 'OS') return element('OS', bootOrder(children, options));
       return { ...attribute, children };
     });
 }
@@ -60,20 +60,27 @@ function contextValues(children: readonly XmlElement[]): XmlElement[] {
   return children.filter(({ name }) => !(rebuilt && generatedContextNetwork.test(name)));
 }
 
-/** oned numbers the new disks 0, 1, 2, ...; `disk7` in OS/BOOT becomes the number it has then. */
+/**
+ * oned numbers the new disks 0, 1, 2, ...: `disk7` in OS/BOOT becomes the number it has then. What is
+ * not restored is left out, since oned refuses a boot order that names it.
+ */
 function bootOrder(
   children: readonly XmlElement[],
-  disks: readonly RestoredDisk[],
+  { disks, nics }: TemplateOptions,
 ): readonly XmlElement[] {
   const renumber = (device: string): string[] => {
-    const id = /^disk(\d+)$/.exec(device.trim())?.[1];
+    if (/^nic\d+$/.test(device)) return nics === 'none' ? [] : [device];
+    const id = /^disk(\d+)$/.exec(device)?.[1];
     if (id === undefined) return [device];
     const place = disks.findIndex(({ disk }) => disk.id === Number(id));
     return place === -1 ? [] : [`disk${place}`];
   };
-  return children.map((one) =>
-    one.name === 'BOOT' ? text('BOOT', one.text.split(',').flatMap(renumber).join(',')) : one,
-  );
+  return children.flatMap((one) => {
+    if (one.name !== 'BOOT') return [one];
+    const devices = one.text.split(',').map((device) => device.trim());
+    const kept = devices.filter(Boolean).flatMap(renumber);
+    return kept.length === 0 ? [] : [text('BOOT', kept.join(','))];
+  });
 }
 
 function diskElement(restored: RestoredDisk): XmlElement {

@@ -33,6 +33,7 @@ const newImage = (changes: Partial<NewImage> = {}): NewImage => ({
   devPrefix: undefined,
   description: undefined,
   attributes: {},
+  checkCapacity: true,
   ...changes,
 });
 const fast = { timeoutMs: 10_000, pollMs: 20 };

@@ -62,6 +62,12 @@ describe('running a program on this machine', () => {
     expect(error.message).toContain('printed more than expected');
   });
 
+  test('does not count what it says on stderr', async () => {
+    const script = 'echo a long complaint >&2; exit 1';
+    const error = await failure(runner.run(sh(script), { maxOutput: 1 }));
+    expect(error.message).toContain('a long complaint');
+  });
+
   test('stops a service and tells its last words', async () => {
     const service = await runner.start(sh('echo listening >&2; exec sleep 60'));
     const identity = await identify(service.pid);

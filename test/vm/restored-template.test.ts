@@ -72,8 +72,16 @@ describe('the restored template', () => {
   });
 
   test('renumbers the boot order, since oned numbers the new disks from 0', () => {
-    const vm = vmWith(`${diskXml(2)}${diskXml(9)}<OS><BOOT>disk9,nic0,disk2,disk5</BOOT></OS>`);
-    expect(childText(child(restore(vm), 'OS')!, 'BOOT')).toBe('disk1,nic0,disk0');
+    const vm = vmWith(`${diskXml(2)}${diskXml(9)}<OS><BOOT>disk9, nic0,disk2,disk5</BOOT></OS>`);
+    const boot = (options: Partial<TemplateOptions>) =>
+      childText(child(restore(vm, options), 'OS')!, 'BOOT');
+    expect(boot({ nics: 'same-addresses' })).toBe('disk1,nic0,disk0');
+    expect(boot({})).toBe('disk1,disk0');
+  });
+
+  test('has no boot order when nothing of it is restored, since oned would refuse it', () => {
+    const vm = vmWith('<OS><ARCH>x86_64</ARCH><BOOT>nic0</BOOT></OS>');
+    expect(names(child(restore(vm), 'OS'))).toEqual(['ARCH']);
   });
 
   test('drops the network values of CONTEXT only when oned will make them again', () => {

@@ -1,0 +1,57 @@
+// Stand-ins on PATH for every program the command may run: each counts itself and does the real work,
+// except the n-th call, which fails, or first sends the command a signal.
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sh } from '../demo/shell.ts';
+
+const programs = [
+  'head', 'igzip', 'gzip', 'mkdir', 'pigz', 'qemu-img', 'qemu-nbd', 'readlink', 'realpath', 'rm',
+  'stat', 'test', 'zstd',
+]; // prettier-ignore
+
+export interface StandIns {
+  /** What to add to the command's environment. */
+  readonly env: NodeJS.ProcessEnv;
+  /** Forgets all calls. `at` counts from 1; 0 lets everything succeed. */
+  reset(at: number, then: 'fail' | 'SIGTERM' | 'SIGINT'): Promise<void>;
+  /** The programs called since `reset`, in order. */
+  called(): Promise<string[]>;
+}
+
+export async function makeStandIns(folder: string): Promise<StandIns> {
+  const bin = join(folder, 'stand-ins');
+  const list = join(folder, 'called');
+  await mkdir(bin, { recursive: true });
+  for (const program of programs) {
+    const real = (await sh('bash', '-c', `type -P ${program} || true`)).trim();
+    if (real === '') continue;
+    const script = `#!/bin/bash
+exec 9>>'${list}.lock'
+/usr/bin/flock 9
+echo ${program} >> '${list}'
+number=$(/usr/bin/wc -l < '${list}')
+exec 9>&-
+read -r at action < '${list}.plan'
+if [ "$number" = "$at" ]; then
+  if [ "$action" = fail ]; then
+    echo '${program}: told to fail' >&2
+    exit 77
+  fi
+  kill -s "\${action#SIG}" "$PPID"
+  /usr/bin/sleep 0.1
+fi
+exec '${real}' "$@"
+`;
+    await writeFile(join(bin, program), script);
+    await chmod(join(bin, program), 0o755);
+  }
+  return {
+    env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` },
+    async reset(at, then) {
+      // A file and no variables: programs need not get all of the command's environment.
+      await writeFile(`${list}.plan`, `${at} ${then}\n`);
+      await writeFile(list, '');
+    },
+    called: async () => (await readFile(list, 'utf8')).split('\n').filter(Boolean),
+  };
+}
