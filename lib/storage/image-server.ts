@@ -121,6 +121,7 @@ function withService(
         throw await explained(error);
       }
     },
+    recycle: (piece) => reader.recycle?.(piece),
     close: () => (closed ??= reader.close().then(clean)),
   };
 }

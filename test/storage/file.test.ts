@@ -65,6 +65,25 @@ describe('a raw disk', () => {
       await reader.close();
     }));
 
+  test('is dumped right when every piece is given back as soon as it was copied', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      const size = 48 * MiB;
+      await rawFile(path, size, [[0, size]]);
+      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      const reader = await disks[0]!.open();
+      const copies: Buffer[] = [];
+      const memories = new Set<ArrayBufferLike>();
+      for await (const piece of reader.read([{ offset: 0, length: size }])) {
+        copies.push(Buffer.from(piece));
+        memories.add(piece.buffer);
+        reader.recycle?.(piece);
+      }
+      await reader.close();
+      expect(Buffer.concat(copies).equals(readFileSync(path))).toBe(true);
+      expect(memories.size).toBeLessThan(40);
+    }));
+
   test('of 0 bytes is dumped as such', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 0);
