@@ -20,9 +20,6 @@ export interface Qcow2Header {
   readonly snapshots: number;
 }
 
-/** As many bytes of the file as `checkQcow2Header` wants, if the file has them. */
-export const qcow2HeaderBytes = 112;
-
 /** QEMU refuses larger tables: QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE. */
 const largestL1 = 32 * 1024 * 1024;
 const largestRefcountTable = 8 * 1024 * 1024;
@@ -31,7 +28,7 @@ const acceptedFeatures = 0b11001n;
 
 /**
  * Checks the header of a stand-alone qcow2 file.
- * @param head the first bytes of the file, `qcow2HeaderBytes` or more
+ * @param head the first bytes of the file, 104 or more
  * @throws BundleError when it is none, names other files, is encrypted, or makes no sense
  */
 export function checkQcow2Header(head: Uint8Array): Qcow2Header {

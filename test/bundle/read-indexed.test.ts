@@ -135,14 +135,18 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
   });
 
   test('leaves no process and no open file when a pass is given up', async () => {
+    const rounds = 10;
     const before = openFiles();
-    const bundle = await openPath(path);
-    for await (const { offset } of bundle.disks[1]!.pieces()) {
-      if (offset > 20 * MiB) break;
+    for (let round = 0; round < rounds; round++) {
+      const bundle = await openPath(path);
+      for await (const { offset } of bundle.disks[1]!.pieces()) {
+        if (offset > 20 * MiB) break;
+      }
+      await bundle.close();
+      expect(children()).not.toContain('zstd');
     }
-    await bundle.close();
-    expect(openFiles()).toBe(before);
-    expect(children()).not.toContain('zstd');
+    // Jest opens and closes some of its own meanwhile.
+    expect(openFiles()).toBeLessThan(before + rounds);
   });
 
   test('stops with the reason of the signal', async () => {

@@ -4,7 +4,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { Header } from 'tar';
 import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/bundle.ts';
 import { openFileSource } from '../../lib/bundle/file-source.ts';
@@ -143,11 +142,6 @@ export function archive(...members: readonly Buffer[]): Buffer {
 }
 
 export const vmXmlMember = tarMember({ path: './vm.xml', data: vmXml });
-
-/** The tar stream of a gzip bundle. */
-export function unpacked(bundle: Buffer): Buffer {
-  return gunzipSync(bundle);
-}
 
 /** Descriptors this process has open. */
 export function openFiles(): number {
