@@ -2,13 +2,15 @@
 // is documented in docs/bundle-format.md. Whoever opened the sink commits or discards it.
 import { createHash } from 'node:crypto';
 import type { DiskReader } from '../read/disk-reader.ts';
-import { FailedError } from '../report/errors.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import { diskMember as memberName } from '../vm/names.ts';
 import { diskMember, type DiskLayout } from './disk-member.ts';
 import type { FrameCodec } from './frame-codec.ts';
+import { frameSize } from './frame-body.ts';
 import { createFrameWriter } from './frame-writer.ts';
+import { largestManifest } from './manifest-parse.ts';
 import { manifestVersion, type Frame, type Manifest } from './manifest.ts';
 import type { BundleSink } from './sink.ts';
 import { endOfArchive, fileHeader, folderHeader, tarPadding } from './tar-header.ts';
@@ -59,6 +61,8 @@ export interface BundleWriterOptions {
 }
 
 const zeros = Buffer.alloc(64 * 1024);
+/** Bytes that a frame takes in the manifest, generously. */
+const frameEntry = 48;
 
 export function createBundleWriter(
   sink: BundleSink,
@@ -106,6 +110,7 @@ export function createBundleWriter(
       const name = memberName(disk.id);
       const { virtualSize } = reader;
       const layout = diskMember(name, disk, virtualSize, await reader.extents(), created);
+      requireRoomInIndex(name, frames.count + layout.dataBytes / frameSize);
       const sha256 = createHash('sha256');
       let read = 0;
       let previous: Uint8Array | undefined;
@@ -168,6 +173,13 @@ export function createBundleWriter(
 
     abort: () => frames.close(),
   };
+}
+
+/** Readers refuse a larger manifest: better said before some 20 TiB were read than after. */
+function requireRoomInIndex(name: string, frameCount: number): void {
+  if (frameCount * frameEntry < largestManifest) return;
+  const tib = Math.floor((largestManifest / frameEntry) * (frameSize / 2 ** 40));
+  throw new UnsupportedError(`cannot dump ${name}: a bundle holds at most ${tib} TiB of data`);
 }
 
 function lastOf(frames: readonly Frame[]): Frame {

@@ -1,5 +1,5 @@
 // Compressors: which one is used for a method and level, and how it is called for one frame.
-// The choice is explained, with speeds, in docs/bundle-format.md, "Compressors".
+// The choice, with speeds: docs/decisions/0005-writing-frames.md.
 import { createReadStream, createWriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -28,13 +28,12 @@ interface Tool {
 // Two frames are usually compressed at once; pigz uses the other cores.
 const pigzThreads = Math.max(1, Math.floor(availableParallelism() / 2));
 
-/** Best first: igzip -1 is six times as fast as the others. */
+/** Best first. Not gzip: Node's own zlib needs half to three quarters of its time. */
 const gzipTools: readonly Tool[] = [
   { program: 'igzip', levels: [0, 3], args: ['-c', '-n'] },
   { program: 'pigz', levels: [1, 9], args: ['-c', '-n', '-p', String(pigzThreads)] },
-  { program: 'gzip', levels: [1, 9], args: ['-c', '-n'] },
 ];
-const zstd: Tool = { program: 'zstd', levels: [1, 19], args: ['-c', '-q'] };
+const zstd: Tool = { program: 'zstd', levels: [1, 19], args: ['-c', '-q', '--single-thread'] };
 const defaultLevel = 1;
 
 /**
@@ -101,7 +100,7 @@ function toolCodec(
   };
 }
 
-/** Node's own zlib, in libuv's threads; as slow as gzip. */
+/** Node's own zlib, in libuv's threads. */
 function zlibCodec(level: number): CompressingCodec {
   const chunkSize = 256 * 1024;
   return {

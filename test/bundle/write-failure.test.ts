@@ -161,6 +161,14 @@ describe.each(codecs)('with compression %s', (_, codec) => {
   });
 });
 
+test('a disk with more data than the index can list is refused before it is read', async () => {
+  const writer = createBundleWriter(endless(), none, options);
+  const disk = reader(30 * 2 ** 40, () => {
+    throw new Error('it was read');
+  });
+  await expect(write(writer, disk)).rejects.toThrow('a bundle holds at most 21 TiB of data');
+});
+
 test('a disk cannot be added twice', async () => {
   const writer = createBundleWriter(endless(), none, options);
   await write(writer, reader(MiB));
