@@ -6,7 +6,7 @@ import type { CompressingCodec } from './frame-codec.ts';
 import { frameSize, type FrameBody } from './frame-body.ts';
 import { createGatherer, type Gatherer } from './gather.ts';
 import type { Frame } from './manifest.ts';
-import { createScratch, readAll, scratchFolder, writeAll } from './scratch.ts';
+import { createScratch, readAll, scratchFolder, writeScratch } from './scratch.ts';
 import type { BundleSink } from './sink.ts';
 
 /** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
@@ -59,7 +59,7 @@ export function compressedFrames(
     const slot = await takeSlot();
     let position = 0;
     const gatherer = createGatherer(async (data) => {
-      await writeAll(slot.raw, data, position);
+      await writeScratch(slot.raw, data, position);
       position += data.length;
     });
     while (leadingZeros > 0) {

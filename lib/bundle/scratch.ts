@@ -1,10 +1,10 @@
 // Scratch files: nameless files that hold frames on their way to and from a compressor.
 import { randomBytes } from 'node:crypto';
-import { unlinkSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { open, statfs, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { errorMessage, FailedError } from '../report/errors.ts';
+import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
 
 const memoryFolder = '/dev/shm';
 
@@ -23,13 +23,28 @@ export async function scratchFolder(bytes: number): Promise<string> {
 export async function createScratch(folder: string): Promise<FileHandle> {
   const path = join(folder, `onevmdump-${randomBytes(8).toString('hex')}`);
   try {
-    const file = await open(path, 'wx+', 0o600);
+    // Nothing in between: a name that outlives a kill would lie there for ever.
+    const fd = openSync(path, 'wx+', 0o600);
     unlinkSync(path);
-    return file;
+    try {
+      return await open(`/proc/self/fd/${fd}`, 'r+');
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     throw new FailedError(`cannot create a scratch file in ${folder}: ${errorMessage(error)}`, {
       cause: error,
     });
+  }
+}
+
+/** `writeAll` for scratch files. @throws FailedError in plain words */
+export async function writeScratch(file: FileHandle, data: Uint8Array, position: number) {
+  try {
+    await writeAll(file, data, position);
+  } catch (error) {
+    const why = hasCode(error, 'ENOSPC') ? 'no space left on the device' : errorMessage(error);
+    throw new FailedError(`cannot write a scratch file: ${why}`, { cause: error });
   }
 }
 
