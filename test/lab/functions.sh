@@ -37,12 +37,11 @@ need() {
 unpack() {
   local folder=$1 package
   shift
-  mkdir -p "$folder"
+  mkdir -p "$folder" "$LAB/debs"
+  say "downloads $*"
+  (cd "$LAB/debs" && refreshing download "$@")
   for package; do
-    if [ ! -d "$LAB/debs/$package" ]; then say "downloads $package"; fi
-    mkdir -p "$LAB/debs/$package"
-    (cd "$LAB/debs/$package" && refreshing download "$package")
-    dpkg-deb -x "$(find "$LAB/debs/$package" -name '*.deb' | sort -V | tail -n 1)" "$folder"
+    dpkg-deb -x "$(find "$LAB/debs" -name "${package}_*.deb" | sort -V | tail -n 1)" "$folder"
   done
 }
 

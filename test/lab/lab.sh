@@ -15,7 +15,7 @@ usage() {
   exit 2
 }
 
-labs=(libvirt)
+labs=(libvirt lvm)
 
 is_lab() { [[ " ${labs[*]} " == *" ${1:-none} "* ]]; }
 

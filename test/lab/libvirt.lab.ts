@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { lstat, readFile, readlink, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVm } from '../../lib/input/vm-xml.ts';
-import { downLibvirt, upLibvirt, type LabVm, type LibvirtLab } from './libvirt.ts';
+import type { LabVm } from './lab-vm.ts';
+import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
 
@@ -10,6 +11,7 @@ let lab: LibvirtLab;
 
 beforeAll(async () => {
   lab = await upLibvirt();
+  if (await lab.ssh.isRunning()) await lab.ssh.powerOff();
 }, 600_000);
 
 afterAll(async () => {

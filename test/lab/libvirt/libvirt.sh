@@ -23,17 +23,7 @@ start_libvirtd() {
     mkdir -p "/$path" "$FOLDER/private/$path"
   done
   mkdir -p "$FOLDER/private/var/log/libvirt/qemu"
-  # QEMU as root: no users to make; no cgroups, devices or namespaces: the machine may be a container.
-  cat >"$FOLDER/private/etc/libvirt/qemu.conf" <<'CONF'
-security_driver = "none"
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-namespaces = []
-cgroup_controllers = []
-stdio_handler = "file"
-CONF
+  cp "$HERE/qemu.conf" "$FOLDER/private/etc/libvirt/"
   # Debian's libvirtd insists on the user and group it is built for, even where others are configured.
   grep -v '^libvirt-qemu:' /etc/passwd >"$FOLDER/private/etc/passwd"
   grep -v '^libvirt-qemu:' /etc/group >"$FOLDER/private/etc/group"

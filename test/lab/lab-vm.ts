@@ -1,0 +1,138 @@
+// A VM of a lab: its XML, its domain, and its guest, which writes numbers to its first two disks all the
+// time (numbers.ts) and obeys on a port of its own (guest-control.ts).
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { askGuest, type GuestCommand } from './guest-control.ts';
+import { runProgram } from './program.ts';
+
+/** Where a VM lives, and how that place is reached. */
+export interface VmPlace {
+  /** Runs virsh with these arguments and gives its stdout. */
+  virsh(args: readonly string[]): Promise<string>;
+  /** The domains that run there. */
+  domains(): Promise<readonly string[]>;
+  /** Has vm-<id>.running.xml and vm-<id>.poweroff.xml. */
+  readonly xmlFolder: string;
+  /** Has the guest's control port, one-<id>.control. */
+  readonly controlFolder: string;
+  /** Starts a VM, given its id. */
+  readonly startScript: string;
+  /** What OpenNebula does on the host when the VM with this id has ended. */
+  ended?(id: number): Promise<void>;
+}
+
+export class LabVm {
+  readonly id: number;
+  /** The libvirt domain. */
+  readonly domain: string;
+  /** Its folder on the system datastore, with disk.0 and the others; on the machine where it runs. */
+  readonly folder: string;
+  readonly #place: VmPlace;
+
+  constructor(id: number, folder: string, place: VmPlace) {
+    this.id = id;
+    this.domain = `one-${id}`;
+    this.folder = folder;
+    this.#place = place;
+  }
+
+  /** The VM's XML in the form of one.vm.info, in the state it is in. */
+  async xml(): Promise<string> {
+    const state = (await this.isRunning()) ? 'running' : 'poweroff';
+    return readFile(join(this.#place.xmlFolder, `vm-${this.id}.${state}.xml`), 'utf8');
+  }
+
+  /** The path OpenNebula knows: with TM qcow2 a link for most disks. */
+  diskPath(diskId: number): string {
+    return join(this.folder, `disk.${diskId}`);
+  }
+
+  virsh(...args: readonly string[]): Promise<string> {
+    return this.#place.virsh(args);
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await this.#place.domains()).includes(this.domain);
+  }
+
+  /** Creates the domain unless it runs, and waits until the agent answers. The numbers begin anew. */
+  async start(): Promise<void> {
+    if (!(await this.isRunning())) {
+      await runProgram('bash', [this.#place.startScript, String(this.id)], { timeoutMs: 400_000 });
+    }
+  }
+
+  /** Unmounts the disks in the guest and powers it off: both are clean then. */
+  async powerOff(): Promise<void> {
+    await this.ask('power-off');
+    for (let tries = 0; await this.isRunning(); tries += 1) {
+      if (tries > 300) throw new Error(`the guest of ${this.domain} does not power off`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await this.#place.ended?.(this.id);
+  }
+
+  /** Pulls the plug. */
+  async destroy(): Promise<void> {
+    await this.virsh('destroy', this.domain);
+    await this.#place.ended?.(this.id);
+  }
+
+  /** Stops the agent's process without the port being closed: libvirt waits for its answers. */
+  async hangAgent(): Promise<void> {
+    await this.ask('hang-agent');
+  }
+
+  /** Lets the agent go on. It then does what was asked of it meanwhile: a freeze, too. */
+  async resumeAgent(): Promise<void> {
+    await this.ask('resume-agent');
+  }
+
+  /** Ends the agent: libvirt says that it is not connected. */
+  async stopAgent(): Promise<void> {
+    await this.ask('stop-agent');
+    await this.#agentIs('disconnected');
+  }
+
+  async startAgent(): Promise<void> {
+    await this.ask('start-agent');
+    await this.#agentIs('connected');
+  }
+
+  async #agentIs(state: 'connected' | 'disconnected'): Promise<void> {
+    for (let tries = 0; !(await this.#agentState()).includes(`'${state}'`); tries += 1) {
+      if (tries > 300) throw new Error(`the agent of ${this.domain} is not ${state}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async #agentState(): Promise<string> {
+    const xml = await this.virsh('dumpxml', this.domain);
+    return /<target type='virtio' name='org\.qemu\.guest_agent\.0'[^>]*>/.exec(xml)?.[0] ?? '';
+  }
+
+  /** Whether the guest's file systems are frozen, as its writer feels it; the agent is not asked. */
+  async isFrozen(): Promise<boolean> {
+    const place = await this.ask('where-writer-waits');
+    if (place.includes('signal_stop')) throw new Error('a paused writer cannot tell');
+    return place.includes('percpu_rwsem');
+  }
+
+  /** The last number that the guest wrote to both disks. */
+  async lastNumber(): Promise<number> {
+    return Number(await this.ask('number'));
+  }
+
+  /** Stops writing and flushes: from then on the disks do not change until `continueWriter`. */
+  async pauseWriter(): Promise<void> {
+    await this.ask('pause-writer');
+  }
+
+  async continueWriter(): Promise<void> {
+    await this.ask('continue-writer');
+  }
+
+  ask(command: GuestCommand): Promise<string> {
+    return askGuest(join(this.#place.controlFolder, `${this.domain}.control`), command);
+  }
+}

@@ -1,0 +1,67 @@
+// LVM lab: a host of its own (user-mode Linux) with a device-mapper, reached by ssh as root and oneadmin.
+// VM 20 has thick LVs in vg-one-110, VM 21 thin ones in vg-one-111; both are powered off, their LVs inactive.
+// Disks: 0 and 1 LVs that the guest writes to, 2 the context, a file. One VM may run at a time: one CPU.
+import { startLab, stopLab } from './lab-command.ts';
+import { LabVm, type VmPlace } from './lab-vm.ts';
+import { runProgram } from './program.ts';
+
+const startScript = new URL('lvm/start-vm.sh', import.meta.url).pathname;
+
+export interface LvmLab {
+  /** The host's name, for ssh with this lab's configuration. */
+  readonly host: string;
+  /** For `ssh -F`. Without a user it means oneadmin. */
+  readonly sshConfig: string;
+  /** Put first on PATH, its `ssh` is one that uses `sshConfig`. */
+  readonly sshFolder: string;
+  /** VM 20, and where its LVs are. */
+  readonly thick: LabVm;
+  /** VM 21; its LVs are activated with `lvchange -ay -K` only. */
+  readonly thin: LabVm;
+  /** Whether this call started the lab: whoever did may stop it. */
+  readonly startedNow: boolean;
+  /** Runs a line of shell on the host and gives its stdout. */
+  run(line: string, user?: 'root' | 'oneadmin'): Promise<string>;
+  /** Copies a volume or file of the host here, 50-70 MB/s. */
+  copyOut(path: string, target: string): Promise<void>;
+}
+
+/** Starts the lab unless it runs. Installs what is missing. Needs root and Debian. */
+export async function upLvm(): Promise<LvmLab> {
+  const facts = await startLab('lvm');
+  const [host, sshConfig] = [facts.get('host'), facts.get('ssh_config')];
+  const run: LvmLab['run'] = (line, user = 'root') =>
+    runProgram('ssh', ['-F', sshConfig, `${user}@${host}`, line], { timeoutMs: 300_000 });
+  const place: VmPlace = {
+    virsh: (args) =>
+      run(['virsh -q -c qemu:///system', ...args.map((arg) => `'${arg}'`)].join(' ')),
+    // libvirtd is started with the first VM.
+    domains: async () =>
+      (await run('! pgrep -x libvirtd >/dev/null || virsh -q list --name')).trim().split('\n'),
+    xmlFolder: facts.get('folder'),
+    controlFolder: `${facts.get('folder')}/run`,
+    startScript,
+    ended: async (id) => {
+      await run(`lvchange -q -an vg-one-${id === 20 ? 110 : 111}`);
+    },
+  };
+  return {
+    host,
+    sshConfig,
+    sshFolder: facts.get('ssh_folder'),
+    thick: new LabVm(20, '/var/lib/one/datastores/110/20', place),
+    thin: new LabVm(21, '/var/lib/one/datastores/111/21', place),
+    startedNow: facts.startedNow,
+    run,
+    async copyOut(path, target) {
+      const script = 'ssh -F "$1" "root@$2" dd "if=$3" bs=1M status=none >"$4"';
+      const args = ['-c', script, 'bash', sshConfig, host, path, target];
+      await runProgram('bash', args, { timeoutMs: 300_000 });
+    },
+  };
+}
+
+/** Ends the host with all in it. Its disks are thrown away. */
+export async function downLvm(): Promise<void> {
+  await stopLab('lvm');
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# run-domain.sh DOMAIN VG: runs on the lab's host. Starts libvirtd there unless it runs, activates the
+# volumes, creates the domain and waits for its guest agent.
+set -euo pipefail
+domain=$1 group=$2
+await() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.2
+  done
+}
+answers() { virsh -q -c qemu:///system list; }
+if ! answers >/dev/null 2>&1; then
+  mkdir -p /etc/libvirt /run/libvirt /var/log/libvirt/qemu /var/lib/libvirt/qemu
+  cp /run/lab/qemu.conf /etc/libvirt/
+  libvirtd -d -p /run/libvirtd.pid </dev/null >/dev/null 2>&1
+  await 60 answers || { tail -n 3 /var/log/libvirt/libvirtd.log >&2; exit 1; }
+fi
+for disk in 0 1; do lvchange -q -ay -K "$group/lv-${domain}-$disk" 2>/dev/null; done
+rm -f "/run/lab/$domain.console" "/run/lab/$domain.control"
+virsh -q -c qemu:///system create "/run/lab/$domain.xml"
+agent_answers() { virsh -q -c qemu:///system qemu-agent-command "$domain" --timeout 5 '{"execute":"guest-ping"}'; }
+ready() { grep -qa 'guest: ready' "/run/lab/$domain.console"; }
+if ! await 180 ready || ! await 60 agent_answers; then
+  tail -n 3 "/run/lab/$domain.console" >&2
+  exit 1
+fi
