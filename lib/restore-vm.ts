@@ -4,18 +4,18 @@ import type { Bundle } from './bundle/bundle.ts';
 import { writeXml } from './input/xml-write.ts';
 import { parseVm } from './input/vm-xml.ts';
 import type { OneClient } from './one/client.ts';
-import { findDatastore, getDatastore, type Datastore } from './one/datastores.ts';
-import { allocateImage, getImage, waitForImage } from './one/images.ts';
+import type { Datastore } from './one/datastores.ts';
+import { allocateImage, waitForImage } from './one/images.ts';
 import { allocateTemplate, instantiateTemplate } from './one/templates.ts';
-import { BundleError, OpenNebulaError, UsageError } from './report/errors.ts';
-import { planDisks, type DiskPlan, type ImagePlan } from './restore/image-plan.ts';
+import { BundleError } from './report/errors.ts';
+import { existingCdroms } from './restore/cdroms.ts';
+import { chooseDatastores } from './restore/datastores.ts';
+import { planDisks, type ImagePlan } from './restore/image-plan.ts';
 import { defaultName, freeName } from './restore/names.ts';
-import { requireSafeFolder } from './restore/safe-folder.ts';
 import { openStaging, type Staging } from './restore/staged.ts';
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
-import { isCdrom, type Vm } from './vm/vm.ts';
 
 /** How far clocks of this machine and of oned may differ when a template's time is looked at. */
 const clockSkewSeconds = 600;
@@ -139,73 +139,6 @@ function secondsSince(started: Date): number {
   return (Date.now() - started.getTime()) / 1000;
 }
 
-/** CD-ROMs whose image is still what it was: same id, name and type, and usable. */
-async function existingCdroms(
-  vm: Vm,
-  bundle: Bundle,
-  one: OneClient,
-): Promise<Map<number, number>> {
-  const found = new Map<number, number>();
-  for (const disk of vm.disks) {
-    if (!isCdrom(disk) || disk.imageId === undefined) continue;
-    const facts = bundle.manifest?.disks.find(({ id }) => id === disk.id)?.image;
-    try {
-      const image = await getImage(one, disk.imageId);
-      const same =
-        image.facts.type === 'CDROM' &&
-        image.facts.name === (facts?.name ?? disk.image) &&
-        (disk.source === undefined || image.source === disk.source);
-      if (same && image.usable) found.set(disk.id, disk.imageId);
-    } catch (error) {
-      // Deleted, or not for this user: the bundle has its own copy.
-      if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
-    }
-  }
-  return found;
-}
-
-/** The datastore of each image to register; refuses early what oned would refuse late. */
-async function chooseDatastores(
-  plans: readonly DiskPlan[],
-  { datastore, stagingDir, bundle }: RestoreRequest,
-  one: OneClient,
-): Promise<Map<ImagePlan, Datastore>> {
-  const chosen = new Map<ImagePlan, Datastore>();
-  const everywhere = datastore === undefined ? undefined : await findDatastore(one, datastore);
-  const toRegister = plans.filter((plan): plan is ImagePlan => plan.as === 'register');
-  // A volatile disk came from no image datastore: it goes where the VM's other images go.
-  const usual = toRegister.find((plan) => plan.datastoreId !== undefined)?.datastoreId;
-  for (const plan of toRegister) {
-    const id = plan.datastoreId ?? usual;
-    if (!everywhere && id === undefined) {
-      throw new UsageError(
-        `nothing says which datastore disk ${plan.disk.id} of ${bundle.name} belongs to; choose one with --datastore`,
-      );
-    }
-    const target = everywhere ?? (await datastoreOf(plan, id ?? -1, one));
-    if (!target.takesImages) {
-      throw new UsageError(
-        `datastore ${target.id} (${target.name}) is no image datastore; choose another with --datastore`,
-      );
-    }
-    requireSafeFolder(target, stagingDir);
-    chosen.set(plan, target);
-  }
-  return chosen;
-}
-
-async function datastoreOf(plan: ImagePlan, id: number, one: OneClient): Promise<Datastore> {
-  try {
-    return await getDatastore(one, id);
-  } catch (error) {
-    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
-    throw new OpenNebulaError(
-      `the datastore ${id} that disk ${plan.disk.id} came from cannot be used (${error.message}); choose another with --datastore`,
-      { code: error.code, cause: error },
-    );
-  }
-}
-
 interface Registration {
   readonly request: RestoreRequest;
   readonly run: Run;
@@ -242,7 +175,12 @@ async function registerImage(
     checkCapacity: request.checkCapacity,
   });
   run.log.info(`${label}: registered as image ${imageId} (${name}) in datastore ${datastore.name}`);
-  await waitForImage(one, imageId, { timeoutMs: request.imageTimeoutMs, signal: run.signal });
+  await waitForImage(one, imageId, {
+    timeoutMs: request.imageTimeoutMs,
+    signal: run.signal,
+    onWait: (seconds) =>
+      run.log.info(`${label}: OpenNebula is taking over image ${imageId}, ${seconds} s so far`),
+  });
   await staging.drop(path);
   return imageId;
 }

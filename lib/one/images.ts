@@ -85,7 +85,13 @@ export interface WaitOptions {
   readonly signal?: AbortSignal;
   /** Told of each state once. */
   readonly onState?: (state: ImageState | undefined) => void;
+  /** Told every ten seconds how many it has been. */
+  readonly onWait?: (seconds: number) => void;
 }
+
+/** Small images are taken over at once; big ones are asked after ever less often, up to `pollMs`. */
+const firstPollMs = 50;
+const tellEveryMs = 10_000;
 
 /**
  * @returns the image, READY (or in use already)
@@ -95,8 +101,11 @@ export interface WaitOptions {
 export async function waitForImage(
   client: OneClient,
   id: number,
-  { timeoutMs, pollMs = 1000, signal, onState }: WaitOptions,
+  { timeoutMs, pollMs = 1000, signal, onState, onWait }: WaitOptions,
 ): Promise<Image> {
+  const started = Date.now();
+  let told = started;
+  let nextPollMs = Math.min(firstPollMs, pollMs);
   const deadline = timeoutMs === 0 ? Infinity : Date.now() + timeoutMs;
   let last: ImageState | undefined;
   let silent = 0;
@@ -118,7 +127,12 @@ export async function waitForImage(
         `image ${id} is not READY after ${timeoutMs / 1000} s; its state is ${last ?? 'unknown'}`,
       );
     }
-    await pause(Math.min(pollMs, Math.max(1, deadline - Date.now())), signal);
+    if (Date.now() - told >= tellEveryMs) {
+      told = Date.now();
+      onWait?.(Math.round((told - started) / 1000));
+    }
+    await pause(Math.min(nextPollMs, Math.max(1, deadline - Date.now())), signal);
+    nextPollMs = Math.min(nextPollMs * 2, pollMs);
   }
 }
 
