@@ -56,7 +56,8 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
       recycle(piece) {
         // Only memory that is a piece's own, and no more than is used at once.
         const own = piece.length === maxPiece && piece.buffer.byteLength === maxPiece;
-        if (own && spare.length < maxBytesInFlight / maxPiece) spare.push(Buffer.from(piece.buffer));
+        if (own && spare.length < maxBytesInFlight / maxPiece)
+          spare.push(Buffer.from(piece.buffer));
       },
       close: () => client.close(),
     };
