@@ -15,7 +15,7 @@ usage() {
   exit 2
 }
 
-labs=(libvirt lvm)
+labs=(libvirt lvm ceph)
 
 is_lab() { [[ " ${labs[*]} " == *" ${1:-none} "* ]]; }
 
@@ -39,11 +39,13 @@ case $action in
     wipe=
     [ "${1-}" = --wipe ] && wipe=$1 && shift
     for name in "$@"; do is_lab "$name" || usage; done
-    [ $# -gt 0 ] || set -- "${labs[@]}" debs
+    all=
+    [ $# -gt 0 ] || { all=yes && set -- "${labs[@]}"; }
     for name; do
-      ! is_lab "$name" || locked "$name" down
+      locked "$name" down
       [ -z "$wipe" ] || rm -rf "${LAB:?}/$name"
     done
+    [ "$wipe$all" != --wipeyes ] || rm -rf "${LAB:?}"
     ;;
   status)
     for name in "${labs[@]}"; do

@@ -1,0 +1,69 @@
+// Ceph lab: mon, mgr and one OSD on loopback, pool `one`, cephx user `oneadmin`, and the images of VM 30:
+// disk 0 a clone, 1 volatile, 2 CD-ROM, 3 persistent; 4 the context, a file. VM 30 is powered off; it runs in
+// the libvirt lab, which must be up for that (`upLibvirt`).
+import { join } from 'node:path';
+import { startLab, stopLab } from './lab-command.ts';
+import { LabVm, type VmPlace } from './lab-vm.ts';
+import { runProgram } from './program.ts';
+
+const startScript = new URL('ceph/start-vm.sh', import.meta.url).pathname;
+
+export interface CephLab {
+  /** As in the VM's DISKs: CEPH_CONF, CEPH_KEY (a file), CEPH_USER. */
+  readonly conf: string;
+  readonly keyfile: string;
+  readonly user: 'oneadmin';
+  readonly pool: 'one';
+  /** Stands for /var/lib/one/datastores. */
+  readonly datastores: string;
+  /** VM 30. */
+  readonly vm: LabVm;
+  /** The image of each disk, by DISK_ID. */
+  readonly images: readonly [string, string, string, string];
+  /** Whether this call started the lab: whoever did may stop it. */
+  readonly startedNow: boolean;
+  /** Runs rbd as oneadmin and gives its stdout. */
+  rbd(...args: readonly string[]): Promise<string>;
+}
+
+/** Starts the lab unless it runs. Installs what is missing. Needs root and Debian. */
+export async function upCeph(): Promise<CephLab> {
+  const facts = await startLab('ceph');
+  const [conf, keyfile] = [facts.get('conf'), facts.get('keyfile')];
+  const datastores = facts.get('datastores');
+  const uri = facts.get('libvirt_uri');
+  const virsh: VmPlace['virsh'] = (args) =>
+    runProgram('virsh', ['-q', '-c', uri, ...args], { timeoutMs: 120_000 });
+  const access = ['--id', 'oneadmin', '--keyfile', keyfile, '--conf', conf];
+  return {
+    conf,
+    keyfile,
+    user: 'oneadmin',
+    pool: 'one',
+    datastores,
+    images: ['one/one-30-30-0', 'one/one-sys-30-1', 'one/one-31', 'one/one-32'],
+    vm: new LabVm(30, join(datastores, '140', '30'), {
+      virsh,
+      domains: async () => {
+        const names = await virsh(['list', '--name']).catch(noLibvirt);
+        return names.trim().split('\n');
+      },
+      xmlFolder: facts.get('folder'),
+      controlFolder: facts.get('folder'),
+      startScript,
+    }),
+    startedNow: facts.startedNow,
+    rbd: (...args) => runProgram('rbd', [...access, ...args], { timeoutMs: 120_000 }),
+  };
+}
+
+/** Ends the cluster and throws it away. */
+export async function downCeph(): Promise<void> {
+  await stopLab('ceph');
+}
+
+/** Without the libvirt lab no VM runs; without its packages neither. */
+function noLibvirt(error: unknown): string {
+  if (error instanceof Error && /Failed to connect socket|ENOENT/.test(error.message)) return '';
+  throw error;
+}
