@@ -2,7 +2,7 @@
 // scratch file, and the results are appended to the sink in order. While one frame fills, others are
 // being compressed. Scratch files are used again and again: fresh pages cost more than old ones.
 import type { FileHandle } from 'node:fs/promises';
-import type { CompressingCodec } from './frame-codec.ts';
+import type { CompressingCodec, FrameCompressor } from './frame-codec.ts';
 import { frameSize, type FrameBody } from './frame-body.ts';
 import { createGatherer, type Gatherer } from './gather.ts';
 import type { Frame } from './manifest.ts';
@@ -22,6 +22,7 @@ const zeros = Buffer.alloc(copySize);
 interface Slot {
   readonly raw: FileHandle;
   readonly stored: FileHandle;
+  readonly compressor: FrameCompressor;
 }
 
 /** Frames compressed by `codec`; `signal` kills compressors and lets every call reject. */
@@ -86,7 +87,7 @@ export function compressedFrames(
   }
 
   function createSlot(): Promise<Slot> {
-    const slot = newSlot();
+    const slot = newSlot(codec, stop);
     slots.push(slot);
     return slot;
   }
@@ -102,7 +103,7 @@ export function compressedFrames(
     current = undefined;
     await gatherer.flush();
     if (length < frameSize) await slot.raw.truncate(length);
-    const compressed = codec.compress({ file: slot.raw, length, crc32: crc }, slot.stored, stop);
+    const compressed = slot.compressor.compress(length, crc);
     track(compressed);
     append(async () => {
       const stored = await compressed;
@@ -166,18 +167,20 @@ export function compressedFrames(
   };
 }
 
-async function newSlot(): Promise<Slot> {
+async function newSlot(codec: CompressingCodec, signal: AbortSignal): Promise<Slot> {
   const folder = await scratchFolder(2 * slotCount * frameSize);
   const raw = await createScratch(folder);
   try {
-    return { raw, stored: await createScratch(folder) };
+    const stored = await createScratch(folder);
+    return { raw, stored, compressor: codec.start(raw, stored, signal) };
   } catch (error) {
     await raw.close();
     throw error;
   }
 }
 
-async function closeSlot({ raw, stored }: Slot): Promise<void> {
+async function closeSlot({ raw, stored, compressor }: Slot): Promise<void> {
+  await compressor.close();
   await Promise.allSettled([raw.close(), stored.close()]);
 }
 

@@ -2,24 +2,24 @@
 // lib/tools/compressor.ts, which runs compressors on them.
 import type { FileHandle } from 'node:fs/promises';
 
-/** The bytes of one frame, in a scratch file from its start. */
-export interface RawFrame {
-  readonly file: FileHandle;
-  readonly length: number;
-  readonly crc32: number;
+/** Compresses what is in one scratch file into another, frame after frame. */
+export interface FrameCompressor {
+  /**
+   * Writes the first `length` bytes of the raw file, which has no more, as one complete gzip member or
+   * zstd frame to the other file, from its start. Not to be called while it runs.
+   * @returns how many bytes that took; what lies behind them in the file is of no meaning
+   * @throws when the compressor fails or its output is incomplete; the signal's reason when aborted
+   */
+  compress(length: number, crc32: number): Promise<number>;
+  /** Ends it, if it runs. Never rejects; may be called twice. The files stay open. */
+  close(): Promise<void>;
 }
 
-/** Compresses frames. */
 export interface CompressingCodec {
   readonly compression: 'gzip' | 'zstd';
   /** Printable: `igzip -1`. */
   readonly name: string;
-  /**
-   * Writes `frame` as one complete gzip member or zstd frame to `output`, from its start.
-   * @returns how many bytes that took; what lies behind them in `output` is of no meaning
-   * @throws when the compressor fails or its output is incomplete; the signal's reason when aborted
-   */
-  compress(frame: RawFrame, output: FileHandle, signal: AbortSignal): Promise<number>;
+  start(raw: FileHandle, stored: FileHandle, signal: AbortSignal): FrameCompressor;
 }
 
 /** The tar stream as it is. */

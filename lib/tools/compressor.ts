@@ -5,11 +5,11 @@ import type { FileHandle } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import type { CompressingCodec, FrameCodec, RawFrame } from '../bundle/frame-codec.ts';
+import type { CompressingCodec, FrameCodec } from '../bundle/frame-codec.ts';
 import type { Compression } from '../bundle/manifest.ts';
 import { readAll } from '../bundle/scratch.ts';
 import { errorMessage, FailedError, UsageError } from '../report/errors.ts';
-import { runFilter } from '../run/filter.ts';
+import { startFilter } from '../run/filter.ts';
 import { isInstalled as isOnPath } from '../run/which.ts';
 
 export interface CompressionChoice {
@@ -91,11 +91,17 @@ function toolCodec(
   return {
     compression,
     name: `${program} -${level}`,
-    async compress(frame, output, signal) {
-      const files = { input: frame.file.fd, output: output.fd };
-      const size = await runFilter(command, files, { doing: 'compress a frame', signal });
-      await requireComplete(compression, program, frame, output, size);
-      return size;
+    start(raw, stored, signal) {
+      const files = { input: raw.fd, output: stored.fd };
+      const filter = startFilter(command, files, { doing: 'compress a frame', signal });
+      return {
+        async compress(length, crc32) {
+          const size = await filter.run();
+          await requireComplete(compression, program, { length, crc32 }, stored, size);
+          return size;
+        },
+        close: () => filter.close(),
+      };
     },
   };
 }
@@ -106,22 +112,27 @@ function zlibCodec(level: number): CompressingCodec {
   return {
     compression: 'gzip',
     name: `zlib -${level}`,
-    async compress(frame, output, signal) {
-      const sink = createWriteStream(`/proc/self/fd/${output.fd}`, { flags: 'r+' });
-      try {
-        await pipeline(
-          createReadStream(`/proc/self/fd/${frame.file.fd}`, { highWaterMark: chunkSize }),
-          createGzip({ level, chunkSize }),
-          sink,
-          { signal },
-        );
-      } catch (error) {
-        signal.throwIfAborted();
-        throw new FailedError(`cannot compress a frame: ${errorMessage(error)}`, { cause: error });
-      }
-      await requireComplete('gzip', 'zlib', frame, output, sink.bytesWritten);
-      return sink.bytesWritten;
-    },
+    start: (raw, stored, signal) => ({
+      async compress(length, crc32) {
+        const sink = createWriteStream(`/proc/self/fd/${stored.fd}`, { flags: 'r+' });
+        try {
+          await pipeline(
+            createReadStream(`/proc/self/fd/${raw.fd}`, { highWaterMark: chunkSize }),
+            createGzip({ level, chunkSize }),
+            sink,
+            { signal },
+          );
+        } catch (error) {
+          signal.throwIfAborted();
+          throw new FailedError(`cannot compress a frame: ${errorMessage(error)}`, {
+            cause: error,
+          });
+        }
+        await requireComplete('gzip', 'zlib', { length, crc32 }, stored, sink.bytesWritten);
+        return sink.bytesWritten;
+      },
+      close: () => Promise.resolve(),
+    }),
   };
 }
 
@@ -129,7 +140,7 @@ function zlibCodec(level: number): CompressingCodec {
 async function requireComplete(
   compression: 'gzip' | 'zstd',
   program: string,
-  { length, crc32 }: RawFrame,
+  { length, crc32 }: { length: number; crc32: number },
   output: FileHandle,
   size: number,
 ): Promise<void> {

@@ -78,8 +78,11 @@ describe('a frame compressed by', () => {
     // What an earlier, larger frame left behind must not come along.
     await writeAll(output, noise(1_000_000, 3), 0);
     await writeAll(file, text, 0);
-    const frame = { file, length: text.length, crc32: crc32(text) };
-    const stored = await codec.compress(frame, output, new AbortController().signal);
+    const compressor = codec.start(file, output, new AbortController().signal);
+    // Twice, as it is used.
+    await compressor.compress(text.length, crc32(text));
+    const stored = await compressor.compress(text.length, crc32(text));
+    await compressor.close();
     const bytes = readFileSync(`/proc/self/fd/${output.fd}`).subarray(0, stored);
     await file.close();
     await output.close();

@@ -203,7 +203,7 @@ describe('a compressor that', () => {
       'cannot compress a frame: igzip: igzip: out of ink',
     ],
     ['fails without a word', 'exit 3', 'cannot compress a frame: igzip: ended with exit status 3'],
-    ['is killed', 'kill -9 $$', 'cannot compress a frame: igzip: was killed by SIGKILL'],
+    ['is killed', 'kill -9 $$', 'cannot compress a frame: igzip: was killed by signal 9'],
     ['writes nothing', 'exit 0', 'cannot compress a frame: the output of igzip is not complete'],
     ['stops early', 'gzip -1c | head -c 5000', 'the output of igzip is not complete'],
     ['reads only a part', 'head -c 5000 | gzip -1c', 'the output of igzip is not complete'],
