@@ -33,8 +33,7 @@ export async function upLvm(): Promise<LvmLab> {
   const run: LvmLab['run'] = (line, user = 'root') =>
     runProgram('ssh', ['-F', sshConfig, `${user}@${host}`, line], { timeoutMs: 300_000 });
   const place: VmPlace = {
-    virsh: (args) =>
-      run(['virsh -q -c qemu:///system', ...args.map((arg) => `'${arg}'`)].join(' ')),
+    virsh: (args) => run(['virsh -q -c qemu:///system', ...args.map(quote)].join(' ')),
     // libvirtd is started with the first VM.
     domains: async () =>
       (await run('! pgrep -x libvirtd >/dev/null || virsh -q list --name')).trim().split('\n'),
@@ -64,4 +63,8 @@ export async function upLvm(): Promise<LvmLab> {
 /** Ends the host with all in it. Its disks are thrown away. */
 export async function downLvm(): Promise<void> {
   await stopLab('lvm');
+}
+
+function quote(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
 }
