@@ -7,7 +7,7 @@ import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import { looksLike } from '../bundle/probe.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
-import { BundleError, errorMessage, FailedError, UsageError } from '../report/errors.ts';
+import { BundleError, errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import type { Run } from '../run/run.ts';
@@ -38,8 +38,8 @@ export async function openStaging(
   const owner = await readerOf(run.datastoreLocation);
   const entry = await run.journal.record({ kind: 'remove-folder', path: folder });
   try {
-    const made = await mkdir(parent, { recursive: true, mode: 0o755 });
-    if (owner && made !== undefined) await chown(parent, owner.uid, owner.gid);
+    const made = await makeUnlessThere(parent);
+    if (owner && made) await chown(parent, owner.uid, owner.gid);
     await requireOurs(parent, owner?.uid);
     await mkdir(folder, { mode: 0o700 });
     if (owner) await chown(folder, owner.uid, owner.gid);
@@ -75,6 +75,17 @@ export async function openStaging(
       await entry.done();
     },
   };
+}
+
+/** @returns whether the folder was made now. */
+async function makeUnlessThere(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { mode: 0o755 });
+    return true;
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false;
+    throw error;
+  }
 }
 
 /** @throws UsageError when another user could exchange what lies in the folder. */

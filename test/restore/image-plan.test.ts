@@ -1,0 +1,103 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Bundle, BundleDisk } from '../../lib/bundle/bundle.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import { planDisks, type PlanOptions } from '../../lib/restore/image-plan.ts';
+import type { Vm } from '../../lib/vm/vm.ts';
+
+const vm = vmOf(
+  `<DISK><DISK_ID>0</DISK_ID><TYPE>FILE</TYPE><FORMAT>qcow2</FORMAT><DATASTORE_ID>101</DATASTORE_ID><DEV_PREFIX>vd</DEV_PREFIX></DISK>
+   <DISK><DISK_ID>1</DISK_ID><TYPE>FILE</TYPE><FORMAT>raw</FORMAT><DATASTORE_ID>1</DATASTORE_ID><PERSISTENT>YES</PERSISTENT></DISK>
+   <DISK><DISK_ID>2</DISK_ID><TYPE>fs</TYPE><FORMAT>raw</FORMAT><DATASTORE_ID>100</DATASTORE_ID></DISK>
+   <DISK><DISK_ID>3</DISK_ID><TYPE>swap</TYPE><FORMAT>raw</FORMAT></DISK>
+   <DISK><DISK_ID>4</DISK_ID><TYPE>CDROM</TYPE><FORMAT>raw</FORMAT><DATASTORE_ID>101</DATASTORE_ID></DISK>`,
+);
+
+function vmOf(disks: string): Vm {
+  return parseVm(
+    Buffer.from(
+      `<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE>${disks}</TEMPLATE><USER_TEMPLATE/></VM>`,
+    ),
+  );
+}
+
+/** A bundle of the older tool: no manifest. */
+function bundleOf(ids: readonly number[], format?: 'raw' | 'qcow2'): Bundle {
+  const disks = ids.map((id): BundleDisk => ({
+    id,
+    member: `./backup.disk.${id}`,
+    size: 1024,
+    dataBytes: 1024,
+    format,
+    head: () => Promise.resolve(Buffer.alloc(1024)),
+    pieces: () => {
+      throw new Error('not read in a plan');
+    },
+  }));
+  const close = () => Promise.resolve();
+  return { name: 'b', manifest: undefined, modified: new Date(), vmXml: vm.xmlBytes, disks, close };
+}
+
+const options: PlanOptions = { name: 'n', volatile: 'image', only: undefined, cdroms: new Map() };
+const all = bundleOf([0, 1, 2, 3, 4]);
+
+describe('the plan of a restore', () => {
+  test('tells types apart where no manifest does', () => {
+    const plans = planDisks(vm, all, options);
+    expect(plans.map((plan) => (plan.as === 'register' ? plan.type : plan.as))).toEqual([
+      'OS',
+      'DATABLOCK',
+      'DATABLOCK',
+      'volatile',
+      'CDROM',
+    ]);
+  });
+
+  test('keeps declared formats and persistence, and names images by disk', () => {
+    const plans = planDisks(vm, all, options).filter((plan) => plan.as === 'register');
+    expect(plans.map(({ name, format, persistent }) => [name, format, persistent])).toEqual([
+      ['n-disk-0', 'qcow2', false],
+      ['n-disk-1', 'raw', true],
+      ['n-disk-2', 'raw', false],
+      ['n-disk-4', 'raw', false],
+    ]);
+  });
+
+  test("does not take a volatile disk's system datastore for an image datastore", () => {
+    const plan = planDisks(vm, all, options)[2];
+    expect(plan).toMatchObject({ as: 'register', datastoreId: undefined });
+  });
+
+  test('makes volatile disks new when asked', () => {
+    expect(planDisks(vm, all, { ...options, volatile: 'fresh' })[2]).toMatchObject({
+      as: 'volatile',
+    });
+  });
+
+  test('gives a volatile disk its data when it is asked for by number', () => {
+    const plans = planDisks(vm, all, { ...options, only: [3], volatile: 'fresh' });
+    expect(plans).toHaveLength(1);
+    expect(plans[0]).toMatchObject({ as: 'register', name: 'n-disk-3' });
+  });
+
+  test('uses the image of a CD-ROM again', () => {
+    const plans = planDisks(vm, bundleOf([0, 1, 2, 3]), { ...options, cdroms: new Map([[4, 77]]) });
+    expect(plans[4]).toMatchObject({ as: 'reuse', imageId: 77 });
+  });
+
+  test('refuses a bundle that lacks a disk of its VM', () => {
+    expect(() => planDisks(vm, bundleOf([0, 2, 3, 4]), options)).toThrow('lacks disk 1');
+  });
+
+  test('refuses a bundle with a disk its VM does not have', () => {
+    expect(() => planDisks(vm, bundleOf([0, 1, 2, 3, 4, 9]), options)).toThrow('holds disk 9');
+  });
+
+  test('refuses a disk number that the bundle does not have', () => {
+    expect(() => planDisks(vm, all, { ...options, only: [7] })).toThrow('has no disk 7');
+  });
+
+  test('refuses a disk of which nobody says the format', () => {
+    const silent = vmOf('<DISK><DISK_ID>0</DISK_ID><TYPE>FILE</TYPE></DISK>');
+    expect(() => planDisks(silent, bundleOf([0]), options)).toThrow('format');
+  });
+});

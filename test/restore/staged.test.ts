@@ -1,0 +1,111 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BundleDisk } from '../../lib/bundle/bundle.ts';
+import { createLog } from '../../lib/report/log.ts';
+import { openStaging, type Staging } from '../../lib/restore/staged.ts';
+import { createJournal, type Journal } from '../../lib/run/journal.ts';
+import { localRunner } from '../../lib/run/local-runner.ts';
+import { undoHandlers } from '../../lib/undo-handlers.ts';
+import { sh } from '../demo/shell.ts';
+
+const lines: string[] = [];
+const log = createLog({ script: 'test', debug: false, write: (line) => lines.push(line) });
+const task = { add: () => undefined, end: () => undefined };
+let folder = '';
+let journal: Journal;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'onevmdump-staged-'));
+  journal = await createJournal({ stateFolder: folder, action: 'restore', vmId: undefined, log });
+  lines.length = 0;
+});
+afterEach(async () => {
+  await journal.undoAll(undoHandlers(() => Promise.reject(new Error('no OpenNebula here'))));
+  await rm(folder, { recursive: true, force: true });
+});
+
+function staging(parent = join(folder, 'staging')): Promise<Staging> {
+  const signal = new AbortController().signal;
+  const run = { journal, log, runner: localRunner(log), signal, datastoreLocation: folder };
+  return openStaging(parent, run);
+}
+
+/** A disk of `size` bytes that holds `text` at `offset`. */
+function disk(size: number, offset: number, text: string, dataBytes = text.length): BundleDisk {
+  const data = Buffer.from(text, 'latin1');
+  const head = Buffer.alloc(Math.min(size, 65536));
+  data.copy(head, offset);
+  return {
+    id: 3,
+    member: './backup.disk.3',
+    size,
+    dataBytes,
+    format: undefined,
+    head: () => Promise.resolve(head),
+    async *pieces() {
+      await Promise.resolve();
+      yield { offset, data };
+    },
+  };
+}
+
+describe('staging a disk', () => {
+  test('writes it sparse, for its owner alone, in a private folder', async () => {
+    const stage = await staging();
+    const path = await stage.stage(disk(8 * 1024 * 1024, 4096, 'hello'), 'raw', task);
+    const facts = await stat(path);
+    expect({ size: facts.size, mode: facts.mode & 0o777 }).toEqual({ size: 8 << 20, mode: 0o600 });
+    expect(facts.blocks * 512).toBeLessThan(64 * 1024);
+    expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
+    await stage.close();
+  });
+
+  test('leaves nothing when it is closed', async () => {
+    const stage = await staging();
+    await stage.stage(disk(1024, 0, 'x'), 'raw', task);
+    await stage.close();
+    expect(await readdir(join(folder, 'staging'))).toEqual([]);
+  });
+
+  test('wraps a raw disk that begins like something else', async () => {
+    const stage = await staging();
+    const path = await stage.stage(disk(1024 * 1024, 0, 'QFI\xfb and more'), 'raw', task);
+    expect(await sh('qemu-img', 'info', '-f', 'qcow2', path)).toContain('virtual size: 1 MiB');
+    expect(lines.join('')).toContain('begins like qcow');
+    await stage.close();
+  });
+
+  test('refuses a disk for which there is no room, before it writes', async () => {
+    const stage = await staging();
+    const huge = disk(2 ** 50, 0, 'x', 2 ** 50);
+    await expect(stage.stage(huge, 'raw', task)).rejects.toThrow('choose another place');
+    expect(await readdir(join(folder, 'staging'), { recursive: true })).toHaveLength(1);
+    await stage.close();
+  });
+
+  test('refuses a qcow2 disk that is none', async () => {
+    const stage = await staging();
+    await expect(stage.stage(disk(65536, 0, 'hello'), 'qcow2', task)).rejects.toThrow(
+      'disk 3 cannot be restored',
+    );
+    await stage.close();
+  });
+
+  test('refuses a folder in which others could exchange the disks', async () => {
+    const parent = await mkdtemp(join(folder, 'open-'));
+    await chmod(parent, 0o777);
+    await expect(staging(parent)).rejects.toThrow('can be changed by other users');
+  });
+
+  test('accepts a sticky folder such as /var/tmp', async () => {
+    const parent = await mkdtemp(join(folder, 'sticky-'));
+    await chmod(parent, 0o1777);
+    await (await staging(parent)).close();
+  });
+
+  test('says so when the folder cannot be made', async () => {
+    await expect(staging('/proc/nowhere')).rejects.toThrow('cannot make a folder in /proc/nowhere');
+  });
+});
