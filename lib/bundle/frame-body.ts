@@ -3,7 +3,7 @@
 import type { Frame } from './manifest.ts';
 
 /**
- * Bytes of the tar stream in one frame. The format allows 32 MiB; 16 MiB are as fast and keep the
+ * Bytes of the tar stream in one frame. The format allows 32 MiB; 16 MiB are nearly as fast and keep the
  * scratch files, which lie in memory, below 100 MiB.
  */
 export const frameSize = 16 * 1024 * 1024;
