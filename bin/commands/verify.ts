@@ -1,6 +1,6 @@
 // onevmdump verify: reads all of a bundle and says whether it can be restored.
 import { openFileSource } from '../../lib/bundle/file-source.ts';
-import { verifyBundle } from '../../lib/bundle/verify.ts';
+import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import {
@@ -33,12 +33,17 @@ async function runVerify(
     verifyBundle(source, { log, signal, progress }),
   );
   const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
-  const checked = report.indexed
-    ? `${report.frames} frames, all checksums match`
-    : 'no checksums of its own, but every compressed block and every member is sound';
   await printResult(
     options,
-    `${report.bundle}: sound (${report.disks.length} disks, ${data} of data, ${checked})`,
+    `${report.bundle}: sound (${report.disks.length} disks, ${data} of data, ${checked(report)})`,
     { sound: true, ...report },
   );
+}
+
+/** What the verdict rests on. */
+function checked({ indexed, frames, disks }: VerifyReport): string {
+  if (indexed) return `${frames} frames, all checksums match`;
+  return disks.every(({ sha256 }) => sha256 !== undefined)
+    ? 'no index, but the checksum of every disk matches'
+    : 'no checksums of its own, but every compressed block and every member is sound';
 }
