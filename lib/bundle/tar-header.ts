@@ -1,7 +1,7 @@
 // Headers of tar members, as bundles have them: mode, owner and time are the same everywhere.
 // ustar: POSIX.1-2001; PAX sparse members: GNU tar manual, "Storing Sparse Files, PAX Format 1.0".
 import { posix } from 'node:path';
-import { Header } from 'tar';
+import { Header } from 'tar/header';
 
 const blockSize = 512;
 
