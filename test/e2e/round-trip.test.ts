@@ -101,6 +101,38 @@ describe('an exported VM', () => {
     expect(names).toMatch(new RegExp(`<NAME>backup-${vmId}-\\d{8}-\\d{6}-2</NAME>`));
   });
 
+  test("is exported from a hook's base64 on stdin, and decoded in the bundle", async () => {
+    const target = join(world.folder, 'from-hook.tar.gz');
+    const xml = world.sandbox.prettyVmXml(vmId);
+    const input = Buffer.from(xml).toString('base64');
+    const { code } = await world.run(['export', '--stdin', '-L', '-d', target], { input });
+    expect(code).toBe(0);
+    expect(await sh('tar', '-xzOf', target, './vm.xml')).toBe(xml);
+  });
+
+  test.each([
+    [2, '2'],
+    [3, '3'],
+    [4, '1'],
+  ])("keeps an operator's lock of level %i", async (level, stored) => {
+    await world.one.call('one.vm.lock', vmId, level, false);
+    const target = join(world.folder, `locked-${level}.tar.gz`);
+    const { code, stderr } = await world.run(['export', String(vmId), '-d', target]);
+    const after = world.sandbox.vmXml(vmId);
+    await world.one.call('one.vm.unlock', vmId);
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    expect(after).toContain(`<LOCKED>${stored}</LOCKED>`);
+  });
+
+  test('is locked while it is exported, also from its XML on stdin', async () => {
+    const before = world.sandbox.calls.length;
+    const target = join(world.folder, 'stdin-locked.tar.gz');
+    const input = world.sandbox.vmXml(vmId);
+    expect((await world.run(['export', '--stdin', '-d', target], { input })).code).toBe(0);
+    const methods = world.sandbox.calls.slice(before).map(({ method }) => method);
+    expect(methods.filter((one) => /lock/.test(one))).toEqual(['one.vm.lock', 'one.vm.unlock']);
+  });
+
   test('leaves only the bundle, and the VM unlocked', async () => {
     expect(await world.leftovers()).toEqual([bundle]);
     expect(world.sandbox.vmXml(vmId)).not.toContain('<LOCKED>');
