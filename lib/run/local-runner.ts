@@ -65,14 +65,14 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
   return {
     where: 'this machine',
 
-    async run({ program, args }: Command, options: RunOptions = {}): Promise<Output> {
+    async run({ program, args, env }: Command, options: RunOptions = {}): Promise<Output> {
       const line = quoteCommand(program, args);
       log.debug(`run ${line}`);
       const child = execa(program, [...args], {
         reject: false,
         encoding: 'buffer',
         stripFinalNewline: false,
-        env: environment(),
+        env: { ...environment(), ...env },
         maxBuffer: { stdout: options.maxOutput ?? 16 * 1024 * 1024, stderr: 1024 * 1024 },
         // A group of its own: a program's children end with it, and a Ctrl-C on the terminal
         // reaches us alone, who know what is to be undone.
@@ -106,14 +106,14 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
       });
     },
 
-    async start({ program, args }: Command): Promise<Service> {
+    async start({ program, args, env }: Command): Promise<Service> {
       const line = quoteCommand(program, args);
       log.debug(`start ${line}`);
       const child = execa(program, [...args], {
         reject: false,
         stdin: 'ignore',
         stdout: 'ignore',
-        env: environment(),
+        env: { ...environment(), ...env },
         buffer: false,
         forceKillAfterDelay: stopGraceMs,
         // A server must outlive a Ctrl-C on the terminal until its reader has been closed.

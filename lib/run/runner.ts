@@ -4,6 +4,8 @@
 export interface Command {
   readonly program: string;
   readonly args: readonly string[];
+  /** Variables that are added to the program's environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface RunOptions {
