@@ -89,7 +89,7 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   const started = performance.now();
   const release = async (): Promise<number> => {
     await thawUntilConfirmed(domain);
-    return await released(started, undo, service, domain);
+    return await released(started, undo, service, run, domain);
   };
   let why: string;
   try {
@@ -101,7 +101,7 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   }
   try {
     await thawUntilConfirmed(domain, thawAfterFailureMs);
-    await released(started, undo, service, domain);
+    await released(started, undo, service, run, domain);
   } catch (error) {
     signal.throwIfAborted();
     // The guard goes on, and so does the undo at the end of the run.
@@ -138,7 +138,7 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
     level: 'suspend',
     release: async () => {
       await resumeDomain(domain);
-      return await released(started, undo, service);
+      return await released(started, undo, service, run);
     },
   };
 }
@@ -148,12 +148,18 @@ async function released(
   started: number,
   undo: JournalEntry,
   guard: Guard,
+  run: Run,
   domain?: Domain,
 ): Promise<number> {
   const heldMs = Math.ceil(performance.now() - started);
   await guard.stop();
   await undo.done();
-  if (domain) await setAgentTimeout(domain);
+  if (domain) {
+    await setAgentTimeout(domain).catch((error: unknown) => {
+      run.signal.throwIfAborted();
+      run.log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
+    });
+  }
   if (heldMs < guardLimitMs) return heldMs;
   throw new FailedError(`the guest was held for ${heldMs / 1000} s and then let go by its guard`);
 }

@@ -1,6 +1,7 @@
 // The ways in which a held guest goes on: by us, by the journal's undo, or by the guard, a small shell
 // process beside us that needs nothing of us.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { InterruptedError } from '../report/errors.ts';
 import {
   domainState,
   resumeDomain,
@@ -58,22 +59,35 @@ export async function thawUntilConfirmed(domain: Domain, limitMs = thawLimitMs):
       await thawFileSystems(domain);
       return;
     } catch (error) {
-      if (!(await isThere(domain))) return;
+      // The undo has a runner that is not interrupted.
+      if (error instanceof InterruptedError) throw error;
+      // Where libvirt does not answer at all, it is asked again, too.
+      if (!(await isThere(domain).catch(() => true))) return;
       if (performance.now() > deadline) throw error;
     }
     await sleep(pauseMs);
   }
 }
 
-/** For an undo: thaws, and gives libvirt back its patience with the agent. */
+/** For an undo: thaws, and gives libvirt back its patience with the agent, if it can. */
 export async function undoFreeze(domain: Domain): Promise<void> {
   await thawUntilConfirmed(domain);
-  if (await isThere(domain)) await setAgentTimeout(domain);
+  // The guest is thawed, and that is what counts; it may also be gone.
+  await setAgentTimeout(domain).catch(() => undefined);
 }
 
-/** For an undo: resumes a guest that is paused. */
+/** For an undo: resumes a guest that is paused. @throws CommandError with the last reason. */
 export async function undoSuspend(domain: Domain): Promise<void> {
-  if ((await domainState(domain)) === 'paused') await resumeDomain(domain);
+  const deadline = performance.now() + thawLimitMs;
+  for (;;) {
+    try {
+      if ((await domainState(domain)) === 'paused') await resumeDomain(domain);
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+    }
+    await sleep(pauseMs);
+  }
 }
 
 async function isThere(domain: Domain): Promise<boolean> {

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
-import { errorMessage, FailedError, InterruptedError } from '../report/errors.ts';
+import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths, writeSmallFile } from '../tools/file-facts.ts';
 import {
@@ -28,6 +28,8 @@ import {
 
 const abortLimitMs = 40_000;
 const pollMs = 100;
+/** Of virsh, before we give up on libvirt. */
+const maxFailures = 20;
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
 const maxSocketPath = 107;
 
@@ -121,7 +123,7 @@ export async function openExport(
 ): Promise<DiskReader> {
   const { runner, log, signal } = run;
   const domain = domainOf(plan.vm, run);
-  const explained = (error: unknown): Promise<unknown> => whyLost(error, plan, domain);
+  const explained = (error: unknown): Promise<unknown> => whyLost(error, plan, domain, signal);
   let reader: DiskReader;
   try {
     const socketPath = await runner.forwardSocket(source.socket);
@@ -153,36 +155,54 @@ export async function openExport(
 }
 
 /** A guest that was shut down takes the server with it: then this is what is to be said. */
-async function whyLost(error: unknown, plan: DumpPlan, domain: Domain): Promise<unknown> {
-  if (!(error instanceof FailedError) || error instanceof InterruptedError) return error;
-  const state = await domainState(domain).catch(() => 'unknown');
-  if (state !== undefined && state !== 'shut off') return error;
-  return new FailedError(
-    `the guest of VM ${plan.vm.id} was shut down while ${diskLabel(plan)} was being read; export the VM again as it is now`,
-    { cause: error },
-  );
+async function whyLost(
+  error: unknown,
+  plan: DumpPlan,
+  domain: Domain,
+  signal: AbortSignal,
+): Promise<unknown> {
+  // libvirt notices the end of QEMU a moment after we do.
+  for (let asked = 0; error instanceof FailedError && !signal.aborted && asked < 10; asked++) {
+    const state = await domainState(domain).catch(() => 'unknown');
+    if (state === undefined || state === 'shut off') {
+      return new FailedError(
+        `the guest of VM ${plan.vm.id} was shut down while ${diskLabel(plan)} was being read; export the VM again as it is now`,
+        { cause: error },
+      );
+    }
+    await sleep(pollMs * asked);
+  }
+  return error;
 }
 
 /**
  * For an undo: ends the backup job that serves on `socket`, and waits for its end. Another job, or
  * none, is left alone.
- * @throws FailedError when it does not end.
+ * @throws FailedError when it does not end, or libvirt does not answer.
  */
 export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
   const deadline = performance.now() + abortLimitMs;
   let lastWords = 'it goes on';
-  while (performance.now() < deadline) {
-    const state = await domainState(domain);
-    if (state === undefined || state === 'shut off') return;
-    const found = await backupJobSocket(domain);
-    if (found === socket) {
-      // It may be ending already.
-      await abortJob(domain).catch((error: unknown) => (lastWords = errorMessage(error)));
-    } else if (found !== undefined || (await activeJob(domain)) !== 'Backup') {
-      return;
+  for (let failures = 0; failures < maxFailures && performance.now() < deadline;) {
+    try {
+      if (!(await hasOwnJob(domain, socket))) return;
+    } catch (error) {
+      lastWords = errorMessage(error);
+      failures += 1;
     }
-    // A job without an XML is one that is just beginning, which may be ours.
     await sleep(pollMs);
   }
   throw new FailedError(`the backup job of ${domain.name} does not end: ${lastWords}`);
+}
+
+/** Whether the domain has our job, or may get it yet; tells it to end. */
+async function hasOwnJob(domain: Domain, socket: string): Promise<boolean> {
+  const state = await domainState(domain);
+  if (state === undefined || state === 'shut off') return false;
+  const found = await backupJobSocket(domain);
+  // A job that cannot be described is one that is just beginning, which may be ours.
+  if (found === undefined) return (await activeJob(domain)) === 'Backup';
+  if (found !== socket) return false;
+  await abortJob(domain);
+  return true;
 }
