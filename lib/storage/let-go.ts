@@ -18,11 +18,13 @@ const thawLimitMs = 20_000;
 const pauseMs = 250;
 
 // Waits until the process that started it has ended, or the time is over; then runs the command until
-// it succeeds, for ten minutes at most. $1 is a name to find it by, $2 the time in seconds.
+// it succeeds, for ten minutes at most. A process whose parent ends gets another one, also when nobody has
+// taken note of the end: proc(5). $1 is a name to find it by, $2 the time in seconds.
 const guardScript = `
 end=$(($(date +%s) + $2))
 shift 2
-while kill -0 "$PPID" 2>/dev/null && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
+while read -r pid name state parent rest <"/proc/$$/stat" &&
+  [ "$parent" = "$PPID" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
 tries=0
 until "$@" >/dev/null 2>&1; do
   tries=$((tries + 1))
