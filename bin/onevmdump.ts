@@ -6,6 +6,7 @@ import { runEntrypoint, type EntrypointContext } from '../lib/entrypoint.ts';
 import { UsageError } from '../lib/report/errors.ts';
 import { toolVersion } from '../lib/report/version.ts';
 import type { CommandDefinition } from './commands/command.ts';
+import { cleanupCommand } from './commands/cleanup.ts';
 import { exportCommand } from './commands/export.ts';
 import { listCommand } from './commands/list.ts';
 import { restoreCommand } from './commands/restore.ts';
@@ -56,6 +57,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
   define(listCommand);
   define(showCommand);
   define(verifyCommand);
+  define(cleanupCommand);
   await parser
     .demandCommand(1, 1, 'which command? (see: onevmdump --help)')
     .strict()

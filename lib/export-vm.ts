@@ -14,7 +14,8 @@ import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
-import type { OpenableDisk } from './storage/storage.ts';
+import type { FreezeWish } from './storage/freeze.ts';
+import type { OpenableDisk, VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
 import { diskMember, partName } from './vm/names.ts';
 import { activityOf, stateName } from './vm/states.ts';
@@ -27,6 +28,8 @@ export interface ExportRequest {
   /** A folder, or the full name of the bundle. */
   readonly destination: string;
   readonly compression: CompressionChoice;
+  /** How a running guest is held while the instant of its disks is fixed. */
+  readonly freeze: FreezeWish;
 }
 
 /** What --json prints. */
@@ -50,7 +53,7 @@ export interface ExportReport {
  * @throws an OnevmdumpError of any kind; nothing is left behind then.
  */
 export async function exportVm(
-  { vm, lock, destination, compression }: ExportRequest,
+  { vm, lock, destination, compression, freeze }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport> {
@@ -75,8 +78,10 @@ export async function exportVm(
     await holdLock(one, await requireUnchanged(vm, one, 'since its XML was made'), run.journal);
     await requireUnchanged(vm, one, 'while it was being locked');
   }
-  const snapshot = await snapshotDisks(plans, run);
-  run.log.info(`exporting VM ${vm.id} (${state}, ${plans.length} disks) to ${bundle}`);
+  const snapshot = await snapshotDisks(plans, run, freeze);
+  run.log.info(
+    `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
+  );
 
   const part = await run.journal.record({ kind: 'remove-file', path: partName(bundle) });
   const sink = await createFileSink(bundle);
@@ -103,6 +108,7 @@ export async function exportVm(
       consistency,
       disks,
     });
+    // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
     if (one && consistency.level === 'offline') {
       await requireUnchanged(vm, one, 'while its disks were being read');
     }
@@ -120,6 +126,20 @@ export async function exportVm(
     await writer.abort();
     await sink.discard();
     throw error;
+  }
+}
+
+/** How the instant was fixed, for the log. */
+function inWords({ level, frozenMs }: VmSnapshot['consistency']): string {
+  switch (level) {
+    case 'offline':
+      return 'consistent: powered off';
+    case 'agent':
+      return `consistent: file systems frozen by the guest agent for ${frozenMs} ms`;
+    case 'suspend':
+      return `as after a power cut: guest paused for ${frozenMs} ms`;
+    case 'crash':
+      return 'as after a power cut: guest not frozen';
   }
 }
 

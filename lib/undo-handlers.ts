@@ -7,13 +7,23 @@ import { lockVm, unlockVm } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
 import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
 import { FailedError } from './report/errors.ts';
+import type { Runner } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
+import { undoFreeze, undoSuspend } from './storage/let-go.ts';
+import { abortOwnBackupJob } from './storage/running-files.ts';
+import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
 
 const stopGraceMs = 3000;
 
-/** `connect` gives a client for an endpoint; it is asked only when an undo needs OpenNebula. */
-export function undoHandlers(connect: (endpoint: string) => Promise<OneClient>): UndoHandlers {
+export interface UndoMeans {
+  /** Gives a client for an endpoint; asked only when an undo needs OpenNebula. */
+  readonly connect: (endpoint: string) => Promise<OneClient>;
+  /** One that no signal stops. */
+  readonly runner: Runner;
+}
+
+export function undoHandlers({ connect, runner }: UndoMeans): UndoHandlers {
   return {
     'remove-file': async ({ path }) => {
       await rm(path, { force: true });
@@ -25,6 +35,17 @@ export function undoHandlers(connect: (endpoint: string) => Promise<OneClient>):
       await rm(path, { recursive: true, force: true });
     },
     'stop-process': ({ program, argument }) => stopProcesses(program, argument),
+    thaw: async ({ uri, domain, guard }) => {
+      await undoFreeze(domainAt(runner, uri, domain));
+      // Last: as long as the guest may be frozen, it goes on trying.
+      await stopProcesses('sh', guard);
+    },
+    resume: async ({ uri, domain, guard }) => {
+      await undoSuspend(domainAt(runner, uri, domain));
+      await stopProcesses('sh', guard);
+    },
+    'abort-backup-job': ({ uri, domain, socket }) =>
+      abortOwnBackupJob(domainAt(runner, uri, domain), socket),
     'restore-lock': async ({ endpoint, vmId, level }) => {
       const client = await connect(endpoint);
       await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));

@@ -1,5 +1,6 @@
 // Everything an export or restore needs around it: journal, runner, OpenNebula client; and the undo
 // of all that is left recorded when the work has ended, well or not.
+import { findRemains, undoRemains } from './cleanup.ts';
 import type { Config } from './input/config.ts';
 import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
@@ -9,6 +10,7 @@ import { createJournal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
 import type { Run } from './run/run.ts';
 import { stateFolder } from './run/state-folder.ts';
+import type { UndoHandlers } from './run/undo.ts';
 import { undoHandlers } from './undo-handlers.ts';
 
 export interface RunSetup {
@@ -23,8 +25,11 @@ export interface RunSetup {
 /** Does `body` inside a run. @returns what `body` returns, after everything temporary was undone. */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
   const { config, action, vmId, log, progress, signal } = setup;
+  const folder = await stateFolder(config.stateDir, process.env);
+  const handlers = handlersFor(config, log);
+  if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
   const journal = await createJournal({
-    stateFolder: await stateFolder(config.stateDir, process.env),
+    stateFolder: folder,
     action,
     vmId,
     log,
@@ -37,13 +42,36 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
     signal,
     datastoreLocation: config.datastoreLocation,
     allowedBackingFolders: config.allowedBackingDirs,
+    libvirtUri: config.libvirtUri,
   };
   try {
     signal.throwIfAborted();
     return await body(run);
   } finally {
     // No signal here: what was done is undone also when the run was interrupted.
-    await journal.undoAll(undoHandlers((endpoint) => connect({ config, endpoint, log })));
+    await journal.undoAll(handlers);
+  }
+}
+
+/** Carries out undos in a process with this configuration. No signal stops them. */
+export function handlersFor(config: Config, log: Log): UndoHandlers {
+  return undoHandlers({
+    connect: (endpoint) => connect({ config, endpoint, log }),
+    runner: localRunner(log),
+  });
+}
+
+/** What an earlier run on the VM left when it was killed would be in the way, such as a backup job. */
+async function undoEarlierRuns(
+  vmId: number,
+  folder: string,
+  handlers: UndoHandlers,
+  log: Log,
+): Promise<void> {
+  for (const remains of await findRemains(folder, vmId, log)) {
+    const { action, process, started } = remains.header;
+    log.warn(`undoing what an ${action} of VM ${vmId} left (process ${process.pid}, ${started})`);
+    await undoRemains(remains, handlers, log);
   }
 }
 

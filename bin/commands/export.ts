@@ -2,11 +2,14 @@
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { exportVm } from '../../lib/export-vm.ts';
 import { parseCompression } from '../../lib/input/compression.ts';
+import type { Config } from '../../lib/input/config.ts';
+import { parseFreezeMode, type FreezeMode } from '../../lib/input/freeze-mode.ts';
 import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
 import { getVm } from '../../lib/one/vms.ts';
-import { UnsupportedError, UsageError } from '../../lib/report/errors.ts';
+import { errorMessage, UnsupportedError, UsageError } from '../../lib/report/errors.ts';
+import type { FreezeWish } from '../../lib/storage/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { connect, withRun } from '../../lib/with-run.ts';
 import {
@@ -28,6 +31,8 @@ interface ExportOptions extends GlobalOptions {
   readonly remoteHost: string | undefined;
   readonly remoteUser: string | undefined;
   readonly compress: string | undefined;
+  readonly fsFreeze: string | undefined;
+  readonly requireFreeze: boolean;
   readonly endpoint: string | undefined;
 }
 
@@ -89,6 +94,18 @@ export const exportCommand: CommandDefinition<ExportOptions> = {
           describe: 'gzip, zstd or none, with a level if wanted (zstd:3)',
           defaultDescription: 'gzip',
         },
+        'fs-freeze': {
+          type: 'string',
+          requiresArg: true,
+          describe:
+            'How a running guest is held for an instant: agent (its agent freezes the file systems), suspend or none',
+          defaultDescription: 'agent',
+        },
+        'require-freeze': {
+          type: 'boolean',
+          default: false,
+          describe: 'Rather no export than one of a guest that could not be frozen',
+        },
         endpoint: {
           type: 'string',
           requiresArg: true,
@@ -112,6 +129,7 @@ async function runExport(
   }
   const config = await configFor(options, log);
   const compression = parseCompression(options.compress ?? config.compress);
+  const freeze = freezeWish(options, config);
   // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
   const alone = options.stdin && options.noLock && options.endpoint === undefined;
   const one = alone
@@ -126,6 +144,7 @@ async function runExport(
           lock: !options.noLock,
           destination: options.destinationPath ?? config.destination,
           compression,
+          freeze,
         },
         run,
         one,
@@ -133,6 +152,22 @@ async function runExport(
     ),
   );
   await printResult(options, report.bundle, report);
+}
+
+function freezeWish(options: ExportOptions, config: Config): FreezeWish {
+  const mode = options.fsFreeze === undefined ? config.fsFreeze : freezeOption(options.fsFreeze);
+  if (options.requireFreeze && mode === 'none') {
+    throw new UsageError('--require-freeze cannot be met with --fs-freeze none');
+  }
+  return { mode, required: options.requireFreeze };
+}
+
+function freezeOption(text: string): FreezeMode {
+  try {
+    return parseFreezeMode(text);
+  } catch (error) {
+    throw new UsageError(`--fs-freeze: ${errorMessage(error)}`, { cause: error });
+  }
 }
 
 async function readVm(

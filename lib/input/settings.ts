@@ -2,6 +2,7 @@
 // is checked, and the defaults come.
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
+import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 
 /** The configuration, after defaults, file and environment. */
 export interface Config {
@@ -16,6 +17,9 @@ export interface Config {
   /** Seconds. */
   readonly xmlrpcTimeout: number;
   readonly allowedBackingDirs: readonly string[];
+  readonly fsFreeze: FreezeMode;
+  /** For `virsh --connect`; empty for virsh's own default. */
+  readonly libvirtUri: string;
 }
 
 export interface Setting<T> {
@@ -98,6 +102,30 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       'under DATASTORE_LOCATION always may.',
     ],
     parse: (text) => (text === '' ? [] : text.split(':').map(absolutePath)),
+  },
+  fsFreeze: {
+    key: 'FS_FREEZE',
+    default: 'agent',
+    description: [
+      'How a running guest is held for the moment in which the instant of its disks is fixed: agent',
+      '(its guest agent freezes the file systems), suspend (the guest is paused) or none. A guest',
+      'whose agent does not answer is exported as after a power cut, with a warning.',
+    ],
+    parse: parseFreezeMode,
+  },
+  libvirtUri: {
+    key: 'LIBVIRT_URI',
+    default: 'qemu:///system',
+    description: [
+      'The libvirt that runs the guests, as for virsh --connect, seen from the machine where the',
+      'disks are. Empty ("") for the default of virsh itself.',
+    ],
+    parse: (text) => {
+      if (!/^[\x21-\x7e]*$/.test(text) || text.startsWith('-')) {
+        throw new UsageError(`${JSON.stringify(text)} is not a URI`);
+      }
+      return text;
+    },
   },
 };
 

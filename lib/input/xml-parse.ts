@@ -2,7 +2,7 @@
 // fast-xml-parser. Nothing is expanded but the five named references and character numbers.
 import { XMLParser } from 'fast-xml-parser';
 import { UsageError } from '../report/errors.ts';
-import { findXmlFault } from './xml-scan.ts';
+import { findReferenceFault, findXmlFault } from './xml-scan.ts';
 import type { XmlElement } from './xml.ts';
 
 /** A VM's XML has some tens of KiB; a page of a pool a few MiB. */
@@ -11,8 +11,13 @@ export const maxXmlBytes = 16 * 1024 * 1024;
 // A blank before each name keeps names such as `__proto__`, which the parser refuses, plain text.
 const namePrefix = ' ';
 
+const attributesKey = ':@';
+
 const parser = new XMLParser({
   preserveOrder: true,
+  ignoreAttributes: false,
+  attributeNamePrefix: namePrefix,
+  parseAttributeValue: false,
   trimValues: false,
   parseTagValue: false,
   // References are decoded below: the parser does not know `&#10;` and has limits of its own.
@@ -26,15 +31,20 @@ const parser = new XMLParser({
   transformTagName: (name) => (name.startsWith(namePrefix) ? name : namePrefix + name),
 });
 
+export interface ParseOptions {
+  /** Keeps the attributes of elements. Without it they are checked and dropped. */
+  readonly attributes?: boolean;
+}
+
 /**
- * Parses one XML document. Attributes are checked and dropped; white space between elements is
+ * Parses one XML document. Attributes are dropped unless they are asked for; white space between elements is
  * dropped; text and CDATA of an element without children are joined as they are, untrimmed. Line ends
  * become `\n` (XML 1.0, 2.11).
  * @param what what the bytes are, for the error message: `the VM's XML`
  * @throws UsageError with line and column when the document is too large, not UTF-8, not
  *   well-formed, or has a document type, a processing instruction or text beside elements
  */
-export function parseXml(bytes: Buffer, what: string): XmlElement {
+export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}): XmlElement {
   const text = decodeUtf8(bytes, what);
   const found = findXmlFault(text);
   if (found) {
@@ -44,7 +54,7 @@ export function parseXml(bytes: Buffer, what: string): XmlElement {
   }
   const [root] = parser.parse(text) as Node[];
   if (!root) throw new UsageError(`${what} is not usable as XML: there is no element`);
-  return toElement(root, what);
+  return toElement(root, what, options.attributes === true);
 }
 
 function decodeUtf8(bytes: Buffer, what: string): string {
@@ -68,7 +78,7 @@ function position(text: string, index: number): string {
 /** fast-xml-parser's ordered form: an object with one key, the name, `#text` or `#cdata`. */
 type Node = Readonly<Record<string, string | readonly Node[]>>;
 
-function toElement(node: Node, what: string): XmlElement {
+function toElement(node: Node, what: string, withAttributes: boolean): XmlElement {
   const [[key, content] = ['', []]] = Object.entries(node);
   const name = key.slice(namePrefix.length);
   const children: XmlElement[] = [];
@@ -76,13 +86,27 @@ function toElement(node: Node, what: string): XmlElement {
   for (const one of content as readonly Node[]) {
     if ('#text' in one) text += decodeReferences(one['#text'] as string);
     else if ('#cdata' in one) text += cdataText(one['#cdata'] as readonly Node[]);
-    else children.push(toElement(one, what));
+    else children.push(toElement(one, what, withAttributes));
   }
-  if (children.length === 0) return { name, text, children };
+  const attributes = withAttributes ? attributesOf(node, what) : {};
+  if (children.length === 0) return { name, text, children, ...attributes };
   if (/[^ \t\r\n]/.test(text)) {
     throw new UsageError(`${what} is not usable: ${name} has text beside its elements`);
   }
-  return { name, text: '', children };
+  return { name, text: '', children, ...attributes };
+}
+
+function attributesOf(node: Node, what: string): Pick<XmlElement, 'attributes'> {
+  const found = node[attributesKey] as Readonly<Record<string, string>> | undefined;
+  if (!found) return {};
+  const entries = Object.entries(found).map(([name, value]) => {
+    const fault = findReferenceFault(value);
+    if (fault !== undefined) {
+      throw new UsageError(`${what} is not usable as XML: an attribute: ${fault}`);
+    }
+    return [name.slice(namePrefix.length), decodeReferences(value)] as const;
+  });
+  return { attributes: new Map(entries) };
 }
 
 function cdataText([content]: readonly Node[]): string {

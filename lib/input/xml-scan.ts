@@ -136,13 +136,23 @@ function findTextFault(
   }
   const end = piece.indexOf(']]>');
   if (end !== -1) return { index: from + end, fault: '"]]>" outside a CDATA section' };
+  const bad = findReference(piece);
+  return bad && { index: from + bad.index, fault: bad.fault };
+}
+
+/** What is wrong with the references of a text or an attribute's value. */
+export function findReferenceFault(text: string): string | undefined {
+  return findReference(text)?.fault;
+}
+
+function findReference(piece: string): XmlFault | undefined {
   for (let and = piece.indexOf('&'); and !== -1; and = piece.indexOf('&', and + 1)) {
     reference.lastIndex = and;
     const found = reference.exec(piece);
     const [, decimal, hex] = found ?? [];
     const code = hex !== undefined ? parseInt(hex, 16) : Number(decimal ?? 32);
     if (!found || code > 0x10ffff || notXmlCharacter.test(String.fromCodePoint(code))) {
-      return { index: from + and, fault: 'a reference that stands for no character' };
+      return { index: and, fault: 'a reference that stands for no character' };
     }
   }
   return undefined;

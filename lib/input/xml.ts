@@ -6,6 +6,8 @@ export interface XmlElement {
   readonly name: string;
   readonly text: string;
   readonly children: readonly XmlElement[];
+  /** Only where they were asked for and the element has some: OpenNebula's XML has none, libvirt's has. */
+  readonly attributes?: ReadonlyMap<string, string>;
 }
 
 /** The first child with this name. */
@@ -21,4 +23,9 @@ export function childrenOf(element: XmlElement, name: string): readonly XmlEleme
 /** The text of a child; undefined when there is no such child. */
 export function childText(element: XmlElement, name: string): string | undefined {
   return child(element, name)?.text;
+}
+
+/** The value of an attribute; undefined when there is none, or attributes were not asked for. */
+export function attribute(element: XmlElement | undefined, name: string): string | undefined {
+  return element?.attributes?.get(name);
 }

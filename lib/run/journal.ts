@@ -3,7 +3,7 @@
 // process, then one line per recorded undo and one per undo that is no longer needed. A line that
 // was cut short by a crash is ignored: what it announced had not been done yet.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, unlink, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
@@ -37,6 +37,11 @@ export interface JournalHeader {
   readonly started: string;
 }
 
+/** Where the journals of all runs lie; may be missing. */
+export function journalFolder(stateFolder: string): string {
+  return join(stateFolder, 'journal');
+}
+
 /** Opens a new journal under `stateFolder`, which is made if it is missing. */
 export async function createJournal(options: {
   readonly stateFolder: string;
@@ -44,7 +49,7 @@ export async function createJournal(options: {
   readonly vmId: number | undefined;
   readonly log: Log;
 }): Promise<Journal> {
-  const folder = join(options.stateFolder, 'journal');
+  const folder = journalFolder(options.stateFolder);
   const runId = randomBytes(8).toString('hex');
   const path = join(folder, `${runId}.jsonl`);
   const header: JournalHeader = {
@@ -109,7 +114,8 @@ function journalOn(
         }
       }
       await file.close();
-      if (pending.length === 0) await unlink(path);
+      // Another `cleanup` may have been faster.
+      if (pending.length === 0) await rm(path, { force: true });
     },
   };
 }

@@ -15,4 +15,6 @@ export interface Run {
   readonly datastoreLocation: string;
   /** Folders outside of it under which backing files may lie too. */
   readonly allowedBackingFolders: readonly string[];
+  /** For `virsh --connect`; empty for virsh's own default. */
+  readonly libvirtUri: string;
 }

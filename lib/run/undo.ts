@@ -9,6 +9,27 @@ export type Undo =
   | { readonly kind: 'remove-folder'; readonly path: string }
   /** A server this tool started: the process named `program` that has `argument` in its command line. */
   | { readonly kind: 'stop-process'; readonly program: string; readonly argument: string }
+  /** A guest whose file systems are about to be frozen; `guard` finds the process that thaws it, too. */
+  | {
+      readonly kind: 'thaw';
+      readonly uri: string;
+      readonly domain: string;
+      readonly guard: string;
+    }
+  /** A guest that is about to be paused; likewise. */
+  | {
+      readonly kind: 'resume';
+      readonly uri: string;
+      readonly domain: string;
+      readonly guard: string;
+    }
+  /** The domain's backup job, if it is the one that serves on `socket`. */
+  | {
+      readonly kind: 'abort-backup-job';
+      readonly uri: string;
+      readonly domain: string;
+      readonly socket: string;
+    }
   /** The VM's lock as it was: `level` as given to one.vm.lock, or null for unlocked. */
   | {
       readonly kind: 'restore-lock';
@@ -52,6 +73,12 @@ export function remedy(undo: Undo): string {
       return `the folder ${undo.path} is left; remove it with: rm -rf ${quote(undo.path)}`;
     case 'stop-process':
       return `${undo.program} may still run; end it with: pkill -f ${quote(undo.argument)}`;
+    case 'thaw':
+      return `the file systems of ${undo.domain} may be frozen; thaw them with: ${virsh(undo)} domfsthaw ${quote(undo.domain)}`;
+    case 'resume':
+      return `${undo.domain} may be paused; resume it with: ${virsh(undo)} resume ${quote(undo.domain)}`;
+    case 'abort-backup-job':
+      return `a backup job of ${undo.domain} may be left; end it with: ${virsh(undo)} domjobabort ${quote(undo.domain)}`;
     case 'restore-lock':
       return undo.level === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`
@@ -61,6 +88,10 @@ export function remedy(undo: Undo): string {
     case 'delete-template':
       return `the template ${undo.name} may be left; delete it with: onetemplate delete ${quote(undo.name)}`;
   }
+}
+
+function virsh({ uri }: { readonly uri: string }): string {
+  return uri === '' ? 'virsh' : `virsh --connect ${quote(uri)}`;
 }
 
 function lockOption(level: number): string {

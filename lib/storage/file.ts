@@ -6,45 +6,74 @@ import { UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { diskFile, vmFolder } from '../vm/names.ts';
 import { activityOf, stateName } from '../vm/states.ts';
-import type { Disk, History, Vm } from '../vm/vm.ts';
-import { inspectImage, type Image } from './image-chain.ts';
+import { isCdrom, type Disk, type History, type Vm } from '../vm/vm.ts';
+import { isRunning } from './domain.ts';
+import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
 import { openImage } from './image-server.ts';
-import { diskLabel, type DumpPlan, type Snapshot, type StorageModule } from './storage.ts';
+import { openExport, prepareBackupJob, type RunningDisk } from './running-files.ts';
+import {
+  diskLabel,
+  type DumpPlan,
+  type Prepared,
+  type Snapshot,
+  type StorageModule,
+} from './storage.ts';
 
 export const fileStorage: StorageModule = {
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
-    if (activityOf(vm.state, vm.lcmState) !== 'offline') {
+    if (!activityOf(vm.state, vm.lcmState)) {
       throw new UnsupportedError(
-        `disk ${disk.id} of VM ${vm.id} is a file, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}; power the VM off first`,
+        `disk ${disk.id} of VM ${vm.id} is a file, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
       );
     }
     lastHistory(vm);
     return { vm, disk, format };
   },
 
-  /** Nothing writes to the disks of a VM that is off: it is enough to look at them. */
-  async snapshot(plans: readonly DumpPlan[], run: Run): Promise<readonly Snapshot[]> {
+  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
+    // A CD-ROM is written to by nobody, also while the VM runs.
+    const written = plans.filter(({ vm, disk }) => isRunning(vm) && !isCdrom(disk));
+    const unwritten = plans.filter((plan) => !written.includes(plan));
     const snapshots: Snapshot[] = [];
-    for (const plan of plans) {
-      const { node, virtualSize, clusterSize } = await inspectDisk(plan, run);
-      snapshots.push({
-        plan,
-        layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
-        source: { kind: 'image', node, virtualSize },
-      });
+    for (const plan of unwritten) snapshots.push(await unchangingDisk(plan, run));
+    const running: RunningDisk[] = [];
+    for (const plan of written) {
+      running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner) });
     }
-    return snapshots;
+    const [first] = written;
+    if (!first) return { instant: 'given', snapshot: () => Promise.resolve(snapshots) };
+    const job = await prepareBackupJob(running, folderOf(first.vm, run), run);
+    return {
+      instant: job.instant,
+      snapshot: async () => [...(await job.snapshot()), ...snapshots],
+    };
   },
 
   async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
+    if (source.kind === 'nbd') return await openExport({ plan, source }, run);
     return await openImage(source, diskLabel(plan), run);
   },
 };
 
-async function inspectDisk({ vm, disk, format, ...plan }: DumpPlan, run: Run): Promise<Image> {
+/** Nothing writes to the disks of a VM that is off: it is enough to look at them. */
+async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot> {
+  const image = await inspectImage(imageRequest(plan, run), run.runner);
+  const { node, virtualSize, clusterSize } = image;
+  return {
+    plan,
+    layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
+    source: { kind: 'image', node, virtualSize },
+  };
+}
+
+function folderOf(vm: Vm, run: Run): string {
+  return vmFolder(run.datastoreLocation, lastHistory(vm).datastoreId, vm.id);
+}
+
+function imageRequest(plan: DumpPlan, run: Run): ImageRequest {
+  const { vm, disk, format } = plan;
   const systemDatastore = lastHistory(vm).datastoreId;
   const { datastoreLocation } = run;
-  const folder = vmFolder(datastoreLocation, systemDatastore, vm.id);
   // A datastore's folder can be a link to where it is mounted.
   const datastores = [systemDatastore, disk.datastoreId ?? systemDatastore];
   const folders = [
@@ -53,9 +82,8 @@ async function inspectDisk({ vm, disk, format, ...plan }: DumpPlan, run: Run): P
     ...run.allowedBackingFolders,
   ];
   const source = disk.source?.startsWith('/') ? { path: disk.source, format } : undefined;
-  const label = diskLabel({ vm, disk, format, ...plan });
-  const path = diskFile(folder, disk.id);
-  return await inspectImage({ path, format, label, folders, source }, run.runner);
+  const path = diskFile(folderOf(vm, run), disk.id);
+  return { path, format, label: diskLabel(plan), folders, source };
 }
 
 /** The record that names the system datastore. @throws UnsupportedError for a VM that never ran. */

@@ -8,6 +8,7 @@ import type { Runner } from '../run/runner.ts';
 import { fileHead, realPath, realPaths, regularFileSize } from '../tools/file-facts.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';
 import { headerBytes, parseQcow2Header } from './qcow2-header.ts';
+import type { DiskLayout } from './storage.ts';
 
 /** OpenNebula makes one layer per disk snapshot; QEMU becomes slow long before this. */
 const maxLayers = 256;
@@ -32,6 +33,15 @@ export interface Image {
   readonly clusterSize: number | undefined;
 }
 
+/** The top layer of a disk image. */
+export interface ImageTop {
+  /** Without links. */
+  readonly path: string;
+  /** Bytes. */
+  readonly virtualSize: number;
+  readonly layout: DiskLayout;
+}
+
 interface Layer {
   readonly path: string;
   readonly format: DiskFormat;
@@ -50,6 +60,23 @@ export async function inspectImage(request: ImageRequest, runner: Runner): Promi
   const top = { path: await realPath(runner, path, what), format, what };
   const folders = await realPaths(runner, request.folders);
   return await inspectLayer(top, [path], { ...request, folders }, runner, []);
+}
+
+/**
+ * Looks at the top layer alone, which somebody else may have open for writing.
+ * @throws as `inspectImage`.
+ */
+export async function inspectTop(request: ImageRequest, runner: Runner): Promise<ImageTop> {
+  const { format, label } = request;
+  const what = `${label} (${request.path})`;
+  const path = await realPath(runner, request.path, what);
+  const folders = await realPaths(runner, request.folders);
+  requireAllowed({ path, format, what }, { ...request, folders }, []);
+  const virtualSize = await regularFileSize(runner, path, what);
+  if (format === 'raw') return { path, virtualSize, layout: { format } };
+  const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
+  const { clusterSize, ...header } = parseQcow2Header(head, what);
+  return { path, virtualSize: header.virtualSize, layout: { format, clusterSize } };
 }
 
 /** `names` are the paths by which this layer is known; backing names are relative to them. */

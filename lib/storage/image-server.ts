@@ -26,7 +26,7 @@ const lastWordsMs = 500;
  * @throws CommandError with qemu-nbd's own words when it cannot open the image.
  */
 export async function openImage(
-  { node, virtualSize }: SnapshotSource,
+  { node, virtualSize }: Extract<SnapshotSource, { kind: 'image' }>,
   label: string,
   run: Run,
 ): Promise<DiskReader> {

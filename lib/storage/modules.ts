@@ -1,11 +1,17 @@
-// Which module serves a disk: the one place where a TM_MAD decides anything.
+// Which module serves a disk: the one place where a TM_MAD decides anything. And the one moment that
+// all disks of a VM share, whatever modules serve them.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
-import { UnsupportedError } from '../report/errors.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
-import type { DumpPlan, OpenableDisk, StorageModule, VmSnapshot } from './storage.ts';
+import { holdGuest, type FreezeWish } from './freeze.ts';
+import type { DumpPlan, OpenableDisk, Prepared, StorageModule, VmSnapshot } from './storage.ts';
+
+/** All storages together; a guest can hardly stand more. */
+const snapshotLimitMs = 10_000;
 
 /** `local` is the name of `ssh` from OpenNebula 7.0 on. */
 const modules = new Map<string, StorageModule>([
@@ -37,13 +43,56 @@ export function planDisks(
   });
 }
 
-/** Fixes one instant for all planned disks. Everything it changes is in the run's journal. */
-export async function snapshotDisks(plans: readonly DiskPlan[], run: Run): Promise<VmSnapshot> {
-  const at = new Date().toISOString();
-  const disks: OpenableDisk[] = [];
+/**
+ * Fixes one instant for all planned disks (of one VM), of whatever storages. A running guest is held
+ * meanwhile as `wish` says. Everything this changes is in the run's journal.
+ */
+export async function snapshotDisks(
+  plans: readonly DiskPlan[],
+  run: Run,
+  wish: FreezeWish = { mode: 'agent', required: false },
+): Promise<VmSnapshot> {
+  const parts: Part[] = [];
   for (const module of new Set(plans.map((one) => one.module))) {
     const own = plans.filter((one) => one.module === module).map(({ plan }) => plan);
-    for (const snapshot of await module.snapshot(own, run)) {
+    parts.push({ module, prepared: await module.prepare(own, run) });
+  }
+  const instants = parts.map(({ prepared }) => prepared.instant).filter((one) => one !== 'given');
+  const [first] = plans;
+  if (!first || instants.length === 0) {
+    const at = new Date().toISOString();
+    return { disks: await fixAll(parts, run), consistency: { level: 'offline', at, frozenMs: 0 } };
+  }
+  const hold = await holdGuest(
+    first.plan.vm,
+    wish,
+    instants.length > 1 || instants.includes('apart'),
+    run,
+  );
+  const at = new Date().toISOString();
+  const work = fixAll(parts, run);
+  // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.
+  const inTime = await settlesWithin(work, snapshotLimitMs);
+  const frozenMs = await hold.release();
+  const disks = await work;
+  if (!inTime) {
+    throw new FailedError(
+      `cannot fix the instant of the disks of VM ${first.plan.vm.id}: it took longer than ${snapshotLimitMs / 1000} s, and the guest was let go meanwhile`,
+    );
+  }
+  return { disks, consistency: { level: hold.level, at, frozenMs } };
+}
+
+/** The disks of one module. */
+interface Part {
+  readonly module: StorageModule;
+  readonly prepared: Prepared;
+}
+
+async function fixAll(parts: readonly Part[], run: Run): Promise<readonly OpenableDisk[]> {
+  const disks: OpenableDisk[] = [];
+  for (const { module, prepared } of parts) {
+    for (const snapshot of await prepared.snapshot()) {
       disks.push({
         id: snapshot.plan.disk.id,
         layout: snapshot.layout,
@@ -51,8 +100,22 @@ export async function snapshotDisks(plans: readonly DiskPlan[], run: Run): Promi
       });
     }
   }
-  disks.sort((one, other) => one.id - other.id);
-  return { disks, consistency: { level: 'offline', at, frozenMs: 0 } };
+  return disks.sort((one, other) => one.id - other.id);
+}
+
+/** Whether `work` ends, well or not, in that time. Never rejects. */
+async function settlesWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const ended = work.then(
+    () => true,
+    () => true,
+  );
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  try {
+    return await Promise.race([ended, late]);
+  } finally {
+    timer.abort();
+  }
 }
 
 /** A volatile disk follows the system datastore, every other one its own TM_MAD. */

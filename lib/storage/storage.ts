@@ -27,24 +27,43 @@ export interface Snapshot {
   readonly source: SnapshotSource;
 }
 
-/** How a disk at its instant can be reached. */
-export interface SnapshotSource {
+/** How a disk at its instant can be reached. `virtualSize` in bytes, also where it is no multiple of 512. */
+export type SnapshotSource =
   /** An image (a file with its backing files) that nobody writes to. */
-  readonly kind: 'image';
-  readonly node: BlockNode;
-  /** Bytes; exact also where it is no multiple of 512. */
-  readonly virtualSize: number;
+  | { readonly kind: 'image'; readonly node: BlockNode; readonly virtualSize: number }
+  /** An export of an NBD server that runs already; `socket` is a path on the disks' machine. */
+  | {
+      readonly kind: 'nbd';
+      readonly socket: string;
+      readonly exportName: string;
+      readonly virtualSize: number;
+    };
+
+/** Disks whose instant is about to be fixed. */
+export interface Prepared {
+  /**
+   * What `snapshot` does: nothing, since nobody writes to these disks (`given`); it fixes one instant
+   * for all of them (`together`), or one for each (`apart`), so that the guest must be held for them to
+   * be the same.
+   */
+  readonly instant: 'given' | 'together' | 'apart';
+  /**
+   * Fixes the instant. Called once, while the guest is held, so it MUST take milliseconds: one or a few
+   * commands, of which everything is known and in the journal.
+   */
+  snapshot(): Promise<readonly Snapshot[]>;
 }
 
 export interface StorageModule {
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan;
   /**
-   * Fixes the instant for all given disks (of one VM). MUST check everything it can before it
-   * changes anything, and journal the way back before each change.
+   * Gets ready for all given disks (of one VM) while the guest still runs: everything slow, every check,
+   * and the journal's entries for what `snapshot` is going to do. The modules' `prepare` are called one
+   * after another, then the guest is held, then each `snapshot` is called, then the guest goes on.
    */
-  snapshot(plans: readonly DumpPlan[], run: Run): Promise<readonly Snapshot[]>;
-  /** Opens a disk that `snapshot` of this module returned. Called once for each. */
+  prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared>;
+  /** Opens a disk that `snapshot` returned. Called once for each. */
   open(snapshot: Snapshot, run: Run): Promise<DiskReader>;
 }
 

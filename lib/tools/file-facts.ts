@@ -1,4 +1,5 @@
-// Facts about files on the machine where the storage is, from GNU coreutils. Paths may hold anything.
+// Files on the machine where the storage is: facts, and small new ones, by GNU coreutils. Paths may
+// hold anything.
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 
@@ -53,4 +54,9 @@ export async function fileHead(
     { doing: `read ${what}`, maxOutput: bytes },
   );
   return stdout;
+}
+
+/** Writes a small file, which this tool gave its name. */
+export async function writeSmallFile(runner: Runner, path: string, text: string): Promise<void> {
+  await runner.run({ program: 'tee', args: ['--', path] }, { doing: `write ${path}`, input: text });
 }

@@ -29,3 +29,23 @@ export function bundleName(vmId: number, epoch: number, extension: string): stri
 export function partName(bundle: string): string {
   return `${bundle}.part`;
 }
+
+/** The socket on which QEMU serves a running VM's disks to one run. */
+export function backupSocket(folder: string, runId: string): string {
+  return posix.join(folder, `${ownPrefix}${runId}.sock`);
+}
+
+/** What libvirt is to do for that. */
+export function backupOrder(folder: string, runId: string): string {
+  return posix.join(folder, `${ownPrefix}${runId}.xml`);
+}
+
+/** Where QEMU keeps what the guest overwrites of a disk while one run reads it. */
+export function scratchFile(folder: string, runId: string, diskId: number): string {
+  return posix.join(folder, `${ownPrefix}${runId}.scratch.${diskId}`);
+}
+
+/** The word in the command line of the process that lets a guest go on when a run cannot. */
+export function guardName(runId: string): string {
+  return `${ownPrefix}guard-${runId}`;
+}

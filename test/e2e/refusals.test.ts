@@ -103,13 +103,22 @@ describe('states', () => {
     });
   });
 
-  test('RUNNING is refused clearly until it is supported', async () => {
+  test('RUNNING without a libvirt that answers is refused with its words', async () => {
     const { xml, path } = await fileVm(world.datastores, 71, [{ id: 0 }], {
       state: 3,
       lcmState: 3,
     });
     await sh('truncate', '-s', '1M', path(0));
-    await refused(['export', '--stdin', '-L'], 3, /RUNNING/, { input: xml });
+    const env = { ONEVMDUMP_LIBVIRT_URI: 'qemu+unix:///system?socket=/nowhere/libvirt-sock' };
+    const message = /cannot find the domain one-71: virsh: /;
+    await refused(['export', '--stdin', '-L'], 4, message, { input: xml, env });
+  });
+
+  test.each([
+    [['--fs-freeze', 'never'], '--fs-freeze: "never" is none of agent, suspend, none'],
+    [['--fs-freeze', 'none', '--require-freeze'], '--require-freeze cannot be met'],
+  ])('%j is refused', async (args, message) => {
+    await refused(['export', '8', ...args], 2, new RegExp(message));
   });
 });
 

@@ -6,7 +6,7 @@ import { sh } from '../demo/shell.ts';
 
 const programs = [
   'head', 'igzip', 'gzip', 'mkdir', 'pigz', 'qemu-img', 'qemu-nbd', 'readlink', 'realpath', 'rm',
-  'stat', 'test', 'zstd',
+  'stat', 'tee', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
 
 export interface StandIns {

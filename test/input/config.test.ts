@@ -33,6 +33,8 @@ const defaults: Config = {
   imageTimeout: 86400,
   xmlrpcTimeout: 240,
   allowedBackingDirs: [],
+  fsFreeze: 'agent',
+  libvirtUri: 'qemu:///system',
 };
 
 describe('the shipped file', () => {

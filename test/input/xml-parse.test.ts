@@ -53,6 +53,24 @@ describe('the tree', () => {
     },
   );
 
+  test('keeps attributes where they are asked for, with their references decoded', () => {
+    const text = `<a x='1' y="&lt;&#65;'"><b c=''/><d>e</d></a>`;
+    const root = parseXml(Buffer.from(text), 'it', { attributes: true });
+    expect(root.attributes).toEqual(
+      new Map([
+        ['x', '1'],
+        ['y', "<A'"],
+      ]),
+    );
+    expect(root.children[0]?.attributes).toEqual(new Map([['c', '']]));
+    expect(root.children[1]).toEqual({ name: 'd', text: 'e', children: [] });
+  });
+
+  test.each(['&#x110000;', '&nothing;', '&'])('refuses %s in an attribute', (value) => {
+    const text = Buffer.from(`<a b="${value}"/>`);
+    expect(() => parseXml(text, 'it', { attributes: true })).toThrow('stands for no character');
+  });
+
   test('drops attributes and a declaration, and accepts a byte order mark', () => {
     const root = parse(
       '\u{feff}<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<VM xmlns:x="u" x:y=\'a>b\'><ID>1</ID></VM>\n<!-- end -->\n',

@@ -25,9 +25,16 @@ describe('a disk on files', () => {
     expect(plan({}, { state, lcmState })).toHaveLength(1);
   });
 
-  test('of a running VM is refused, with the state and the way out', () => {
-    expect(() => plan({}, { state: 3, lcmState: 3 })).toThrow(
-      'disk 0 of VM 7 is a file, which cannot be dumped in state RUNNING; power the VM off first',
+  test.each([
+    ['runs', 3, 3],
+    ['runs and is being backed up', 3, 69],
+  ])('of a VM that %s can be planned', (_, state, lcmState) => {
+    expect(plan({}, { state, lcmState })).toHaveLength(1);
+  });
+
+  test('of a VM in any other state is refused, with the state', () => {
+    expect(() => plan({}, { state: 3, lcmState: 4 })).toThrow(
+      'disk 0 of VM 7 is a file, which cannot be dumped in state MIGRATE',
     );
   });
 

@@ -65,6 +65,7 @@ export async function inWorld(
       signal: options.signal ?? new AbortController().signal,
       datastoreLocation: location,
       allowedBackingFolders: (options.allowed ?? []).map((one) => join(outside, one)),
+      libvirtUri: 'test:///default',
     };
     const undone = (): Undo[] => [...pending];
     await body({ location, outside, vmFolder, run, undone, commands });

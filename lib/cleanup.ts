@@ -1,0 +1,71 @@
+// What runs left that were killed, or whose machine went down: their journals are still there, and
+// their processes are not.
+import { access, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorMessage, hasCode } from './report/errors.ts';
+import type { Log } from './report/log.ts';
+import { adoptJournal, journalFolder, parseJournal, type JournalHeader } from './run/journal.ts';
+import { isAlive } from './run/process-identity.ts';
+import { remedy, type Undo, type UndoHandlers } from './run/undo.ts';
+
+/** The journal of a dead run. */
+export interface Remains {
+  readonly path: string;
+  readonly header: JournalHeader;
+  /** What is to be undone, in the order in which it was recorded. */
+  readonly pending: readonly Undo[];
+}
+
+/**
+ * Finds the journals of dead runs.
+ * @param vmId only those of this VM.
+ */
+export async function findRemains(
+  stateFolder: string,
+  vmId: number | undefined,
+  log: Log,
+): Promise<readonly Remains[]> {
+  const folder = journalFolder(stateFolder);
+  const found: Remains[] = [];
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name);
+    try {
+      const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
+      if (vmId !== undefined && header.vmId !== vmId) continue;
+      if (await isAlive(header.process)) continue;
+      found.push({ path, header, pending: pending.map(({ undo }) => undo) });
+    } catch (error) {
+      // It has ended well meanwhile; or nobody knows what it says, and somebody has to look.
+      if (!hasCode(error, 'ENOENT')) log.warn(`left alone: ${errorMessage(error)}`);
+    }
+  }
+  return found;
+}
+
+/** Undoes what a dead run left. @returns whether nothing is left now; what is was warned of. */
+export async function undoRemains(
+  { path }: Remains,
+  handlers: UndoHandlers,
+  log: Log,
+): Promise<boolean> {
+  const { journal } = await adoptJournal(path, log);
+  await journal.undoAll(handlers);
+  return await access(path).then(
+    () => false,
+    () => true,
+  );
+}
+
+/** What is left, in words: one line for each, the way it would be removed by hand. */
+export function describeRemains({ pending }: Remains): readonly string[] {
+  return pending.map(remedy).reverse();
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => name.endsWith('.jsonl')).sort();
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,78 @@
+// What libvirt knows of a running VM: its domain and its disks, and whether they are the ones that
+// OpenNebula speaks of.
+import { attribute, child, childrenOf, type XmlElement } from '../input/xml.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import { activeJob, domainAt, domainState, dumpXml, type Domain } from '../tools/virsh.ts';
+import { activityOf } from '../vm/states.ts';
+import type { Vm } from '../vm/vm.ts';
+
+/** A disk as libvirt has it. Format: https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms */
+export interface DomainDisk {
+  /** The device in the guest, such as vda. */
+  readonly target: string;
+  /** `file`, `block`, `network`. */
+  readonly type: string;
+  /** `raw`, `qcow2`. */
+  readonly format: string | undefined;
+  /** The file that QEMU writes to; undefined for other types, and for an empty drive. */
+  readonly file: string | undefined;
+  /** Whether it is being copied or merged. */
+  readonly busy: boolean;
+}
+
+/** Whether a VM in this state has a guest that runs. */
+export function isRunning(vm: Vm): boolean {
+  return activityOf(vm.state, vm.lcmState) === 'running';
+}
+
+/** The libvirt domain of a VM. @throws UnsupportedError when OpenNebula names none. */
+export function domainOf(vm: Vm, run: Run): Domain {
+  if (vm.deployId !== undefined) return domainAt(run.runner, run.libvirtUri, vm.deployId);
+  throw new UnsupportedError(
+    `VM ${vm.id} runs, but has no DEPLOY_ID that names its libvirt domain`,
+  );
+}
+
+/**
+ * The state of a domain that is to be dumped: `running`, `paused`, ...
+ * @throws FailedError when it does not run.
+ */
+export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
+  const state = await domainState(domain);
+  if (state !== undefined && state !== 'shut off') return state;
+  throw new FailedError(
+    `VM ${vm.id} should run, but its libvirt domain ${domain.name} ${state === undefined ? 'does not exist on ' + domain.runner.where : 'is shut off'}`,
+  );
+}
+
+/**
+ * The disks of the domain by their target. libvirt does one job at a time: one that runs already
+ * would have us wait for 30 s with the guest frozen.
+ * @throws FailedError when the domain has a job.
+ */
+export async function idleDomainDisks(
+  vm: Vm,
+  domain: Domain,
+): Promise<ReadonlyMap<string, DomainDisk>> {
+  await requireRunning(vm, domain);
+  const job = await activeJob(domain);
+  if (job !== undefined) {
+    throw new FailedError(
+      `VM ${vm.id} cannot be dumped now: libvirt has another job for its domain ${domain.name} (${job}); try again when it has ended, or end it with: virsh domjobabort ${domain.name}`,
+    );
+  }
+  const devices = child(await dumpXml(domain), 'devices');
+  const disks = devices ? childrenOf(devices, 'disk').map(domainDisk) : [];
+  return new Map(disks.map((disk) => [disk.target, disk]));
+}
+
+function domainDisk(xml: XmlElement): DomainDisk {
+  return {
+    target: attribute(child(xml, 'target'), 'dev') ?? '',
+    type: attribute(xml, 'type') ?? '',
+    format: attribute(child(xml, 'driver'), 'type'),
+    file: attribute(child(xml, 'source'), 'file'),
+    busy: child(xml, 'mirror') !== undefined,
+  };
+}

@@ -1,0 +1,165 @@
+// Holds a running guest while the instant of its disks is fixed, and lets it go on. A guest must never
+// stay frozen: the way back is in the journal before the freeze, a process beside us thaws the guest
+// when we are killed, and a thaw counts when libvirt has confirmed it.
+import type { ConsistencyLevel } from '../bundle/manifest.ts';
+import type { FreezeMode } from '../input/freeze-mode.ts';
+import { errorMessage, FailedError } from '../report/errors.ts';
+import type { JournalEntry } from '../run/journal.ts';
+import type { Run } from '../run/run.ts';
+import { guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
+import { domainOf, requireRunning } from './domain.ts';
+import {
+  askAgent,
+  freezeFileSystems,
+  resumeDomain,
+  setAgentTimeout,
+  suspendDomain,
+  type Domain,
+} from '../tools/virsh.ts';
+import { guardName } from '../vm/names.ts';
+import type { Vm } from '../vm/vm.ts';
+
+/** Seconds for an agent's answer: a ping, and a freeze, which has to write out what the guest has cached. */
+const pingSeconds = 5;
+const freezeSeconds = 20;
+/** After a failed freeze: how long the thaw is awaited before the export goes on. */
+const thawAfterFailureMs = 6000;
+
+export interface FreezeWish {
+  readonly mode: FreezeMode;
+  /** Rather no export than one of a guest that was not held in this mode. */
+  readonly required: boolean;
+}
+
+/** A guest that is held, or that could not be. */
+export interface Hold {
+  readonly level: Exclude<ConsistencyLevel, 'offline'>;
+  /** Lets the guest go on. @returns milliseconds it was held; 0 when it was not. */
+  release(): Promise<number>;
+}
+
+/**
+ * Holds the guest of a running VM as wished.
+ * @param pause whether a guest that cannot be frozen is paused instead, since its disks have no
+ *   common instant otherwise.
+ * @throws FailedError when it cannot be held and this is required; nothing was changed then.
+ */
+export async function holdGuest(
+  vm: Vm,
+  { mode, required }: FreezeWish,
+  pause: boolean,
+  run: Run,
+): Promise<Hold> {
+  const domain = domainOf(vm, run);
+  const state = await requireRunning(vm, domain);
+  // A guest that somebody has paused writes nothing, and is not ours to resume.
+  if (state === 'paused' && mode !== 'agent') {
+    return { level: 'suspend', release: () => Promise.resolve(0) };
+  }
+  if (mode === 'suspend') return await suspend(domain, run);
+  if (mode === 'agent') {
+    const held = await freeze(domain, run);
+    if (typeof held !== 'string') return held;
+    const what = `the file systems of VM ${vm.id} cannot be frozen: ${held}`;
+    if (required)
+      throw new FailedError(`${what}; nothing was exported, as --require-freeze demands`);
+    run.log.warn(`${what}; its disks will be as after a power cut`);
+  }
+  if (pause && state !== 'paused') return await suspend(domain, run);
+  return { level: 'crash', release: () => Promise.resolve(0) };
+}
+
+/** @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed. */
+async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
+  const { journal, signal, log } = run;
+  // Asked first: what a hung agent is told to freeze, it freezes when it comes back.
+  const refusal = await reachAgent(domain);
+  signal.throwIfAborted();
+  if (refusal !== undefined) return refusal;
+
+  const guard = guardName(journal.runId);
+  const undo = await journal.record({
+    kind: 'thaw',
+    uri: domain.uri,
+    domain: domain.name,
+    guard,
+  });
+  await setAgentTimeout(domain, freezeSeconds);
+  const service = await startGuard(domain, 'domfsthaw', guard);
+  const started = performance.now();
+  const release = async (): Promise<number> => {
+    await thawUntilConfirmed(domain);
+    return await released(started, undo, service, run, domain);
+  };
+  let why: string;
+  try {
+    if ((await freezeFileSystems(domain)) > 0) return { level: 'agent', release };
+    why = 'the agent found none to freeze';
+  } catch (error) {
+    signal.throwIfAborted();
+    why = errorMessage(error);
+  }
+  try {
+    await thawUntilConfirmed(domain, thawAfterFailureMs);
+    await released(started, undo, service, run, domain);
+  } catch (error) {
+    signal.throwIfAborted();
+    // The guard goes on, and so does the undo at the end of the run.
+    log.warn(
+      `${domain.name} may freeze when its agent comes back; its thaw is kept trying (${errorMessage(error)})`,
+    );
+  }
+  return why;
+}
+
+/** @returns why the agent cannot be reached; undefined when it answers. */
+async function reachAgent(domain: Domain): Promise<string | undefined> {
+  try {
+    await setAgentTimeout(domain, pingSeconds);
+    await askAgent(domain);
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
+  }
+}
+
+async function suspend(domain: Domain, run: Run): Promise<Hold> {
+  const guard = guardName(run.journal.runId);
+  const undo = await run.journal.record({
+    kind: 'resume',
+    uri: domain.uri,
+    domain: domain.name,
+    guard,
+  });
+  const service = await startGuard(domain, 'resume', guard);
+  const started = performance.now();
+  await suspendDomain(domain);
+  return {
+    level: 'suspend',
+    release: async () => {
+      await resumeDomain(domain);
+      return await released(started, undo, service, run);
+    },
+  };
+}
+
+/** The guest goes on for certain: nothing has to see to that any more. */
+async function released(
+  started: number,
+  undo: JournalEntry,
+  guard: Guard,
+  run: Run,
+  domain?: Domain,
+): Promise<number> {
+  const heldMs = Math.ceil(performance.now() - started);
+  await guard.stop();
+  await undo.done();
+  if (domain) {
+    await setAgentTimeout(domain).catch((error: unknown) => {
+      run.signal.throwIfAborted();
+      run.log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
+    });
+  }
+  if (heldMs < guardLimitMs) return heldMs;
+  throw new FailedError(`the guest was held for ${heldMs / 1000} s and then let go by its guard`);
+}

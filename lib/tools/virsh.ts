@@ -1,0 +1,131 @@
+// virsh: asks libvirt for a domain's facts and gives it orders. Manual: virsh(1). The runner sets
+// LC_ALL=C; text is parsed only where virsh has no better form.
+import { attribute, child, type XmlElement } from '../input/xml.ts';
+import { parseXml } from '../input/xml-parse.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { Output, Runner, RunOptions } from '../run/runner.ts';
+
+/** A domain of one libvirt. */
+export interface Domain {
+  readonly runner: Runner;
+  /** For `virsh --connect`; empty for virsh's own default. */
+  readonly uri: string;
+  /** Its name or UUID, as in OpenNebula's DEPLOY_ID. */
+  readonly name: string;
+}
+
+/** The domain of that name. @throws UnsupportedError when this can be no domain's name or UUID. */
+export function domainAt(runner: Runner, uri: string, name: string): Domain {
+  // It comes from the VM's XML, and must not be taken for an option.
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.:+-]*$/.test(name)) return { runner, uri, name };
+  throw new UnsupportedError(`${JSON.stringify(name)} is not the name of a libvirt domain`);
+}
+
+/** The arguments of virsh for one command. */
+export function virshArgs(uri: string, ...args: readonly string[]): readonly string[] {
+  return [...(uri === '' ? [] : ['--connect', uri]), ...args];
+}
+
+async function virsh(
+  domain: Domain,
+  args: readonly string[],
+  options: RunOptions,
+): Promise<Output & { readonly text: string }> {
+  const command = { program: 'virsh', args: virshArgs(domain.uri, ...args) };
+  const output = await domain.runner.run(command, options);
+  return { ...output, text: output.stdout.toString() };
+}
+
+/** The running domain's XML, with attributes. */
+export async function dumpXml(domain: Domain): Promise<XmlElement> {
+  const doing = `look at the domain ${domain.name}`;
+  const { stdout } = await virsh(domain, ['dumpxml', domain.name], { doing });
+  return parseXml(stdout, `libvirt's XML of the domain ${domain.name}`, { attributes: true });
+}
+
+/** The state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */
+export async function domainState(domain: Domain): Promise<string | undefined> {
+  const doing = `find the domain ${domain.name}`;
+  const list = await virsh(domain, ['list', '--all', '--uuid', '--name'], { doing });
+  const known = list.text.split(/\s+/).map((word) => word.toLowerCase());
+  if (!known.includes(domain.name.toLowerCase())) return undefined;
+  return (await virsh(domain, ['domstate', domain.name], { doing })).text.trim();
+}
+
+/** What libvirt is doing with the domain right now, such as `Backup`; undefined for nothing. */
+export async function activeJob(domain: Domain): Promise<string | undefined> {
+  const doing = `ask for the jobs of the domain ${domain.name}`;
+  const { text } = await virsh(domain, ['domjobinfo', domain.name], { doing });
+  const [, type] = /^Job type:\s*(.*?)\s*$/m.exec(text) ?? [];
+  if (type === undefined) throw new FailedError(`cannot ${doing}: virsh printed ${text.trim()}`);
+  if (type === 'None') return undefined;
+  return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
+}
+
+/** Seconds libvirt waits for the guest's agent; without them as long as it takes, libvirt's default. */
+export async function setAgentTimeout(domain: Domain, seconds?: number): Promise<void> {
+  const limit = seconds === undefined ? '-2' : String(seconds);
+  await virsh(domain, ['guest-agent-timeout', domain.name, '--timeout', limit], {
+    doing: `limit the time of the guest agent of ${domain.name}`,
+  });
+}
+
+/** Whether the guest's agent answers a harmless question. @throws CommandError with libvirt's reason. */
+export async function askAgent(domain: Domain): Promise<void> {
+  const { status, stderr } = await virsh(domain, ['domtime', domain.name], {
+    doing: `reach the guest agent of ${domain.name}`,
+    acceptStatus: [1],
+  });
+  // An agent that may not tell the time has answered all the same.
+  if (status === 0 || stderr.includes('unable to execute QEMU agent command')) return;
+  const why = stderr.trim().replace(/^error: /, '');
+  throw new FailedError(
+    `the guest agent does not answer: ${why.replaceAll(/\s*\n(?:error: )?/g, '; ')}`,
+  );
+}
+
+/** Freezes the guest's file systems. @returns how many. */
+export async function freezeFileSystems(domain: Domain): Promise<number> {
+  const doing = `freeze the file systems of ${domain.name}`;
+  const { text } = await virsh(domain, ['domfsfreeze', domain.name], { doing });
+  return Number(/(\d+) filesystem/.exec(text)?.[1] ?? 0);
+}
+
+/** Thaws what is frozen; nothing frozen is fine. Done when this returns. */
+export async function thawFileSystems(domain: Domain): Promise<void> {
+  await virsh(domain, ['domfsthaw', domain.name], {
+    doing: `thaw the file systems of ${domain.name}`,
+  });
+}
+
+export async function suspendDomain(domain: Domain): Promise<void> {
+  await virsh(domain, ['suspend', domain.name], { doing: `pause ${domain.name}` });
+}
+
+export async function resumeDomain(domain: Domain): Promise<void> {
+  await virsh(domain, ['resume', domain.name], { doing: `resume ${domain.name}` });
+}
+
+/** Begins the backup job that a file describes (a <domainbackup>). */
+export async function beginBackup(domain: Domain, xmlPath: string): Promise<void> {
+  await virsh(domain, ['backup-begin', domain.name, '--backupxml', xmlPath], {
+    doing: `begin a backup job of ${domain.name}`,
+  });
+}
+
+/** The socket of the domain's backup job; undefined when it has no such job. */
+export async function backupJobSocket(domain: Domain): Promise<string | undefined> {
+  const { status, stdout } = await virsh(domain, ['backup-dumpxml', domain.name], {
+    doing: `ask for the backup job of ${domain.name}`,
+    acceptStatus: [1],
+  });
+  if (status !== 0) return undefined;
+  const what = `libvirt's XML of the backup job of ${domain.name}`;
+  const job = parseXml(stdout, what, { attributes: true });
+  return attribute(child(job, 'server'), 'socket') ?? '';
+}
+
+/** Ends the domain's job, whatever it is. */
+export async function abortJob(domain: Domain): Promise<void> {
+  await virsh(domain, ['domjobabort', domain.name], { doing: `end the job of ${domain.name}` });
+}

@@ -1,0 +1,127 @@
+// A runner that answers as a libvirt with one domain does, and notes what it is told. Everything but
+// virsh is run for real.
+import { CommandError, InterruptedError } from '../../lib/report/errors.ts';
+import { localRunner } from '../../lib/run/local-runner.ts';
+import type { Output, Runner } from '../../lib/run/runner.ts';
+import { quiet } from '../read/servers.ts';
+
+export interface FakeDisk {
+  readonly target: string;
+  readonly file: string;
+  readonly format: string;
+  readonly type?: string;
+  /** More elements of the disk. */
+  readonly more?: string;
+}
+
+export interface FakeLibvirt {
+  readonly runner: Runner;
+  /** The commands given to virsh without `--connect`, and `guard`, `guard ended`, in order. */
+  readonly calls: string[];
+  /** The guest's file systems. */
+  readonly frozen: () => boolean;
+  readonly paused: () => boolean;
+  /** The socket of the backup job. */
+  readonly job: () => string | undefined;
+}
+
+export interface FakeFacts {
+  readonly name: string;
+  readonly disks?: readonly FakeDisk[];
+  /** Gets each command first; what it throws is what virsh says. */
+  readonly meddle?: (command: string) => void;
+  readonly frozenSystems?: number;
+}
+
+export function fakeLibvirt({
+  name,
+  disks = [],
+  meddle = () => undefined,
+  frozenSystems = 2,
+}: FakeFacts): FakeLibvirt {
+  const calls: string[] = [];
+  const real = localRunner(quiet);
+  const guest = { frozen: false, paused: false };
+  let job: string | undefined;
+
+  const answers: Record<string, (args: readonly string[]) => string | Promise<string>> = {
+    list: () => `00000000-0000-4000-8000-000000000000 ${name}\n\n`,
+    domstate: () => (guest.paused ? 'paused\n\n' : 'running\n\n'),
+    domjobinfo: () =>
+      job === undefined
+        ? 'Job type:         None        \n'
+        : 'Job type:         Unbounded   \nOperation:        Backup      \n',
+    dumpxml: () =>
+      `<domain type='kvm'><name>${name}</name><devices>${disks.map(diskXml).join('')}</devices></domain>`,
+    domtime: () => 'Time: 1\n',
+    'guest-agent-timeout': () => '',
+    domfsfreeze: () => {
+      guest.frozen = true;
+      return `Froze ${frozenSystems} filesystem(s)\n`;
+    },
+    domfsthaw: () => {
+      guest.frozen = false;
+      return 'Thawed 2 filesystem(s)\n';
+    },
+    suspend: () => {
+      guest.paused = true;
+      return '';
+    },
+    resume: () => {
+      guest.paused = false;
+      return '';
+    },
+    'backup-begin': async (args) => {
+      const order = await real.run({ program: 'cat', args: [args.at(-1) ?? ''] });
+      job = /socket='([^']*)'/.exec(order.stdout.toString())?.[1];
+      return 'Backup started\n';
+    },
+    'backup-dumpxml': () => {
+      if (job === undefined) throw new Error('no domain backup job present');
+      return `<domainbackup mode='pull'><server transport='unix' socket='${job}'/></domainbackup>`;
+    },
+    domjobabort: () => {
+      job = undefined;
+      return '';
+    },
+  };
+
+  const runner: Runner = {
+    ...real,
+    async run(command, options = {}): Promise<Output> {
+      if (command.program !== 'virsh') return real.run(command, options);
+      const [connect, , word = '', ...args] = command.args;
+      if (connect !== '--connect') throw new Error('virsh without --connect');
+      const line = [word, ...args].join(' ');
+      calls.push(word === 'guest-agent-timeout' ? `${word} ${args.at(-1) ?? ''}` : word);
+      try {
+        meddle(line);
+        const answer = answers[word];
+        if (!answer) throw new Error(`virsh has no command ${word}`);
+        return { status: 0, stdout: Buffer.from(await answer(args)), stderr: '' };
+      } catch (error) {
+        if (error instanceof InterruptedError) throw error;
+        const stderr = `error: ${error instanceof Error ? error.message : String(error)}\n`;
+        if (options.acceptStatus?.includes(1)) {
+          return { status: 1, stdout: Buffer.alloc(0), stderr };
+        }
+        const text = `cannot ${options.doing ?? 'do it'}: virsh: ${stderr.trim()}`;
+        throw new CommandError(text, { command: line, status: 1, stderr });
+      }
+    },
+    start(command) {
+      if (command.program !== 'sh') return real.start(command);
+      calls.push('guard');
+      const stop = (): Promise<void> => {
+        calls.push('guard ended');
+        return Promise.resolve();
+      };
+      return Promise.resolve({ pid: 1, ended: new Promise(() => undefined), stop });
+    },
+  };
+  return { runner, calls, frozen: () => guest.frozen, paused: () => guest.paused, job: () => job };
+}
+
+function diskXml({ target, file, format, type = 'file', more = '' }: FakeDisk): string {
+  return `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source file='${file}'/><target dev='${target}'/>${more}</disk>`;
+}

@@ -1,0 +1,308 @@
+import { describe, expect, test } from '@jest/globals';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { InterruptedError } from '../../lib/report/errors.ts';
+import { carryOut, type Undo } from '../../lib/run/undo.ts';
+import type { FreezeWish } from '../../lib/storage/freeze.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import type { VmSnapshot } from '../../lib/storage/storage.ts';
+import { undoHandlers } from '../../lib/undo-handlers.ts';
+import type { Disk } from '../../lib/vm/vm.ts';
+import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
+import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
+
+const running = { state: 3, lcmState: 3, deployId: 'one-7' };
+
+interface Scene {
+  readonly world: World;
+  readonly libvirt: FakeLibvirt;
+  /** The undos as they were when each virsh command was given. */
+  readonly recordedAt: Map<string, readonly string[]>;
+  readonly fix: (wish?: FreezeWish) => Promise<VmSnapshot>;
+  readonly undo: () => Promise<void>;
+}
+
+/** VM 7 runs with two raw disks, vda and vdb. */
+async function inScene(
+  body: (scene: Scene) => Promise<void>,
+  facts: Partial<FakeFacts> = {},
+  disks: readonly Disk[] = [disk(0), disk(1, { target: 'vdb' })],
+): Promise<void> {
+  await inWorld(async (world) => {
+    const files = [0, 1].map((id) => join(world.vmFolder, `disk.${id}`));
+    for (const file of files) await rawFile(file, MiB, [[0, 4096]]);
+    const recordedAt = new Map<string, readonly string[]>();
+    const libvirt = fakeLibvirt({
+      name: 'one-7',
+      disks: [
+        { target: 'vda', file: files[0]!, format: 'raw' },
+        { target: 'vdb', file: files[1]!, format: 'raw' },
+      ],
+      ...facts,
+      meddle: (command) => {
+        const [word = ''] = command.split(' ');
+        recordedAt.set(
+          word,
+          world.undone().map(({ kind }) => kind),
+        );
+        facts.meddle?.(command);
+      },
+    });
+    const run = { ...world.run, runner: libvirt.runner };
+    const handlers = undoHandlers({
+      connect: () => Promise.reject(new Error('OpenNebula is not needed')),
+      runner: libvirt.runner,
+    });
+    await body({
+      world,
+      libvirt,
+      recordedAt,
+      fix: (wish) => snapshotDisks(planDisks(vm(disks, running), new Map()), run, wish),
+      async undo() {
+        const left: Undo[] = [...world.undone()].reverse();
+        for (const undo of left) await carryOut(undo, handlers);
+      },
+    });
+  });
+}
+
+/** What is done to the guest and its disks, without the questions. */
+function acts({ calls }: FakeLibvirt): string[] {
+  const questions = ['list', 'domstate', 'domjobinfo', 'dumpxml', 'backup-dumpxml'];
+  return calls.filter((call) => !questions.includes(call));
+}
+
+const refusal = (word: string, why: string): Partial<FakeFacts> => ({
+  meddle: (command) => {
+    if (command.startsWith(word)) throw new Error(why);
+  },
+});
+
+describe('the disks of a running VM', () => {
+  test('get one instant between a freeze and a thaw, with everything slow before', () =>
+    inScene(async ({ fix, libvirt }) => {
+      const { disks, consistency } = await fix();
+      expect(acts(libvirt)).toEqual([
+        'guest-agent-timeout 5',
+        'domtime',
+        'guest-agent-timeout 20',
+        'guard',
+        'domfsfreeze',
+        'backup-begin',
+        'domfsthaw',
+        'guard ended',
+        'guest-agent-timeout -2',
+      ]);
+      const { calls } = libvirt;
+      expect(calls.slice(calls.indexOf('domfsfreeze'), calls.indexOf('domfsthaw') + 1)).toEqual([
+        'domfsfreeze',
+        'backup-begin',
+        'domfsthaw',
+      ]);
+      expect(consistency.level).toBe('agent');
+      expect(consistency.frozenMs).toBeGreaterThan(0);
+      expect(disks.map(({ id, layout }) => [id, layout])).toEqual([
+        [0, { format: 'raw' }],
+        [1, { format: 'raw' }],
+      ]);
+    }));
+
+  test('have every way back in the journal before it is needed', () =>
+    inScene(async ({ fix, recordedAt, world }) => {
+      await fix();
+      expect(recordedAt.get('domfsfreeze')?.at(-1)).toBe('thaw');
+      expect(recordedAt.get('backup-begin')).toContain('abort-backup-job');
+      expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+    }));
+
+  test('are as before after the undo: no job, no file of ours', () =>
+    inScene(async ({ fix, undo, libvirt, world }) => {
+      await fix();
+      expect(libvirt.job()).toContain(world.vmFolder);
+      const files = world.undone().flatMap((one) => (one.kind === 'remove-file' ? [one.path] : []));
+      expect(files).toHaveLength(4);
+      await undo();
+      expect(libvirt.job()).toBeUndefined();
+      expect(files.filter((file) => existsSync(file))).toEqual([]);
+    }));
+
+  test('with --fs-freeze suspend have the guest paused instead', () =>
+    inScene(async ({ fix, libvirt }) => {
+      const { consistency } = await fix({ mode: 'suspend', required: true });
+      expect(consistency.level).toBe('suspend');
+      expect(acts(libvirt)).toEqual(['guard', 'suspend', 'backup-begin', 'resume', 'guard ended']);
+    }));
+
+  test('with --fs-freeze none leave the guest alone', () =>
+    inScene(async ({ fix, libvirt }) => {
+      const { consistency } = await fix({ mode: 'none', required: false });
+      expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+      expect(acts(libvirt)).toEqual(['backup-begin']);
+    }));
+
+  test('of a guest whose agent does not answer are never told to freeze', () =>
+    inScene(
+      async ({ fix, libvirt }) => {
+        const { consistency } = await fix();
+        expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).toContain('backup-begin');
+      },
+      refusal('domtime', 'Guest agent is not responding'),
+    ));
+
+  test('of such a guest are not dumped when the freeze is required', () =>
+    inScene(
+      async ({ fix, libvirt }) => {
+        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
+          /cannot be frozen: .*not responding; nothing was exported, as --require-freeze demands/,
+        );
+        expect(libvirt.calls).not.toContain('backup-begin');
+      },
+      refusal('domtime', 'Guest agent is not responding'),
+    ));
+
+  test('of a guest whose agent may not tell the time are frozen all the same', () =>
+    inScene(
+      async ({ fix }) => {
+        expect((await fix()).consistency.level).toBe('agent');
+      },
+      refusal('domtime', "unable to execute QEMU agent command 'guest-get-time'"),
+    ));
+
+  test('are thawed after a freeze that failed, which may have been carried out', () =>
+    inScene(
+      async ({ fix, libvirt, world }) => {
+        expect((await fix()).consistency.level).toBe('crash');
+        expect(acts(libvirt).slice(4, 7)).toEqual(['domfsfreeze', 'domfsthaw', 'guard ended']);
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+      },
+      refusal('domfsfreeze', 'took too long'),
+    ));
+
+  test('of a guest with nothing to freeze are as after a power cut', () =>
+    inScene(
+      async ({ fix, libvirt }) => {
+        expect((await fix()).consistency.level).toBe('crash');
+        expect(libvirt.frozen()).toBe(false);
+      },
+      { frozenSystems: 0 },
+    ));
+
+  test('thaw again when the thaw fails at first', () => {
+    let failures = 2;
+    return inScene(
+      async ({ fix, libvirt }) => {
+        expect((await fix()).consistency.level).toBe('agent');
+        expect(libvirt.frozen()).toBe(false);
+        expect(libvirt.calls.filter((call) => call === 'domfsthaw')).toHaveLength(3);
+      },
+      {
+        meddle: (command) => {
+          if (command.startsWith('domfsthaw') && failures-- > 0) throw new Error('not now');
+        },
+      },
+    );
+  });
+
+  test('whose backup job cannot begin are thawed at once', () =>
+    inScene(
+      async ({ fix, libvirt, world }) => {
+        await expect(fix()).rejects.toThrow('cannot begin a backup job of one-7: virsh: error: no');
+        expect(libvirt.frozen()).toBe(false);
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+      },
+      refusal('backup-begin', 'no'),
+    ));
+
+  test('of an export that is interrupted in the thaw have the thaw in the journal, to be undone first', () => {
+    let broken = true;
+    return inScene(
+      async ({ fix, undo, libvirt, world }) => {
+        await expect(fix()).rejects.toThrow('interrupted by SIGTERM');
+        expect(world.undone().at(-1)?.kind).toBe('thaw');
+        broken = false;
+        await undo();
+        expect(libvirt.frozen()).toBe(false);
+        expect(libvirt.job()).toBeUndefined();
+        expect(acts(libvirt).slice(-3)).toEqual([
+          'domfsthaw',
+          'guest-agent-timeout -2',
+          'domjobabort',
+        ]);
+      },
+      {
+        meddle: (command) => {
+          if (command.startsWith('domfsthaw') && broken) throw new InterruptedError('SIGTERM');
+        },
+      },
+    );
+  });
+
+  test('are refused before the freeze while libvirt has another job', () =>
+    inScene(async ({ fix, libvirt }) => {
+      await fix();
+      const [job, before] = [libvirt.job(), libvirt.calls.length];
+      await expect(fix()).rejects.toThrow('libvirt has another job for its domain one-7 (Backup)');
+      expect(libvirt.job()).toBe(job);
+      expect(libvirt.calls.slice(before)).toEqual(['list', 'domstate', 'domjobinfo']);
+    }));
+
+  test('are not ended by the undo of another run', () =>
+    inScene(async ({ fix, libvirt, world }) => {
+      await fix();
+      const handlers = undoHandlers({
+        connect: () => Promise.reject(new Error('not needed')),
+        runner: libvirt.runner,
+      });
+      const socket = join(world.vmFolder, 'onevmdump-other.sock');
+      await handlers['abort-backup-job']({
+        ...{ kind: 'abort-backup-job', uri: 'test:///default', domain: 'one-7', socket },
+      });
+      expect(libvirt.job()).not.toBeUndefined();
+    }));
+
+  test.each<[string, Partial<FakeFacts>, string]>([
+    ['unknown to libvirt', { disks: [] }, 'disk 0 of VM 7 (vda) is unknown to libvirt'],
+    [
+      'another file for libvirt',
+      { disks: [{ target: 'vda', file: '/etc/hosts', format: 'raw' }] },
+      'for OpenNebula, but /etc/hosts for libvirt',
+    ],
+    [
+      'no file for libvirt',
+      { disks: [{ target: 'vda', file: '/etc/hosts', format: 'raw', type: 'block' }] },
+      'is no file for libvirt, but of the type block',
+    ],
+    [
+      'being copied',
+      { disks: [{ target: 'vda', file: '/etc/hosts', format: 'raw', more: '<mirror/>' }] },
+      'is being copied or merged by libvirt',
+    ],
+  ])('are refused when one is %s', (_, facts, message) =>
+    inScene(async ({ fix, libvirt }) => {
+      await expect(fix()).rejects.toThrow(message);
+      expect(libvirt.calls).not.toContain('domfsfreeze');
+    }, facts),
+  );
+
+  test('are refused when libvirt uses another format than declared', () =>
+    inWorld(async (world) => {
+      const file = join(world.vmFolder, 'disk.0');
+      await rawFile(file, MiB);
+      const disks = [{ target: 'vda', file, format: 'qcow2' }];
+      const { runner } = fakeLibvirt({ name: 'one-7', disks });
+      const plans = planDisks(vm([disk(0)], running), new Map());
+      await expect(snapshotDisks(plans, { ...world.run, runner })).rejects.toThrow(
+        'is declared as raw, but libvirt uses it as qcow2',
+      );
+    }));
+
+  test('are refused when DEPLOY_ID is an option for virsh', () =>
+    inScene(async ({ world }) => {
+      const plans = planDisks(vm([disk(0)], { ...running, deployId: '--help' }), new Map());
+      await expect(snapshotDisks(plans, world.run)).rejects.toThrow(
+        '"--help" is not the name of a libvirt domain',
+      );
+    }));
+});
