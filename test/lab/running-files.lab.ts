@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { makeStandIns } from '../e2e/stand-ins.ts';
-import { downLibvirt, upLibvirt, type LabVm, type LibvirtLab } from './libvirt.ts';
+import type { LabVm } from './lab-vm.ts';
+import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
 

@@ -22,7 +22,12 @@ beforeEach(async () => {
   lines.length = 0;
 });
 afterEach(async () => {
-  await journal.undoAll(undoHandlers(() => Promise.reject(new Error('no OpenNebula here'))));
+  await journal.undoAll(
+    undoHandlers({
+      connect: () => Promise.reject(new Error('no OpenNebula here')),
+      runner: localRunner(log),
+    }),
+  );
   await rm(folder, { recursive: true, force: true });
 });
 
