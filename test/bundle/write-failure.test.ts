@@ -166,7 +166,7 @@ test('a disk with more data than the index can list is refused before it is read
   const disk = reader(30 * 2 ** 40, () => {
     throw new Error('it was read');
   });
-  await expect(write(writer, disk)).rejects.toThrow('a bundle holds at most 21 TiB of data');
+  await expect(write(writer, disk)).rejects.toThrow('a bundle holds at most 16 TiB of data');
 });
 
 test('a disk cannot be added twice', async () => {
