@@ -73,6 +73,7 @@ async function demo(folder: string, sandbox: Sandbox): Promise<void> {
   await type(['tar', '-tvzf', bundle], env);
   say('   ... to onevmdump it has an index and checksums.');
   await type(['onevmdump', 'show', bundle], env);
+  await type(['onevmdump', 'verify', bundle], env);
 
   say('5. Restore it, and make a VM of it.');
   const result = await type(
