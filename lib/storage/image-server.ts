@@ -2,7 +2,8 @@
 // folder, and both are gone when the reader is closed. Both are in the journal before they are made.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DiskReader, Extent } from '../read/disk-reader.ts';
+import type { DiskReader } from '../read/disk-reader.ts';
+import { explainedReader } from '../read/explained-reader.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
 import { NotListeningError } from '../read/nbd-socket.ts';
 import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
@@ -106,22 +107,7 @@ function withService(
   };
   let closed: Promise<void> | undefined;
   return {
-    virtualSize: reader.virtualSize,
-    async extents(): Promise<readonly Extent[]> {
-      try {
-        return await reader.extents();
-      } catch (error) {
-        throw await explained(error);
-      }
-    },
-    async *read(extents) {
-      try {
-        yield* reader.read(extents);
-      } catch (error) {
-        throw await explained(error);
-      }
-    },
-    recycle: (piece) => reader.recycle?.(piece),
+    ...explainedReader(reader, explained),
     close: () => (closed ??= reader.close().then(clean)),
   };
 }

@@ -2,6 +2,7 @@
 // job in pull mode. What is run, and why, is documented in docs/storage-file.md.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../read/disk-reader.ts';
+import { explainedReader } from '../read/explained-reader.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
@@ -124,34 +125,17 @@ export async function openExport(
   const { runner, log, signal } = run;
   const domain = domainOf(plan.vm, run);
   const explained = (error: unknown): Promise<unknown> => whyLost(error, plan, domain, signal);
-  let reader: DiskReader;
   try {
     const socketPath = await runner.forwardSocket(source.socket);
     const { exportName, virtualSize } = source;
     const label = diskLabel(plan);
-    reader = await openNbdReader({ socketPath, exportName, label, log, signal, virtualSize });
+    return explainedReader(
+      await openNbdReader({ socketPath, exportName, label, log, signal, virtualSize }),
+      explained,
+    );
   } catch (error) {
     throw await explained(error);
   }
-  return {
-    virtualSize: reader.virtualSize,
-    async extents() {
-      try {
-        return await reader.extents();
-      } catch (error) {
-        throw await explained(error);
-      }
-    },
-    async *read(extents) {
-      try {
-        yield* reader.read(extents);
-      } catch (error) {
-        throw await explained(error);
-      }
-    },
-    recycle: (piece) => reader.recycle?.(piece),
-    close: () => reader.close(),
-  };
 }
 
 /** A guest that was shut down takes the server with it: then this is what is to be said. */
