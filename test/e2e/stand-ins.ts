@@ -37,7 +37,12 @@ if [ "$number" = "$at" ]; then
     echo '${program}: told to fail' >&2
     exit 77
   fi
-  kill -s "\${action#SIG}" "$PPID"
+  # Compressors are started by a shell of their own: the command is the first Node above.
+  command=$PPID
+  while [ "$(/usr/bin/readlink "/proc/$command/exe")" = "$(/usr/bin/readlink -f /bin/sh)" ]; do
+    read -r _ _ _ command _ < "/proc/$command/stat"
+  done
+  kill -s "\${action#SIG}" "$command"
   /usr/bin/sleep 0.1
 fi
 exec '${real}' "$@"
