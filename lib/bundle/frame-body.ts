@@ -4,7 +4,7 @@ import type { Frame } from './manifest.ts';
 
 /**
  * Bytes of the tar stream in one frame. The format allows 32 MiB; 12 MiB are nearly as fast and keep the
- * scratch files, which lie in memory, below 75 MiB, and an export with all its programs below 200 MB.
+ * scratch files, which lie in memory, below 75 MiB.
  */
 export const frameSize = 12 * 1024 * 1024;
 
