@@ -6,14 +6,14 @@ import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import { adoptJournal, journalFolder, parseJournal, type JournalHeader } from './run/journal.ts';
 import { isAlive } from './run/process-identity.ts';
-import { remedy, type Undo, type UndoHandlers } from './run/undo.ts';
+import { remedy, type PlacedUndo, type UndoHandlers } from './run/undo.ts';
 
 /** The journal of a dead run. */
 export interface Remains {
   readonly path: string;
   readonly header: JournalHeader;
   /** What is to be undone, in the order in which it was recorded. */
-  readonly pending: readonly Undo[];
+  readonly pending: readonly PlacedUndo[];
 }
 
 /**
@@ -33,7 +33,7 @@ export async function findRemains(
       const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
       if (vmId !== undefined && header.vmId !== vmId) continue;
       if (await isAlive(header.process)) continue;
-      found.push({ path, header, pending: pending.map(({ undo }) => undo) });
+      found.push({ path, header, pending: pending.map(({ undo, on }) => ({ undo, on })) });
     } catch (error) {
       // It has ended well meanwhile; or nobody knows what it says, and somebody has to look.
       if (!hasCode(error, 'ENOENT')) log.warn(`left alone: ${errorMessage(error)}`);

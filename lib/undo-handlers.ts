@@ -7,7 +7,7 @@ import { lockVm, unlockVm } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
 import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
 import { FailedError } from './report/errors.ts';
-import type { Runner } from './run/runner.ts';
+import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
@@ -19,11 +19,11 @@ const stopGraceMs = 3000;
 export interface UndoMeans {
   /** Gives a client for an endpoint; asked only when an undo needs OpenNebula. */
   readonly connect: (endpoint: string) => Promise<OneClient>;
-  /** One that no signal stops. */
-  readonly runner: Runner;
+  /** A runner for a machine; undefined is this one. No signal stops what it runs. */
+  readonly runnerAt: (on: SshTarget | undefined) => Runner;
 }
 
-export function undoHandlers({ connect, runner }: UndoMeans): UndoHandlers {
+export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
   return {
     'remove-file': async ({ path }) => {
       await rm(path, { force: true });
@@ -35,17 +35,17 @@ export function undoHandlers({ connect, runner }: UndoMeans): UndoHandlers {
       await rm(path, { recursive: true, force: true });
     },
     'stop-process': ({ program, argument }) => stopProcesses(program, argument),
-    thaw: async ({ uri, domain, guard }) => {
-      await undoFreeze(domainAt(runner, uri, domain));
+    thaw: async ({ uri, domain, guard }, on) => {
+      await undoFreeze(domainAt(runnerAt(on), uri, domain));
       // Last: as long as the guest may be frozen, it goes on trying.
       await stopProcesses('sh', guard);
     },
-    resume: async ({ uri, domain, guard }) => {
-      await undoSuspend(domainAt(runner, uri, domain));
+    resume: async ({ uri, domain, guard }, on) => {
+      await undoSuspend(domainAt(runnerAt(on), uri, domain));
       await stopProcesses('sh', guard);
     },
-    'abort-backup-job': ({ uri, domain, socket }) =>
-      abortOwnBackupJob(domainAt(runner, uri, domain), socket),
+    'abort-backup-job': ({ uri, domain, socket }, on) =>
+      abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
     'restore-lock': async ({ endpoint, vmId, level }) => {
       const client = await connect(endpoint);
       await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));

@@ -57,7 +57,7 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
 export function handlersFor(config: Config, log: Log): UndoHandlers {
   return undoHandlers({
     connect: (endpoint) => connect({ config, endpoint, log }),
-    runner: localRunner(log),
+    runnerAt: () => localRunner(log),
   });
 }
 

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { identify, type ProcessIdentity } from './process-identity.ts';
-import { carryOut, remedy, type Undo, type UndoHandlers } from './undo.ts';
+import type { SshTarget } from './runner.ts';
+import { carryOut, remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
 
 export interface JournalEntry {
   /** The undo is no longer needed: it was carried out, or what it would remove is to stay. */
@@ -17,8 +18,11 @@ export interface JournalEntry {
 
 export interface Journal {
   readonly runId: string;
-  /** Writes and flushes the way back. Called BEFORE the change is made. */
-  record(undo: Undo): Promise<JournalEntry>;
+  /**
+   * Writes and flushes the way back. Called BEFORE the change is made.
+   * @param on the machine where the change is made (a runner's `target`); undefined is this one.
+   */
+  record(undo: Undo, on?: SshTarget): Promise<JournalEntry>;
   /**
    * Carries out all that is still recorded, last first, and removes the file when nothing is left.
    * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`.
@@ -69,16 +73,15 @@ export async function createJournal(options: {
 export async function adoptJournal(
   path: string,
   log: Log,
-): Promise<{ header: JournalHeader; journal: Journal; pending: readonly Undo[] }> {
+): Promise<{ header: JournalHeader; journal: Journal; pending: readonly PlacedUndo[] }> {
   const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
   const file = await open(path, 'a', 0o600);
   const journal = journalOn(file, path, header.runId, pending, log);
-  return { header, journal, pending: pending.map(({ undo }) => undo) };
+  return { header, journal, pending: pending.map(({ undo, on }) => ({ undo, on })) };
 }
 
-interface Pending {
+interface Pending extends PlacedUndo {
   readonly seq: number;
-  readonly undo: Undo;
 }
 
 function journalOn(
@@ -97,20 +100,20 @@ function journalOn(
   };
   return {
     runId,
-    async record(undo) {
+    async record(undo, on) {
       const seq = ++lastSeq;
-      await append(file, { seq, undo });
-      pending.push({ seq, undo });
+      await append(file, { seq, undo, ...(on ? { on } : {}) });
+      pending.push({ seq, undo, on });
       return { done: () => done(seq) };
     },
     async undoAll(handlers) {
-      for (const { seq, undo } of [...pending].reverse()) {
+      for (const { seq, undo, on } of [...pending].reverse()) {
         try {
-          log.debug(`undo ${JSON.stringify(undo)}`);
-          await carryOut(undo, handlers);
+          log.debug(`undo ${JSON.stringify({ undo, on })}`);
+          await carryOut({ undo, on }, handlers);
           await done(seq);
         } catch (error) {
-          log.warn(`could not undo everything (${errorMessage(error)}): ${remedy(undo)}`);
+          log.warn(`could not undo everything (${errorMessage(error)}): ${remedy({ undo, on })}`);
         }
       }
       await file.close();

@@ -64,6 +64,7 @@ function killGroup(pid: number | undefined, name: NodeJS.Signals): void {
 export function localRunner(log: Log, signal?: AbortSignal): Runner {
   return {
     where: 'this machine',
+    target: undefined,
 
     async run({ program, args, env }: Command, options: RunOptions = {}): Promise<Output> {
       const line = quoteCommand(program, args);

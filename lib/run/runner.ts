@@ -1,6 +1,13 @@
 // Where external programs run: on this machine (local-runner.ts) or on a host by ssh.
 // A command is a program and a list of arguments, never a line for a shell.
 
+/** A machine that is reached by ssh; host and user are checked words. */
+export interface SshTarget {
+  readonly host: string;
+  /** Undefined: whom the user's ssh configuration says. */
+  readonly user?: string;
+}
+
 export interface Command {
   readonly program: string;
   readonly args: readonly string[];
@@ -39,6 +46,8 @@ export interface Service {
 export interface Runner {
   /** Printable: `this machine` or the host's name. */
   readonly where: string;
+  /** The machine, if it is not this one. */
+  readonly target: SshTarget | undefined;
   /**
    * Runs a program to its end.
    * @throws CommandError when it cannot be started, exits with another status than 0 or those

@@ -1,6 +1,7 @@
 // The ways back, as plain data: what a journal holds, and what `cleanup` in another process can
 // carry out as well as the run that wrote it. A new kind needs a handler in lib/undo-handlers.ts.
 import { quote } from './quote.ts';
+import type { SshTarget } from './runner.ts';
 
 export type Undo =
   /** A file this tool made, such as a `.part`. Gone already is fine. */
@@ -52,20 +53,36 @@ export type Undo =
       readonly since: number;
     };
 
-/** Carries undos out. Each MUST succeed when there is nothing left to undo. */
+/** An undo and the machine it is for; undefined is this one. */
+export interface PlacedUndo {
+  readonly undo: Undo;
+  readonly on: SshTarget | undefined;
+}
+
+/**
+ * Carries undos out on the machine `on`; undefined is this one. Each MUST succeed when there is nothing
+ * left to undo.
+ */
 export type UndoHandlers = {
-  readonly [K in Undo['kind']]: (undo: Extract<Undo, { kind: K }>) => Promise<void>;
+  readonly [K in Undo['kind']]: (
+    undo: Extract<Undo, { kind: K }>,
+    on: SshTarget | undefined,
+  ) => Promise<void>;
 };
 
 /** Carries out one undo by its handler. */
-export async function carryOut(undo: Undo, handlers: UndoHandlers): Promise<void> {
+export async function carryOut({ undo, on }: PlacedUndo, handlers: UndoHandlers): Promise<void> {
   // The table's type pairs each kind with its handler; TypeScript cannot follow that through a lookup.
-  const handler = handlers[undo.kind] as (undo: Undo) => Promise<void>;
-  await handler(undo);
+  const handler = handlers[undo.kind] as (undo: Undo, on: SshTarget | undefined) => Promise<void>;
+  await handler(undo, on);
 }
 
 /** What is left when an undo failed, and what a person types to remove it. */
-export function remedy(undo: Undo): string {
+export function remedy({ undo, on }: PlacedUndo): string {
+  return on === undefined ? remedyThere(undo) : `on ${on.host}: ${remedyThere(undo)}`;
+}
+
+function remedyThere(undo: Undo): string {
   switch (undo.kind) {
     case 'remove-file':
       return `the file ${undo.path} is left; remove it with: rm -f ${quote(undo.path)}`;

@@ -78,12 +78,8 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   if (refusal !== undefined) return refusal;
 
   const guard = guardName(journal.runId);
-  const undo = await journal.record({
-    kind: 'thaw',
-    uri: domain.uri,
-    domain: domain.name,
-    guard,
-  });
+  const { uri, name } = domain;
+  const undo = await journal.record({ kind: 'thaw', uri, domain: name, guard }, run.runner.target);
   await setAgentTimeout(domain, freezeSeconds);
   const service = await startGuard(domain, 'domfsthaw', guard);
   const started = performance.now();
@@ -125,12 +121,11 @@ async function reachAgent(domain: Domain): Promise<string | undefined> {
 
 async function suspend(domain: Domain, run: Run): Promise<Hold> {
   const guard = guardName(run.journal.runId);
-  const undo = await run.journal.record({
-    kind: 'resume',
-    uri: domain.uri,
-    domain: domain.name,
-    guard,
-  });
+  const { uri, name } = domain;
+  const undo = await run.journal.record(
+    { kind: 'resume', uri, domain: name, guard },
+    run.runner.target,
+  );
   const service = await startGuard(domain, 'resume', guard);
   const started = performance.now();
   await suspendDomain(domain);

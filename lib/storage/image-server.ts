@@ -34,14 +34,17 @@ export async function openImage(
   const { runner, journal, log, signal } = run;
   const folder = `${socketFolder}/${ownPrefix}${randomBytes(8).toString('hex')}`;
   const socket = `${folder}/nbd`;
-  const undoFolder = await journal.record({ kind: 'remove-folder', path: folder });
+  const undoFolder = await journal.record({ kind: 'remove-folder', path: folder }, runner.target);
   await runner.run(
     // Fails when the name is taken, whatever it is: nobody can have put it there for us.
     { program: 'mkdir', args: ['-m', '0700', '--', folder] },
     { doing: `make the private folder ${folder}` },
   );
   const argument = `--socket=${socket}`;
-  const undoProcess = await journal.record({ kind: 'stop-process', program: 'qemu-nbd', argument });
+  const undoProcess = await journal.record(
+    { kind: 'stop-process', program: 'qemu-nbd', argument },
+    runner.target,
+  );
   const service = await startQemuNbd(runner, node, socket);
   const clean = async (): Promise<void> => {
     await endService(service);

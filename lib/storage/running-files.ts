@@ -58,22 +58,25 @@ export async function prepareBackupJob(
   const targets = new Map<RunningDisk, string>();
   for (const disk of disks) targets.set(disk, await matchingTarget(disk, known, run));
 
-  const { journal } = run;
+  const { journal, runner } = run;
   const socket = backupSocket(folder, journal.runId);
   if (Buffer.byteLength(socket) > maxSocketPath) {
     throw new FailedError(`the path ${socket} is too long for a socket`);
   }
-  await journal.record({ kind: 'remove-file', path: socket });
+  await journal.record({ kind: 'remove-file', path: socket }, runner.target);
   const scratch = new Map<string, string>();
   for (const [{ plan }, target] of targets) {
     const path = scratchFile(folder, journal.runId, plan.disk.id);
-    await journal.record({ kind: 'remove-file', path });
+    await journal.record({ kind: 'remove-file', path }, runner.target);
     scratch.set(target, path);
   }
   const order = backupOrder(folder, journal.runId);
-  await journal.record({ kind: 'remove-file', path: order });
-  await writeSmallFile(run.runner, order, backupXml(socket, [...known.keys()], scratch));
-  await journal.record({ kind: 'abort-backup-job', uri: domain.uri, domain: domain.name, socket });
+  await journal.record({ kind: 'remove-file', path: order }, runner.target);
+  await writeSmallFile(runner, order, backupXml(socket, [...known.keys()], scratch));
+  await journal.record(
+    { kind: 'abort-backup-job', uri: domain.uri, domain: domain.name, socket },
+    runner.target,
+  );
   return {
     instant: 'together',
     async snapshot(): Promise<readonly Snapshot[]> {

@@ -25,7 +25,7 @@ afterEach(async () => {
   await journal.undoAll(
     undoHandlers({
       connect: () => Promise.reject(new Error('no OpenNebula here')),
-      runner: localRunner(log),
+      runnerAt: () => localRunner(log),
     }),
   );
   await rm(folder, { recursive: true, force: true });

@@ -102,13 +102,21 @@ describe('the undo journal', () => {
     expect(pending.map(({ undo }) => undo)).toEqual([file("/it's fail")]);
   });
 
+  test('remembers on which machine a change was made', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'), { host: 'kvm1', user: 'oneadmin' });
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const { pending } = parseJournal(await readFile(path, 'utf8'), path);
+    expect(pending).toMatchObject([{ undo: file('/a'), on: { host: 'kvm1', user: 'oneadmin' } }]);
+  });
+
   test('of a dead run can be taken over and ended', async () => {
     const journal = await newJournal();
     await (await journal.record(file('/a'))).done();
     await journal.record(file('/b'));
     const path = join(folder, 'journal', (await journalFiles())[0]!);
     const adopted = await adoptJournal(path, log);
-    expect(adopted.pending).toEqual([file('/b')]);
+    expect(adopted.pending).toEqual([{ undo: file('/b'), on: undefined }]);
     await adopted.journal.undoAll(recordingHandlers().handlers);
     expect(await journalFiles()).toEqual([]);
   });

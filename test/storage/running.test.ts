@@ -51,7 +51,7 @@ async function inScene(
     const run = { ...world.run, runner: libvirt.runner };
     const handlers = undoHandlers({
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
-      runner: libvirt.runner,
+      runnerAt: () => libvirt.runner,
     });
     await body({
       world,
@@ -60,7 +60,7 @@ async function inScene(
       fix: (wish) => snapshotDisks(planDisks(vm(disks, running), new Map()), run, wish),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
-        for (const undo of left) await carryOut(undo, handlers);
+        for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
       },
     });
   });
@@ -253,12 +253,13 @@ describe('the disks of a running VM', () => {
       await fix();
       const handlers = undoHandlers({
         connect: () => Promise.reject(new Error('not needed')),
-        runner: libvirt.runner,
+        runnerAt: () => libvirt.runner,
       });
       const socket = join(world.vmFolder, 'onevmdump-other.sock');
-      await handlers['abort-backup-job']({
-        ...{ kind: 'abort-backup-job', uri: 'test:///default', domain: 'one-7', socket },
-      });
+      await handlers['abort-backup-job'](
+        { kind: 'abort-backup-job', uri: 'test:///default', domain: 'one-7', socket },
+        undefined,
+      );
       expect(libvirt.job()).not.toBeUndefined();
     }));
 
