@@ -3,7 +3,7 @@ import { execa } from 'execa';
 import { CommandError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { quoteCommand } from './quote.ts';
-import type { Command, Output, Runner, RunOptions, Service } from './runner.ts';
+import type { Command, Output, PipedService, Runner, RunOptions, Service } from './runner.ts';
 
 const stopGraceMs = 5000;
 const defaultTimeoutMs = 60_000;
@@ -107,43 +107,59 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
       });
     },
 
-    async start({ program, args, env }: Command): Promise<Service> {
-      const line = quoteCommand(program, args);
-      log.debug(`start ${line}`);
-      const child = execa(program, [...args], {
-        reject: false,
-        stdin: 'ignore',
-        stdout: 'ignore',
-        env: { ...environment(), ...env },
-        buffer: false,
-        forceKillAfterDelay: stopGraceMs,
-        // A server must outlive a Ctrl-C on the terminal until its reader has been closed.
-        detached: true,
-      });
-      let tail = '';
-      child.stderr.on('data', (data: Buffer) => {
-        tail = (tail + data.toString()).slice(-4000);
-      });
-      const ended = child.then((result) => ({ status: result.exitCode, stderr: lastWords(tail) }));
-      const pid = child.pid;
-      if (pid === undefined) {
-        const result = await child;
-        const why = result.code === 'ENOENT' ? 'is not installed' : result.originalMessage;
-        throw new CommandError(`cannot start ${program}: ${why ?? 'unknown reason'}`, {
-          command: line,
-          cause: result,
-        });
-      }
-      return {
-        pid,
-        ended,
-        async stop() {
-          child.kill('SIGTERM');
-          await ended;
-        },
-      };
+    async start(command: Command): Promise<Service> {
+      return service(await startChild(command, 'ignore', log));
+    },
+
+    async startPiped(command: Command): Promise<PipedService> {
+      const started = await startChild(command, 'pipe', log);
+      const { stdin, stdout } = started.child;
+      if (!stdin || !stdout) throw new Error('execa gave no pipes');
+      return { ...service(started), stdin, stdout };
     },
 
     forwardSocket: (path) => Promise.resolve(path),
+  };
+}
+
+/** A program that goes on running; what it says on stderr is kept to explain its end. */
+async function startChild({ program, args, env }: Command, pipes: 'ignore' | 'pipe', log: Log) {
+  const line = quoteCommand(program, args);
+  log.debug(`start ${line}`);
+  const child = execa(program, [...args], {
+    reject: false,
+    stdin: pipes,
+    stdout: pipes,
+    env: { ...environment(), ...env },
+    buffer: false,
+    forceKillAfterDelay: stopGraceMs,
+    // A server must outlive a Ctrl-C on the terminal until its reader has been closed.
+    detached: true,
+  });
+  let tail = '';
+  child.stderr.on('data', (data: Buffer) => {
+    tail = (tail + data.toString()).slice(-4000);
+  });
+  const ended = child.then((result) => ({ status: result.exitCode, stderr: lastWords(tail) }));
+  const pid = child.pid;
+  if (pid === undefined) {
+    const result = await child;
+    const why = result.code === 'ENOENT' ? 'is not installed' : result.originalMessage;
+    throw new CommandError(`cannot start ${program}: ${why ?? 'unknown reason'}`, {
+      command: line,
+      cause: result,
+    });
+  }
+  return { child, pid, ended };
+}
+
+function service({ child, pid, ended }: Awaited<ReturnType<typeof startChild>>): Service {
+  return {
+    pid,
+    ended,
+    async stop() {
+      child.kill('SIGTERM');
+      await ended;
+    },
   };
 }

@@ -1,6 +1,8 @@
 // Where external programs run: on this machine (local-runner.ts) or on a host by ssh.
 // A command is a program and a list of arguments, never a line for a shell.
 
+import type { Readable, Writable } from 'node:stream';
+
 /** A machine that is reached by ssh; host and user are checked words. */
 export interface SshTarget {
   readonly host: string;
@@ -43,6 +45,14 @@ export interface Service {
   stop(): Promise<void>;
 }
 
+/** A program whose stdin is written and whose stdout is read while it runs. */
+export interface PipedService extends Service {
+  /** Ended by its user, at once where the program reads nothing. */
+  readonly stdin: Writable;
+  /** Read to its end by its user, or the program waits; its end alone says nothing of success, `ended` does. */
+  readonly stdout: Readable;
+}
+
 export interface Runner {
   /** Printable: `this machine` or the host's name. */
   readonly where: string;
@@ -56,6 +66,8 @@ export interface Runner {
   run(command: Command, options?: RunOptions): Promise<Output>;
   /** Starts a program that keeps running. @throws CommandError when it cannot be started. */
   start(command: Command): Promise<Service>;
+  /** The same for a program that takes or gives a stream. @throws CommandError */
+  startPiped(command: Command): Promise<PipedService>;
   /** A local Unix socket that leads to `path` on that machine; the path itself when it is this one. */
   forwardSocket(path: string): Promise<string>;
 }

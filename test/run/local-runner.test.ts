@@ -77,6 +77,19 @@ describe('running a program on this machine', () => {
     expect((await service.ended).stderr).toBe('listening');
   });
 
+  test('pipes data through a program while it runs', async () => {
+    const service = await runner.startPiped(sh('tr a-z A-Z; echo done >&2'));
+    service.stdin.end('some bytes');
+    expect(Buffer.concat(await service.stdout.toArray()).toString()).toBe('SOME BYTES');
+    expect(await service.ended).toEqual({ status: 0, stderr: 'done' });
+  });
+
+  test('stops a program that nobody reads from any more', async () => {
+    const service = await runner.startPiped({ program: 'yes', args: [] });
+    await service.stop();
+    expect((await service.ended).status).not.toBe(0);
+  });
+
   test('says that a service is not installed', async () => {
     const error = await failure(runner.start({ program: 'no-such-program', args: [] }));
     expect(error.message).toBe('cannot start no-such-program: is not installed');
