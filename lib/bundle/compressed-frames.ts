@@ -12,7 +12,7 @@ import type { BundleSink } from './sink.ts';
 /** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
 const slotCount = 3;
 const copySize = 1024 * 1024;
-/** The compressed zero frame is kept up to this size; all compressors make far less of 16 MiB. */
+/** The compressed zero frame is kept up to this size; all compressors make far less of 8 MiB. */
 const largestZeroFrame = 1024 * 1024;
 /** Frames that wait to be appended; only those of zeros, which need no slot, come to so many. */
 const longestQueue = 64;

@@ -3,10 +3,10 @@
 import type { Frame } from './manifest.ts';
 
 /**
- * Bytes of the tar stream in one frame. The format allows 32 MiB; 12 MiB are nearly as fast and keep the
- * scratch files, which lie in memory, below 75 MiB.
+ * Bytes of the tar stream in one frame. The format allows 32 MiB; 8 MiB are nearly as fast and keep the
+ * scratch files, which lie in memory, below 50 MiB.
  */
-export const frameSize = 12 * 1024 * 1024;
+export const frameSize = 8 * 1024 * 1024;
 
 /** Takes the bytes of frames and brings them into the sink; does not know what is in them. */
 export interface FrameBody {

@@ -17,8 +17,8 @@ import {
 import { manifestVersion, type Manifest, type ManifestDisk } from './manifest.ts';
 import { memberName } from './member-name.ts';
 
-/** Room for the frames of some 20 TiB. */
-export const largestManifest = 64 * 1024 * 1024;
+/** Room for the frames of some 16 TiB. */
+export const largestManifest = 96 * 1024 * 1024;
 /** Bytes of the tar stream in one frame: docs/bundle-format.md. */
 const largestFrame = 32 * 1024 * 1024;
 

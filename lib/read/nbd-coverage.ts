@@ -1,6 +1,6 @@
 // Which bytes of one read have arrived. Chunks come in any order, and none may come twice.
 
-/** More islands than a 1 MiB read has sectors are no honest answer. */
+/** More islands than a read of 1 MiB has sectors are no honest answer. */
 const maxIslands = 2048;
 
 export class Coverage {

@@ -13,14 +13,14 @@ export type BlockNode =
 const maxSocketPath = 107;
 
 /**
- * qemu-nbd takes a buffer of 1 MiB for each request and gives it back. glibc returns such a buffer to
+ * qemu-nbd takes a buffer for each request and gives it back. glibc returns such a buffer to
  * the kernel at once, and every page of the next one is a fault: 2.6 CPU s for 2 GiB instead of 1.3.
  */
 const keepBuffers = {
   // One arena for all its threads, or each keeps buffers of its own.
   MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: String(32 * 1024 * 1024),
-  MALLOC_TRIM_THRESHOLD_: String(128 * 1024 * 1024),
+  MALLOC_TRIM_THRESHOLD_: String(32 * 1024 * 1024),
 };
 
 /**

@@ -88,8 +88,8 @@ describe('an unusual but honest server', () => {
       if (waiting.length < 4) return;
       const halves = [0, 1].flatMap((half) =>
         waiting.map((one) => {
-          const data = pattern(one).subarray((half * MiB) / 2, ((half + 1) * MiB) / 2);
-          return dataChunk(one.cookie, one.offset + (half * MiB) / 2, data, half === 1);
+          const data = pattern(one).subarray((half * one.length) / 2, ((half + 1) * one.length) / 2);
+          return dataChunk(one.cookie, one.offset + (half * one.length) / 2, data, half === 1);
         }),
       );
       socket.write(Buffer.concat(halves));
