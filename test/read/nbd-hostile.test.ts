@@ -85,10 +85,13 @@ describe('an unusual but honest server', () => {
     const waiting: Request[] = [];
     const read = (request: Request, socket: Socket): void => {
       waiting.unshift(request);
-      if (waiting.length < 4) return;
+      if (waiting.length < 8) return;
       const halves = [0, 1].flatMap((half) =>
         waiting.map((one) => {
-          const data = pattern(one).subarray((half * one.length) / 2, ((half + 1) * one.length) / 2);
+          const data = pattern(one).subarray(
+            (half * one.length) / 2,
+            ((half + 1) * one.length) / 2,
+          );
           return dataChunk(one.cookie, one.offset + (half * one.length) / 2, data, half === 1);
         }),
       );
