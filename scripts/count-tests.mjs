@@ -1,16 +1,20 @@
-// Reads jest's JSON report and prints its one closing line. Fails when a test failed, when a test
-// file could not run, or when nothing was tested.
+// Reads jest's JSON reports and prints the one closing line. Fails when a test failed, when a test file
+// could not run, or when a report is missing or tells of no test.
 import { readFileSync } from 'node:fs';
 
-let report;
-try {
-  report = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-} catch {
-  console.error('jest ended without a report');
-  report = { numPassedTests: 0, numFailedTests: 0, numRuntimeErrorTestSuites: 1 };
+const sum = { passed: 0, failed: 0, skipped: 0 };
+const files = process.argv.slice(2);
+for (const file of files) {
+  let report;
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    console.error('jest ended without a report');
+    report = { numPassedTests: 0, numFailedTests: 0, numRuntimeErrorTestSuites: 1 };
+  }
+  sum.passed += report.numPassedTests;
+  sum.failed += report.numFailedTests + report.numRuntimeErrorTestSuites;
+  sum.skipped += (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0);
 }
-const passed = report.numPassedTests;
-const failed = report.numFailedTests + report.numRuntimeErrorTestSuites;
-const skipped = (report.numPendingTests ?? 0) + (report.numTodoTests ?? 0);
-console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped`);
+process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;

@@ -1,11 +1,29 @@
 #!/usr/bin/env bash
-# npm run test:all: everything that must hold. Installs what is missing, builds, checks, tests.
-# Arguments go to jest. The last line counts the tests: N passed, N failed, N skipped.
+# npm run test:all: everything that must hold. Installs what is missing, builds, checks, tests; the last tests
+# start libvirt, LVM and Ceph (test/lab), for which they must be root. A lab that runs already is used and
+# left running. Arguments go to jest. The last line counts the tests: N passed, N failed, N skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-results=$(mktemp)
-trap 'rm -f -- "$results"' EXIT
+labs=(libvirt lvm ceph)
+started=()
+results=$(mktemp -d)
+trap 'end_labs; rm -rf -- "$results"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+start_labs() {
+  local lab facts
+  for lab in "${labs[@]}"; do
+    printf 'lab %s\n' "$lab"
+    facts=$(bash test/lab/lab.sh up "$lab") || return
+    [[ $facts != *started=yes* ]] || started+=("$lab")
+  done
+}
+
+end_labs() {
+  ((${#started[@]} == 0)) || bash test/lab/lab.sh down "${started[@]}" || true
+}
 
 # NAME COMMAND...: the first part that fails ends it all.
 part() {
@@ -46,9 +64,22 @@ part lint npm run --silent lint
 part typecheck npm run --silent typecheck
 part shellcheck shell
 
-printf '\n== tests\n'
+# tests NAME ARGUMENT...: runs jest, and fails when a test failed.
+tests() {
+  node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js \
+    --passWithNoTests --json --outputFile="$results/$1" "${@:2}" >/dev/null
+}
+
 status=0
-node --experimental-vm-modules --disable-warning=ExperimentalWarning node_modules/jest/bin/jest.js \
-  --maxWorkers=2 --json --outputFile="$results" "$@" >/dev/null || status=$?
-node scripts/count-tests.mjs "$results" || status=1
+printf '\n== tests\n'
+tests quick --maxWorkers=2 "$@" || status=1
+printf '\n== tests with real components\n'
+if start_labs; then
+  tests lab --config test/lab/jest.config.js "$@" || status=1
+else
+  printf 'test:all: a lab does not start\n' >&2
+  status=1
+fi
+printf '\n'
+node scripts/count-tests.mjs "$results"/* || status=1
 [[ $status == 0 ]]

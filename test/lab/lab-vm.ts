@@ -28,6 +28,7 @@ export class LabVm {
   /** Its folder on the system datastore, with disk.0 and the others; on the machine where it runs. */
   readonly folder: string;
   readonly #place: VmPlace;
+  #furtherDisk = '';
 
   constructor(id: number, folder: string, place: VmPlace) {
     this.id = id;
@@ -39,7 +40,13 @@ export class LabVm {
   /** The VM's XML in the form of one.vm.info, in the state it is in. */
   async xml(): Promise<string> {
     const state = (await this.isRunning()) ? 'running' : 'poweroff';
-    return readFile(join(this.#place.xmlFolder, `vm-${this.id}.${state}.xml`), 'utf8');
+    const xml = await readFile(join(this.#place.xmlFolder, `vm-${this.id}.${state}.xml`), 'utf8');
+    return xml.replace('<TEMPLATE>', () => `<TEMPLATE>${this.#furtherDisk}`);
+  }
+
+  /** From now on the XML has this DISK, too, as after `onevm disk-attach`; undefined: no more. */
+  withDisk(xml: string | undefined): void {
+    this.#furtherDisk = xml ?? '';
   }
 
   /** The path OpenNebula knows: with TM qcow2 a link for most disks. */

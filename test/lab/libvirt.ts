@@ -6,6 +6,7 @@ import { startLab, stopLab } from './lab-command.ts';
 import { LabVm, type VmPlace } from './lab-vm.ts';
 import { runProgram } from './program.ts';
 
+const restartScript = new URL('libvirt/restart.sh', import.meta.url).pathname;
 const startScript = new URL('libvirt/start-vm.sh', import.meta.url).pathname;
 
 export interface LibvirtLab {
@@ -19,6 +20,8 @@ export interface LibvirtLab {
   readonly ssh: LabVm;
   /** Whether this call started the lab: whoever did may stop it. */
   readonly startedNow: boolean;
+  /** Ends libvirtd and starts it again; guests run on. */
+  restartLibvirtd(): Promise<void>;
 }
 
 /** Starts the lab unless it runs. Installs what is missing. Needs root and Debian. */
@@ -41,6 +44,9 @@ export async function upLibvirt(): Promise<LibvirtLab> {
     qcow2: new LabVm(8, join(datastores, '100', '8'), place),
     ssh: new LabVm(9, join(datastores, '0', '9'), place),
     startedNow: facts.startedNow,
+    async restartLibvirtd() {
+      await runProgram('bash', [restartScript], { timeoutMs: 60_000 });
+    },
   };
 }
 

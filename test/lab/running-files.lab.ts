@@ -1,108 +1,51 @@
 // Exports of running VMs whose disks are files, by the built command against a real libvirt.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runToEnd, type Ended } from '../demo/shell.ts';
 import { makeStandIns } from '../e2e/stand-ins.ts';
+import {
+  asBefore,
+  expectWriting,
+  leftOfGuest,
+  makeScene,
+  reportOf,
+  virshThat,
+  type ExportScene,
+} from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
-import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
+import { sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
 
-const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
-
-interface Report {
-  readonly bundle: string;
-  readonly consistency: { readonly level: string; readonly frozenMs: number };
-}
-
 let lab: LibvirtLab;
-let folder: string;
-let bundles: string;
-let env: NodeJS.ProcessEnv;
+let scene: ExportScene;
 
 beforeAll(async () => {
   lab = await upLibvirt();
-  folder = await mkdtemp('/var/tmp/onevmdump-running-');
-  bundles = join(folder, 'bundles');
-  await mkdir(bundles);
-  await mkdir(join(folder, 'tmp'));
-  env = {
-    PATH: process.env['PATH'],
-    HOME: folder,
-    TMPDIR: join(folder, 'tmp'),
-    ONEVMDUMP_STATE_DIR: join(folder, 'state'),
+  scene = await makeScene({
     ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
-    ONEVMDUMP_DESTINATION: bundles,
     ONEVMDUMP_LIBVIRT_URI: lab.uri,
-  };
+  });
 }, 600_000);
 
 afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
+  await scene.close();
   if (lab.startedNow) await downLibvirt();
 }, 120_000);
 
-afterEach(async () => {
-  for (const name of await readdir(bundles)) await rm(join(bundles, name));
-});
-
-async function exportOf(
-  vm: LabVm,
-  args: readonly string[] = [],
-  options: { env?: NodeJS.ProcessEnv; started?: (pid: number) => void } = {},
-): Promise<Ended> {
-  return runToEnd(onevmdump, ['export', '--stdin', '--no-lock', '--json', ...args], {
-    ...options,
-    env: { ...env, ...options.env },
-    input: await vm.xml(),
-  });
-}
-
-function reportOf({ code, stdout, stderr }: Ended): Report {
-  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
-  return JSON.parse(stdout) as Report;
-}
-
-/** Extracts a bundle by GNU tar and reads both disks the guest writes to. */
-async function numbersIn(bundle: string): Promise<{ vda: Numbers; vdb: Numbers }> {
-  const out = await mkdtemp(join(folder, 'out-'));
-  await runProgram('tar', ['-xzf', bundle, '-C', out]);
-  await runProgram('qemu-img', ['check', '-f', 'qcow2', join(out, 'backup.disk.0')]);
-  const vda = await readNumbers(join(out, 'backup.disk.0'), 'qcow2');
-  const vdb = await readNumbers(join(out, 'backup.disk.1'), 'raw');
-  await rm(out, { recursive: true });
-  return { vda, vdb };
-}
+afterEach(() => scene.removeBundles());
 
 /** What an export may have left on the host. */
 async function leftOn(vm: LabVm): Promise<object> {
-  const guards = await runProgram('ps', ['-eo', 'args']);
   return {
-    job: (await vm.virsh('domjobinfo', vm.domain)).trim().split(/\s+/).at(-1),
+    ...(await leftOfGuest(vm)),
+    ...(await scene.leftHere()),
     files: (await readdir(vm.folder)).filter((name) => name.startsWith('onevmdump-')),
-    journals: await readdir(join(folder, 'state', 'journal')).catch(() => []),
-    bundles: (await readdir(bundles)).filter((name) => name.endsWith('.part')),
-    guards: guards.split('\n').filter((line) => line.includes('onevmdump-guard-')),
-    state: (await vm.virsh('domstate', vm.domain)).trim(),
-    frozen: await vm.isFrozen(),
   };
 }
 
-const nothing = {
-  ...{ job: 'None', files: [], journals: [], bundles: [], guards: [] },
-  ...{ state: 'running', frozen: false },
-};
-
-/** Waits until the guest writes on, which takes it a moment. */
-async function expectWriting(vm: LabVm): Promise<void> {
-  const before = await vm.lastNumber();
-  for (let tries = 0; (await vm.lastNumber()) === before; tries += 1) {
-    if (tries > 50) throw new Error(`the guest of ${vm.domain} does not write`);
-    await sleep(100);
-  }
-}
+const nothing = { ...asBefore, files: [], journals: [], parts: [] };
 
 describe('an export of a running VM', () => {
   test.each(['qcow2', 'ssh'] as const)(
@@ -111,12 +54,12 @@ describe('an export of a running VM', () => {
       const vm = lab[tm];
       await vm.start();
       const before = await vm.lastNumber();
-      const { bundle, consistency } = reportOf(await exportOf(vm));
+      const { bundle, consistency } = reportOf(await scene.exportOf(vm));
       expect(consistency.level).toBe('agent');
       expect(consistency.frozenMs).toBeGreaterThan(0);
       expect(consistency.frozenMs).toBeLessThan(5000);
       process.stderr.write(`${vm.domain}: frozen for ${consistency.frozenMs} ms\n`);
-      const { vda, vdb } = await numbersIn(bundle);
+      const { vda, vdb } = await scene.numbersIn(bundle);
       expect([vda.clean, vdb.clean]).toEqual([true, true]);
       expect(sameInstant(vda, vdb)).toBe(true);
       expect(vda.last).toBeGreaterThanOrEqual(before);
@@ -128,22 +71,21 @@ describe('an export of a running VM', () => {
   test('holds the very bytes the disks had, when nothing writes to them', async () => {
     const vm = lab.qcow2;
     await vm.pauseWriter();
-    const copies = await mkdtemp(join(folder, 'copies-'));
     try {
-      const { bundle } = reportOf(await exportOf(vm, ['--fs-freeze', 'suspend']));
-      await runProgram('tar', ['-xzf', bundle, '-C', copies]);
-      for (const [id, format] of [
-        [0, 'qcow2'],
-        [1, 'raw'],
-        [2, 'raw'],
-        [3, 'qcow2'],
-      ] as const) {
-        const args = ['compare', '-U', '-f', format, '-F', format];
-        await runProgram('qemu-img', [...args, vm.diskPath(id), join(copies, `backup.disk.${id}`)]);
-      }
+      const { bundle } = reportOf(await scene.exportOf(vm, ['--fs-freeze', 'suspend']));
+      await scene.extracted(bundle, async (out) => {
+        for (const [id, format] of [
+          [0, 'qcow2'],
+          [1, 'raw'],
+          [2, 'raw'],
+          [3, 'qcow2'],
+        ] as const) {
+          const args = ['compare', '-U', '-f', format, '-F', format];
+          await runProgram('qemu-img', [...args, vm.diskPath(id), join(out, `backup.disk.${id}`)]);
+        }
+      });
     } finally {
       await vm.continueWriter();
-      await rm(copies, { recursive: true });
     }
   });
 
@@ -151,19 +93,19 @@ describe('an export of a running VM', () => {
     const vm = lab.qcow2;
     await vm.stopAgent();
     try {
-      const ended = await exportOf(vm);
+      const ended = await scene.exportOf(vm);
       const { bundle, consistency } = reportOf(ended);
       expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
       expect(ended.stderr).toMatch(/^WARNING: .*cannot be frozen: .*as after a power cut$/m);
-      const { vda, vdb } = await numbersIn(bundle);
+      const { vda, vdb } = await scene.numbersIn(bundle);
       expect([vda.clean, vdb.clean]).toEqual([false, false]);
       expect(await leftOn(vm)).toEqual(nothing);
 
-      const refused = await exportOf(vm, ['--require-freeze']);
+      const refused = await scene.exportOf(vm, ['--require-freeze']);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toContain('as --require-freeze demands');
       expect(await leftOn(vm)).toEqual(nothing);
-      expect(await readdir(bundles)).toHaveLength(1);
+      expect(await readdir(scene.bundles)).toHaveLength(1);
     } finally {
       await vm.startAgent();
     }
@@ -174,7 +116,7 @@ describe('an export of a running VM', () => {
     await vm.hangAgent();
     try {
       const started = Date.now();
-      const ended = await exportOf(vm);
+      const ended = await scene.exportOf(vm);
       expect(reportOf(ended).consistency.level).toBe('crash');
       expect(Date.now() - started).toBeLessThan(60_000);
       expect(ended.stderr).toContain('as after a power cut');
@@ -188,8 +130,8 @@ describe('an export of a running VM', () => {
 
   test('whose agent begins to hang in the freeze thaws the guest when it comes back', async () => {
     const vm = lab.qcow2;
-    const bin = await mkdtemp(join(folder, 'bin-'));
-    await virshThat(bin, {
+    const bin = await mkdtemp(join(scene.folder, 'bin-'));
+    const env = await virshThat(bin, {
       before: `if [[ " $* " == *' domfsfreeze '* ]]; then
   touch '${bin}/asked'
   until [ -e '${bin}/go' ]; do sleep 0.05; done
@@ -201,10 +143,9 @@ fi`,
       await runProgram('touch', [join(bin, 'go')]);
     };
     let hanging: Promise<void> = Promise.resolve();
-    const path = `${bin}:${process.env['PATH'] ?? ''}`;
     try {
-      const ended = await exportOf(vm, [], {
-        env: { PATH: path },
+      const ended = await scene.exportOf(vm, [], {
+        env,
         started: () => {
           hanging = hang();
         },
@@ -220,36 +161,36 @@ fi`,
     for (let tries = 0; (await vm.isFrozen()) && tries < 30; tries++) await sleep(500);
     await sleep(5000);
     expect(await vm.isFrozen()).toBe(false);
-    expect(await runToEnd(onevmdump, ['cleanup'], { env })).toMatchObject({ code: 0 });
+    expect(await scene.onevmdump(['cleanup'])).toMatchObject({ code: 0 });
     expect(await leftOn(vm)).toEqual(nothing);
     await expectWriting(vm);
   });
 
   test('with --fs-freeze suspend pauses the guest and lets it go on', async () => {
     const vm = lab.qcow2;
-    const { bundle, consistency } = reportOf(await exportOf(vm, ['--fs-freeze', 'suspend']));
+    const { bundle, consistency } = reportOf(await scene.exportOf(vm, ['--fs-freeze', 'suspend']));
     expect(consistency.level).toBe('suspend');
     expect(consistency.frozenMs).toBeGreaterThan(0);
-    const { vda, vdb } = await numbersIn(bundle);
+    const { vda, vdb } = await scene.numbersIn(bundle);
     expect([vda.clean, vdb.clean]).toEqual([false, false]);
     expect(await leftOn(vm)).toEqual(nothing);
   });
 
   test('with --fs-freeze none does not touch the guest', async () => {
-    const { consistency } = reportOf(await exportOf(lab.qcow2, ['--fs-freeze', 'none']));
+    const { consistency } = reportOf(await scene.exportOf(lab.qcow2, ['--fs-freeze', 'none']));
     expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
     expect(await leftOn(lab.qcow2)).toEqual(nothing);
   });
 
   test('is refused at once while libvirt has another job, which goes on', async () => {
     const vm = lab.qcow2;
-    const socket = join(folder, 'other.sock');
-    const order = `<domainbackup mode='pull'><server transport='unix' socket='${socket}'/><disks><disk name='vdb' backup='yes' type='file'><scratch file='${join(folder, 'other.scratch')}'/></disk></disks></domainbackup>`;
-    const path = join(folder, 'other.xml');
+    const socket = join(scene.folder, 'other.sock');
+    const order = `<domainbackup mode='pull'><server transport='unix' socket='${socket}'/><disks><disk name='vdb' backup='yes' type='file'><scratch file='${join(scene.folder, 'other.scratch')}'/></disk></disks></domainbackup>`;
+    const path = join(scene.folder, 'other.xml');
     await runProgram('tee', [path], { input: order });
     await vm.virsh('backup-begin', vm.domain, path);
     try {
-      const { code, stderr } = await exportOf(vm);
+      const { code, stderr } = await scene.exportOf(vm);
       expect(code).toBe(1);
       expect(stderr).toContain('libvirt has another job for its domain');
       expect(await vm.virsh('backup-dumpxml', vm.domain)).toContain(socket);
@@ -262,60 +203,31 @@ fi`,
   test('whose guest is shut down meanwhile says so, and leaves nothing', async () => {
     const vm = lab.ssh;
     await vm.start();
-    const { code, stderr } = await whileReading(vm, () => vm.destroy());
+    const { code, stderr } = await scene.whileReading(vm, () => vm.destroy());
     expect({ code, stderr }).toEqual({
       code: 1,
       stderr: expect.stringContaining('the guest of VM 9 was shut down while disk') as unknown,
     });
     expect((await readdir(vm.folder)).filter((name) => name.startsWith('onevmdump'))).toEqual([]);
-    expect(await readdir(join(folder, 'state', 'journal'))).toEqual([]);
-    expect(await readdir(bundles)).toEqual([]);
+    expect(await readdir(join(scene.folder, 'state', 'journal'))).toEqual([]);
+    expect(await readdir(scene.bundles)).toEqual([]);
   });
 });
-
-/** A virsh for PATH that runs lines of bash before and after the real one. */
-async function virshThat(
-  bin: string,
-  { before = '', after = '' }: { before?: string; after?: string },
-): Promise<void> {
-  const real = (await runProgram('bash', ['-c', 'type -P virsh'])).trim();
-  const script = `#!/bin/bash\n${before}\n'${real}' "$@"\nstatus=$?\n${after}\nexit $status\n`;
-  await writeFile(join(bin, 'virsh'), script, { mode: 0o755 });
-}
-
-/** An export that is slow, and what is done as soon as its backup job runs. */
-async function whileReading(vm: LabVm, act: (pid: number) => unknown): Promise<Ended> {
-  let acted: Promise<unknown> = Promise.resolve();
-  const ended = await exportOf(vm, ['--compress', 'gzip:9'], {
-    started: (pid) => {
-      acted = jobRuns(vm).then(() => act(pid));
-    },
-  });
-  await acted;
-  return ended;
-}
-
-async function jobRuns(vm: LabVm): Promise<void> {
-  for (let tries = 0; !(await readdir(bundles)).some((name) => name.endsWith('.part')); tries++) {
-    if (tries > 3000) throw new Error(`no export of ${vm.domain} begins`);
-    await sleep(10);
-  }
-}
 
 describe('an export of a running VM that is ended', () => {
   test('by a failure or by SIGTERM at any command leaves the guest as it was', async () => {
     const vm = lab.qcow2;
-    const standIns = await makeStandIns(folder);
+    const standIns = await makeStandIns(scene.folder);
     await standIns.reset(0, 'fail');
-    reportOf(await exportOf(vm, [], { env: standIns.env }));
+    reportOf(await scene.exportOf(vm, [], { env: standIns.env }));
     const commands = await standIns.called();
     const from = commands.indexOf('virsh') + 1;
     expect(from).toBeGreaterThan(0);
     for (const then of ['SIGTERM', 'fail'] as const) {
       for (let at = from; at <= commands.length; at++) {
-        for (const name of await readdir(bundles)) await rm(join(bundles, name));
+        await scene.removeBundles();
         await standIns.reset(at, then);
-        const { code, stderr } = await exportOf(vm, [], { env: standIns.env });
+        const { code, stderr } = await scene.exportOf(vm, [], { env: standIns.env });
         const what = `${then} at command ${at}, ${commands[at - 1] ?? ''}`;
         // What comes after the last byte was read is undone all the same, and the bundle is there.
         const late = commands.slice(at - 1).every((one) => one === 'virsh');
@@ -325,7 +237,7 @@ describe('an export of a running VM that is ended', () => {
           expected: true,
         });
         expect({ what, ...(await leftOn(vm)) }).toEqual({ what, ...nothing });
-        if (code !== 0) expect(await readdir(bundles)).toEqual([]);
+        if (code !== 0) expect(await readdir(scene.bundles)).toEqual([]);
       }
     }
     await expectWriting(vm);
@@ -333,26 +245,26 @@ describe('an export of a running VM that is ended', () => {
 
   test('by SIGKILL while it reads is undone by cleanup', async () => {
     const vm = lab.qcow2;
-    await whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
+    await scene.whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
     expect(await vm.isFrozen()).toBe(false);
-    const dry = await runToEnd(onevmdump, ['cleanup', '--dry-run'], { env });
+    const dry = await scene.onevmdump(['cleanup', '--dry-run']);
     expect(dry.stdout).toContain('export of VM 8');
     expect(dry.stdout).toContain('domjobabort');
-    const other = await runToEnd(onevmdump, ['cleanup', '--vm', '7'], { env });
+    const other = await scene.onevmdump(['cleanup', '--vm', '7']);
     expect(other.stdout).toBe('nothing is left\n');
-    const { code, stdout } = await runToEnd(onevmdump, ['cleanup'], { env });
+    const { code, stdout } = await scene.onevmdump(['cleanup']);
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout: expect.stringMatching(/: undone\n$/) as unknown,
     });
     expect(await leftOn(vm)).toEqual(nothing);
-    expect(await readdir(bundles)).toEqual([]);
+    expect(await readdir(scene.bundles)).toEqual([]);
   });
 
   test('by SIGKILL while it reads is undone by the next export of the VM', async () => {
     const vm = lab.qcow2;
-    await whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
-    const ended = await exportOf(vm);
+    await scene.whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
+    const ended = await scene.exportOf(vm);
     expect(reportOf(ended).consistency.level).toBe('agent');
     expect(ended.stderr).toContain('undoing what an export of VM 8 left');
     expect(await leftOn(vm)).toEqual(nothing);
@@ -367,17 +279,16 @@ describe('an export of a running VM that is ended', () => {
     'by SIGKILL while the guest is held by %s (in %s) has the guest go on within seconds',
     async (mode, command) => {
       const vm = lab.qcow2;
-      const bin = await mkdtemp(join(folder, 'bin-'));
+      const bin = await mkdtemp(join(scene.folder, 'bin-'));
       // Kills the export as soon as the command was carried out.
       const after = `[[ " $* " != *' ${command} '* ]] || kill -KILL "$PPID"`;
-      await virshThat(bin, { after });
-      const path = `${bin}:${process.env['PATH'] ?? ''}`;
-      const { code } = await exportOf(vm, ['--fs-freeze', mode], { env: { PATH: path } });
+      const env = await virshThat(bin, { after });
+      const { code } = await scene.exportOf(vm, ['--fs-freeze', mode], { env });
       expect(code).toBe(null);
       await sleep(4000);
       expect((await vm.virsh('domstate', vm.domain)).trim()).toBe('running');
       expect(await vm.isFrozen()).toBe(false);
-      await runToEnd(onevmdump, ['cleanup'], { env });
+      await scene.onevmdump(['cleanup']);
       expect(await leftOn(vm)).toEqual(nothing);
     },
   );

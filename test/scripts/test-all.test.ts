@@ -14,6 +14,7 @@ beforeEach(async () => {
   execFileSync('git', ['init', '--quiet', root]);
   await write('.gitignore', 'node_modules/\nbin/\n');
   await write('scripts/tools.sh', '#!/bin/bash\n');
+  await lab('echo "$*" >>bin/labs; [[ $* != "up lvm" ]] || echo started=yes');
   for (const name of ['test-all.sh', 'count-tests.mjs']) {
     await copyFile(join(scripts, name), join(root, 'scripts', name));
   }
@@ -34,17 +35,29 @@ async function write(path: string, text: string): Promise<void> {
   await chmod(join(root, path), 0o755);
 }
 
-/** Jest's report has these numbers, and the others 0. */
-function jestReports(numbers: Readonly<Record<string, number>>): Promise<void> {
-  const report = {
+type Numbers = Readonly<Record<string, number>>;
+
+/** Jest's report has these numbers, and the others 0; that of the labs' tests too. */
+function jestReports(quick: Numbers, ofLabs: Numbers = {}): Promise<void> {
+  const none = {
     ...{ numPassedTests: 0, numFailedTests: 0, numRuntimeErrorTestSuites: 0 },
-    ...{ numPendingTests: 0, numTodoTests: 0, ...numbers },
+    ...{ numPendingTests: 0, numTodoTests: 0 },
   };
+  const reports = [
+    { ...none, ...quick },
+    { ...none, ...ofLabs },
+  ];
   return write(
     jest,
     `const file = process.argv.find((one) => one.startsWith('--outputFile=')).slice(13);
-     require('fs').writeFileSync(file, ${JSON.stringify(JSON.stringify(report))});`,
+     const report = ${JSON.stringify(reports)}[process.argv.includes('--config') ? 1 : 0];
+     require('fs').writeFileSync(file, JSON.stringify(report));`,
   );
+}
+
+/** What test/lab/lab.sh does. */
+function lab(line: string): Promise<void> {
+  return write('test/lab/lab.sh', `#!/bin/bash\n${line}\n`);
 }
 
 function run(env: Readonly<Record<string, string>> = {}) {
@@ -62,7 +75,7 @@ describe('test:all', () => {
     await jestReports({ numPassedTests: 7, numPendingTests: 2, numTodoTests: 1 });
     expect(run()).toEqual({ status: 0, stderr: '', lastLine: '7 passed, 0 failed, 3 skipped' });
     expect(await calls()).toMatch(
-      /^npm .*build\nnpm .*lint\nnpm .*typecheck\nshellcheck .* scripts\/test-all.sh scripts\/tools.sh\n$/,
+      /^npm .*build\nnpm .*lint\nnpm .*typecheck\nshellcheck .* scripts\/test-all.sh scripts\/tools.sh test\/lab\/lab.sh\n$/,
     );
   });
 
@@ -81,6 +94,26 @@ describe('test:all', () => {
   test('counts a test file that could not run as a failure', async () => {
     await jestReports({ numPassedTests: 7, numRuntimeErrorTestSuites: 1 });
     expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('starts the labs for the tests with real components, and ends those it has started', async () => {
+    await jestReports({ numPassedTests: 7 }, { numPassedTests: 5, numPendingTests: 1 });
+    expect(run()).toMatchObject({ status: 0, lastLine: '12 passed, 0 failed, 1 skipped' });
+    expect(await readFile(join(root, 'bin/labs'), 'utf8')).toBe(
+      'up libvirt\nup lvm\nup ceph\ndown lvm\n',
+    );
+  });
+
+  test('fails when a test with real components failed', async () => {
+    await jestReports({ numPassedTests: 7 }, { numFailedTests: 1 });
+    expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('fails when a lab does not start', async () => {
+    await lab('[[ $1 != up ]] || exit 1');
+    const { status, stderr, lastLine } = run();
+    expect({ status, lastLine }).toEqual({ status: 1, lastLine: '3 passed, 0 failed, 0 skipped' });
+    expect(stderr).toContain('a lab does not start');
   });
 
   test('fails when nothing was tested', async () => {
