@@ -18,8 +18,6 @@ export async function openVolume(
   source: VolumeSource,
   run: Run,
 ): Promise<DiskReader> {
-  const lvm = await lvmOn(run.runner);
-  if (source.snapshot === 'thin') await activate(lvm, source);
   const node = { driver: 'raw', path: devicePath(source), device: true } as const;
   const { virtualSize } = source;
   const label = diskLabel(plan);
@@ -27,6 +25,8 @@ export async function openVolume(
     openImage({ kind: 'image', node, virtualSize }, label, run);
   if (source.snapshot === undefined) return await open();
 
+  const lvm = await lvmOn(run.runner);
+  if (source.snapshot === 'thin') await activate(lvm, source);
   const why = (): Promise<string | undefined> => whyUnusable(label, source, lvm, run);
   const explain = async (error: unknown): Promise<unknown> => {
     if (run.signal.aborted) return error;
@@ -66,7 +66,7 @@ async function whyUnusable(
   }
   if (snapshot === 'thick') {
     if (!found.invalid) return undefined;
-    return `the snapshot of ${label} is full: its guest overwrote more than the ${formatBytes(found.bytes)} there were for it before the disk had been read; raise LVM_SNAPSHOT_PERCENT or LVM_SNAPSHOT_MIN_MB: ${settings(run.lvmSnapshot)}`;
+    return `the snapshot of ${label} is full: its guest overwrote more than the ${formatBytes(found.bytes)} there were for it before the disk had been read; raise ${settings(run.lvmSnapshot)}`;
   }
   const pool = volumes.get(found.pool ?? '');
   const health = [found.health, pool?.health].find((one) => one !== undefined && one !== '');

@@ -38,7 +38,7 @@ export function requireRoom(volumes: readonly Volume[], group: VolumeGroup, wish
   const needed = extents * group.extentBytes;
   if (needed > group.freeBytes) {
     throw new FailedError(
-      `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; ${settings(wish)}`,
+      `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; see ${settings(wish)}`,
     );
   }
   for (const pool of new Set(volumes.flatMap((one) => (one.thin ? [one.pool ?? ''] : [])))) {
@@ -74,14 +74,14 @@ function requireRoomInPool(
   const free = Math.floor((bytes * (100 - dataPercent)) / 100);
   if (needed > free) {
     throw new FailedError(
-      `${what} has ${formatBytes(free)} free, but while ${counted(volumes)} are read the guest may overwrite ${formatBytes(needed)}, and a full pool would stop it; ${settings(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
+      `${what} has ${formatBytes(free)} free, but the guest may overwrite ${formatBytes(needed)} of ${counted(volumes)} during an export, and a full pool would stop it; see ${settings(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
     );
   }
 }
 
 /** For messages: what decides the room, as it is now. */
 export function settings({ percent, minMb }: RoomWish): string {
-  return `see LVM_SNAPSHOT_PERCENT (now ${percent}) and LVM_SNAPSHOT_MIN_MB (now ${minMb})`;
+  return `LVM_SNAPSHOT_PERCENT (now ${percent}) and LVM_SNAPSHOT_MIN_MB (now ${minMb})`;
 }
 
 function counted(volumes: readonly Volume[]): string {
