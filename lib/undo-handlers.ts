@@ -11,6 +11,7 @@ import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
+import { undoActivation, undoVolumeSnapshot } from './storage/lvm-undo.ts';
 import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
 
@@ -46,6 +47,8 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
     },
     'abort-backup-job': ({ uri, domain, socket }, on) =>
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
+    'remove-snapshot-lv': (volume, on) => undoVolumeSnapshot(runnerAt(on), volume),
+    'deactivate-lv': (volume, on) => undoActivation(runnerAt(on), volume),
     'restore-lock': async ({ endpoint, vmId, level }) => {
       const client = await connect(endpoint);
       await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));

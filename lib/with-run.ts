@@ -43,6 +43,7 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
     datastoreLocation: config.datastoreLocation,
     allowedBackingFolders: config.allowedBackingDirs,
     libvirtUri: config.libvirtUri,
+    lvmSnapshot: { percent: config.lvmSnapshotPercent, minMb: config.lvmSnapshotMinMb },
   };
   try {
     signal.throwIfAborted();

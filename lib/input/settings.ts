@@ -20,6 +20,10 @@ export interface Config {
   readonly fsFreeze: FreezeMode;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
+  /** Of a disk's size. */
+  readonly lvmSnapshotPercent: number;
+  /** MiB. */
+  readonly lvmSnapshotMinMb: number;
 }
 
 export interface Setting<T> {
@@ -127,7 +131,35 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       return text;
     },
   },
+  lvmSnapshotPercent: {
+    key: 'LVM_SNAPSHOT_PERCENT',
+    default: '20',
+    description: [
+      'Disks on LVM: the room for what a running guest overwrites of a disk while it is exported, in',
+      'percent of the size of the disk. It must be free in the volume group (or in the thin pool)',
+      'for all disks of the VM together. An export for which it does not suffice fails.',
+    ],
+    parse: (text) => count(text, 1, 100, 'percent'),
+  },
+  lvmSnapshotMinMb: {
+    key: 'LVM_SNAPSHOT_MIN_MB',
+    default: '1024',
+    description: [
+      'The same in MiB: each disk gets at least this much room. A disk never gets more than it could',
+      'need, which is about its own size.',
+    ],
+    parse: (text) => count(text, 1, 1_000_000_000, 'MiB'),
+  },
 };
+
+function count(text: string, least: number, most: number, unit: string): number {
+  if (!/^\d{1,10}$/.test(text) || Number(text) < least || Number(text) > most) {
+    throw new UsageError(
+      `${JSON.stringify(text)} is not a number of ${unit} from ${least} to ${most}`,
+    );
+  }
+  return Number(text);
+}
 
 function absolutePath(text: string): string {
   if (!text.startsWith('/') || text.includes('\0')) {

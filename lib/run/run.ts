@@ -17,4 +17,6 @@ export interface Run {
   readonly allowedBackingFolders: readonly string[];
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
+  /** The room in which LVM keeps what a guest overwrites of a disk while it is read. */
+  readonly lvmSnapshot: { readonly percent: number; readonly minMb: number };
 }

@@ -31,6 +31,10 @@ export type Undo =
       readonly domain: string;
       readonly socket: string;
     }
+  /** A snapshot of ours in a volume group; its name begins with `onevmdump-`. */
+  | { readonly kind: 'remove-snapshot-lv'; readonly group: string; readonly name: string }
+  /** A logical volume that was not active; one that is open by now stays active. */
+  | { readonly kind: 'deactivate-lv'; readonly group: string; readonly name: string }
   /** The VM's lock as it was: `level` as given to one.vm.lock, or null for unlocked. */
   | {
       readonly kind: 'restore-lock';
@@ -96,6 +100,10 @@ function remedyThere(undo: Undo): string {
       return `${undo.domain} may be paused; resume it with: ${virsh(undo)} resume ${quote(undo.domain)}`;
     case 'abort-backup-job':
       return `a backup job of ${undo.domain} may be left; end it with: ${virsh(undo)} domjobabort ${quote(undo.domain)}`;
+    case 'remove-snapshot-lv':
+      return `the snapshot ${undo.group}/${undo.name} may be left; remove it with: lvremove -f ${quote(`${undo.group}/${undo.name}`)}`;
+    case 'deactivate-lv':
+      return `the volume ${undo.group}/${undo.name} is left active; deactivate it with: lvchange -an ${quote(`${undo.group}/${undo.name}`)}`;
     case 'restore-lock':
       return undo.level === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`

@@ -8,6 +8,7 @@ import { isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
 import { holdGuest, type FreezeWish } from './freeze.ts';
+import { lvmStorage } from './lvm.ts';
 import type { DumpPlan, OpenableDisk, Prepared, StorageModule, VmSnapshot } from './storage.ts';
 
 /** All storages together; a guest can hardly stand more. */
@@ -19,6 +20,8 @@ const modules = new Map<string, StorageModule>([
   ['local', fileStorage],
   ['shared', fileStorage],
   ['qcow2', fileStorage],
+  ['fs_lvm', lvmStorage],
+  ['fs_lvm_ssh', lvmStorage],
 ]);
 
 /** A disk that is going to be dumped, and by whom. */

@@ -37,6 +37,14 @@ export type SnapshotSource =
       readonly socket: string;
       readonly exportName: string;
       readonly virtualSize: number;
+    }
+  /** A logical volume that nobody writes to: a disk's own, or a snapshot, which can overflow. */
+  | {
+      readonly kind: 'volume';
+      readonly group: string;
+      readonly name: string;
+      readonly snapshot?: 'thick' | 'thin';
+      readonly virtualSize: number;
     };
 
 /** Disks whose instant is about to be fixed. */

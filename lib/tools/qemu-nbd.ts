@@ -4,9 +4,9 @@
 import { FailedError } from '../report/errors.ts';
 import type { Runner, Service } from '../run/runner.ts';
 
-/** One layer of a disk image. */
+/** One layer of a disk image; a `device` is a block device instead of a file. */
 export type BlockNode =
-  | { readonly driver: 'raw'; readonly path: string }
+  | { readonly driver: 'raw'; readonly path: string; readonly device?: true }
   | { readonly driver: 'qcow2'; readonly path: string; readonly backing: BlockNode | null };
 
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
@@ -54,8 +54,16 @@ export async function startQemuNbd(
 
 function blockdev(node: BlockNode): object {
   const { driver } = node;
-  const file = { driver: 'file', filename: node.path };
+  const file = fileOf(node);
   const layer = { driver, 'read-only': true, file };
   if (node.driver === 'raw') return layer;
   return { ...layer, backing: node.backing && blockdev(node.backing) };
+}
+
+function fileOf(node: BlockNode): object {
+  if (node.driver === 'raw' && node.device) {
+    // Past the page cache, which may hold what a volume was before another host wrote to it.
+    return { driver: 'host_device', filename: node.path, cache: { direct: true } };
+  }
+  return { driver: 'file', filename: node.path };
 }

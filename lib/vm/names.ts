@@ -30,6 +30,21 @@ export function partName(bundle: string): string {
   return `${bundle}.part`;
 }
 
+/** The volume group of a system datastore of TM fs_lvm or fs_lvm_ssh. */
+export function volumeGroup(datastoreId: number): string {
+  return `vg-one-${datastoreId}`;
+}
+
+/** The logical volume of a disk in it. */
+export function diskVolume(vmId: number, diskId: number): string {
+  return `lv-one-${vmId}-${diskId}`;
+}
+
+/** The snapshot that one run makes of a disk's logical volume. */
+export function volumeSnapshot(runId: string, diskId: number): string {
+  return `${ownPrefix}${runId}-${diskId}`;
+}
+
 /** The socket on which QEMU serves a running VM's disks to one run. */
 export function backupSocket(folder: string, runId: string): string {
   return posix.join(folder, `${ownPrefix}${runId}.sock`);

@@ -35,6 +35,8 @@ const defaults: Config = {
   allowedBackingDirs: [],
   fsFreeze: 'agent',
   libvirtUri: 'qemu:///system',
+  lvmSnapshotPercent: 20,
+  lvmSnapshotMinMb: 1024,
 };
 
 describe('the shipped file', () => {

@@ -36,6 +36,8 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
       thaw: note,
       resume: note,
       'abort-backup-job': note,
+      'remove-snapshot-lv': note,
+      'deactivate-lv': note,
       'restore-lock': note,
       'delete-image': note,
       'delete-template': note,

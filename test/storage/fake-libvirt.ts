@@ -123,5 +123,5 @@ export function fakeLibvirt({
 }
 
 function diskXml({ target, file, format, type = 'file', more = '' }: FakeDisk): string {
-  return `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source file='${file}'/><target dev='${target}'/>${more}</disk>`;
+  return `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source ${type === 'block' ? 'dev' : 'file'}='${file}'/><target dev='${target}'/>${more}</disk>`;
 }

@@ -46,7 +46,7 @@ describe('a disk on files', () => {
 });
 
 describe('the storage of a disk', () => {
-  test.each(['fs_lvm', 'fs_lvm_ssh', 'ceph', 'vcenter', 'constructor', ''])(
+  test.each(['lvm', 'ceph', 'vcenter', 'constructor', ''])(
     'of TM_MAD "%s" is refused by this name, or for want of one',
     (tmMad) => {
       const facts = { tmMadSystem: undefined, history: undefined };
@@ -62,7 +62,7 @@ describe('the storage of a disk', () => {
 
   test('is that of the history record when the disk names none', () => {
     expect(plan({ tmMad: undefined }, history('ssh'))).toHaveLength(1);
-    expect(() => plan({ tmMad: undefined }, history('fs_lvm'))).toThrow('TM_MAD fs_lvm');
+    expect(() => plan({ tmMad: undefined }, history('lvm'))).toThrow('TM_MAD lvm');
   });
 
   test.each(['fs', 'swap', 'FS'])('of a volatile disk (%s) is the system datastore’s', (type) => {

@@ -66,6 +66,7 @@ export async function inWorld(
       datastoreLocation: location,
       allowedBackingFolders: (options.allowed ?? []).map((one) => join(outside, one)),
       libvirtUri: 'test:///default',
+      lvmSnapshot: { percent: 20, minMb: 1024 },
     };
     const undone = (): Undo[] => [...pending];
     await body({ location, outside, vmFolder, run, undone, commands });

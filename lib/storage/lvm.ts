@@ -1,0 +1,201 @@
+// Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is one, images,
+// CD-ROMs and volatile disks. What is run, and why, is documented in docs/storage-lvm.md.
+import type { DiskFormat } from '../bundle/manifest.ts';
+import type { DiskReader } from '../read/disk-reader.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import { realPaths } from '../tools/file-facts.ts';
+import {
+  activate,
+  createSnapshot,
+  devicePath,
+  lvmOn,
+  readVolumeGroup,
+  type Lvm,
+  type Volume,
+  type VolumeGroup,
+} from '../tools/lvm.ts';
+import { diskVolume, ownPrefix, volumeGroup, volumeSnapshot } from '../vm/names.ts';
+import { activityOf, stateName } from '../vm/states.ts';
+import { isCdrom, type Disk, type Vm } from '../vm/vm.ts';
+import { domainDisks, domainOf, isRunning, requireRunning } from './domain.ts';
+import { openVolume } from './lvm-reader.ts';
+import { requireRoom, snapshotExtents } from './lvm-room.ts';
+import {
+  diskLabel,
+  type DumpPlan,
+  type Prepared,
+  type Snapshot,
+  type StorageModule,
+} from './storage.ts';
+
+export const lvmStorage: StorageModule = {
+  plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
+    const what = `disk ${disk.id} of VM ${vm.id}`;
+    if (!activityOf(vm.state, vm.lcmState)) {
+      throw new UnsupportedError(
+        `${what} is a logical volume, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
+      );
+    }
+    if (format !== 'raw') {
+      throw new UnsupportedError(
+        `${what} is a logical volume, which is raw, but declared as ${format}`,
+      );
+    }
+    groupOf(vm);
+    return { vm, disk, format };
+  },
+
+  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
+    const [first] = plans;
+    if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
+    const { vm } = first;
+    const lvm = await lvmOn(run.runner);
+    const group = await readVolumeGroup(lvm, groupOf(vm));
+    const disks = plans.map((plan) => ({ plan, volume: volumeOf(plan, group, run) }));
+    // A CD-ROM is written to by nobody, also while the VM runs.
+    const written = disks.filter(({ plan }) => isRunning(vm) && !isCdrom(plan.disk));
+    const unwritten = disks.filter((disk) => !written.includes(disk));
+
+    for (const { volume } of unwritten) await requireActive(volume, lvm, run);
+    await requireReadable(disks, run);
+    warnOfLeftovers(disks, group, run);
+    const given = unwritten.map(({ plan, volume }) => snapshotOf(plan, volume, volume.name));
+    if (written.length === 0) return { instant: 'given', snapshot: () => Promise.resolve(given) };
+
+    await requireSameVolumes(vm, written, run);
+    const volumes = written.map(({ volume }) => volume);
+    requireRoom(volumes, group, run.lvmSnapshot);
+    const { journal, runner } = run;
+    const named = written.map(({ plan, volume }) => {
+      const extents = volume.thin ? undefined : snapshotExtents(volume, group, run.lvmSnapshot);
+      return { plan, volume, extents, name: volumeSnapshot(journal.runId, plan.disk.id) };
+    });
+    for (const { name } of named) {
+      const undo = { kind: 'remove-snapshot-lv', group: group.name, name } as const;
+      await journal.record(undo, runner.target);
+    }
+    return {
+      instant: written.length === 1 ? 'together' : 'apart',
+      snapshot: async () => {
+        // LVM changes a volume group one command at a time.
+        for (const { volume, name, extents } of named) {
+          await createSnapshot(lvm, volume, name, extents);
+        }
+        return [...named.map(({ plan, volume, name }) => snapshotOf(plan, volume, name)), ...given];
+      },
+    };
+  },
+
+  async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
+    if (source.kind !== 'volume') throw new Error(`${diskLabel(plan)} is no logical volume`);
+    return await openVolume(plan, source, run);
+  },
+};
+
+interface LvmDisk {
+  readonly plan: DumpPlan;
+  readonly volume: Volume;
+}
+
+/** The volume group of the VM's system datastore. @throws UnsupportedError for a VM that never ran. */
+function groupOf(vm: Vm): string {
+  if (vm.history) return volumeGroup(vm.history.datastoreId);
+  throw new UnsupportedError(`VM ${vm.id} was never deployed: it has no disks to dump`);
+}
+
+/** @throws FailedError when it is missing, or is not active although the VM runs. */
+function volumeOf(plan: DumpPlan, group: VolumeGroup, { runner }: Run): Volume {
+  const { vm, disk } = plan;
+  const name = diskVolume(vm.id, disk.id);
+  const volume = group.volumes.get(name);
+  if (!volume) {
+    throw new FailedError(
+      `${diskLabel(plan)} is missing: there is no volume ${name} in the volume group ${group.name} on ${runner.where}`,
+    );
+  }
+  if (isRunning(vm) && !volume.active) {
+    throw new FailedError(
+      `VM ${vm.id} should run, but the volume ${group.name}/${name} of its disk ${disk.id} is not active on ${runner.where}`,
+    );
+  }
+  return volume;
+}
+
+function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot {
+  const { group, bytes } = volume;
+  const own = { kind: 'volume', group, name, virtualSize: bytes } as const;
+  const snapshot = volume.thin ? 'thin' : 'thick';
+  return {
+    plan,
+    layout: { format: 'raw' },
+    source: name === volume.name ? own : { ...own, snapshot },
+  };
+}
+
+/** A volume of a VM that is off is not active as a rule; it gets so for as long as the run lasts. */
+async function requireActive(volume: Volume, lvm: Lvm, { journal, runner }: Run): Promise<void> {
+  if (volume.active) return;
+  const { group, name } = volume;
+  await journal.record({ kind: 'deactivate-lv', group, name }, runner.target);
+  await activate(lvm, volume);
+}
+
+/** @throws FailedError when we may not read the devices. */
+async function requireReadable(disks: readonly LvmDisk[], { runner }: Run): Promise<void> {
+  for (const { plan, volume } of disks) {
+    const path = devicePath(volume);
+    const doing = `look at ${path}`;
+    const { status } = await runner.run(
+      { program: 'test', args: ['-r', path] },
+      { doing, acceptStatus: [1] },
+    );
+    if (status === 0) continue;
+    throw new FailedError(
+      `cannot read ${diskLabel(plan)}: ${path} is not there, or this user may not read it; on hosts of OpenNebula oneadmin is in the group disk`,
+    );
+  }
+}
+
+/** Snapshots of ours that nobody's journal tells of cost the guest time, and the volume group room. */
+function warnOfLeftovers(disks: readonly LvmDisk[], { volumes }: VolumeGroup, { log }: Run): void {
+  for (const { plan, volume } of disks) {
+    for (const { name, origin, group } of volumes.values()) {
+      if (origin !== volume.name || !name.startsWith(ownPrefix)) continue;
+      log.warn(
+        `${diskLabel(plan)} has the snapshot ${name} of another export: it still runs, or it was killed and could not be cleaned up after; then remove it with: lvremove -f ${group}/${name}`,
+      );
+    }
+  }
+}
+
+/** @throws FailedError when QEMU writes to other volumes than those that OpenNebula names. */
+async function requireSameVolumes(vm: Vm, disks: readonly LvmDisk[], run: Run): Promise<void> {
+  const domain = domainOf(vm, run);
+  await requireRunning(vm, domain);
+  const known = await domainDisks(domain);
+  for (const { plan, volume } of disks) {
+    const { target } = plan.disk;
+    const found = target === undefined ? undefined : known.get(target);
+    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
+    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
+    if (found.busy) {
+      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
+    }
+    // OpenNebula gives libvirt the link in the VM's folder, and names it as a file or as a device.
+    const there = found.device ?? found.file;
+    const path = devicePath(volume);
+    // Neither is listed when it does not exist.
+    const [one, other] = there === undefined ? [] : await realPaths(run.runner, [path, there]);
+    if (there === undefined || other === undefined || one !== other) {
+      throw new FailedError(
+        `${what} is ${path} for OpenNebula, but ${there ?? `a disk of the type ${found.type}`} for libvirt`,
+      );
+    }
+    if (found.format !== 'raw') {
+      throw new FailedError(
+        `${what} is declared as raw, but libvirt uses it as ${found.format ?? 'nothing'}`,
+      );
+    }
+  }
+}

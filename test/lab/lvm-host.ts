@@ -1,0 +1,164 @@
+// The built command on the LVM lab's host: exports there, with stand-ins that meddle with what it runs,
+// and what they leave there.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runToEnd, type Ended } from '../demo/shell.ts';
+import type { LabVm } from './lab-vm.ts';
+import type { LvmLab } from './lvm.ts';
+import { runProgram } from './program.ts';
+
+const built = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
+const command = '/run/lab/onevmdump';
+const folder = '/tmp/lvm-export';
+const programs = ['lvs', 'lvchange', 'lvcreate', 'lvremove', 'qemu-nbd', 'virsh'];
+
+// Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump.
+const standIn = `#!/bin/bash
+real=$(PATH=\${PATH#${folder}/bin:} type -P "\${0##*/}")
+read -r when match <${folder}/plan
+due() {
+  [ "$when" = "$1" ] && case "\${0##*/} $*" in *$match*) mkdir ${folder}/done 2>/dev/null ;; *) false ;; esac
+}
+if due before "$@"; then . ${folder}/action; fi
+"$real" "$@"
+status=$?
+if due after "$@"; then . ${folder}/action; fi
+exit $status
+`;
+
+export interface Meddling {
+  readonly when: 'before' | 'after';
+  /** A pattern of the shell for the program and its arguments, such as `lvcreate*-0 `. */
+  readonly match: string;
+  /** Lines of bash; `$PPID` is the command. */
+  readonly action: string;
+}
+
+export interface ExportOptions {
+  readonly user?: 'root' | 'oneadmin';
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly meddling?: Meddling;
+}
+
+/** Puts the built command and the stand-ins on the host. */
+export async function prepareHost(lab: LvmLab): Promise<void> {
+  const copy = `mkdir -p ${folder}/bin && cat >${command} && chmod 755 ${command} /run/lab && chmod 777 ${folder}`;
+  await runProgram('bash', [
+    '-c',
+    'ssh -F "$1" "root@$2" "$3" <"$4"',
+    'bash',
+    lab.sshConfig,
+    lab.host,
+    copy,
+    built,
+  ]);
+  await onHost(lab, `cat >${folder}/stand-in`, { input: standIn });
+  const links = programs.map((name) => `ln -sf ../stand-in ${folder}/bin/${name}`).join('; ');
+  await lab.run(`chmod 755 ${folder}/stand-in; ${links}`);
+  // As OpenNebula's packages do it; a host that was started before this was written has it not.
+  await lab.run("sed -i 's/^disk:x:6:$/disk:x:6:oneadmin/' /etc/group");
+}
+
+/** Removes them, and all bundles and journals. */
+export async function tidyHost(lab: LvmLab): Promise<void> {
+  await lab.run(`rm -rf ${folder} ${command} /var/lib/one/onevmdump`);
+}
+
+/** Exports the VM as it is now. */
+export async function exportOn(
+  lab: LvmLab,
+  vm: LabVm,
+  { user = 'root', args = [], env = {}, meddling }: ExportOptions = {},
+): Promise<Ended> {
+  await lab.run(`rm -rf ${folder}/plan ${folder}/done`);
+  const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
+  const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
+  if (meddling !== undefined) {
+    const { when, match, action } = meddling;
+    await onHost(lab, `cat >${folder}/action`, { input: `${action}\n` });
+    await onHost(lab, `cat >${folder}/plan`, { input: `${when} ${match}\n` });
+  }
+  const words = [
+    'env',
+    ...variables,
+    ...path,
+    command,
+    'export',
+    '--stdin',
+    '-L',
+    '--json',
+    ...args,
+  ];
+  return await onHost(lab, words.join(' '), { user, input: await vm.xml() });
+}
+
+export async function cleanupOn(lab: LvmLab, user: 'root' | 'oneadmin' = 'root'): Promise<Ended> {
+  const variables = Object.entries(settings).map((one) => one.join('='));
+  return await onHost(lab, ['env', ...variables, command, 'cleanup'].join(' '), { user });
+}
+
+/** Less than the defaults, which are more than the lab's disks have. */
+const settings = {
+  ONEVMDUMP_DESTINATION: folder,
+  ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48',
+};
+
+function onHost(
+  lab: LvmLab,
+  line: string,
+  { user = 'root', input = '' }: { user?: string; input?: string },
+): Promise<Ended> {
+  return runToEnd('ssh', ['-F', lab.sshConfig, `${user}@${lab.host}`, line], { input });
+}
+
+/** The bundle's disks, extracted here by GNU tar for as long as `body` runs. The bundle is removed. */
+export async function withDisks<T>(
+  lab: LvmLab,
+  bundle: string,
+  body: (paths: readonly [string, string]) => Promise<T>,
+): Promise<T> {
+  const out = await mkdtemp('/var/tmp/onevmdump-lvm-');
+  try {
+    await lab.copyOut(bundle, join(out, 'bundle'));
+    await lab.run(`rm ${bundle}`);
+    await runProgram('tar', ['-xzf', join(out, 'bundle'), '-C', out]);
+    return await body([join(out, 'backup.disk.0'), join(out, 'backup.disk.1')]);
+  } finally {
+    await rm(out, { recursive: true });
+  }
+}
+
+/** The checksums of a VM's volumes, which must be active, as dd reads them. */
+export async function volumeSums(lab: LvmLab, vm: LabVm): Promise<readonly string[]> {
+  const one = (disk: number): string =>
+    `dd if=$(realpath ${vm.diskPath(disk)}) bs=1M iflag=direct status=none | sha256sum`;
+  return sums(await lab.run([0, 1].map(one).join('; ')));
+}
+
+export async function fileSums(paths: readonly string[]): Promise<readonly string[]> {
+  return sums(await runProgram('sha256sum', [...paths]));
+}
+
+function sums(text: string): readonly string[] {
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => line.slice(0, 64));
+}
+
+/** All that exports may have left on the host, line by line, and all volumes that are active. */
+export async function leftOn(lab: LvmLab): Promise<string> {
+  return await lab.run(`cd /
+lvs --noheadings -o lv_name | grep onevmdump- | xargs -rn1 echo volume
+find /tmp ${folder} /var/lib/one -name 'onevmdump*' ! -name onevmdump | sort -u | grep -v 'tar.gz$'
+find /var/lib/one/onevmdump -type f 2>/dev/null
+ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'
+true`);
+}
+
+/** The volumes of a VM that are active. */
+export async function activeVolumes(lab: LvmLab, vm: LabVm): Promise<string[]> {
+  const line = `lvs --noheadings -o lv_name -S 'lv_active = "active" && lv_name =~ "^lv-one-${vm.id}-[0-9]"'`;
+  return (await lab.run(line)).split(/\s+/).filter(Boolean);
+}

@@ -1,0 +1,158 @@
+// A runner that answers as LVM does with one volume group, over one that answers as libvirt does. It notes
+// what is changed, in order.
+import { CommandError } from '../../lib/report/errors.ts';
+import type { Command, Output, Runner, RunOptions } from '../../lib/run/runner.ts';
+
+export interface FakeVolume {
+  readonly name: string;
+  readonly mb: number;
+  readonly active?: boolean;
+  readonly open?: boolean;
+  readonly pool?: string;
+  readonly origin?: string;
+  /** In percent: how full it is, how much of it is mapped. */
+  readonly data?: number;
+  readonly metadata?: number;
+  readonly invalid?: boolean;
+  readonly health?: string;
+  readonly isPool?: boolean;
+}
+
+export interface FakeLvm {
+  readonly runner: Runner;
+  readonly volumes: Map<string, FakeVolume>;
+  /** lvchange, lvcreate and lvremove with their arguments. */
+  readonly changes: string[];
+  /** All programs of LVM as they were run, `sudo -n` with them. */
+  readonly lines: string[];
+}
+
+export interface FakeLvmFacts {
+  readonly group: string;
+  readonly volumes: readonly FakeVolume[];
+  readonly freeMb?: number;
+  readonly user?: number;
+  /** Gets each line first; what it throws is what the program says. */
+  readonly meddle?: (line: string) => void;
+  /** Devices we may not read. */
+  readonly unreadable?: readonly string[];
+}
+
+const MiB = 1024 * 1024;
+
+export function fakeLvm(
+  under: Runner,
+  { group, volumes: list, freeMb = 10_000, user = 0, meddle, unreadable = [] }: FakeLvmFacts,
+): FakeLvm {
+  const volumes = new Map(list.map((one) => [one.name, one]));
+  const changes: string[] = [];
+  const lines: string[] = [];
+
+  const named = (path: string): FakeVolume => {
+    const found = path.startsWith(`${group}/`) && volumes.get(path.slice(group.length + 1));
+    if (!found) throw new Error(`Failed to find logical volume "${path}"`);
+    return found;
+  };
+
+  const answers: Record<string, (args: readonly string[]) => string> = {
+    lvs(args) {
+      if (args.at(-1) !== group) throw new Error(`Volume group "${args.at(-1) ?? ''}" not found`);
+      const lv = [...volumes.values()].map((one) => row(one, freeMb));
+      return JSON.stringify({ report: [{ lv }] });
+    },
+    lvchange(args) {
+      const one = named(args.at(-1) ?? '');
+      if (args.includes('-an') && one.open) throw new Error(`${one.name} in use`);
+      volumes.set(one.name, { ...one, active: args.includes('-ay') });
+      return '';
+    },
+    lvcreate(args) {
+      const origin = named(args.at(-1) ?? '');
+      const name = args[args.indexOf('--name') + 1] ?? '';
+      const extents = Number(args[args.indexOf('--extents') + 1]);
+      const thin = origin.pool !== undefined;
+      volumes.set(name, {
+        ...{ name, origin: origin.name, active: !thin, data: 0 },
+        ...(thin ? { pool: origin.pool, mb: origin.mb } : { mb: extents * 4 }),
+      });
+      return '';
+    },
+    lvremove(args) {
+      volumes.delete(named(args.at(-1) ?? '').name);
+      return '';
+    },
+    id: () => `${user}\n`,
+    test(args) {
+      if (unreadable.includes(args.at(-1) ?? '')) throw new Error('');
+      return '';
+    },
+  };
+
+  const runner: Runner = {
+    ...under,
+    async run(command: Command, options: RunOptions = {}): Promise<Output> {
+      const sudo = command.program === 'sudo';
+      const [program = '', ...args] = sudo
+        ? command.args.slice(1)
+        : [command.program, ...command.args];
+      if (program === 'realpath') return answer(realPaths(args));
+      const known = answers[program];
+      if (!known) return under.run(command, options);
+      const line = [program, ...args].join(' ');
+      if (program.startsWith('lv')) lines.push([command.program, ...command.args].join(' '));
+      try {
+        meddle?.(line);
+        if (program.startsWith('lv') && program !== 'lvs') changes.push(line);
+        return await Promise.resolve(answer(known(args)));
+      } catch (error) {
+        const stderr = error instanceof Error ? error.message : String(error);
+        if (options.acceptStatus?.includes(1))
+          return { status: 1, stdout: Buffer.alloc(0), stderr };
+        const text = `cannot ${options.doing ?? 'do it'}: ${program}: ${stderr}`;
+        throw new CommandError(text, { command: line, status: 5, stderr });
+      }
+    },
+  };
+  return { runner, volumes, changes, lines };
+
+  /** Links in the VM's folder lead to the devices. */
+  function realPaths(args: readonly string[]): string {
+    const paths = args.slice(args.indexOf('--') + 1);
+    return paths
+      .map((path) => path.replace(/^.*\/0\/7\/disk\.(\d+)$/, `/dev/${group}/lv-one-7-$1`))
+      .filter((path) => path.startsWith('/dev/'))
+      .map((path) => `${path}\0`)
+      .join('');
+  }
+}
+
+function answer(text: string): Output {
+  return { status: 0, stdout: Buffer.from(text), stderr: '' };
+}
+
+/** As lvs 2.03.16 prints it. */
+function row(one: FakeVolume, freeMb: number): Record<string, string> {
+  const thin = one.pool !== undefined;
+  const layout = one.isPool ? 'thin,pool' : thin ? 'thin,sparse' : 'linear';
+  const percent = (value: number | undefined): string => value?.toFixed(2) ?? '';
+  return {
+    lv_name: one.name,
+    lv_size: String(one.mb * MiB),
+    lv_active: one.active ? 'active' : '',
+    lv_device_open: one.open ? 'open' : '',
+    lv_layout: layout,
+    lv_role: one.origin === undefined ? 'public' : 'public,snapshot',
+    origin: one.origin ?? '',
+    pool_lv: one.pool ?? '',
+    data_percent: percent(one.data),
+    metadata_percent: percent(one.metadata),
+    lv_snapshot_invalid: one.invalid
+      ? 'snapshot invalid'
+      : one.origin === undefined
+        ? 'unknown'
+        : '',
+    lv_health_status: one.health ?? '',
+    vg_extent_size: String(4 * MiB),
+    vg_free: String(freeMb * MiB),
+  };
+}

@@ -1,0 +1,100 @@
+import { describe, expect, test } from '@jest/globals';
+import { localRunner } from '../../lib/run/local-runner.ts';
+import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm-undo.ts';
+import { quiet } from '../read/servers.ts';
+import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
+
+const lvmWith = (volume: FakeVolume, meddle?: (line: string) => void): FakeLvm =>
+  fakeLvm(localRunner(quiet), { group: 'vg', volumes: [volume], ...(meddle ? { meddle } : {}) });
+
+const own = { group: 'vg', name: 'onevmdump-1234-0' };
+const other = { group: 'vg', name: 'lv-one-7-0' };
+
+describe('the undo of a snapshot', () => {
+  test.each([
+    ['thick', { origin: 'lv-one-7-0' }],
+    ['thick and in use by a server that ends', { origin: 'lv-one-7-0', open: true }],
+    ['thin', { origin: 'lv-one-7-0', pool: 'lv-one-7-pool' }],
+    ['thin, of a disk that is gone', { pool: 'lv-one-7-pool' }],
+    ['one that an lvcreate left half-way', {}],
+  ])('removes it when it is %s', async (_, facts) => {
+    const lvm = lvmWith({ name: own.name, mb: 4, ...facts });
+    await undoVolumeSnapshot(lvm.runner, own);
+    expect(lvm.changes).toEqual(['lvremove --quiet --force vg/onevmdump-1234-0']);
+  });
+
+  test('has nothing to do when it is gone', async () => {
+    const lvm = lvmWith({ name: other.name, mb: 4 });
+    await undoVolumeSnapshot(lvm.runner, own);
+    expect(lvm.changes).toEqual([]);
+  });
+
+  test('finds one that is made a moment later', async () => {
+    const lvm = lvmWith({ name: other.name, mb: 4 });
+    setTimeout(() => lvm.volumes.set(own.name, { ...own, mb: 4, origin: other.name }), 300);
+    await undoVolumeSnapshot(lvm.runner, own);
+    expect([...lvm.volumes.keys()]).toEqual([other.name]);
+  });
+
+  test('touches no volume of another name, whatever it is', async () => {
+    const lvm = lvmWith({ name: other.name, mb: 4, origin: 'lv-one-7-1' });
+    await expect(undoVolumeSnapshot(lvm.runner, other)).rejects.toThrow('not made by onevmdump');
+    expect(lvm.changes).toEqual([]);
+  });
+
+  test('touches no volume that is no snapshot and in use', async () => {
+    const lvm = lvmWith({ name: own.name, mb: 4, open: true });
+    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow('not made by onevmdump');
+    expect(lvm.changes).toEqual([]);
+  });
+
+  test('tries again while something has it open', async () => {
+    let tries = 0;
+    const lvm = lvmWith({ name: own.name, mb: 4, origin: 'lv-one-7-0' }, (line) => {
+      if (line.startsWith('lvremove') && ++tries < 3)
+        throw new Error('contains a filesystem in use');
+    });
+    await undoVolumeSnapshot(lvm.runner, own);
+    expect(lvm.volumes.size).toBe(0);
+  });
+
+  test('tells why it fails where LVM cannot be asked', async () => {
+    const lvm = lvmWith({ name: own.name, mb: 4 });
+    await expect(undoVolumeSnapshot(lvm.runner, { ...own, group: 'gone' })).rejects.toThrow(
+      'Volume group "gone" not found',
+    );
+  });
+});
+
+describe('the undo of an activation', () => {
+  test('deactivates the volume', async () => {
+    const lvm = lvmWith({ name: other.name, mb: 4, active: true });
+    await undoActivation(lvm.runner, other);
+    expect(lvm.changes).toEqual(['lvchange --quiet -an vg/lv-one-7-0']);
+  });
+
+  test.each([
+    ['is inactive', { active: false }],
+    ['is in use', { active: true, open: true }],
+  ])('leaves alone one that %s', async (_, facts) => {
+    const lvm = lvmWith({ name: other.name, mb: 4, ...facts });
+    await undoActivation(lvm.runner, other);
+    expect(lvm.changes).toEqual([]);
+  });
+
+  test('is content when the volume is opened in the very moment', async () => {
+    const lvm = lvmWith({ name: other.name, mb: 4, active: true }, (line) => {
+      if (!line.startsWith('lvchange')) return;
+      lvm.volumes.set(other.name, { ...other, mb: 4, active: true, open: true });
+      throw new Error('Logical volume vg/lv-one-7-0 in use.');
+    });
+    await undoActivation(lvm.runner, other);
+    expect(lvm.volumes.get(other.name)?.active).toBe(true);
+  });
+
+  test('has nothing to do for a volume that is gone', async () => {
+    const lvm = lvmWith({ name: own.name, mb: 4 });
+    await undoActivation(lvm.runner, other);
+    expect(lvm.changes).toEqual([]);
+  });
+});

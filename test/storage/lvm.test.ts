@@ -1,0 +1,348 @@
+import { describe, expect, test } from '@jest/globals';
+import { InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
+import type { Run } from '../../lib/run/run.ts';
+import { carryOut, type Undo } from '../../lib/run/undo.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import type { VmSnapshot } from '../../lib/storage/storage.ts';
+import { undoHandlers } from '../../lib/undo-handlers.ts';
+import type { Disk, Vm } from '../../lib/vm/vm.ts';
+import { quiet } from '../read/servers.ts';
+import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from './fake-libvirt.ts';
+import { fakeLvm, type FakeLvm, type FakeLvmFacts } from './fake-lvm.ts';
+import { disk, inWorld, vm, type World } from './world.ts';
+
+const on = (tmMad: string): Partial<Vm> => ({
+  history: { seq: 0, hostname: 'one', tmMad, datastoreId: 0 },
+});
+const off = on('fs_lvm_ssh');
+const running = { ...off, state: 3, lcmState: 3, deployId: 'one-7' };
+const lvmDisk = (id: number, facts: Partial<Disk> = {}): Disk =>
+  disk(id, { type: 'BLOCK', tmMad: 'fs_lvm_ssh', target: `vd${'ab'.charAt(id)}`, ...facts });
+
+const thick = [
+  { name: 'lv-one-7-0', mb: 200 },
+  { name: 'lv-one-7-1', mb: 64 },
+];
+const thin = [
+  { name: 'lv-one-7-pool', mb: 264, data: 50, metadata: 10, isPool: true },
+  { name: 'lv-one-7-0', mb: 200, pool: 'lv-one-7-pool', data: 20 },
+  { name: 'lv-one-7-1', mb: 64, pool: 'lv-one-7-pool', data: 100 },
+];
+const active = <T extends object>(list: readonly T[]): T[] =>
+  list.map((one) => ({ ...one, active: true }));
+
+interface Scene {
+  readonly world: World;
+  readonly run: Run;
+  readonly lvm: FakeLvm;
+  readonly libvirt: FakeLibvirt;
+  readonly warnings: string[];
+  readonly fix: () => Promise<VmSnapshot>;
+  readonly undo: () => Promise<void>;
+}
+
+interface SceneFacts extends Partial<FakeLvmFacts> {
+  readonly vm: Partial<Vm>;
+  readonly disks?: readonly Disk[];
+  readonly domain?: readonly FakeDisk[];
+  readonly wish?: Run['lvmSnapshot'];
+}
+
+const asOpenNebulaDeploys: readonly FakeDisk[] = [0, 1].map((id) => ({
+  target: `vd${'ab'.charAt(id)}`,
+  file: `/var/lib/one/datastores/0/7/disk.${id}`,
+  format: 'raw',
+  type: 'block',
+}));
+
+async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>): Promise<void> {
+  await inWorld(async (world) => {
+    const warnings: string[] = [];
+    const libvirt = fakeLibvirt({ name: 'one-7', disks: facts.domain ?? asOpenNebulaDeploys });
+    const lvm = fakeLvm(libvirt.runner, { group: 'vg-one-0', volumes: thick, ...facts });
+    const run = {
+      ...world.run,
+      runner: lvm.runner,
+      log: { ...quiet, warn: (text: string) => void warnings.push(text) },
+      lvmSnapshot: facts.wish ?? { percent: 20, minMb: 8 },
+    };
+    const handlers = undoHandlers({
+      connect: () => Promise.reject(new Error('OpenNebula is not needed')),
+      runnerAt: () => lvm.runner,
+    });
+    const planned = vm(facts.disks ?? [lvmDisk(0), lvmDisk(1)], facts.vm);
+    await body({
+      ...{ world, run, lvm, libvirt, warnings },
+      fix: () => snapshotDisks(planDisks(planned, new Map()), run),
+      async undo() {
+        const left: Undo[] = [...world.undone()].reverse();
+        for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
+      },
+    });
+  });
+}
+
+const plan = (one: Partial<Disk>, facts: Partial<Vm> = off): unknown =>
+  planDisks(vm([lvmDisk(0, one)], facts), new Map());
+
+describe('a disk on LVM', () => {
+  test.each(['fs_lvm', 'fs_lvm_ssh'])('of TM_MAD %s can be planned, off or running', (tmMad) => {
+    expect(plan({ tmMad }, { ...off, state: 8 })).toHaveLength(1);
+    expect(plan({ tmMad }, { ...off, state: 9 })).toHaveLength(1);
+    expect(plan({ tmMad }, running)).toHaveLength(1);
+  });
+
+  test('that is volatile follows the system datastore', () => {
+    expect(plan({ type: 'fs', tmMad: 'ssh' }, on('fs_lvm'))).toHaveLength(1);
+  });
+
+  test.each([
+    ['in another state', {}, { state: 3, lcmState: 4 }, 'in state MIGRATE'],
+    ['declared as qcow2', { format: 'qcow2' }, {}, 'which is raw, but declared as qcow2'],
+    ['of a VM that never ran', {}, { history: undefined }, 'was never deployed'],
+  ])('%s is refused', (_, one, facts, why) => {
+    expect(() => plan(one, { ...off, ...facts })).toThrow(UnsupportedError);
+    expect(() => plan(one, { ...off, ...facts })).toThrow(why);
+  });
+});
+
+describe('the volumes of a VM that is off', () => {
+  test('are activated with the way back in the journal first, and inactive after the undo', () => {
+    let recorded = 0;
+    const meddle = (line: string): void => {
+      if (line.startsWith('lvchange') && line.includes('-ay')) {
+        recorded += 1;
+        expect(world?.undone()).toHaveLength(recorded);
+      }
+    };
+    let world: World | undefined;
+    return inScene({ vm: off, meddle }, async (scene) => {
+      ({ world } = scene);
+      const { disks, consistency } = await scene.fix();
+      expect(consistency.level).toBe('offline');
+      expect(disks.map(({ id, layout }) => [id, layout.format])).toEqual([
+        [0, 'raw'],
+        [1, 'raw'],
+      ]);
+      expect(scene.lvm.changes).toEqual([
+        'lvchange --quiet -ay -K vg-one-0/lv-one-7-0',
+        'lvchange --quiet -ay -K vg-one-0/lv-one-7-1',
+      ]);
+      await scene.undo();
+      expect([...scene.lvm.volumes.values()].map((one) => one.active)).toEqual([false, false]);
+    });
+  });
+
+  test('that were active stay so', () =>
+    inScene({ vm: off, volumes: active(thick) }, async ({ fix, undo, lvm }) => {
+      await fix();
+      await undo();
+      expect(lvm.changes).toEqual([]);
+    }));
+
+  test('that somebody uses by the time of the undo stay active', () =>
+    inScene({ vm: off }, async ({ fix, undo, lvm }) => {
+      await fix();
+      const one = lvm.volumes.get('lv-one-7-1');
+      if (one) lvm.volumes.set(one.name, { ...one, open: true });
+      await undo();
+      expect([...lvm.volumes.values()].map((each) => each.active)).toEqual([false, true]);
+    }));
+
+  test('are handled by sudo for everybody but root', () =>
+    inScene({ vm: off, user: 9869 }, async ({ fix, lvm }) => {
+      await fix();
+      expect(lvm.lines[0]).toMatch(/^sudo -n lvs --reportformat json /);
+      expect(lvm.lines.at(-1)).toBe('sudo -n lvchange --quiet -ay -K vg-one-0/lv-one-7-1');
+      expect(lvm.lines.every((line) => line.startsWith('sudo -n lv'))).toBe(true);
+    }));
+
+  test('that are missing are named', () =>
+    inScene({ vm: off, volumes: thick.slice(0, 1) }, async ({ fix, lvm }) => {
+      await expect(fix()).rejects.toThrow(
+        'disk 1 of VM 7 is missing: there is no volume lv-one-7-1 in the volume group vg-one-0',
+      );
+      expect(lvm.changes).toEqual([]);
+    }));
+
+  test('in a volume group that is not there fail with LVM’s words', () =>
+    inScene({ vm: off, group: 'vg-one-1' }, async ({ fix }) => {
+      await expect(fix()).rejects.toThrow(/volume group vg-one-0: lvs: .*"vg-one-0" not found/);
+    }));
+
+  test('that we may not read are refused with the reason', () =>
+    inScene({ vm: off, unreadable: ['/dev/vg-one-0/lv-one-7-1'] }, async ({ fix }) => {
+      await expect(fix()).rejects.toThrow(/disk 1 of VM 7: .*oneadmin is in the group disk/);
+    }));
+});
+
+describe('the volumes of a running VM', () => {
+  test('get one snapshot each between a freeze and a thaw, and nothing else', () =>
+    inScene({ vm: running, volumes: active(thick) }, async ({ fix, lvm, libvirt, world }) => {
+      const { consistency } = await fix();
+      expect(consistency.level).toBe('agent');
+      expect(lvm.changes).toEqual([
+        'lvcreate --quiet --autobackup n --snapshot --permission r --extents 10 --chunksize 4096b --name onevmdump-test-0 vg-one-0/lv-one-7-0',
+        'lvcreate --quiet --autobackup n --snapshot --permission r --extents 4 --chunksize 4096b --name onevmdump-test-1 vg-one-0/lv-one-7-1',
+      ]);
+      expect(libvirt.frozen()).toBe(false);
+      expect(libvirt.calls).toContain('domfsfreeze');
+      expect(world.undone().map(({ kind }) => kind)).toEqual([
+        'remove-snapshot-lv',
+        'remove-snapshot-lv',
+      ]);
+    }));
+
+  test('are made while the guest is frozen, with the way back in the journal first', () => {
+    const seen: unknown[] = [];
+    let scene: Scene | undefined;
+    const meddle = (line: string): void => {
+      if (line.startsWith('lvcreate')) {
+        seen.push([scene?.libvirt.frozen(), scene?.world.undone().map(({ kind }) => kind)]);
+      }
+    };
+    return inScene({ vm: running, volumes: active(thick), meddle }, async (one) => {
+      scene = one;
+      await one.fix();
+      const kinds = ['remove-snapshot-lv', 'remove-snapshot-lv', 'thaw'];
+      expect(seen).toEqual([
+        [true, kinds],
+        [true, kinds],
+      ]);
+    });
+  });
+
+  test('of a guest without an agent have it paused, since they have no common instant', () =>
+    inScene({ vm: running, volumes: active(thick) }, async ({ run, libvirt }) => {
+      const planned = planDisks(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
+      const { consistency } = await snapshotDisks(planned, run, { mode: 'none', required: false });
+      expect(consistency.level).toBe('suspend');
+      expect(libvirt.paused()).toBe(false);
+    }));
+
+  test('of which there is only one need no pause', () => {
+    const disks = [lvmDisk(0)];
+    return inScene({ vm: running, volumes: active(thick), disks }, async ({ run, libvirt }) => {
+      const planned = planDisks(vm(disks, running), new Map());
+      const { consistency } = await snapshotDisks(planned, run, { mode: 'none', required: false });
+      expect(consistency.level).toBe('crash');
+      expect(libvirt.calls).not.toContain('suspend');
+    });
+  });
+
+  test('that are thin get thin snapshots, which need no size', () =>
+    inScene({ vm: running, volumes: active(thin) }, async ({ fix, undo, lvm }) => {
+      await fix();
+      expect(lvm.changes[0]).toBe(
+        'lvcreate --quiet --autobackup n --snapshot --permission r --setactivationskip y --name onevmdump-test-0 vg-one-0/lv-one-7-0',
+      );
+      await undo();
+      expect([...lvm.volumes.keys()]).toEqual(thin.map(({ name }) => name));
+    }));
+
+  test('that hold a CD-ROM get no snapshot', () => {
+    const disks = [lvmDisk(0), lvmDisk(1, { type: 'CDROM' })];
+    return inScene({ vm: running, volumes: active(thick), disks }, async ({ fix, lvm }) => {
+      expect((await fix()).disks).toHaveLength(2);
+      expect(lvm.changes).toHaveLength(1);
+    });
+  });
+
+  test.each([
+    ['is not active', { volumes: thick }, /should run, but the volume .* is not active/],
+    [
+      'is another one for libvirt',
+      { domain: asOpenNebulaDeploys.map((one) => ({ ...one, file: '/dev/vg-one-0/lv-one-7-1' })) },
+      'disk 0 of VM 7 (vda) is /dev/vg-one-0/lv-one-7-0 for OpenNebula, but /dev/vg-one-0/lv-one-7-1 for libvirt',
+    ],
+    [
+      'does not exist for libvirt',
+      { domain: asOpenNebulaDeploys.map((one) => ({ ...one, file: 'nowhere' })) },
+      'but nowhere for libvirt',
+    ],
+    ['is unknown to libvirt', { domain: [] }, '(vda) is unknown to libvirt'],
+    [
+      'is used as qcow2',
+      { domain: asOpenNebulaDeploys.map((one) => ({ ...one, format: 'qcow2' })) },
+      'but libvirt uses it as qcow2',
+    ],
+    [
+      'is being copied',
+      { domain: asOpenNebulaDeploys.map((one) => ({ ...one, more: '<mirror/>' })) },
+      'is being copied or merged',
+    ],
+    ['has no room in the volume group', { freeMb: 55 }, /has 55.0 MiB free, but .* need 56.0 MiB/],
+  ])('one of which %s are refused before the guest is held', (_, facts, why) =>
+    inScene({ vm: running, volumes: active(thick), ...facts }, async ({ fix, lvm, libvirt }) => {
+      await expect(fix()).rejects.toThrow(why);
+      expect(lvm.changes).toEqual([]);
+      expect(libvirt.calls).not.toContain('domfsfreeze');
+    }),
+  );
+
+  test.each([
+    [
+      'has no room for what is overwritten',
+      { data: 95 },
+      /has 13.2 MiB free, but .* overwrite 52.8 MiB/,
+    ],
+    ['has no room for its metadata', { metadata: 96 }, 'are full to 96 %'],
+    ['is in trouble', { health: 'out_of_data' }, 'is not healthy: out_of_data'],
+  ])('whose thin pool %s are refused before the guest is held', (_, facts, why) => {
+    const volumes = active(thin).map((one) => (one.isPool ? { ...one, ...facts } : one));
+    return inScene({ vm: running, volumes }, async ({ fix, lvm }) => {
+      await expect(fix()).rejects.toThrow(why);
+      expect(lvm.changes).toEqual([]);
+    });
+  });
+
+  test('with snapshots of other exports are exported with a warning, and those stay', () => {
+    const foreign = { name: 'onevmdump-0000-0', mb: 4, origin: 'lv-one-7-0', active: true };
+    return inScene(
+      { vm: running, volumes: [...active(thick), foreign] },
+      async ({ fix, undo, lvm, warnings }) => {
+        await fix();
+        await undo();
+        expect(warnings.join()).toContain('lvremove -f vg-one-0/onevmdump-0000-0');
+        expect(lvm.volumes.has(foreign.name)).toBe(true);
+      },
+    );
+  });
+
+  test.each([1, 2])('are as before when snapshot %s fails, and the guest goes on', (which) =>
+    inScene(
+      {
+        vm: running,
+        volumes: active(thick),
+        meddle: (line) => {
+          if (line.startsWith('lvcreate') && line.includes(`-${which - 1} vg`)) {
+            throw new Error('no luck');
+          }
+        },
+      },
+      async ({ fix, undo, lvm, libvirt }) => {
+        await expect(fix()).rejects.toThrow(/make the snapshot onevmdump-test-\d .*no luck/);
+        expect(libvirt.frozen()).toBe(false);
+        await undo();
+        expect([...lvm.volumes.keys()]).toEqual(thick.map(({ name }) => name));
+      },
+    ),
+  );
+
+  test('are as before when the run is interrupted between two snapshots', () =>
+    inScene(
+      {
+        vm: running,
+        volumes: active(thick),
+        meddle: (line) => {
+          if (line.includes('-1 vg')) throw new InterruptedError('SIGTERM');
+        },
+      },
+      async ({ fix, undo, lvm, libvirt }) => {
+        await expect(fix()).rejects.toThrow();
+        await undo();
+        expect(libvirt.frozen()).toBe(false);
+        expect([...lvm.volumes.keys()]).toEqual(thick.map(({ name }) => name));
+      },
+    ));
+});
