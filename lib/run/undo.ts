@@ -31,6 +31,17 @@ export type Undo =
       readonly domain: string;
       readonly socket: string;
     }
+  /** The snapshot of an RBD image (`<pool>/<image>`); its name begins with `onevmdump-`. */
+  | {
+      readonly kind: 'remove-rbd-snapshot';
+      readonly image: string;
+      readonly snapshot: string;
+      readonly access: {
+        readonly user?: string;
+        readonly keyfile?: string;
+        readonly conf?: string;
+      };
+    }
   /** The VM's lock as it was: `level` as given to one.vm.lock, or null for unlocked. */
   | {
       readonly kind: 'restore-lock';
@@ -96,6 +107,8 @@ function remedyThere(undo: Undo): string {
       return `${undo.domain} may be paused; resume it with: ${virsh(undo)} resume ${quote(undo.domain)}`;
     case 'abort-backup-job':
       return `a backup job of ${undo.domain} may be left; end it with: ${virsh(undo)} domjobabort ${quote(undo.domain)}`;
+    case 'remove-rbd-snapshot':
+      return `the snapshot ${undo.image}@${undo.snapshot} may be left; remove it with: ${rbd(undo)} snap rm ${quote(`${undo.image}@${undo.snapshot}`)}`;
     case 'restore-lock':
       return undo.level === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`
@@ -109,6 +122,15 @@ function remedyThere(undo: Undo): string {
 
 function virsh({ uri }: { readonly uri: string }): string {
   return uri === '' ? 'virsh' : `virsh --connect ${quote(uri)}`;
+}
+
+function rbd({ access }: Extract<Undo, { kind: 'remove-rbd-snapshot' }>): string {
+  const { user, keyfile, conf } = access;
+  const options = { '--id': user, '--keyfile': keyfile, '--conf': conf };
+  const words = Object.entries(options).flatMap(([option, value]) =>
+    value === undefined ? [] : [option, quote(value)],
+  );
+  return ['rbd', ...words].join(' ');
 }
 
 function lockOption(level: number): string {

@@ -17,6 +17,8 @@ export interface DomainDisk {
   readonly format: string | undefined;
   /** The file that QEMU writes to; undefined for other types, and for an empty drive. */
   readonly file: string | undefined;
+  /** `<pool>/<image>` of an RBD image; undefined for everything else. */
+  readonly rbd: string | undefined;
   /** Whether it is being copied or merged. */
   readonly busy: boolean;
 }
@@ -62,17 +64,24 @@ export async function idleDomainDisks(
       `VM ${vm.id} cannot be dumped now: libvirt has another job for its domain ${domain.name} (${job}); try again when it has ended, or end it with: virsh domjobabort ${domain.name}`,
     );
   }
+  return await domainDisks(domain);
+}
+
+/** The disks of the domain by their target. */
+export async function domainDisks(domain: Domain): Promise<ReadonlyMap<string, DomainDisk>> {
   const devices = child(await dumpXml(domain), 'devices');
   const disks = devices ? childrenOf(devices, 'disk').map(domainDisk) : [];
   return new Map(disks.map((disk) => [disk.target, disk]));
 }
 
 function domainDisk(xml: XmlElement): DomainDisk {
+  const source = child(xml, 'source');
   return {
     target: attribute(child(xml, 'target'), 'dev') ?? '',
     type: attribute(xml, 'type') ?? '',
     format: attribute(child(xml, 'driver'), 'type'),
-    file: attribute(child(xml, 'source'), 'file'),
+    file: attribute(source, 'file'),
+    rbd: attribute(source, 'protocol') === 'rbd' ? attribute(source, 'name') : undefined,
     busy: child(xml, 'mirror') !== undefined,
   };
 }

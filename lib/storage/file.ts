@@ -51,6 +51,7 @@ export const fileStorage: StorageModule = {
 
   async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
     if (source.kind === 'nbd') return await openExport({ plan, source }, run);
+    if (source.kind !== 'image') throw new Error(`${diskLabel(plan)} is no file`);
     return await openImage(source, diskLabel(plan), run);
   },
 };

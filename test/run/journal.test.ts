@@ -36,6 +36,7 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
       thaw: note,
       resume: note,
       'abort-backup-job': note,
+      'remove-rbd-snapshot': note,
       'restore-lock': note,
       'delete-image': note,
       'delete-template': note,
