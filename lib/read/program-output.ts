@@ -29,11 +29,15 @@ export function programOutput(command: Command, options: OutputOptions): Program
   let settle = (): void => undefined;
   const ended = new Promise<void>((resolve) => (settle = resolve));
   let started = false;
-  options.signal.addEventListener('abort', () => !started && settle(), { once: true });
+  const settleUnused = (): void => {
+    if (!started) settle();
+  };
+  options.signal.addEventListener('abort', settleUnused, { once: true });
+  if (options.signal.aborted) settleUnused();
   async function* chunks(): AsyncGenerator<Buffer, void, void> {
-    options.signal.throwIfAborted();
     started = true;
     try {
+      options.signal.throwIfAborted();
       const service = await options.runner.startPiped(command);
       // It takes nothing; that it may be gone before it is told so is no matter.
       service.stdin.on('error', () => undefined).end();
@@ -61,6 +65,8 @@ async function* printed(
   const end = (error: unknown): void => {
     reason ??= { error };
     void service.stop();
+    // A program that waits for its reader sees that there is none.
+    service.stdout.destroy();
   };
   const abort = (): void => end(signal.reason);
   signal.addEventListener('abort', abort);
@@ -79,11 +85,12 @@ async function* printed(
       waitingSince = performance.now();
     }
     const { status, stderr } = await service.ended;
-    if (reason) throw reason.error;
     if (status === 0) return;
     const why = stderr || `it ended with status ${status ?? 'unknown'}`;
     const text = `cannot ${doing}: ${program}: ${why}`;
     throw new CommandError(text, { command: quoteCommand(program, args), status, stderr });
+  } catch (error) {
+    throw reason ? reason.error : error;
   } finally {
     clearInterval(watch);
     signal.removeEventListener('abort', abort);
