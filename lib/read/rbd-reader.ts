@@ -24,11 +24,15 @@ export interface RbdReaderOptions {
   readonly signal: AbortSignal;
   /** Names the disk in messages: "disk 0 of VM 7". */
   readonly label: string;
-  /** Silence of rbd for so long is an error. Default 120 s. */
+  /** Silence of rbd for so long is an error. Default one hour. */
   readonly stallMs?: number;
 }
 
-const defaultStallMs = 120_000;
+/**
+ * `rbd diff` prints all at its end, and `rbd export-diff` nothing as long as it finds no data: without an
+ * object map both look at each object, which takes minutes for a large image.
+ */
+const defaultStallMs = 3_600_000;
 
 export function openRbdReader(source: RbdSource, options: RbdReaderOptions): DiskReader {
   const { access, image, snapshot, virtualSize } = source;

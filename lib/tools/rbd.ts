@@ -87,7 +87,7 @@ export async function createSnapshot(
   const { status, stderr } = await service.ended;
   clearTimeout(timer);
   if (status === 0) return;
-  const ending = status === undefined ? 'it did not end in time' : `exit status ${status}`;
+  const ending = status === undefined ? 'it was ended before it was done' : `exit status ${status}`;
   const why = stderr || ending;
   const text = `cannot create the snapshot ${spec}: rbd: ${why}`;
   throw new CommandError(text, { command: `rbd snap create ${spec}`, status, stderr });
