@@ -10,6 +10,7 @@ import { FailedError } from './report/errors.ts';
 import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
+import { undoSnapshot } from './storage/ceph-snapshots.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
 import { undoActivation, undoVolumeSnapshot } from './storage/lvm-undo.ts';
 import { domainAt } from './tools/virsh.ts';
@@ -49,6 +50,12 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
     'remove-snapshot-lv': (volume, on) => undoVolumeSnapshot(runnerAt(on), volume),
     'deactivate-lv': (volume, on) => undoActivation(runnerAt(on), volume),
+    'remove-rbd-snapshot': async ({ image, snapshot, access }, on) => {
+      if (!snapshot.startsWith(ownPrefix)) {
+        throw new FailedError(`the snapshot ${image}@${snapshot} was not made by onevmdump`);
+      }
+      await undoSnapshot(runnerAt(on), access, image, snapshot);
+    },
     'restore-lock': async ({ endpoint, vmId, level }) => {
       const client = await connect(endpoint);
       await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));

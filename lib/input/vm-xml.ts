@@ -82,6 +82,8 @@ function disk(xml: XmlElement, vmId: number): Disk {
     devPrefix: optionalText(xml, 'DEV_PREFIX'),
     persistent: isYes(xml, 'PERSISTENT'),
     readonly: isYes(xml, 'READONLY'),
+    clone: isYes(xml, 'CLONE'),
+    diskType: optionalText(xml, 'DISK_TYPE')?.toUpperCase(),
     cephUser: optionalText(xml, 'CEPH_USER'),
     cephKey: optionalText(xml, 'CEPH_KEY'),
     cephConf: optionalText(xml, 'CEPH_CONF'),

@@ -35,6 +35,17 @@ export type Undo =
   | { readonly kind: 'remove-snapshot-lv'; readonly group: string; readonly name: string }
   /** A logical volume that was not active; one that is open by now stays active. */
   | { readonly kind: 'deactivate-lv'; readonly group: string; readonly name: string }
+  /** The snapshot of an RBD image (`<pool>/<image>`); its name begins with `onevmdump-`. */
+  | {
+      readonly kind: 'remove-rbd-snapshot';
+      readonly image: string;
+      readonly snapshot: string;
+      readonly access: {
+        readonly user?: string;
+        readonly keyfile?: string;
+        readonly conf?: string;
+      };
+    }
   /** The VM's lock as it was: `level` as given to one.vm.lock, or null for unlocked. */
   | {
       readonly kind: 'restore-lock';
@@ -104,6 +115,8 @@ function remedyThere(undo: Undo): string {
       return `the snapshot ${undo.group}/${undo.name} may be left; remove it with: lvremove -f ${quote(`${undo.group}/${undo.name}`)}`;
     case 'deactivate-lv':
       return `the volume ${undo.group}/${undo.name} is left active; deactivate it with: lvchange -an ${quote(`${undo.group}/${undo.name}`)}`;
+    case 'remove-rbd-snapshot':
+      return `the snapshot ${undo.image}@${undo.snapshot} may be left; remove it with: ${rbd(undo)} snap rm ${quote(`${undo.image}@${undo.snapshot}`)}`;
     case 'restore-lock':
       return undo.level === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`
@@ -117,6 +130,15 @@ function remedyThere(undo: Undo): string {
 
 function virsh({ uri }: { readonly uri: string }): string {
   return uri === '' ? 'virsh' : `virsh --connect ${quote(uri)}`;
+}
+
+function rbd({ access }: Extract<Undo, { kind: 'remove-rbd-snapshot' }>): string {
+  const { user, keyfile, conf } = access;
+  const options = { '--id': user, '--keyfile': keyfile, '--conf': conf };
+  const words = Object.entries(options).flatMap(([option, value]) =>
+    value === undefined ? [] : [option, quote(value)],
+  );
+  return ['rbd', ...words].join(' ');
 }
 
 function lockOption(level: number): string {

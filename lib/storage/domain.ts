@@ -19,6 +19,8 @@ export interface DomainDisk {
   readonly file: string | undefined;
   /** The block device that QEMU writes to; undefined for other types. */
   readonly device: string | undefined;
+  /** `<pool>/<image>` of an RBD image; undefined for everything else. */
+  readonly rbd: string | undefined;
   /** Whether it is being copied or merged. */
   readonly busy: boolean;
 }
@@ -82,6 +84,7 @@ function domainDisk(xml: XmlElement): DomainDisk {
     format: attribute(child(xml, 'driver'), 'type'),
     file: attribute(source, 'file'),
     device: attribute(source, 'dev'),
+    rbd: attribute(source, 'protocol') === 'rbd' ? attribute(source, 'name') : undefined,
     busy: child(xml, 'mirror') !== undefined,
   };
 }

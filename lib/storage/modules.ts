@@ -5,6 +5,7 @@ import type { ImageFacts } from '../bundle/manifest.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { isVolatile, type Disk, type Vm } from '../vm/vm.ts';
+import { cephStorage } from './ceph.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
 import { holdGuest, type FreezeWish } from './freeze.ts';
@@ -22,6 +23,7 @@ const modules = new Map<string, StorageModule>([
   ['qcow2', fileStorage],
   ['fs_lvm', lvmStorage],
   ['fs_lvm_ssh', lvmStorage],
+  ['ceph', cephStorage],
 ]);
 
 /** A disk that is going to be dumped, and by whom. */
@@ -130,11 +132,19 @@ function moduleOf(vm: Vm, disk: Disk): StorageModule {
       `VM ${vm.id} does not say on which storage disk ${disk.id} lies (it has no TM_MAD); was it ever deployed?`,
     );
   }
-  const module = modules.get(tmMad);
+  const module = isExportedFromCeph(disk, tmMad) ? fileStorage : modules.get(tmMad);
   if (module) return module;
   throw new UnsupportedError(
     `disk ${disk.id} of VM ${vm.id} lies on a storage that cannot be dumped: TM_MAD ${tmMad} (supported: ${[...modules.keys()].join(', ')})`,
   );
+}
+
+/**
+ * An image of a Ceph datastore that was copied into a file on a system datastore of TM ssh. oned notes that
+ * in DISK_TYPE (DISK_TYPE_SSH of the driver in oned.conf), while TM_MAD stays ceph and TYPE may stay RBD.
+ */
+function isExportedFromCeph(disk: Disk, tmMad: string): boolean {
+  return tmMad === 'ceph' && !isVolatile(disk) && disk.diskType === 'FILE';
 }
 
 /** An empty element says nothing. */

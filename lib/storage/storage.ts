@@ -5,6 +5,7 @@ import type { ConsistencyLevel, DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import type { Run } from '../run/run.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';
+import type { CephAccess } from '../tools/rbd.ts';
 import type { Disk, Vm } from '../vm/vm.ts';
 
 /** What is to be dumped, as far as it is known without looking at the storage. */
@@ -45,14 +46,23 @@ export type SnapshotSource =
       readonly name: string;
       readonly snapshot?: 'thick' | 'thin';
       readonly virtualSize: number;
+    }
+  /** An RBD image as it was at a snapshot; without one the image itself, to which nobody writes. */
+  | {
+      readonly kind: 'rbd';
+      readonly access: CephAccess;
+      /** `<pool>/<image>`. */
+      readonly image: string;
+      readonly snapshot?: string;
+      readonly virtualSize: number;
     };
 
 /** Disks whose instant is about to be fixed. */
 export interface Prepared {
   /**
-   * What `snapshot` does: nothing, since nobody writes to these disks (`given`); it fixes one instant
-   * for all of them (`together`), or one for each (`apart`), so that the guest must be held for them to
-   * be the same.
+   * What `snapshot` does to the instant: nothing, since nobody writes to these disks (`given`); it fixes
+   * one for all of them (`together`), or one for each (`apart`), so that the guest must be held for them
+   * to be the same.
    */
   readonly instant: 'given' | 'together' | 'apart';
   /**

@@ -45,6 +45,21 @@ export function volumeSnapshot(runId: string, diskId: number): string {
   return `${ownPrefix}${runId}-${diskId}`;
 }
 
+/** The RBD image of a volatile disk; where no pool is named, it lies in the pool OpenNebula has by default. */
+export function volatileRbdImage(pool: string | undefined, vmId: number, diskId: number): string {
+  return `${pool ?? 'one'}/one-sys-${vmId}-${diskId}`;
+}
+
+/** The RBD image that OpenNebula clones from an image (its SOURCE) for a VM's disk. */
+export function clonedRbdImage(source: string, vmId: number, diskId: number): string {
+  return `${source}-${vmId}-${diskId}`;
+}
+
+/** The snapshot that one run makes of each of a VM's RBD images. */
+export function rbdSnapshot(runId: string): string {
+  return `${ownPrefix}${runId}`;
+}
+
 /** The socket on which QEMU serves a running VM's disks to one run. */
 export function backupSocket(folder: string, runId: string): string {
   return posix.join(folder, `${ownPrefix}${runId}.sock`);

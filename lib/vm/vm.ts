@@ -27,6 +27,10 @@ export interface Disk {
   readonly devPrefix: string | undefined;
   readonly persistent: boolean;
   readonly readonly: boolean;
+  /** CLONE: the disk is a copy of its image; else it is the image itself. */
+  readonly clone: boolean;
+  /** DISK_TYPE in capitals: how the disk lies on the storage (FILE, BLOCK, RBD), also where TYPE is fs or swap. */
+  readonly diskType: string | undefined;
   readonly cephUser: string | undefined;
   readonly cephKey: string | undefined;
   readonly cephConf: string | undefined;

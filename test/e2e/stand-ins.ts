@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { sh } from '../demo/shell.ts';
 
 const programs = [
-  'head', 'igzip', 'gzip', 'mkdir', 'pigz', 'qemu-img', 'qemu-nbd', 'readlink', 'realpath', 'rm',
+  'head', 'igzip', 'gzip', 'mkdir', 'pigz', 'qemu-img', 'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm',
   'stat', 'tee', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
 

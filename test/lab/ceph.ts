@@ -1,6 +1,7 @@
 // Ceph lab: mon, mgr and one OSD on loopback, pool `one`, cephx user `oneadmin`, and the images of VM 30:
-// disk 0 a clone, 1 volatile, 2 CD-ROM, 3 persistent; 4 the context, a file. VM 30 is powered off; it runs in
-// the libvirt lab, which must be up for that (`upLibvirt`).
+// disk 0 a clone, 1 volatile, 2 CD-ROM, 3 persistent; 4 the context, a file. VM 31 is mixed: disk 0 a clone, 1 a
+// volatile disk that is a file on a system datastore of TM shared. Both are powered off; they run in the libvirt
+// lab, which must be up for that (`upLibvirt`).
 import { join } from 'node:path';
 import { startLab, stopLab } from './lab-command.ts';
 import { LabVm, type VmPlace } from './lab-vm.ts';
@@ -18,6 +19,10 @@ export interface CephLab {
   readonly datastores: string;
   /** VM 30. */
   readonly vm: LabVm;
+  /** VM 31: image on Ceph, volatile disk in a file. */
+  readonly mixed: LabVm;
+  /** Disk 0 of VM 31. */
+  readonly mixedImage: string;
   /** The image of each disk, by DISK_ID. */
   readonly images: readonly [string, string, string, string];
   /** Whether this call started the lab: whoever did may stop it. */
@@ -34,6 +39,16 @@ export async function upCeph(): Promise<CephLab> {
   const uri = facts.get('libvirt_uri');
   const virsh: VmPlace['virsh'] = (args) =>
     runProgram('virsh', ['-q', '-c', uri, ...args], { timeoutMs: 120_000 });
+  const place: VmPlace = {
+    virsh,
+    domains: async () => {
+      const names = await virsh(['list', '--name']).catch(noLibvirt);
+      return names.trim().split('\n');
+    },
+    xmlFolder: facts.get('folder'),
+    controlFolder: facts.get('folder'),
+    startScript,
+  };
   const access = ['--id', 'oneadmin', '--keyfile', keyfile, '--conf', conf];
   return {
     conf,
@@ -42,16 +57,9 @@ export async function upCeph(): Promise<CephLab> {
     pool: 'one',
     datastores,
     images: ['one/one-30-30-0', 'one/one-sys-30-1', 'one/one-31', 'one/one-32'],
-    vm: new LabVm(30, join(datastores, '140', '30'), {
-      virsh,
-      domains: async () => {
-        const names = await virsh(['list', '--name']).catch(noLibvirt);
-        return names.trim().split('\n');
-      },
-      xmlFolder: facts.get('folder'),
-      controlFolder: facts.get('folder'),
-      startScript,
-    }),
+    vm: new LabVm(30, join(datastores, '140', '30'), place),
+    mixed: new LabVm(31, join(datastores, '142', '31'), place),
+    mixedImage: 'one/one-30-31-0',
     startedNow: facts.startedNow,
     rbd: (...args) => runProgram('rbd', [...access, ...args], { timeoutMs: 120_000 }),
   };

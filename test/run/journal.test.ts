@@ -38,6 +38,7 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
       'abort-backup-job': note,
       'remove-snapshot-lv': note,
       'deactivate-lv': note,
+      'remove-rbd-snapshot': note,
       'restore-lock': note,
       'delete-image': note,
       'delete-template': note,

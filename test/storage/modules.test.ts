@@ -46,7 +46,7 @@ describe('a disk on files', () => {
 });
 
 describe('the storage of a disk', () => {
-  test.each(['lvm', 'ceph', 'vcenter', 'constructor', ''])(
+  test.each(['lvm', 'vcenter', 'constructor', ''])(
     'of TM_MAD "%s" is refused by this name, or for want of one',
     (tmMad) => {
       const facts = { tmMadSystem: undefined, history: undefined };
@@ -56,8 +56,8 @@ describe('the storage of a disk', () => {
   );
 
   test('is that of its own TM_MAD, and not of the last history record', () => {
-    expect(plan({ tmMad: 'shared' }, history('ceph'))).toHaveLength(1);
-    expect(() => plan({ tmMad: 'ceph' }, history('ssh'))).toThrow('TM_MAD ceph');
+    expect(plan({ tmMad: 'shared' }, history('vcenter'))).toHaveLength(1);
+    expect(() => plan({ tmMad: 'vcenter' }, history('ssh'))).toThrow('TM_MAD vcenter');
   });
 
   test('is that of the history record when the disk names none', () => {
@@ -66,13 +66,13 @@ describe('the storage of a disk', () => {
   });
 
   test.each(['fs', 'swap', 'FS'])('of a volatile disk (%s) is the system datastore’s', (type) => {
-    expect(plan({ type, tmMad: 'ceph' }, history('ssh'))).toHaveLength(1);
-    expect(() => plan({ type, tmMad: 'ssh' }, history('ceph'))).toThrow('TM_MAD ceph');
+    expect(plan({ type, tmMad: 'vcenter' }, history('ssh'))).toHaveLength(1);
+    expect(() => plan({ type, tmMad: 'ssh' }, history('vcenter'))).toThrow('TM_MAD vcenter');
   });
 
   test('of a volatile disk is TM_MAD_SYSTEM where the VM has one', () => {
-    const facts = { ...history('ceph'), tmMadSystem: 'ssh' };
-    expect(plan({ type: 'fs', tmMad: 'ceph' }, facts)).toHaveLength(1);
+    const facts = { ...history('vcenter'), tmMadSystem: 'ssh' };
+    expect(plan({ type: 'fs', tmMad: 'vcenter' }, facts)).toHaveLength(1);
   });
 
   test('of a VM that was never deployed is nowhere', () => {

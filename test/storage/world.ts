@@ -94,6 +94,7 @@ export function disk(id: number, facts: Partial<Disk> = {}): Disk {
     ...{ id, type: 'FILE', format: 'raw', driver: undefined, tmMad: 'ssh', source: undefined },
     ...{ imageId: 1, image: 'one', imageUname: undefined, datastoreId: 1, sizeMb: 1 },
     ...{ target: 'vda', devPrefix: 'vd', persistent: false, readonly: false },
+    ...{ clone: true, diskType: undefined },
     ...{ cephUser: undefined, cephKey: undefined, cephConf: undefined, poolName: undefined },
     xml: {} as Disk['xml'],
     ...facts,

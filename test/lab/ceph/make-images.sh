@@ -35,5 +35,5 @@ cd_mb=$((($(stat -c %s "$work/cd") + 1048575) / 1048576))
 for state in 'running 3 3' 'poweroff 8 0'; do
   read -r word number lcm <<<"$state"
   fill STATE="$number" LCM_STATE="$lcm" CONF="$CONF" KEYFILE="$KEYFILE" SECRET="$SECRET" CD_MB="$cd_mb" \
-    <"$HERE/vm.xml" >"$FOLDER/vm-30.$word.xml"
+    <"$HERE/vm-30.xml" >"$FOLDER/vm-30.$word.xml"
 done

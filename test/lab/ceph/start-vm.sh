@@ -1,5 +1,5 @@
 #!/bin/bash
-# start-vm.sh [30]: runs VM 30 on its RBD images in the libvirt lab, which must run, and waits until its
+# start-vm.sh 30|31: runs a VM on its RBD images in the libvirt lab, which must run, and waits until its
 # guest agent answers.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,20 +10,25 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 GUEST=$FOLDER/guest
 # shellcheck source=ceph.sh
 . "$HERE/ceph.sh"
-[ "${1:-30}" = 30 ] || die "there is no VM $1, only 30"
+case $1 in
+  30) vm_folder=$DATASTORES/140/30 context=disk.4 ;;
+  31) vm_folder=$DATASTORES/142/31 context=disk.2 ;;
+  *) die "there is no VM $1, only 30 and 31" ;;
+esac
+domain=one-$1
 ceph_runs || die 'the cluster does not run: lab.sh up ceph'
 libvirtd_answers || die 'libvirtd does not run: lab.sh up libvirt'
 
 fill SECRET="$SECRET" <"$HERE/secret.xml" >"$FOLDER/secret.xml"
 lab_virsh secret-define "$FOLDER/secret.xml" >&2
 lab_virsh secret-set-value "$SECRET" --file "$KEYFILE" >&2
-console=$FOLDER/one-30.console
-rm -f "$console" "$FOLDER/one-30.control"
-fill SECRET="$SECRET" CONF="$CONF" GUEST="$GUEST" CONSOLE="$console" CONTROL="$FOLDER/one-30.control" \
-  CONTEXT="$DATASTORES/140/30/disk.4" <"$HERE/domain.xml" >"$FOLDER/one-30.xml"
-lab_virsh create "$FOLDER/one-30.xml" >&2
-agent_answers() { lab_virsh qemu-agent-command one-30 --timeout 5 '{"execute":"guest-ping"}'; }
+console=$FOLDER/$domain.console
+rm -f "$console" "$FOLDER/$domain.control"
+fill SECRET="$SECRET" CONF="$CONF" GUEST="$GUEST" CONSOLE="$console" CONTROL="$FOLDER/$domain.control" \
+  CONTEXT="$vm_folder/$context" VOLATILE="$vm_folder/disk.1" <"$HERE/domain-$1.xml" >"$FOLDER/$domain.xml"
+lab_virsh create "$FOLDER/$domain.xml" >&2
+agent_answers() { lab_virsh qemu-agent-command "$domain" --timeout 5 '{"execute":"guest-ping"}'; }
 guest_ready() { grep -qa 'guest: ready' "$console"; }
 if ! await 120 guest_ready || ! await 60 agent_answers; then
-  die "the guest of one-30 does not come up: $(tail -n 3 "$console" | tr -d '\r')"
+  die "the guest of $domain does not come up: $(tail -n 3 "$console" | tr -d '\r')"
 fi

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A new Ceph cluster on loopback with the pool "one", the cephx user "oneadmin", and the images of VM 30 as
-# OpenNebula names them. start-vm.sh runs the VM in the libvirt lab.
+# A new Ceph cluster on loopback with the pool "one", the cephx user "oneadmin", and the images of VM 30 and
+# VM 31 as OpenNebula names them. start-vm.sh runs the VM in the libvirt lab.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../functions.sh
@@ -63,6 +63,8 @@ if ! ceph_runs; then
   bash "$HERE/make-images.sh"
   started=yes
 fi
+# Also in a cluster that an earlier version of this script made.
+[ -e "$FOLDER/vm-31.poweroff.xml" ] || bash "$HERE/make-mixed.sh"
 cat <<FACTS
 started=$started
 folder=$FOLDER

@@ -1,0 +1,50 @@
+// Data laid over zeros: what a consumer wants of a disk, from a source that leaves out what is zero.
+import type { Extent } from './disk-reader.ts';
+import type { DataPiece } from './rbd-diff-stream.ts';
+
+/** Shared: nobody writes to a piece. */
+const zeros = Buffer.alloc(1024 * 1024);
+
+/**
+ * The bytes of `wanted` (sorted, apart), one after another: those of `pieces` (in order, apart), and zeros
+ * where there are none. Pieces outside of `wanted` are left out. Reads `pieces` to its end.
+ */
+export async function* overZeros(
+  wanted: readonly Extent[],
+  pieces: AsyncIterable<DataPiece>,
+): AsyncGenerator<Uint8Array, void, void> {
+  let index = 0;
+  let position = wanted[0]?.offset ?? 0;
+  /** Zeros up to `to`, but no further than the extent goes. */
+  function* zerosUpTo(extent: Extent, to: number): Generator<Uint8Array, void, void> {
+    const stop = Math.min(to, extent.offset + extent.length);
+    while (position < stop) {
+      const piece = zeros.subarray(0, stop - position);
+      position += piece.length;
+      yield piece;
+    }
+  }
+  /** Goes to the next extent when this one is complete. */
+  const advance = (extent: Extent): boolean => {
+    if (position < extent.offset + extent.length) return false;
+    index += 1;
+    position = wanted[index]?.offset ?? position;
+    return true;
+  };
+
+  for await (const { offset, data } of pieces) {
+    for (let extent = wanted[index]; extent; extent = wanted[index]) {
+      yield* zerosUpTo(extent, offset);
+      if (advance(extent)) continue;
+      const taken = data.subarray(position - offset, extent.offset + extent.length - offset);
+      if (taken.length === 0) break;
+      position += taken.length;
+      yield taken;
+      if (!advance(extent)) break;
+    }
+  }
+  for (let extent = wanted[index]; extent; extent = wanted[index]) {
+    yield* zerosUpTo(extent, Infinity);
+    advance(extent);
+  }
+}

@@ -1,0 +1,98 @@
+// What a program prints, while it prints it; its failure is the stream's.
+import { CommandError, FailedError } from '../report/errors.ts';
+import { quoteCommand } from '../run/quote.ts';
+import type { Command, PipedService, Runner } from '../run/runner.ts';
+
+export interface OutputOptions {
+  readonly runner: Runner;
+  /** Ends the program; its reason is the error. */
+  readonly signal: AbortSignal;
+  /** What is being done, for the error message: "read disk 0 of VM 7". */
+  readonly doing: string;
+  /** The program is ended when it prints nothing for so long while it is waited for. */
+  readonly stallMs: number;
+}
+
+export interface ProgramOutput {
+  /**
+   * Starts the program when it is first asked. No faster than it is read. Ends only when the program
+   * has ended well; the program has ended when the iteration has.
+   * @throws CommandError when it cannot be started or ends with another status than 0, FailedError
+   *   after `stallMs`, the signal's reason.
+   */
+  readonly chunks: AsyncIterable<Buffer>;
+  /** Settles when the program has ended, or was never started and `signal` is aborted. Never rejects. */
+  readonly ended: Promise<void>;
+}
+
+export function programOutput(command: Command, options: OutputOptions): ProgramOutput {
+  let settle = (): void => undefined;
+  const ended = new Promise<void>((resolve) => (settle = resolve));
+  let started = false;
+  const settleUnused = (): void => {
+    if (!started) settle();
+  };
+  options.signal.addEventListener('abort', settleUnused, { once: true });
+  if (options.signal.aborted) settleUnused();
+  async function* chunks(): AsyncGenerator<Buffer, void, void> {
+    started = true;
+    try {
+      options.signal.throwIfAborted();
+      const service = await options.runner.startPiped(command);
+      // It takes nothing; that it may be gone before it is told so is no matter.
+      service.stdin.on('error', () => undefined).end();
+      void service.ended.then(settle);
+      try {
+        yield* printed(service, command, options);
+      } finally {
+        await service.stop();
+      }
+    } catch (error) {
+      settle();
+      throw error;
+    }
+  }
+  return { chunks: chunks(), ended };
+}
+
+async function* printed(
+  service: PipedService,
+  { program, args }: Command,
+  { signal, doing, stallMs }: OutputOptions,
+): AsyncGenerator<Buffer, void, void> {
+  let reason: { readonly error: unknown } | undefined;
+  let waitingSince: number | undefined = performance.now();
+  const end = (error: unknown): void => {
+    reason ??= { error };
+    void service.stop();
+    // A program that waits for its reader sees that there is none.
+    service.stdout.destroy();
+  };
+  const abort = (): void => end(signal.reason);
+  signal.addEventListener('abort', abort);
+  const watch = setInterval(
+    () => {
+      if (waitingSince === undefined || performance.now() - waitingSince < stallMs) return;
+      end(new FailedError(`cannot ${doing}: ${program}: no answer for ${stallMs / 1000} s`));
+    },
+    Math.min(1000, stallMs / 4),
+  );
+  try {
+    if (signal.aborted) abort();
+    for await (const chunk of service.stdout) {
+      waitingSince = undefined;
+      yield chunk as Buffer;
+      waitingSince = performance.now();
+    }
+    const { status, stderr } = await service.ended;
+    if (status === 0) return;
+    const why = stderr || `it ended with status ${status ?? 'unknown'}`;
+    const text = `cannot ${doing}: ${program}: ${why}`;
+    throw new CommandError(text, { command: quoteCommand(program, args), status, stderr });
+  } catch (error) {
+    throw reason ? reason.error : error;
+  } finally {
+    clearInterval(watch);
+    signal.removeEventListener('abort', abort);
+  }
+}

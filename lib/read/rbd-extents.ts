@@ -1,0 +1,82 @@
+// The map of an RBD image: what `rbd diff --format json` prints, one array of small objects. It can have
+// millions of them, so it is read while it comes.
+import { FailedError } from '../report/errors.ts';
+import type { Extent } from './disk-reader.ts';
+
+/** As for NBD: more fragments than this would not fit into memory. */
+const maxExtents = 8_000_000;
+/** One object has three short fields. */
+const maxObject = 1000;
+
+/**
+ * The extents that were written, in order; those that touch are one.
+ * @param label names the disk in messages.
+ * @throws FailedError when this is no such list, or one that cannot be true of a disk of that size.
+ */
+export async function parseRbdExtents(
+  chunks: AsyncIterable<Uint8Array>,
+  virtualSize: number,
+  label: string,
+): Promise<readonly Extent[]> {
+  const extents: { offset: number; length: number }[] = [];
+  let end = 0;
+  const list = { opened: false };
+  let rest = '';
+  const wrong = (why: string): FailedError =>
+    new FailedError(`cannot find the data of ${label}: rbd diff printed ${why}`);
+
+  const add = (text: string): void => {
+    const [, before, object] = /^\s*([[,])\s*(\{[^{}]*\})$/.exec(text) ?? [];
+    if (object === undefined || before !== (list.opened ? ',' : '['))
+      throw wrong('no list of extents');
+    list.opened = true;
+    const { offset, length, exists } = parseExtent(object, wrong);
+    if (offset < end) throw wrong('its extents out of order');
+    if (length > virtualSize - offset) {
+      throw wrong(`an extent that ends behind the ${virtualSize} bytes of the image`);
+    }
+    const last = extents.at(-1);
+    // What is not there any more reads as zeros.
+    if (exists && last && last.offset + last.length === offset) last.length += length;
+    else if (exists) extents.push({ offset, length });
+    if (extents.length > maxExtents) throw wrong(`more than ${maxExtents} fragments`);
+    end = offset + length;
+  };
+
+  for await (const chunk of chunks) {
+    rest += Buffer.from(chunk).toString('latin1');
+    let from = 0;
+    for (let at = rest.indexOf('}'); at >= 0; at = rest.indexOf('}', from)) {
+      add(rest.slice(from, at + 1));
+      from = at + 1;
+    }
+    rest = rest.slice(from);
+    if (rest.length > maxObject) throw wrong('no list of extents');
+  }
+  if (!(list.opened ? /^\s*\]\s*$/ : /^\s*\[\s*\]\s*$/).test(rest)) throw wrong('no whole list');
+  return extents;
+}
+
+/** In Ceph 16 `exists` is a text; JSON has words for that, too. */
+function parseExtent(
+  text: string,
+  wrong: (why: string) => FailedError,
+): { readonly offset: number; readonly length: number; readonly exists: boolean } {
+  let value: Record<string, unknown>;
+  try {
+    // What stands in braces is an object.
+    value = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    throw wrong('no list of extents');
+  }
+  const { offset, length, exists } = value;
+  if (isCount(offset) && isCount(length) && length > 0) {
+    if (exists === 'true' || exists === true) return { offset, length, exists: true };
+    if (exists === 'false' || exists === false) return { offset, length, exists: false };
+  }
+  throw wrong(`an extent that is none: ${text.slice(0, 100)}`);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}

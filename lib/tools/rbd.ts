@@ -1,0 +1,119 @@
+// rbd: images of a Ceph cluster, their snapshots, and what has been written to them. Manual page: rbd(8).
+// Keys are given as the path of a file, never themselves.
+import { CommandError, FailedError } from '../report/errors.ts';
+import type { Command, Runner } from '../run/runner.ts';
+
+/** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */
+export interface CephAccess {
+  readonly user?: string;
+  readonly keyfile?: string;
+  readonly conf?: string;
+}
+
+/** Longer than a guest can be held. */
+const createLimitMs = 15_000;
+/** ENOENT is what rbd ends with when an image, a snapshot or a pool is missing. */
+const enoent = 2;
+
+/** A command of rbd, with the options by which OpenNebula's drivers reach the cluster. */
+function rbd({ user, keyfile, conf }: CephAccess, ...args: readonly string[]): Command {
+  const access = [
+    ...(user === undefined ? [] : ['--id', user]),
+    ...(keyfile === undefined ? [] : ['--keyfile', keyfile]),
+    ...(conf === undefined ? [] : ['--conf', conf]),
+  ];
+  return { program: 'rbd', args: [...access, ...args] };
+}
+
+/**
+ * The size of an image in bytes.
+ * @param what names it in messages.
+ * @throws CommandError with rbd's reason when it is missing or cannot be reached.
+ */
+export async function imageSize(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  what: string,
+): Promise<number> {
+  const doing = `look at ${what}`;
+  const info = await answer(runner, rbd(access, 'info', '--format', 'json', image), doing);
+  const size: unknown = typeof info === 'object' && info !== null && 'size' in info && info.size;
+  if (typeof size === 'number' && Number.isSafeInteger(size) && size >= 0) return size;
+  throw new FailedError(`cannot ${doing}: rbd does not say its size`);
+}
+
+/** The names of an image's snapshots. @throws CommandError */
+export async function snapshotNames(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  what: string,
+): Promise<readonly string[]> {
+  const doing = `list the snapshots of ${what}`;
+  const list = await answer(runner, rbd(access, 'snap', 'ls', '--format', 'json', image), doing);
+  if (!Array.isArray(list)) throw new FailedError(`cannot ${doing}: rbd printed no list`);
+  return list.map((one: unknown) => {
+    if (typeof one === 'object' && one !== null && 'name' in one && typeof one.name === 'string') {
+      return one.name;
+    }
+    throw new FailedError(`cannot ${doing}: rbd printed a snapshot without a name`);
+  });
+}
+
+async function answer(runner: Runner, command: Command, doing: string): Promise<unknown> {
+  const { stdout } = await runner.run(command, { doing });
+  try {
+    return JSON.parse(stdout.toString());
+  } catch (error) {
+    throw new FailedError(`cannot ${doing}: rbd printed no JSON`, { cause: error });
+  }
+}
+
+/**
+ * Makes a snapshot of an image. Not interrupted by a signal: it is QEMU that makes the snapshot of an
+ * image it has open, and it would go on without rbd.
+ * @throws CommandError with rbd's reason.
+ */
+export async function createSnapshot(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  snapshot: string,
+): Promise<void> {
+  const spec = `${image}@${snapshot}`;
+  const service = await runner.start(rbd(access, 'snap', 'create', '--no-progress', spec));
+  const timer = setTimeout(() => void service.stop(), createLimitMs);
+  const { status, stderr } = await service.ended;
+  clearTimeout(timer);
+  if (status === 0) return;
+  const ending = status === undefined ? 'it was ended before it was done' : `exit status ${status}`;
+  const why = stderr || ending;
+  const text = `cannot create the snapshot ${spec}: rbd: ${why}`;
+  throw new CommandError(text, { command: `rbd snap create ${spec}`, status, stderr });
+}
+
+/** Removes a snapshot. @returns whether there was one. @throws CommandError, also for a protected one. */
+export async function removeSnapshot(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  snapshot: string,
+): Promise<boolean> {
+  const spec = `${image}@${snapshot}`;
+  const { status } = await runner.run(rbd(access, 'snap', 'rm', '--no-progress', spec), {
+    doing: `remove the snapshot ${spec}`,
+    acceptStatus: [enoent],
+  });
+  return status === 0;
+}
+
+/** Prints, as JSON, the extents of an image or snapshot that have ever been written, parents included. */
+export function diffCommand(access: CephAccess, spec: string): Command {
+  return rbd(access, 'diff', '--format', 'json', spec);
+}
+
+/** Prints what these extents hold, in the format of rbd-diff-stream.ts. */
+export function exportDiffCommand(access: CephAccess, spec: string): Command {
+  return rbd(access, 'export-diff', '--no-progress', spec, '-');
+}

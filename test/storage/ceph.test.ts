@@ -1,0 +1,322 @@
+import { describe, expect, test } from '@jest/globals';
+import { join } from 'node:path';
+import { CommandError, UnsupportedError } from '../../lib/report/errors.ts';
+import { carryOut, remedy } from '../../lib/run/undo.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import type { SnapshotSource } from '../../lib/storage/storage.ts';
+import { undoHandlers } from '../../lib/undo-handlers.ts';
+import type { Disk, Vm } from '../../lib/vm/vm.ts';
+import { wholeDisk } from '../read/servers.ts';
+import { fakeCeph, type FakeCeph } from './fake-ceph.ts';
+import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
+
+const access = { cephUser: 'libvirt', cephKey: '/etc/ceph/key', cephConf: '/etc/ceph/c.conf' };
+const options = ['--id', 'libvirt', '--keyfile', '/etc/ceph/key', '--conf', '/etc/ceph/c.conf'];
+
+function rbdDisk(id: number, facts: Partial<Disk> = {}): Disk {
+  return disk(id, {
+    ...{ type: 'RBD', diskType: 'RBD', tmMad: 'ceph', source: 'one/one-3', target: `vd${id}` },
+    ...access,
+    ...facts,
+  });
+}
+
+const ceph: Partial<Vm> = {
+  history: { seq: 0, hostname: 'one', tmMad: 'ceph', datastoreId: 0 },
+};
+const shared: Partial<Vm> = {
+  history: { seq: 0, hostname: 'one', tmMad: 'shared', datastoreId: 0 },
+};
+const running: Partial<Vm> = { state: 3, lcmState: 3, deployId: 'one-7' };
+
+interface Scene {
+  readonly world: World;
+  readonly cluster: FakeCeph;
+  readonly run: World['run'];
+}
+
+function inScene(
+  body: (scene: Scene) => Promise<void>,
+  facts: Parameters<typeof fakeCeph>[0] = {},
+): Promise<void> {
+  return inWorld(async (world) => {
+    const cluster = fakeCeph(facts);
+    await body({ world, cluster, run: { ...world.run, runner: cluster.runner } });
+  });
+}
+
+describe('the RBD image of a disk', () => {
+  const nameOf = async (one: Disk): Promise<string> => {
+    let name = '';
+    await inScene(async ({ run, cluster }) => {
+      await snapshotDisks(planDisks(vm([one], ceph), new Map()), run);
+      name = cluster.calls[0]?.split(' ').at(-1) ?? '';
+    });
+    return name;
+  };
+
+  test.each<[string, Partial<Disk>, string]>([
+    ['a clone', {}, 'one/one-3-7-2'],
+    ['the image itself when it is persistent', { clone: false, persistent: true }, 'one/one-3'],
+    ['the image itself for a CD-ROM', { clone: false, type: 'RBD_CDROM' }, 'one/one-3'],
+    [
+      'one of its own when it is volatile, in the pool of the datastore',
+      { type: 'FS', source: undefined, poolName: 'ssd', clone: false },
+      'ssd/one-sys-7-2',
+    ],
+    ['in the default pool', { type: 'SWAP', source: undefined }, 'one/one-sys-7-2'],
+  ])('is %s', async (_, facts, name) => {
+    expect(await nameOf(rbdDisk(2, facts))).toBe(name);
+  });
+
+  test.each<[string, Partial<Disk>, string]>([
+    ['no name', { source: undefined }, 'has no SOURCE'],
+    ['no pool', { source: 'one-3' }, 'is not the name of an RBD image'],
+    ['a name like an option', { source: '-p/one-3' }, 'is not the name of an RBD image'],
+    ['the name of a snapshot', { source: 'one/one-3@snap', clone: false }, 'not the name of'],
+    ['a name with a space', { source: 'one/one 3' }, 'is not the name of an RBD image'],
+    ['a name that ends a line', { source: 'one/one\n3' }, 'is not the name of an RBD image'],
+    ['a path for a name', { source: '/one/two/three/four' }, 'is not the name of an RBD image'],
+    ['a user like an option', { cephUser: '--conf=/tmp/x' }, 'CEPH_USER is not the name of'],
+    ['a key like an option', { cephKey: '--x' }, 'CEPH_KEY is not the absolute path'],
+    ['a relative configuration', { cephConf: 'ceph.conf' }, 'CEPH_CONF is not the absolute path'],
+    ['another format than raw', { format: 'qcow2' }, 'which is raw, but declared as qcow2'],
+  ])('is refused with %s', (_, facts, message) => {
+    const plan = () => planDisks(vm([rbdDisk(0, facts)], ceph), new Map());
+    expect(plan).toThrow(UnsupportedError);
+    expect(plan).toThrow(message);
+  });
+
+  test('with a key instead of the path of one is refused, and the key is not shown', () => {
+    const key = 'AQBvdDlqAAAAABAAsecretsecretsecretsecret==';
+    const plan = () => planDisks(vm([rbdDisk(0, { cephKey: key })], ceph), new Map());
+    expect(plan).toThrow('CEPH_KEY');
+    expect(plan).not.toThrow(key);
+  });
+
+  test('of a VM in any other state is refused, with the state', () => {
+    const moving = vm([rbdDisk(0)], { ...ceph, state: 3, lcmState: 4 });
+    expect(() => planDisks(moving, new Map())).toThrow(
+      'disk 0 of VM 7 is an RBD image, which cannot be dumped in state MIGRATE',
+    );
+  });
+});
+
+describe('the images of a VM', () => {
+  const three = [
+    rbdDisk(0),
+    rbdDisk(1, { clone: false, persistent: true }),
+    rbdDisk(2, { clone: false, type: 'RBD_CDROM', source: 'one/one-4' }),
+  ];
+
+  test('are looked at first, and get a snapshot each, but CD-ROMs', () =>
+    inScene(async ({ run, cluster, world }) => {
+      const { consistency } = await snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+      expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
+      expect(cluster.calls).toEqual([
+        'info --format json one/one-3-7-0',
+        'snap ls --format json one/one-3-7-0',
+        'info --format json one/one-3',
+        'snap ls --format json one/one-3',
+        'info --format json one/one-4',
+        'snap ls --format json one/one-4',
+        'snap create --no-progress one/one-3-7-0@onevmdump-test',
+        'snap create --no-progress one/one-3@onevmdump-test',
+      ]);
+      expect(cluster.options.every((found) => found.join(' ') === options.join(' '))).toBe(true);
+      expect(world.undone()).toMatchObject([
+        { kind: 'remove-rbd-snapshot', image: 'one/one-3-7-0', snapshot: 'onevmdump-test' },
+        { kind: 'remove-rbd-snapshot', image: 'one/one-3', snapshot: 'onevmdump-test' },
+      ]);
+    }));
+
+  test('get their snapshots at the same time, which are in the journal before', () =>
+    inScene(
+      async ({ run, cluster, world }) => {
+        cluster.onCreate(() => expect(world.undone()).toHaveLength(2));
+        await snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+        expect(cluster.mostAtOnce()).toBe(2);
+      },
+      { createMs: 100 },
+    ));
+
+  test('without options where OpenNebula has none are those of the default cluster', () =>
+    inScene(async ({ run, cluster }) => {
+      const bare = { cephUser: undefined, cephKey: undefined, cephConf: undefined };
+      await snapshotDisks(planDisks(vm([rbdDisk(0, bare)], ceph), new Map()), run);
+      expect(cluster.options).toEqual([[], [], []]);
+    }));
+
+  test('of which one cannot get a snapshot are not dumped; the others are awaited', () =>
+    inScene(
+      async ({ run, cluster }) => {
+        const work = snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+        await expect(work).rejects.toThrow(CommandError);
+        await expect(work).rejects.toThrow(
+          'cannot create the snapshot one/one-3-7-0@onevmdump-test: rbd: no quota',
+        );
+        expect([...cluster.snapshots]).toEqual(['one/one-3@onevmdump-test']);
+      },
+      {
+        createMs: 100,
+        meddle: (call) => (call.includes('create --no-progress one/one-3-7-0') ? 'no quota' : ''),
+      },
+    ));
+
+  test('that are missing are told with all that was asked', () =>
+    inScene(
+      async ({ run, world }) => {
+        await expect(snapshotDisks(planDisks(vm(three, ceph), new Map()), run)).rejects.toThrow(
+          'cannot look at the RBD image one/one-3-7-0 (disk 0 of VM 7, CEPH_USER libvirt, CEPH_KEY /etc/ceph/key, CEPH_CONF /etc/ceph/c.conf): rbd: gone',
+        );
+        expect(world.undone()).toEqual([]);
+      },
+      { meddle: (call) => (call.startsWith('info') ? 'gone' : '') },
+    ));
+
+  test.each(['[]', '{}', '{"size":"1"}', '{"size":-1}', '{"size":0.5}', 'null', 'nonsense'])(
+    'of which rbd says %s are an error',
+    (info) =>
+      inScene(
+        async ({ run }) => {
+          const work = snapshotDisks(planDisks(vm([rbdDisk(0)], ceph), new Map()), run);
+          await expect(work).rejects.toThrow('cannot look at the RBD image one/one-3-7-0');
+        },
+        { info },
+      ),
+  );
+
+  test('can be opened by another process: what was prepared is plain data', () =>
+    inScene(async ({ run, cluster }) => {
+      const [plan] = planDisks(vm([rbdDisk(0)], ceph), new Map());
+      const prepared = await plan!.module.prepare([plan!.plan], run);
+      const [snapshot] = await prepared.snapshot();
+      const source = JSON.parse(JSON.stringify(snapshot!.source)) as SnapshotSource;
+      expect(source).toEqual(snapshot!.source);
+      const reader = await plan!.module.open({ ...snapshot!, source }, run);
+      expect((await wholeDisk(reader)).equals(cluster.content)).toBe(true);
+      await reader.close();
+    }));
+});
+
+describe('the images of a running VM', () => {
+  const two = [rbdDisk(0), rbdDisk(1, { clone: false })];
+  const disks = {
+    vd0: { rbd: 'one/one-3-7-0' },
+    vd1: { rbd: 'one/one-3' },
+  };
+
+  test('get their snapshots while the guest is frozen, once', () =>
+    inScene(
+      async ({ run, cluster }) => {
+        const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
+        const { consistency } = await snapshotDisks(plans, run);
+        expect(consistency.level).toBe('agent');
+        const acts = cluster.calls.filter((call) => /create|freeze|thaw/.test(call));
+        expect(acts).toEqual([
+          'domfsfreeze one-7',
+          'snap create --no-progress one/one-3-7-0@onevmdump-test',
+          'snap create --no-progress one/one-3@onevmdump-test',
+          'domfsthaw one-7',
+        ]);
+      },
+      { disks },
+    ));
+
+  test.each([
+    ['another image', { ...disks, vd1: { rbd: 'one/one-9' } }, 'but one/one-9 for libvirt'],
+    ['a file', { ...disks, vd1: { file: '/a' } }, 'but /a for libvirt'],
+    ['nothing', { vd0: disks.vd0 }, 'is unknown to libvirt'],
+    ['what is being copied', { ...disks, vd1: { ...disks.vd1, busy: true } }, 'try again later'],
+  ])('are not dumped when libvirt has %s there', (_, others, message) =>
+    inScene(
+      async ({ run, cluster, world }) => {
+        const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
+        await expect(snapshotDisks(plans, run)).rejects.toThrow(message);
+        expect(cluster.calls.some((call) => /create|freeze/.test(call))).toBe(false);
+        expect(world.undone()).toEqual([]);
+      },
+      { disks: others },
+    ),
+  );
+
+  test('whose CD-ROM is all there is need not hold the guest', () =>
+    inScene(
+      async ({ run, cluster }) => {
+        const cdrom = rbdDisk(0, { type: 'RBD_CDROM', clone: false });
+        const plans = planDisks(vm([cdrom], { ...ceph, ...running }), new Map());
+        await snapshotDisks(plans, run);
+        expect(cluster.calls.some((call) => /create|freeze|suspend/.test(call))).toBe(false);
+      },
+      { disks },
+    ));
+});
+
+describe('a mixed VM', () => {
+  test('has each disk dumped by its own module', () =>
+    inScene(async ({ run, cluster, world }) => {
+      await rawFile(join(world.vmFolder, 'disk.1'), MiB, [[0, 4096]]);
+      const volatile = disk(1, { type: 'FS', tmMad: 'shared', diskType: 'FILE' });
+      const mixed = vm([rbdDisk(0, { diskType: 'RBD' }), volatile], shared);
+      const { disks } = await snapshotDisks(planDisks(mixed, new Map()), run);
+      expect(disks.map(({ id }) => id)).toEqual([0, 1]);
+      expect(cluster.calls.filter((call) => call.startsWith('snap create'))).toHaveLength(1);
+    }));
+
+  test('has an image that was copied from Ceph into a file dumped as a file', () =>
+    inScene(async ({ run, cluster, world }) => {
+      await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, 4096]]);
+      // As oned notes it for a system datastore of TM ssh.
+      const copied = rbdDisk(0, { type: 'FILE', diskType: 'FILE' });
+      const ssh = vm([copied], { ...shared, tmMadSystem: 'ssh' });
+      await snapshotDisks(planDisks(ssh, new Map()), run);
+      expect(cluster.calls).toEqual([]);
+    }));
+});
+
+describe('the undo of a snapshot', () => {
+  const undo = {
+    kind: 'remove-rbd-snapshot',
+    image: 'one/one-3',
+    snapshot: 'onevmdump-1',
+    access: { user: 'libvirt', keyfile: "/etc/it's", conf: '/etc/c.conf' },
+  } as const;
+  const handlers = (cluster: FakeCeph) =>
+    undoHandlers({
+      connect: () => Promise.reject(new Error('OpenNebula is not needed')),
+      runnerAt: () => cluster.runner,
+    });
+
+  test('removes it', () =>
+    inScene(async ({ cluster }) => {
+      cluster.snapshots.add('one/one-3@onevmdump-1').add('one/one-3@snap');
+      await carryOut({ undo, on: undefined }, handlers(cluster));
+      expect([...cluster.snapshots]).toEqual(['one/one-3@snap']);
+    }));
+
+  test('succeeds when there is none', () =>
+    inScene(({ cluster }) => carryOut({ undo, on: undefined }, handlers(cluster))));
+
+  test('removes one that comes a moment late', () =>
+    inScene(async ({ cluster }) => {
+      setTimeout(() => cluster.snapshots.add('one/one-3@onevmdump-1'), 300);
+      await carryOut({ undo, on: undefined }, handlers(cluster));
+      expect([...cluster.snapshots]).toEqual([]);
+    }));
+
+  test('never removes one of somebody else', () =>
+    inScene(async ({ cluster }) => {
+      cluster.snapshots.add('one/one-3@snap');
+      const theirs = { ...undo, snapshot: 'snap' };
+      await expect(carryOut({ undo: theirs, on: undefined }, handlers(cluster))).rejects.toThrow(
+        'one/one-3@snap was not made by onevmdump',
+      );
+      expect(cluster.calls).toEqual([]);
+    }));
+
+  test('that failed is told with the command that does it', () => {
+    expect(remedy({ undo, on: undefined })).toBe(
+      `the snapshot one/one-3@onevmdump-1 may be left; remove it with: rbd --id libvirt --keyfile '/etc/it'\\''s' --conf /etc/c.conf snap rm one/one-3@onevmdump-1`,
+    );
+  });
+});
