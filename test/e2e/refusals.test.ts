@@ -203,7 +203,7 @@ describe('disks', () => {
     await refused(['export', '--stdin', '-L'], 3, /vmdk/, exportXml(vmdk));
   });
 
-  test.each(['ceph', 'fs_lvm', 'vcenter'])(
+  test.each(['ceph', 'lvm', 'vcenter'])(
     'on TM_MAD %s are refused by its name',
     async (tmMad) => {
       const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);
