@@ -118,6 +118,7 @@ async function ourSnapshots(): Promise<string[]> {
 
 /** What an export of a VM that is off may have left. */
 async function left(vm: LabVm): Promise<object> {
+  const images = [...lab.images, lab.mixedImage];
   const processes = (await runProgram('ps', ['-ww', '-eo', 'args'])).split(/\n(?=\S)/);
   return {
     snapshots: await ourSnapshots(),
@@ -126,7 +127,9 @@ async function left(vm: LabVm): Promise<object> {
     parts: (await readdir(bundles)).filter((name) => name.endsWith('.part')),
     processes: processes.filter(
       // Others may be using other VMs.
-      (line) => /onevmdump-guard-.*one-3[01]$|^rbd .*one\/one-.*@onevmdump-/.test(line),
+      (line) =>
+        /onevmdump-guard-.*one-3[01]$/.test(line) ||
+        (line.startsWith('rbd ') && images.some((one) => line.includes(`${one}@onevmdump-`))),
     ),
   };
 }
