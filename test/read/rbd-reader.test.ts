@@ -120,7 +120,7 @@ describe('an RBD image', () => {
       },
     ));
 
-  test('of 50,000 extents is read within seconds', async () => {
+  test('of 50,000 extents takes little CPU time', async () => {
     const count = 50_000;
     const virtualSize = count * 8 * KiB;
     const extents = Array.from({ length: count }, (_, at) => ({
@@ -144,7 +144,7 @@ describe('an RBD image', () => {
             args: [join(folder, args.includes('diff') ? 'diff' : 'out')],
           }),
       };
-      const started = performance.now();
+      const before = process.cpuUsage();
       const reader = openRbdReader(
         { ...source, virtualSize },
         { runner, signal: new AbortController().signal, label: 'disk 0' },
@@ -153,9 +153,11 @@ describe('an RBD image', () => {
       for await (const piece of reader.read(await reader.extents())) bytes += piece.length;
       await reader.close();
       expect(bytes).toBe(count * 4 * KiB);
-      expect(performance.now() - started).toBeLessThan(15_000);
+      // Microseconds; the wall clock tells how busy the machine is.
+      const { user, system } = process.cpuUsage(before);
+      expect(user + system).toBeLessThan(6_000_000);
     });
-  });
+  }, 60_000);
 });
 
 describe('an RBD image is not read to a wrong end:', () => {
