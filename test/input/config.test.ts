@@ -35,6 +35,12 @@ const defaults: Config = {
   allowedBackingDirs: [],
   fsFreeze: 'agent',
   libvirtUri: 'qemu:///system',
+  hookVms: 'marked',
+  hookDestination: '',
+  hookKeepLast: 0,
+  hookKeepLastMax: 30,
+  hookMinAge: 0,
+  hookLock: true,
 };
 
 describe('the shipped file', () => {
