@@ -30,8 +30,7 @@ export async function buildHooks({ version, outdir }) {
       'globalThis.ONEVMDUMP_VERSION': JSON.stringify(version),
     },
   };
-  const metaUrl =
-    'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
+  const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
   const apart = {
     name: 'apart',
     setup({ onResolve }) {

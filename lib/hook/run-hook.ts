@@ -4,7 +4,7 @@ import type { EntrypointContext } from '../entrypoint.ts';
 import { loadConfig } from '../input/config.ts';
 import { decodeVmInput, readStdin, type InputStream } from '../input/stdin.ts';
 import { parseVm } from '../input/vm-xml.ts';
-import type { Log } from '../report/log.ts';
+import { UsageError } from '../report/errors.ts';
 import { isWanted } from './owner-wish.ts';
 
 export interface HookInput {
@@ -20,7 +20,7 @@ export async function runExportHook(
   context: EntrypointContext,
 ): Promise<void> {
   const { log } = context;
-  const vm = parseVm(decodeVmInput(await readInput(words, stdin, log)));
+  const vm = parseVm(await readInput(words, stdin));
   const config = await loadConfig({ file: undefined, env, warn: (text) => log.warn(text) });
   if (!isWanted(vm, config, log)) {
     log.info(`VM ${vm.id} is not marked by ONEVMDUMP_EXPORT = "YES": nothing to do`);
@@ -31,9 +31,20 @@ export async function runExportHook(
 }
 
 /** With ARGUMENTS_STDIN = yes all is on stdin; else $TEMPLATE is one of the words, and stdin is empty. */
-async function readInput(words: readonly string[], stdin: InputStream, log: Log): Promise<Buffer> {
-  const last = words.at(-1);
-  if (last === undefined) return readStdin(stdin);
-  if (words.length > 1) log.warn(`${words.length - 1} arguments before the VM's XML are not used`);
-  return Buffer.from(last);
+async function readInput(words: readonly string[], stdin: InputStream): Promise<Buffer> {
+  if (words.length === 0) return decodeVmInput(await readStdin(stdin));
+  if (words.length === 1) return decodeVmInput(Buffer.from(words[0] ?? ''));
+  // ARGUMENTS may hold more than $TEMPLATE; what else there is means nothing here.
+  const found = words.flatMap((word) => {
+    try {
+      return [decodeVmInput(Buffer.from(word))];
+    } catch {
+      return [];
+    }
+  });
+  const [only, ...more] = found;
+  if (only && more.length === 0) return only;
+  throw new UsageError(
+    `${found.length} of the ${words.length} arguments are a VM's XML, plain or in base64; one must be`,
+  );
 }

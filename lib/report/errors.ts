@@ -22,7 +22,7 @@ export abstract class OnevmdumpError extends Error {
 /** Of the value's class and those above it. */
 function namesOfClasses(value: unknown): readonly string[] {
   const names: string[] = [];
-  for (let one = value; typeof one === 'object' && one !== null; ) {
+  for (let one = value; typeof one === 'object' && one !== null;) {
     // An object of a library may have no class at all.
     names.push((one as { constructor?: { name: string } }).constructor?.name ?? '');
     one = Object.getPrototypeOf(one);
