@@ -55,10 +55,11 @@ describe('recorded calls', () => {
   );
 
   test('arguments-on-argv: the word that is the XML is found, and stdin is not asked', async () => {
-    const words = (await recorded('arguments-on-argv.argv'))
-      .split('\n')
-      .flatMap((line) => /^argv\d=?(.*)$/.exec(line)?.slice(1) ?? [])
-      .slice(1);
+    // The recorder has split this line at each '=', the one that pads the base64 too.
+    const text = await recorded('arguments-on-argv.argv');
+    const words = [...text.matchAll(/^argv[1-9]=?(.*)$/gm)].map(([, word = '']) =>
+      word.length % 4 === 3 ? `${word}=` : word,
+    );
     expect([words[0], words[1], words[3]]).toEqual(['first', 'second', 'last']);
     const { code, stdout } = await world.runHook('', { args: words, env: all });
     expect(code).toBe(0);

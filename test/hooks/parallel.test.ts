@@ -15,6 +15,12 @@ afterEach(async () => {
   for (const name of await world.bundleNames()) await rm(join(world.bundles, name));
 });
 
+async function locked(vmId: number): Promise<void> {
+  while (!world.sandbox.vmXml(vmId).includes('<LOCKED>')) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 /** Waits until the sandbox was called by `method` since it had `before` calls. */
 async function called(method: string, before: number): Promise<void> {
   while (!world.sandbox.calls.slice(before).some((call) => call.method === method)) {
@@ -70,15 +76,15 @@ describe('triggers for one VM at once', () => {
 describe('a hook that was ended', () => {
   test('by SIGKILL has its lock and files undone by the next one, which exports', async () => {
     await world.makeVm(34);
-    const before = world.sandbox.calls.length;
-    world.sandbox.delay('one.vm.lock', 3000);
+    world.sandbox.delay('one.vm.info', 700);
     let pid = 0;
     const killed = world.runHook(34, { started: (one) => (pid = one) });
-    await called('one.vm.lock', before);
+    // It has the lock now, and waits for oned's next word on the VM.
+    await locked(34);
     process.kill(pid, 'SIGKILL');
     await killed;
-    world.sandbox.delay('one.vm.lock', 0);
-    expect(world.sandbox.vmXml(34)).toContain('<LOCKED>');
+    world.sandbox.delay('one.vm.info', 0);
+    expect(await leftOf(world)).toHaveLength(3);
     const { code, stdout, stderr } = await world.runHook(34);
     expect(code).toBe(0);
     expect(stdout).toContain('onevmdump-34-');
@@ -89,17 +95,16 @@ describe('a hook that was ended', () => {
 
   test("by SIGTERM, as at the end of the hook's TIMEOUT, undoes all and fails", async () => {
     await world.makeVm(35);
-    const before = world.sandbox.calls.length;
-    world.sandbox.delay('one.vm.lock', 3000);
+    world.sandbox.delay('one.vm.info', 700);
     let pid = 0;
     const ended = world.runHook(35, { started: (one) => (pid = one) });
-    await called('one.vm.lock', before);
+    await locked(35);
     process.kill(pid, 'SIGTERM');
     const { code, stdout } = await ended;
     expect({ code, stdout }).toEqual({ code: 143, stdout: '' });
     expect(world.sandbox.vmXml(35)).not.toContain('<LOCKED>');
     expect(await leftOf(world)).toEqual([]);
-    world.sandbox.delay('one.vm.lock', 0);
+    world.sandbox.delay('one.vm.info', 0);
     expect((await world.runHook(35)).code).toBe(0);
   });
 });
