@@ -5,13 +5,12 @@
 //   stderr:    short log lines; after an error one last plain line. Both stand in `onehook show ID -e`
 import { runEntrypoint } from '../lib/entrypoint.ts';
 import { runExportHook } from '../lib/hook/run-hook.ts';
+import { rawStdin } from '../lib/input/raw-stdin.ts';
 
 void runEntrypoint({
   script: 'export',
   debug: Boolean(process.env['ONEVMDUMP_DEBUG']),
+  light: true,
   main: (context) =>
-    runExportHook(
-      { words: process.argv.slice(2), stdin: process.stdin, env: process.env },
-      context,
-    ),
+    runExportHook({ words: process.argv.slice(2), stdin: rawStdin(), env: process.env }, context),
 });

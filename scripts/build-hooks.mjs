@@ -46,7 +46,7 @@ export async function buildHooks({ version, outdir }) {
     ...options,
     entryPoints: programs.map((name) => join('hooks', name)),
     plugins: [apart],
-    banner: { js: `#!/usr/bin/env node\n${metaUrl}` },
+    banner: { js: '#!/usr/bin/env node' },
   });
   await build({
     ...options,

@@ -9,7 +9,7 @@ import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
 import { FailedError, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import { printLine } from '../report/print.ts';
+import { guardOutput, printLine } from '../report/print.ts';
 import { silent } from '../report/progress.ts';
 import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.ts';
 import { BusyError } from '../run/claim.ts';
@@ -25,6 +25,7 @@ export async function exportByHook(
   config: Config,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
+  guardOutput();
   if (config.hookDestination === '') {
     throw new UsageError(
       'there is no folder for the bundles of hooks: set HOOK_DESTINATION in onevmdump.conf',
