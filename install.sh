@@ -125,6 +125,7 @@ is_ours() {
   case $1 in
     */../* | */..) return 1 ;;
     "$bin/onevmdump" | "$config" | "$config.new") ;;
+    "$share"/onehook/*.onehook) ;;
     "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
     *) return 1 ;;
   esac
@@ -258,11 +259,25 @@ install_all() {
     [[ $(stat -c %u -- "$destdir$staging") != 0 ]] || own "$staging"
   fi
   for kind in hooks tm datastore; do put_scripts "$kind"; done
+  for path in "$source_dir"/hooks/*.onehook; do
+    [[ ! -f $path ]] || put_listed "$path" "$share/onehook/${path##*/}" 644
+  done
   write_list
   for path in "${previous[@]}"; do
     is_listed "$path" || remove_file "$path"
   done
   say "onevmdump ${version:+$version }is installed: $destdir$bin/onevmdump"
+  say_hooks
+}
+
+# What is left to do for hooks: which of them an OpenNebula has, its administrator decides.
+say_hooks() {
+  is_listed "$remotes/hooks/onevmdump/export" || return 0
+  say "To export VMs by hooks, set HOOK_DESTINATION in $destdir$config and create those you want:"
+  local path
+  for path in "${files[@]}"; do
+    [[ ${path:66} != "$share"/onehook/*.onehook ]] || printf '  onehook create %q\n' "${path:66}"
+  done
 }
 
 # The files that the build made for OpenNebula's hook manager and drivers.

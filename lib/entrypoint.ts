@@ -1,12 +1,18 @@
 // The frame around every program of this project: signals, the error's last line, the exit code.
 // The only place that ends the process.
 import { createLog, type Log } from './report/log.ts';
+import { guardOutput, writeToStderr } from './report/print.ts';
 import { CommandError, errorMessage, InterruptedError, OnevmdumpError } from './report/errors.ts';
 
 export interface Entrypoint {
   /** The program's name in log lines: `onevmdump`, `prebackup_live`. */
   readonly script: string;
   readonly debug: boolean;
+  /**
+   * For a program that mostly ends at once: stdout and stderr, which take Node long to open, are left
+   * closed. It calls `guardOutput` before it does more than to log a line or two.
+   */
+  readonly light?: boolean;
   readonly main: (context: EntrypointContext) => Promise<void>;
 }
 
@@ -17,8 +23,14 @@ export interface EntrypointContext {
 }
 
 /** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
-export async function runEntrypoint({ script, debug, main }: Entrypoint): Promise<void> {
-  const log = createLog({ script, debug, write: (line) => process.stderr.write(line) });
+export async function runEntrypoint({
+  script,
+  debug,
+  light = false,
+  main,
+}: Entrypoint): Promise<void> {
+  const log = createLog({ script, debug, write: writeToStderr });
+  if (!light) guardOutput();
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {
@@ -26,9 +38,6 @@ export async function runEntrypoint({ script, debug, main }: Entrypoint): Promis
       controller.abort(new InterruptedError(name));
     });
   }
-  // A reader of stdout or stderr that has gone away must not end us in the middle of an undo.
-  process.stderr.on('error', () => undefined);
-  process.stdout.on('error', () => undefined);
   let exitCode = 0;
   try {
     await main({ log, signal: controller.signal });
@@ -44,11 +53,11 @@ function report(error: unknown, log: Log): number {
   if (error instanceof CommandError) log.error(`${error.command}: ${error.stderr || 'failed'}`);
   if (error instanceof OnevmdumpError) {
     if (error.stack !== undefined) log.debug(error.stack);
-    process.stderr.write(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);
+    writeToStderr(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);
     return error.exitCode;
   }
   // A fault of this program: the stack is what its authors need.
   log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  process.stderr.write(`internal error: ${errorMessage(error)}\n`);
+  writeToStderr(`internal error: ${errorMessage(error)}\n`);
   return 1;
 }

@@ -6,6 +6,7 @@ import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
+import { claimVm } from './run/claim.ts';
 import { createJournal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
 import type { Run } from './run/run.ts';
@@ -22,10 +23,28 @@ export interface RunSetup {
   readonly signal: AbortSignal;
 }
 
-/** Does `body` inside a run. @returns what `body` returns, after everything temporary was undone. */
+/**
+ * Does `body` inside a run. @returns what `body` returns, after everything temporary was undone.
+ * @throws BusyError when it would export a VM that another process is exporting
+ */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
-  const { config, action, vmId, log, progress, signal } = setup;
+  const { config, action, vmId, signal } = setup;
   const folder = await stateFolder(config.stateDir, process.env);
+  if (action !== 'export' || vmId === undefined) return runIn(folder, setup, body);
+  // Before the undo of earlier runs: it would let go the VM of a run that has just begun.
+  const claim = await claimVm(folder, vmId, signal);
+  try {
+    return await runIn(folder, setup, body);
+  } finally {
+    await claim.release();
+  }
+}
+
+async function runIn<T>(
+  folder: string,
+  { config, action, vmId, log, progress, signal }: RunSetup,
+  body: (run: Run) => Promise<T>,
+): Promise<T> {
   const handlers = handlersFor(config, log);
   if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
   const journal = await createJournal({

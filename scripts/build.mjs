@@ -3,13 +3,14 @@
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { buildHooks } from './build-hooks.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
 
 /** Programs that are built: what is installed, and what the demo, tests and benchmarks start. */
 async function entryPoints() {
-  const folders = ['bin', 'hooks', 'drivers/tm', 'drivers/datastore'];
+  const folders = ['bin', 'drivers/tm', 'drivers/datastore'];
   const found = [];
   for (const folder of folders) {
     for (const entry of await readdir(folder).catch(() => [])) {
@@ -50,5 +51,6 @@ for (const output of Object.keys(result.metafile.outputs)) {
   await rename(output, target);
   await chmod(target, 0o755);
 }
+await buildHooks({ version, outdir: 'dist/hooks' });
 await mkdir('dist', { recursive: true });
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');

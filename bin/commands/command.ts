@@ -2,8 +2,9 @@
 import type { Argv } from 'yargs';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { loadConfig, type Config } from '../../lib/input/config.ts';
-import { FailedError, hasCode, UsageError } from '../../lib/report/errors.ts';
+import { UsageError } from '../../lib/report/errors.ts';
 import type { Log } from '../../lib/report/log.ts';
+import { printLine } from '../../lib/report/print.ts';
 import { progressBars, progressLines } from '../../lib/report/progress-bars.ts';
 import type { Progress } from '../../lib/report/progress.ts';
 
@@ -48,17 +49,7 @@ export async function printResult(
   plain: string,
   report: object,
 ): Promise<void> {
-  await printBytes(Buffer.from(`${options.json ? JSON.stringify(report) : plain}\n`));
-}
-
-/** Writes to stdout and waits until it is out; a reader that has gone away is no error. */
-export async function printBytes(bytes: Uint8Array): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    process.stdout.write(bytes, (error) => {
-      if (!error || hasCode(error, 'EPIPE')) resolve();
-      else reject(new FailedError(`cannot write the result to stdout: ${error.message}`));
-    });
-  });
+  await printLine(options.json ? JSON.stringify(report) : plain);
 }
 
 /** An id as OpenNebula counts: 0, 1, 2, ... @throws UsageError */

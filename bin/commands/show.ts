@@ -7,8 +7,9 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
+import { printBytes } from '../../lib/report/print.ts';
 import { stateName } from '../../lib/vm/states.ts';
-import { printBytes, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { printable, textTable } from './text-table.ts';
 
 interface ShowOptions extends GlobalOptions {

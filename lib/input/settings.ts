@@ -24,7 +24,20 @@ export interface Config {
   readonly lvmSnapshotPercent: number;
   /** MiB. */
   readonly lvmSnapshotMinMb: number;
+  /** Which VMs the export hook exports. */
+  readonly hookVms: HookVms;
+  /** Folder; empty when it was not set. */
+  readonly hookDestination: string;
+  /** Bundles of one VM; 0 for all. */
+  readonly hookKeepLast: number;
+  readonly hookKeepLastMax: number;
+  /** Seconds. */
+  readonly hookMinAge: number;
+  /** Whether the hook asks oned, and locks the VM there. */
+  readonly hookLock: boolean;
 }
+
+export type HookVms = 'marked' | 'all';
 
 export interface Setting<T> {
   readonly key: string;
@@ -139,7 +152,7 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       'percent of the size of the disk. It must be free in the volume group (or in the thin pool)',
       'for all disks of the VM together. An export for which it does not suffice fails.',
     ],
-    parse: (text) => count(text, 1, 100, 'percent'),
+    parse: (text) => wholeNumber(text, 1, 100),
   },
   lvmSnapshotMinMb: {
     key: 'LVM_SNAPSHOT_MIN_MB',
@@ -148,15 +161,73 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       'The same in MiB: each disk gets at least this much room. A disk never gets more than it could',
       'need, which is about its own size.',
     ],
-    parse: (text) => count(text, 1, 1_000_000_000, 'MiB'),
+    parse: (text) => wholeNumber(text, 1, 100_000_000),
+  },
+  hookVms: {
+    key: 'HOOK_VMS',
+    default: 'marked',
+    description: [
+      'Which VMs the export hook exports: marked (those with ONEVMDUMP_EXPORT = "YES" in their user',
+      'template) or all.',
+    ],
+    parse: (text) => oneOf(text, ['marked', 'all']),
+  },
+  hookDestination: {
+    key: 'HOOK_DESTINATION',
+    default: '',
+    description: [
+      "Folder where the export hook puts its bundles; it must be there, and oneadmin's to write. There",
+      'is no default: hooks fail until it is set.',
+    ],
+    parse: (text) => (text === '' ? '' : absolutePath(text)),
+  },
+  hookKeepLast: {
+    key: 'HOOK_KEEP_LAST',
+    default: '0',
+    description: [
+      'How many bundles of a VM the export hook keeps in HOOK_DESTINATION: when a new one is complete,',
+      'the oldest beyond this number are removed. 0 keeps all. ONEVMDUMP_KEEP_LAST in the user',
+      'template of a VM counts instead of it.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100_000),
+  },
+  hookKeepLastMax: {
+    key: 'HOOK_KEEP_LAST_MAX',
+    default: '30',
+    description: ["The most bundles that a VM's ONEVMDUMP_KEEP_LAST can ask for."],
+    parse: (text) => wholeNumber(text, 1, 100_000),
+  },
+  hookMinAge: {
+    key: 'HOOK_MIN_AGE',
+    default: '0',
+    description: [
+      'Seconds: the export hook leaves a VM alone whose newest bundle is younger. A VM comes back to',
+      'RUNNING, and to POWEROFF, after every snapshot, backup or attached disk. 0 for no limit.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  hookLock: {
+    key: 'HOOK_LOCK',
+    default: 'yes',
+    description: [
+      'yes: the export hook locks the VM in OpenNebula while it reads its disks, and checks that its',
+      'state did not change. no: it does not ask OpenNebula at all, for hosts (REMOTE = yes) that have',
+      'no credentials; nothing then keeps the VM from being started or changed meanwhile.',
+    ],
+    parse: (text) => oneOf(text.toLowerCase(), ['yes', 'no']) === 'yes',
   },
 };
 
-function count(text: string, least: number, most: number, unit: string): number {
-  if (!/^\d{1,10}$/.test(text) || Number(text) < least || Number(text) > most) {
-    throw new UsageError(
-      `${JSON.stringify(text)} is not a number of ${unit} from ${least} to ${most}`,
-    );
+/** @throws UsageError when `text` is none of the words */
+function oneOf<Word extends string>(text: string, words: readonly Word[]): Word {
+  const found = words.find((word) => word === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
+}
+
+function wholeNumber(text: string, least: number, most: number): number {
+  if (!/^\d{1,9}$/.test(text) || Number(text) < least || Number(text) > most) {
+    throw new UsageError(`${JSON.stringify(text)} is not a number from ${least} to ${most}`);
   }
   return Number(text);
 }

@@ -3,12 +3,13 @@
 // process, then one line per recorded undo and one per undo that is no longer needed. A line that
 // was cut short by a crash is ignored: what it announced had not been done yet.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { identify, type ProcessIdentity } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
+import { giveToOwner, makeStateFolder } from './state-folder.ts';
 import { carryOut, remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
 
 export interface JournalEntry {
@@ -41,9 +42,11 @@ export interface JournalHeader {
   readonly started: string;
 }
 
+const journalName = 'journal';
+
 /** Where the journals of all runs lie; may be missing. */
 export function journalFolder(stateFolder: string): string {
-  return join(stateFolder, 'journal');
+  return join(stateFolder, journalName);
 }
 
 /** Opens a new journal under `stateFolder`, which is made if it is missing. */
@@ -64,7 +67,7 @@ export async function createJournal(options: {
     vmId: options.vmId ?? null,
     started: new Date().toISOString(),
   };
-  const file = await openJournalFile(folder, path);
+  const file = await openJournalFile(options.stateFolder, path);
   await append(file, header);
   return journalOn(file, path, runId, [], options.log);
 }
@@ -123,10 +126,12 @@ function journalOn(
   };
 }
 
-async function openJournalFile(folder: string, path: string): Promise<FileHandle> {
+async function openJournalFile(stateFolder: string, path: string): Promise<FileHandle> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    return await open(path, 'ax', 0o600);
+    await makeStateFolder(stateFolder, journalName);
+    const file = await open(path, 'ax', 0o600);
+    await giveToOwner(path, stateFolder);
+    return file;
   } catch (error) {
     throw new FailedError(
       `cannot write the undo journal ${path}: ${errorMessage(error)}; set STATE_DIR to a folder that can be written`,

@@ -25,6 +25,13 @@ export function bundleName(vmId: number, epoch: number, extension: string): stri
   return `${ownPrefix}${vmId}-${epoch}.${extension}`;
 }
 
+/** What `bundleName` made, taken apart; undefined for any other name. */
+export function parseBundleName(name: string): { vmId: number; epoch: number } | undefined {
+  const [, vmId, epoch] =
+    /^onevmdump-(0|[1-9]\d{0,14})-(0|[1-9]\d{0,11})\.(?:tar\.gz|tar\.zst|tar)$/.exec(name) ?? [];
+  return epoch === undefined ? undefined : { vmId: Number(vmId), epoch: Number(epoch) };
+}
+
 /** An unfinished bundle. */
 export function partName(bundle: string): string {
   return `${bundle}.part`;

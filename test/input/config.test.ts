@@ -37,6 +37,12 @@ const defaults: Config = {
   libvirtUri: 'qemu:///system',
   lvmSnapshotPercent: 20,
   lvmSnapshotMinMb: 1024,
+  hookVms: 'marked',
+  hookDestination: '',
+  hookKeepLast: 0,
+  hookKeepLastMax: 30,
+  hookMinAge: 0,
+  hookLock: true,
 };
 
 describe('the shipped file', () => {

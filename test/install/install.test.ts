@@ -47,6 +47,19 @@ describe('installing', () => {
     expect(result.stdout).toContain(`onevmdump 1.2.3 is installed: ${one}/bin/onevmdump`);
   });
 
+  test('puts the hook templates beside its list, and says how hooks are created', async () => {
+    await release.write('dist/hooks/export', '#!/usr/bin/env node\n');
+    await release.write('hooks/export-poweroff.onehook', 'NAME = "x"\n', 0o644);
+    const { stdout } = await release.install(['-d', one]);
+    const template = join(one, 'share/onevmdump/onehook/export-poweroff.onehook');
+    expect(await readFile(template, 'utf8')).toBe('NAME = "x"\n');
+    expect(await mode(template)).toBe('644');
+    expect(stdout).toContain(`set HOOK_DESTINATION in ${one}/etc/onevmdump.conf`);
+    expect(stdout).toContain(`  onehook create ${template.replaceAll(' ', '\\ ')}\n`);
+    expect(await release.install(['-d', one, '--uninstall'])).toMatchObject({ status: 0 });
+    await expect(stat(join(one, 'share'))).rejects.toThrow('ENOENT');
+  });
+
   test('gives programs 0755, the configuration 0644 and the state folder 0700', async () => {
     await release.install(['-d', one]);
     expect(await mode(join(one, 'bin/onevmdump'))).toBe('755');

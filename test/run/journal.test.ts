@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { adoptJournal, createJournal, parseJournal } from '../../lib/run/journal.ts';
 import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
@@ -137,6 +137,18 @@ describe('the undo journal', () => {
   test('is refused when the file is something else', () => {
     expect(() => parseJournal('hello\n', '/x')).toThrow('/x is not a journal');
   });
+
+  // Only root can give files away.
+  (userInfo().uid === 0 ? test : test.skip)(
+    "of root's in oneadmin's state folder is oneadmin's, to be undone by him",
+    async () => {
+      await chown(folder, 65534, 65534);
+      await newJournal();
+      const [name] = await journalFiles();
+      expect((await stat(join(folder, 'journal'))).uid).toBe(65534);
+      expect((await stat(join(folder, 'journal', name!))).uid).toBe(65534);
+    },
+  );
 
   test('that cannot be written says which setting to change', async () => {
     await writeFile(join(folder, 'blocked'), '');

@@ -1,0 +1,103 @@
+// What the export hook does with a VM that is to be exported: the export, with all its choices from
+// the configuration, then the removal of old bundles.
+import { basename } from 'node:path';
+import type { EntrypointContext } from '../entrypoint.ts';
+import { exportVm, type ExportReport } from '../export-vm.ts';
+import { parseCompression } from '../input/compression.ts';
+import type { Config } from '../input/config.ts';
+import type { OneClient } from '../one/client.ts';
+import { getVm } from '../one/vms.ts';
+import { FailedError, UsageError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { guardOutput, printLine } from '../report/print.ts';
+import { silent } from '../report/progress.ts';
+import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.ts';
+import { BusyError } from '../run/claim.ts';
+import type { Run } from '../run/run.ts';
+import { stateName } from '../vm/states.ts';
+import type { Vm } from '../vm/vm.ts';
+import { connect, withRun } from '../with-run.ts';
+import { keepCount } from './owner-wish.ts';
+
+/** Exports the VM, unless somebody is doing so already, and prints the bundle's path. */
+export async function exportByHook(
+  vm: Vm,
+  config: Config,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
+  guardOutput();
+  if (config.hookDestination === '') {
+    throw new UsageError(
+      'there is no folder for the bundles of hooks: set HOOK_DESTINATION in onevmdump.conf',
+    );
+  }
+  const one = config.hookLock
+    ? await connect({ config, endpoint: undefined, log, signal })
+    : undefined;
+  const setup = { config, action: 'export', vmId: vm.id, log, progress: silent, signal } as const;
+  try {
+    const report = await withRun(setup, (run) => exportAndRotate(vm, config, run, one));
+    if (report) await printLine(report.bundle);
+  } catch (error) {
+    if (!(error instanceof BusyError)) throw error;
+    log.info(`${error.message}: nothing to do`);
+  }
+}
+
+/** @returns undefined when the VM has a bundle that is young enough. */
+async function exportAndRotate(
+  given: Vm,
+  config: Config,
+  run: Run,
+  one: OneClient | undefined,
+): Promise<ExportReport | undefined> {
+  const folder = localBundleFolder(config.hookDestination);
+  if (await isRecent(folder, given.id, config.hookMinAge, run.log)) return undefined;
+  const vm = one ? await asItIsNow(given, one) : given;
+  const report = await exportVm(
+    {
+      vm,
+      lock: one !== undefined,
+      // The slash says that it is a folder, and not the name of one bundle.
+      destination: `${config.hookDestination}/`,
+      compression: parseCompression(config.compress),
+      freeze: { mode: config.fsFreeze, required: false },
+    },
+    run,
+    one,
+  );
+  const keep = keepCount(vm, config, run.log);
+  if (keep > 0) {
+    await removeOldBundles(folder, { vmId: vm.id, keep, made: basename(report.bundle) }, run.log);
+  }
+  return report;
+}
+
+async function isRecent(
+  folder: ReturnType<typeof localBundleFolder>,
+  vmId: number,
+  minAge: number,
+  log: Log,
+): Promise<boolean> {
+  if (minAge === 0) return false;
+  const newest = await newestBundle(folder, vmId);
+  const age = Math.floor(Date.now() / 1000) - (newest ?? -Infinity);
+  if (age < 0 || age >= minAge) return false;
+  log.info(`VM ${vmId} was exported ${age} s ago, less than HOOK_MIN_AGE: nothing to do`);
+  return true;
+}
+
+/**
+ * The XML that a hook gets may be old: it waited behind ten others, or it is run again by `onehook retry`.
+ * @throws FailedError when the VM has left the state that the hook is for
+ */
+async function asItIsNow(given: Vm, one: OneClient): Promise<Vm> {
+  const vm = await getVm(one, given.id);
+  if (vm.state !== given.state || vm.lcmState !== given.lcmState) {
+    const [from, to] = [given, vm].map(({ state, lcmState }) => stateName(state, lcmState));
+    throw new FailedError(
+      `VM ${vm.id} went from ${from ?? ''} to ${to ?? ''} before the hook could begin; nothing was exported`,
+    );
+  }
+  return vm;
+}

@@ -1,0 +1,50 @@
+// The export hook up to the decision whether there is anything to do. It is started for every VM that
+// reaches a state, so the rest, which is most of the program, is loaded only when it is needed.
+import type { EntrypointContext } from '../entrypoint.ts';
+import { loadConfig } from '../input/config.ts';
+import { decodeVmInput, readStdin, type InputStream } from '../input/stdin.ts';
+import { parseVm } from '../input/vm-xml.ts';
+import { UsageError } from '../report/errors.ts';
+import { isWanted } from './owner-wish.ts';
+
+export interface HookInput {
+  /** The words behind the program's name. */
+  readonly words: readonly string[];
+  readonly stdin: InputStream;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** @throws an OnevmdumpError of any kind; nothing is left behind then. */
+export async function runExportHook(
+  { words, stdin, env }: HookInput,
+  context: EntrypointContext,
+): Promise<void> {
+  const { log } = context;
+  const vm = parseVm(await readInput(words, stdin));
+  const config = await loadConfig({ file: undefined, env, warn: (text) => log.warn(text) });
+  if (!isWanted(vm, config, log)) {
+    log.info(`VM ${vm.id} is not marked by ONEVMDUMP_EXPORT = "YES": nothing to do`);
+    return;
+  }
+  const { exportByHook } = await import('./export-by-hook.ts');
+  await exportByHook(vm, config, context);
+}
+
+/** With ARGUMENTS_STDIN = yes all is on stdin; else $TEMPLATE is one of the words, and stdin is empty. */
+async function readInput(words: readonly string[], stdin: InputStream): Promise<Buffer> {
+  if (words.length === 0) return decodeVmInput(await readStdin(stdin));
+  if (words.length === 1) return decodeVmInput(Buffer.from(words[0] ?? ''));
+  // ARGUMENTS may hold more than $TEMPLATE; what else there is means nothing here.
+  const found = words.flatMap((word) => {
+    try {
+      return [decodeVmInput(Buffer.from(word))];
+    } catch {
+      return [];
+    }
+  });
+  const [only, ...more] = found;
+  if (only && more.length === 0) return only;
+  throw new UsageError(
+    `${found.length} of the ${words.length} arguments are a VM's XML, plain or in base64; one must be`,
+  );
+}

@@ -1,0 +1,267 @@
+// The export hook as OpenNebula's hook manager runs it: input, choice of VMs, result, refusals.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sh } from '../demo/shell.ts';
+import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
+
+const fixtures = new URL('../fixtures/hooks/', import.meta.url).pathname;
+const recorded = (name: string) => readFile(join(fixtures, name), 'utf8');
+const marked = '<ONEVMDUMP_EXPORT>YES</ONEVMDUMP_EXPORT>';
+
+let world: HookWorld;
+beforeAll(async () => {
+  world = await makeHookWorld();
+});
+afterAll(() => world.close());
+beforeEach(async () => {
+  for (const name of await world.bundleNames()) await rm(join(world.bundles, name));
+});
+
+/** The recorded VM 104, powered off, with disks as its XML says. */
+async function makeRecordedVm(): Promise<void> {
+  const xml = Buffer.from(await recorded('state-poweroff.stdin'), 'base64').toString();
+  world.sandbox.addVm(xml);
+  const folder = join(world.datastores, '0', '104');
+  await mkdir(folder, { recursive: true });
+  for (const [id, format, size] of [
+    [0, 'qcow2', '256M'],
+    [1, 'qcow2', '30M'],
+    [2, 'raw', '21M'],
+    [3, 'raw', '64M'],
+    [4, 'raw', '16M'],
+  ] as const) {
+    await sh('qemu-img', 'create', '-q', '-f', format, join(folder, `disk.${id}`), size);
+  }
+}
+
+describe('recorded calls', () => {
+  beforeAll(makeRecordedVm);
+  const all = { ONEVMDUMP_HOOK_VMS: 'all' };
+
+  test.each(['state-poweroff.stdin', 'remote-yes.stdin'])(
+    '%s: the bundle is complete and its path is all of stdout',
+    async (name) => {
+      const { code, stdout, stderr } = await world.runHook(await recorded(name), { env: all });
+      expect({ code, stderr: stderr.includes('ERROR') }).toEqual({ code: 0, stderr: false });
+      expect(stdout).toMatch(/^\/.*\/onevmdump-104-\d+\.tar\.gz\n$/);
+      expect((await world.run(['verify', stdout.trim()])).code).toBe(0);
+      const members = await sh('tar', '-tzf', stdout.trim());
+      for (const id of [0, 1, 2, 3, 4]) expect(members).toContain(`./backup.disk.${id}\n`);
+      expect(await leftOf(world)).toEqual([]);
+      expect(world.sandbox.vmXml(104)).not.toContain('<LOCKED>');
+      await rm(stdout.trim());
+    },
+  );
+
+  test('arguments-on-argv: the word that is the XML is found, and stdin is not asked', async () => {
+    // The recorder has split this line at each '=', the one that pads the base64 too.
+    const text = await recorded('arguments-on-argv.argv');
+    const words = [...text.matchAll(/^argv[1-9]=?(.*)$/gm)].map(([, word = '']) =>
+      word.length % 4 === 3 ? `${word}=` : word,
+    );
+    expect([words[0], words[1], words[3]]).toEqual(['first', 'second', 'last']);
+    const { code, stdout } = await world.runHook('', { args: words, env: all });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/onevmdump-104-\d+\.tar\.gz\n$/);
+  });
+
+  test('state-running: a VM that OpenNebula does not know is refused, and nothing is left', async () => {
+    const { code, stdout, stderr } = await world.runHook(await recorded('state-running.stdin'), {
+      env: all,
+    });
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(stderr).toContain('Error getting virtual machine [103]');
+    expect(await leftOf(world)).toEqual([]);
+  });
+
+  test("api-vm-lock: a hook on an API call is told that this is not a VM's XML", async () => {
+    const { code, stderr } = await world.runHook(await recorded('api-vm-lock.stdin'));
+    expect(code).toBe(2);
+    expect(stderr.trim()).toBe("this is not a VM's XML: its root element is <CALL_INFO>, not <VM>");
+  });
+});
+
+describe('input', () => {
+  beforeAll(() => world.makeVm(20));
+
+  test('plain XML on stdin is taken like base64', async () => {
+    const { code, stdout } = await world.runHook(world.sandbox.prettyVmXml(20));
+    expect(code).toBe(0);
+    expect(stdout).toContain('onevmdump-20-');
+  });
+
+  test('plain XML as one argument is taken', async () => {
+    const { code, stdout } = await world.runHook('', { args: [world.sandbox.vmXml(20)] });
+    expect(code).toBe(0);
+    expect(stdout).toContain('onevmdump-20-');
+  });
+
+  test('several arguments of which none, or two, are XML are refused', async () => {
+    const xml = world.hookInput(20);
+    for (const [args, count] of [
+      [['first', 'second'], 0],
+      [[xml, xml], 2],
+    ] as const) {
+      const { code, stderr } = await world.runHook('', { args });
+      expect(code).toBe(2);
+      expect(stderr).toContain(`${count} of the 2 arguments are a VM's XML`);
+    }
+  });
+
+  test.each([
+    ['nothing', () => '', 'the input is empty'],
+    ['half of the base64', () => world.hookInput(20).slice(0, 1001), 'neither XML nor base64'],
+    ['base64 of half the XML', () => cut(), 'is not usable as XML'],
+    ['text', () => 'export 20', 'neither XML nor base64'],
+  ])('%s is refused before anything is done', async (_what, input, told) => {
+    const calls = world.sandbox.calls.length;
+    const { code, stdout, stderr } = await world.runHook(input());
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(told);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(world.sandbox.calls).toHaveLength(calls);
+    expect(await world.bundleNames()).toEqual([]);
+  });
+
+  const cut = () => Buffer.from(world.sandbox.vmXml(20).slice(0, 900)).toString('base64');
+});
+
+describe('which VMs', () => {
+  test.each(['', '<ONEVMDUMP_EXPORT>NO</ONEVMDUMP_EXPORT>', '<ONEVMDUMP_EXPORT/>'])(
+    'a VM that is not marked is left alone in one line: %s',
+    async (userTemplate) => {
+      await world.makeVm(21, userTemplate);
+      const { code, stdout, stderr } = await world.runHook(21);
+      expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+      expect(stderr).toBe(
+        'INFO: export: VM 21 is not marked by ONEVMDUMP_EXPORT = "YES": nothing to do\n',
+      );
+      expect(await world.bundleNames()).toEqual([]);
+    },
+  );
+
+  test('with HOOK_VMS = all a VM needs no mark', async () => {
+    await world.makeVm(22, '');
+    const { code } = await world.runHook(22, { env: { ONEVMDUMP_HOOK_VMS: 'all' } });
+    expect(code).toBe(0);
+    expect(await world.bundleNames()).toHaveLength(1);
+  });
+
+  test("values of the owner's are never run, and a mark that is none is a warning", async () => {
+    const trap = join(world.folder, 'trapped');
+    const hostile = `\`touch ${trap}\`$(touch ${trap})'"; touch ${trap}; \\`;
+    await world.makeVm(
+      23,
+      `<ONEVMDUMP_EXPORT><![CDATA[${hostile}]]></ONEVMDUMP_EXPORT><HOOK_DESTINATION>/etc</HOOK_DESTINATION>`,
+    );
+    const { code, stderr } = await world.runHook(23);
+    expect(code).toBe(0);
+    expect(stderr).toContain('WARNING: export: VM 23: ONEVMDUMP_EXPORT = "`touch ');
+    expect(stderr).toContain('is neither YES nor NO and counts as NO');
+    await expect(readFile(trap)).rejects.toThrow('ENOENT');
+  });
+
+  test('where the bundle goes is no choice of the owner', async () => {
+    await world.makeVm(
+      24,
+      `${marked}<ONEVMDUMP_HOOK_DESTINATION>/etc</ONEVMDUMP_HOOK_DESTINATION><HOOK_DESTINATION>/etc</HOOK_DESTINATION>`,
+    );
+    const { code, stdout } = await world.runHook(24);
+    expect(code).toBe(0);
+    expect(stdout.startsWith(`${world.bundles}/onevmdump-24-`)).toBe(true);
+  });
+});
+
+describe('refusals', () => {
+  beforeAll(() => world.makeVm(25));
+
+  test('without a folder for its bundles the hook says which setting is missing', async () => {
+    const { code, stderr } = await world.runHook(25, { env: { ONEVMDUMP_HOOK_DESTINATION: '' } });
+    expect(code).toBe(2);
+    expect(stderr).toContain('set HOOK_DESTINATION in onevmdump.conf');
+  });
+
+  test('a destination that is a file is no folder to put bundles in', async () => {
+    const file = join(world.folder, 'file');
+    await writeFile(file, 'mine');
+    const { code } = await world.runHook(25, { env: { ONEVMDUMP_HOOK_DESTINATION: file } });
+    expect(code).not.toBe(0);
+    expect(await readFile(file, 'utf8')).toBe('mine');
+  });
+
+  test('without OpenNebula nothing is exported and nothing is left', async () => {
+    const { code, stdout, stderr } = await world.runHook(25, {
+      env: { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' },
+    });
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(stderr).toContain('connection refused; is oned running there?');
+    expect(await leftOf(world)).toEqual([]);
+    expect(await world.bundleNames()).toEqual([]);
+  });
+
+  test('with HOOK_LOCK = no a host without credentials exports without OpenNebula', async () => {
+    const calls = world.sandbox.calls.length;
+    const { code, stdout } = await world.runHook(25, {
+      env: { ONE_AUTH: '/nowhere', ONE_XMLRPC: undefined, ONEVMDUMP_HOOK_LOCK: 'no' },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain('onevmdump-25-');
+    expect(world.sandbox.calls).toHaveLength(calls);
+  });
+
+  test('a VM that has moved on since the trigger is not exported, and a retry later works', async () => {
+    await world.makeVm(26);
+    const input = world.hookInput(26);
+    world.sandbox.setState(26, 3, 2);
+    const { code, stderr } = await world.runHook(input);
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      'VM 26 went from POWEROFF to BOOT before the hook could begin; nothing was exported',
+    );
+    world.sandbox.setState(26, 8, 0);
+    expect((await world.runHook(input)).code).toBe(0);
+    expect(await leftOf(world)).toEqual([]);
+  });
+
+  test('a VM in a state that cannot be exported is refused', async () => {
+    await world.makeVm(27);
+    world.sandbox.setState(27, 5, 0);
+    const { code, stderr } = await world.runHook(27);
+    expect(code).toBe(3);
+    expect(stderr).toContain('VM 27 is in state SUSPENDED');
+  });
+});
+
+describe('the programs', () => {
+  test('run from another folder, with nothing but a PATH and a HOME', async () => {
+    await world.makeVm(28);
+    const folder = join(world.folder, 'remotes/hooks/onevmdump');
+    await mkdir(folder, { recursive: true });
+    for (const name of ['export', 'export-by-hook.cjs']) {
+      await copyFile(
+        new URL(`../../dist/hooks/${name}`, import.meta.url).pathname,
+        join(folder, name),
+      );
+    }
+    const config = join(world.folder, 'hook.conf');
+    await writeFile(
+      config,
+      `HOOK_DESTINATION = ${world.bundles}\nDATASTORE_LOCATION = ${world.datastores}\nSTATE_DIR = ${world.folder}/state\n`,
+    );
+    await mkdir(join(world.folder, '.one'), { recursive: true });
+    await copyFile(world.sandbox.authFile, join(world.folder, '.one/one_auth'));
+    await writeFile(join(world.folder, '.one/one_endpoint'), world.sandbox.endpoint);
+    const out = await sh(
+      'bash',
+      '-c',
+      `printf %s "$1" | env -i PATH="$PATH" HOME="$2" ONEVMDUMP_CONFIG="$3" "$4"`,
+      'sh',
+      world.hookInput(28),
+      world.folder,
+      config,
+      join(folder, 'export'),
+    );
+    expect(out).toContain('onevmdump-28-');
+  });
+});
