@@ -23,6 +23,16 @@ export async function findOwnImage(
   return found && { id: numberIn(found, 'ID'), path: textIn(found, 'PATH') };
 }
 
+/** The image that was registered from this path, whoever owns it, as far as the caller may see it. */
+export async function findImageFrom(
+  client: OneClient,
+  path: string,
+): Promise<{ readonly id: number; readonly path: string } | undefined> {
+  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', -2);
+  const found = pool.find((image) => textIn(image, 'PATH') === path);
+  return found && { id: numberIn(found, 'ID'), path };
+}
+
 export interface NewImage {
   readonly name: string;
   /** A path on the front-end, or a URL. */

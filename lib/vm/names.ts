@@ -25,6 +25,12 @@ export function bundleName(vmId: number, epoch: number, extension: string): stri
   return `${ownPrefix}${vmId}-${epoch}.${extension}`;
 }
 
+/** The id of the VM in the name that `bundleName` made; undefined for any other name. */
+export function backupVmId(name: string): number | undefined {
+  const id = /^onevmdump-(\d{1,9})-\d{1,12}\.tar(?:\.gz|\.zst)?$/.exec(name)?.[1];
+  return id === undefined ? undefined : Number(id);
+}
+
 /** An unfinished bundle. */
 export function partName(bundle: string): string {
   return `${bundle}.part`;
