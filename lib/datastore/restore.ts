@@ -93,8 +93,8 @@ export async function restoreBackup(
         persistent: plan.persistent,
         devPrefix: plan.devPrefix,
         description: plan.description,
-        // Tells oned to ask this datastore's driver for the size.
-        attributes: { ...plan.attributes, FROM_BACKUP_DS: String(datastore.id) },
+        fromBackupDatastore: datastore.id,
+        attributes: plan.attributes,
         checkCapacity: true,
       });
       images.push(imageId);

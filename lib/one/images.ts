@@ -40,6 +40,8 @@ export interface NewImage {
   readonly type: ImageFacts['type'];
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
+  /** The backup datastore whose driver knows `path`: oned asks that one for the size. */
+  readonly fromBackupDatastore?: number;
   readonly description: string | undefined;
   /** Whether oned refuses an image whose size is more than the datastore has free; only its administrators may go without. */
   readonly checkCapacity: boolean;
@@ -66,6 +68,7 @@ export async function allocateImage(
     ['PERSISTENT', image.persistent ? 'YES' : 'NO'],
     ['DEV_PREFIX', image.devPrefix],
     ['DESCRIPTION', image.description],
+    ['FROM_BACKUP_DS', image.fromBackupDatastore?.toString()],
     ...Object.entries(image.attributes).filter(([name]) => !isGeneratedInImage(name)),
   ];
   const children = values.flatMap(([name, text]) =>
