@@ -1,6 +1,6 @@
 // Builds everything that is started into CommonJS files without extension under dist/: each program into
-// one self-contained file; hooks and driver actions, of which every host gets a copy, into one file
-// for each folder with a line of its own for each action (docs/decisions/0006-shared-actions.md).
+// one self-contained file; driver actions, of which every host gets a copy, into one file for each
+// folder and a line of its own for each action (docs/decisions/0010-shared-actions.md).
 // OpenNebula runs drivers by their bare action name, so the output carries no extension.
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -10,7 +10,7 @@ const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
 
 /** Folders whose files OpenNebula runs. */
-const actionFolders = ['hooks', 'drivers/tm', 'drivers/datastore'];
+const actionFolders = ['drivers/tm', 'drivers/datastore'];
 /** The code that the actions of one folder share. */
 const sharedFile = 'onevmdump.cjs';
 const helpers = ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts'];
@@ -45,10 +45,14 @@ const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__fil
 await rm('dist', { recursive: true, force: true });
 await mkdir('dist');
 
-/** The command, and what the demo, tests and benchmarks start. */
+// The command, and what the demo, tests and benchmarks start. */
 const result = await build({
   ...options,
-  entryPoints: [...(await programsIn('bin')), ...(await there(helpers))],
+  entryPoints: [
+    ...(await programsIn('bin')),
+    ...(await programsIn('hooks')),
+    ...(await there(helpers)),
+  ],
   outdir: 'dist',
   outbase: '.',
   outExtension: { '.js': '.cjs' },
