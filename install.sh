@@ -10,7 +10,7 @@ source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 least_node=20.19
 
 # Options, as given.
-user='' group='' root=${ONE_LOCATION:-} uninstall=no
+user='' group='' root=${ONE_LOCATION:-} uninstall=no check=no
 # What is decided from them: chown's argument, empty where ownership is left alone.
 owner='' destdir='' version=''
 # What this run installs, for the list of installed files.
@@ -24,6 +24,7 @@ trap '[[ -z $unfinished ]] || rm -f -- "$unfinished"' EXIT
 usage() {
   cat <<'END'
 Usage: install.sh [-u USER] [-g GROUP] [-d DIR]
+       install.sh --check [-u USER] [-d DIR]
        install.sh --uninstall [-d DIR]
 
 -u USER      the user that runs OpenNebula; default: oneadmin, or yourself when you are not root
@@ -31,13 +32,16 @@ Usage: install.sh [-u USER] [-g GROUP] [-d DIR]
 -d DIR       a self-contained OpenNebula, as in its own install.sh: DIR/bin, DIR/etc, DIR/var;
              an absolute path; default: $ONE_LOCATION, and if that is not set either, the layout
              of OpenNebula's packages: /usr/bin, /etc/one, /var/lib/one
+--check      changes nothing, and tells what is missing, what was changed since (by an upgrade of
+             OpenNebula, for one), and what OpenNebula's user cannot use
 --uninstall  removes what was installed; a changed configuration, journals and bundles stay
 -h, --help   this text
 
 The environment variable DESTDIR is put before every path, for making packages; owners are then
 left alone unless -u or -g is given, and the tools of this machine are not looked at.
 
-Exit codes: 0 done (missing tools are warned about), 1 failed, 2 wrong usage
+Exit codes: 0 done (missing tools are warned about), 1 failed or --check found something, 2 wrong
+usage
 END
 }
 
@@ -50,6 +54,10 @@ main() {
     return
   fi
   choose_owner
+  if [[ $check == yes ]]; then
+    check_all
+    return
+  fi
   check_node
   build
   check_targets
@@ -77,6 +85,7 @@ parse_options() {
         shift 2
         ;;
       --uninstall) uninstall=yes && shift ;;
+      --check) check=yes && shift ;;
       -h | --help) usage && exit 0 ;;
       *) die "there is no option $1 (see install.sh --help)" 2 ;;
     esac
@@ -266,8 +275,10 @@ install_all() {
   for path in "${previous[@]}"; do
     is_listed "$path" || remove_file "$path"
   done
+  teach_downloader
   say "onevmdump ${version:+$version }is installed: $destdir$bin/onevmdump"
   say_hooks
+  [[ ! -f $destdir$remotes/datastore/onevmdump/backup ]] || say_datastore
 }
 
 # What is left to do for hooks: which of them an OpenNebula has, its administrator decides.
@@ -354,6 +365,152 @@ is_listed() {
   return 1
 }
 
+# ---- the backup datastore
+
+downloader_begin='# >>> onevmdump: disks in bundles; install.sh of onevmdump adds these lines and removes them >>>'
+downloader_end='# <<< onevmdump <<<'
+
+downloader_lines() {
+  cat <<END
+$downloader_begin
+onevmdump://*)
+    command="'\${VAR_LOCATION}/remotes/datastore/onevmdump/stream_disk' '\$(esc_sq "\${FROM}")'"
+    ;;
+$downloader_end
+END
+}
+
+# OpenNebula's downloader.sh with our lines before the last case of its list of URL kinds, or without
+# them: the lines between the marks are left out first, whatever they are.
+downloader_with() {
+  awk -v lines="$1" -v begin="$downloader_begin" -v end="$downloader_end" '
+    $0 == begin { ours = 1 }
+    !ours && /^case "\$FROM" in$/ { inside = 1 }
+    !ours && inside && /^\*\)$/ { inside = 0; if (lines != "") print lines }
+    !ours { print }
+    $0 == end { ours = 0 }
+  ' "$destdir$remotes/datastore/downloader.sh"
+}
+
+# Teaches downloader.sh the addresses of disks in bundles. An upgrade of OpenNebula brings a new file
+# without them: then this is to be run again, and --check says so.
+teach_downloader() {
+  local file=$remotes/datastore/downloader.sh wanted
+  [[ -f $destdir$remotes/datastore/onevmdump/stream_disk ]] || return 0
+  if [[ ! -f $destdir$file ]]; then
+    [[ -n $destdir ]] || warn "there is no $file, so no OpenNebula here: run install.sh again when it is installed"
+    return 0
+  fi
+  wanted=$(downloader_with "$(downloader_lines)"; printf x)
+  if [[ $wanted != *"$downloader_begin"* ]]; then
+    warn "$file is not as OpenNebula 6.4 to 7.4 have it (no list of URL kinds): restores from backup datastores will not work"
+    return 0
+  fi
+  replace_downloader "${wanted%x}"
+}
+
+forget_downloader() {
+  local file=$destdir$remotes/datastore/downloader.sh wanted
+  [[ -f $file ]] && grep -qxF -- "$downloader_begin" "$file" || return 0
+  wanted=$(downloader_with ''; printf x)
+  replace_downloader "${wanted%x}"
+}
+
+# CONTENT: renamed into its place, with the owner and the mode that the file had.
+replace_downloader() {
+  local file=$destdir$remotes/datastore/downloader.sh
+  [[ $1 != "$(cat -- "$file"; printf x)" && $1 != "$(cat -- "$file")" ]] || return 0
+  unfinished=$(mktemp "${file%/*}/.onevmdump.XXXXXXXX")
+  printf '%s' "$1" >"$unfinished"
+  chmod --reference="$file" -- "$unfinished"
+  [[ $EUID != 0 ]] || chown --reference="$file" -- "$unfinished"
+  mv -fT -- "$unfinished" "$file"
+  unfinished=''
+}
+
+say_datastore() {
+  cat <<END
+To back up VMs into a datastore of onevmdump, once:
+  in $destdir$etc/oned.conf add ,onevmdump to the list behind -d in DATASTORE_MAD, and the line
+    DS_MAD_CONF = [ NAME = "onevmdump", REQUIRED_ATTRS = "", PERSISTENT_ONLY = "NO" ]
+  then restart oned, and create the datastore:
+    printf '%s\n' NAME=onevmdump TYPE=BACKUP_DS DS_MAD=onevmdump TM_MAD=- >/tmp/onevmdump.ds
+    onedatastore create /tmp/onevmdump.ds
+END
+}
+
+# ---- checking
+
+problems=0
+problem() {
+  warn "$1"
+  problems=$((problems + 1))
+}
+
+check_all() {
+  if [[ ! -f $destdir$list ]]; then
+    problem "onevmdump is not installed here: there is no $destdir$list"
+  else
+    check_installed
+    check_downloader
+    check_oned_conf
+  fi
+  ((problems == 0)) || die "$problems found; run install.sh again to mend what it can"
+  say 'Everything is as it was installed, and OpenNebula can use it.'
+}
+
+check_installed() {
+  local path
+  for path in "${!installed[@]}"; do
+    if [[ ! -f $destdir$path ]]; then
+      problem "missing: $destdir$path"
+    elif [[ $path != "$config" && $(checksum "$destdir$path") != "${installed[$path]}" ]]; then
+      problem "changed since it was installed: $destdir$path"
+    elif ! as_user test -r "$destdir$path"; then
+      problem "$user cannot read $destdir$path"
+    elif [[ -x $destdir$path ]] && ! as_user test -x "$destdir$path"; then
+      problem "$user cannot run $destdir$path"
+    fi
+  done
+  as_user test -w "$destdir$state" || problem "$user cannot write to $destdir$state"
+  as_user node --version >/dev/null 2>&1 || problem "$user cannot run node, which runs everything of onevmdump"
+}
+
+check_downloader() {
+  local file=$destdir$remotes/datastore/downloader.sh
+  [[ -n ${installed[$remotes/datastore/onevmdump/stream_disk]:-} ]] || return 0
+  if [[ ! -f $file ]]; then
+    problem "there is no $file: OpenNebula is not installed here"
+  elif [[ $(downloader_with "$(downloader_lines)") != "$(cat -- "$file")" ]]; then
+    problem "$file does not know disks in bundles (an upgrade of OpenNebula replaced it): restores from backup datastores fail"
+  elif ! as_user test -x "$file"; then
+    problem "$user cannot run $file"
+  fi
+}
+
+check_oned_conf() {
+  local file=$destdir$etc/oned.conf
+  [[ -n ${installed[$remotes/datastore/onevmdump/backup]:-} ]] || return 0
+  if [[ ! -r $file ]]; then
+    problem "cannot read $file"
+    return
+  fi
+  grep -Eq '^[^#]*-d [^ "]*\bonevmdump\b' "$file" ||
+    problem "$file: the list behind -d in DATASTORE_MAD has no onevmdump"
+  grep -v '^[[:space:]]*#' "$file" | tr -d '\n' | grep -Eq 'DS_MAD_CONF *= *\[[^]]*NAME *= *"onevmdump"' ||
+    problem "$file has no DS_MAD_CONF for onevmdump"
+}
+
+# Runs a command as the user that runs OpenNebula, with the PATH that a service has.
+as_user() {
+  local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  if ((EUID == 0)) && [[ -n $owner && ${owner%:*} != 0 ]]; then
+    setpriv --reuid "${owner%:*}" --regid "${owner#*:}" --clear-groups env PATH="$path" "$@"
+  else
+    env PATH="$path" "$@"
+  fi
+}
+
 # ---- uninstalling
 
 remove_all() {
@@ -364,6 +521,7 @@ not installed here, or into another folder (see -d in install.sh --help)"
     [[ ! -d $destdir${path%/*} || -w $destdir${path%/*} ]] ||
       die "cannot remove $destdir$path: $(id -un) may not write to its folder; run it as root"
   done
+  forget_downloader
   for path in "${!installed[@]}"; do remove_file "$path"; done
   rm -f -- "$destdir$list"
   for ((index = ${#folders[@]} - 1; index >= 0; index--)); do

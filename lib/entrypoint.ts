@@ -13,6 +13,8 @@ export interface Entrypoint {
    * closed. It calls `guardOutput` before it does more than to log a line or two.
    */
   readonly light?: boolean;
+  /** A driver of oned, to which all of stderr is the message: warnings and one line for the error. */
+  readonly driver?: boolean;
   readonly main: (context: EntrypointContext) => Promise<void>;
 }
 
@@ -23,13 +25,9 @@ export interface EntrypointContext {
 }
 
 /** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
-export async function runEntrypoint({
-  script,
-  debug,
-  light = false,
-  main,
-}: Entrypoint): Promise<void> {
-  const log = createLog({ script, debug, write: writeToStderr });
+export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
+  const { script, debug, light = false, driver = false, main } = entrypoint;
+  const log = createLog({ script, debug, quiet: driver, write: writeToStderr });
   if (!light) guardOutput();
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -42,15 +40,16 @@ export async function runEntrypoint({
   try {
     await main({ log, signal: controller.signal });
   } catch (error) {
-    exitCode = report(controller.signal.aborted ? controller.signal.reason : error, log);
+    exitCode = report(controller.signal.aborted ? controller.signal.reason : error, log, driver);
   }
   // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
   process.exit(exitCode);
 }
 
 /** Tells of an error on stderr: its facts in the log's form, then one plain line for the person. */
-function report(error: unknown, log: Log): number {
-  if (error instanceof CommandError) log.error(`${error.command}: ${error.stderr || 'failed'}`);
+function report(error: unknown, log: Log, driver: boolean): number {
+  if (error instanceof CommandError && !driver)
+    log.error(`${error.command}: ${error.stderr || 'failed'}`);
   if (error instanceof OnevmdumpError) {
     if (error.stack !== undefined) log.debug(error.stack);
     writeToStderr(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);

@@ -1,8 +1,6 @@
 // The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
 // outside is in the journal first; withRun undoes what is left recorded when it ends.
-import { createFileSink } from './bundle/file-sink.ts';
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
-import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
 import { bundleDestination } from './destination.ts';
 import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
@@ -10,16 +8,15 @@ import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
 import { getVm } from './one/vms.ts';
 import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
-import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
 import type { FreezeWish } from './storage/freeze.ts';
-import type { OpenableDisk, VmSnapshot } from './storage/storage.ts';
+import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
-import { diskMember, partName } from './vm/names.ts';
 import { activityOf, stateName } from './vm/states.ts';
 import { isVolatile, type Vm } from './vm/vm.ts';
+import { writeBundle } from './write-bundle.ts';
 
 export interface ExportRequest {
   readonly vm: Vm;
@@ -64,7 +61,8 @@ export async function exportVm(
       `VM ${vm.id} is in state ${state}; only RUNNING, POWEROFF and UNDEPLOYED VMs can be exported`,
     );
   }
-  const compressor = await pickCompressor(compression, isInstalled);
+  // Before anything is asked or changed: a format nobody here can write is told at once.
+  await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images);
   const bundle = await bundleDestination(destination, {
@@ -83,50 +81,33 @@ export async function exportVm(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
   );
 
-  const part = await run.journal.record({ kind: 'remove-file', path: partName(bundle) });
-  const sink = await createFileSink(bundle);
-  const writer = createBundleWriter(sink, compressor, {
-    created: started,
-    signal: run.signal,
-    log: run.log,
-  });
-  try {
-    await writer.addFile('./vm.xml', vm.xmlBytes);
-    const disks: ManifestDisk[] = [];
-    for (const disk of snapshot.disks) {
-      disks.push(await writeDisk(writer, disk, images.get(disk.id), run));
-    }
-    const consistency = { ...snapshot.consistency };
-    const { size } = await writer.finish({
-      tool: { name: 'onevmdump', version: toolVersion },
-      vm: {
-        id: vm.id,
-        name: vm.name,
-        state,
-        ...(vm.history ? { hostname: vm.history.hostname } : {}),
+  const consistency = { ...snapshot.consistency };
+  const { size, disks } = await writeBundle(
+    bundle,
+    {
+      vm,
+      started,
+      disks: snapshot.disks,
+      images,
+      consistency,
+      compression,
+      check: async () => {
+        // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
+        if (one && consistency.level === 'offline') {
+          await requireUnchanged(vm, one, 'while its disks were being read');
+        }
       },
-      consistency,
-      disks,
-    });
-    // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
-    if (one && consistency.level === 'offline') {
-      await requireUnchanged(vm, one, 'while its disks were being read');
-    }
-    await sink.commit();
-    await part.done();
-    return {
-      bundle,
-      size,
-      vm: { id: vm.id, name: vm.name, state },
-      consistency,
-      disks,
-      seconds: (Date.now() - started.getTime()) / 1000,
-    };
-  } catch (error) {
-    await writer.abort();
-    await sink.discard();
-    throw error;
-  }
+    },
+    run,
+  );
+  return {
+    bundle,
+    size,
+    vm: { id: vm.id, name: vm.name, state },
+    consistency,
+    disks,
+    seconds: (Date.now() - started.getTime()) / 1000,
+  };
 }
 
 /** How the instant was fixed, for the log. */
@@ -144,7 +125,11 @@ function inWords({ level, frozenMs }: VmSnapshot['consistency']): string {
 }
 
 /** What oned knows of the images the disks came from; a disk without an image has none. */
-async function imagesOf(vm: Vm, one: OneClient, run: Run): Promise<Map<number, ImageFacts>> {
+export async function imagesOf(
+  vm: Vm,
+  one: OneClient,
+  run: Pick<Run, 'log'>,
+): Promise<Map<number, ImageFacts>> {
   const images = new Map<number, ImageFacts>();
   for (const disk of vm.disks) {
     if (disk.imageId === undefined || isVolatile(disk)) continue;
@@ -182,33 +167,4 @@ async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<V
     );
   }
   return now;
-}
-
-/** Reads one disk at its instant into the bundle. */
-async function writeDisk(
-  writer: BundleWriter,
-  disk: OpenableDisk,
-  image: ImageFacts | undefined,
-  run: Run,
-): Promise<ManifestDisk> {
-  const reader = await disk.open();
-  try {
-    const extents = await reader.extents();
-    const total = extents.reduce((sum, { length }) => sum + length, 0);
-    const task = run.progress.begin(`disk ${disk.id}`, total);
-    try {
-      const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
-      return {
-        id: disk.id,
-        ...written,
-        member: diskMember(disk.id),
-        ...disk.layout,
-        ...(image ? { image } : {}),
-      };
-    } finally {
-      task.end();
-    }
-  } finally {
-    await reader.close();
-  }
 }

@@ -1,12 +1,12 @@
 // How each kind of undo is carried out. Each succeeds when there is nothing left to undo, and
 // touches only what this tool made.
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { deleteImage, findOwnImage } from './one/images.ts';
+import { deleteImage, findImageFrom, findOwnImage } from './one/images.ts';
 import { lockVm, unlockVm } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
 import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
-import { FailedError } from './report/errors.ts';
+import { FailedError, hasCode } from './report/errors.ts';
 import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
@@ -36,6 +36,13 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       }
       await rm(path, { recursive: true, force: true });
     },
+    'remove-empty-folder': async ({ path }) => {
+      try {
+        await rmdir(path);
+      } catch (error) {
+        if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].some((code) => hasCode(error, code))) throw error;
+      }
+    },
     'stop-process': ({ program, argument }) => stopProcesses(program, argument),
     thaw: async ({ uri, domain, guard }, on) => {
       await undoFreeze(domainAt(runnerAt(on), uri, domain));
@@ -60,9 +67,9 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       const client = await connect(endpoint);
       await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));
     },
-    'delete-image': async ({ endpoint, name, path }) => {
+    'delete-image': async ({ endpoint, name, path, ofAnyone = false }) => {
       const client = await connect(endpoint);
-      const image = await findOwnImage(client, name);
+      const image = ofAnyone ? await findImageFrom(client, path) : await findOwnImage(client, name);
       if (image?.path === path) await deleteImage(client, image.id);
     },
     'delete-template': async ({ endpoint, name, since }) => {

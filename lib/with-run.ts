@@ -16,7 +16,7 @@ import { undoHandlers } from './undo-handlers.ts';
 
 export interface RunSetup {
   readonly config: Config;
-  readonly action: 'export' | 'restore';
+  readonly action: 'export' | 'restore' | 'backup';
   readonly vmId: number | undefined;
   readonly log: Log;
   readonly progress: Progress;

@@ -1,50 +1,60 @@
-// Builds every entrypoint into one self-contained CommonJS file without extension under dist/.
+// Builds everything that is started into CommonJS files without extension under dist/: each program into
+// one self-contained file; driver actions, of which every host gets a copy, into one file for each
+// folder and a line of its own for each action (docs/decisions/0010-shared-actions.md).
 // OpenNebula runs drivers by their bare action name, so the output carries no extension.
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 import { buildHooks } from './build-hooks.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
 
-/** Programs that are built: what is installed, and what the demo, tests and benchmarks start. */
-async function entryPoints() {
-  const folders = ['bin', 'drivers/tm', 'drivers/datastore'];
+/** Folders whose files OpenNebula runs. */
+const actionFolders = ['drivers/tm', 'drivers/datastore'];
+/** The code that the actions of one folder share. */
+const sharedFile = 'onevmdump.cjs';
+const helpers = ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts'];
+
+async function programsIn(folder) {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name.endsWith('.ts')).map((name) => join(folder, name));
+}
+
+async function there(files) {
   const found = [];
-  for (const folder of folders) {
-    for (const entry of await readdir(folder).catch(() => [])) {
-      if (entry.endsWith('.ts')) found.push(join(folder, entry));
-    }
-  }
-  for (const helper of ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts']) {
-    if (await readFile(helper).catch(() => undefined)) found.push(helper);
-  }
+  for (const file of files) if (await readFile(file).catch(() => undefined)) found.push(file);
   return found;
 }
 
 const { version } = JSON.parse(await readFile('package.json', 'utf8'));
-await rm('dist', { recursive: true, force: true });
-const result = await build({
-  entryPoints: await entryPoints(),
-  outdir: 'dist',
-  outbase: '.',
-  outExtension: { '.js': '.cjs' },
+const options = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
   keepNames: true,
   legalComments: 'eof',
-  metafile: true,
   logLevel: 'warning',
   define: {
     'import.meta.url': '__importMetaUrl',
     'globalThis.ONEVMDUMP_VERSION': JSON.stringify(version),
   },
-  banner: {
-    js: '#!/usr/bin/env node\nconst __importMetaUrl = require("node:url").pathToFileURL(__filename).href;',
-  },
+};
+const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
+
+await rm('dist', { recursive: true, force: true });
+await mkdir('dist');
+
+// The command, and what the demo, tests and benchmarks start.
+const result = await build({
+  ...options,
+  entryPoints: [...(await programsIn('bin')), ...(await there(helpers))],
+  outdir: 'dist',
+  outbase: '.',
+  outExtension: { '.js': '.cjs' },
+  metafile: true,
+  banner: { js: `#!/usr/bin/env node\n${metaUrl}` },
 });
 for (const output of Object.keys(result.metafile.outputs)) {
   const target = output.replace(/\.cjs$/, '');
@@ -52,5 +62,29 @@ for (const output of Object.keys(result.metafile.outputs)) {
   await chmod(target, 0o755);
 }
 await buildHooks({ version, outdir: 'dist/hooks' });
-await mkdir('dist', { recursive: true });
+
+for (const folder of actionFolders) {
+  const programs = await programsIn(folder);
+  if (programs.length === 0) continue;
+  const actions = programs.map((file) => basename(file, '.ts'));
+  // An import() inside one file only delays the evaluation: an action runs what it needs and no more.
+  const table = actions.map((name) => `${JSON.stringify(name)}: () => import('./${name}.ts')`);
+  await build({
+    ...options,
+    stdin: {
+      contents: `const actions = { ${table.join(', ')} };\nmodule.exports = (name) => actions[name]();\n`,
+      resolveDir: folder,
+      sourcefile: sharedFile,
+    },
+    outfile: join('dist', folder, sharedFile),
+    minifyWhitespace: true,
+    minifySyntax: true,
+    banner: { js: metaUrl },
+  });
+  for (const name of actions) {
+    const stub = `#!/usr/bin/env node\nrequire('./${sharedFile}')('${name}');\n`;
+    await writeFile(join('dist', folder, name), stub, { mode: 0o755 });
+    await chmod(join('dist', folder, name), 0o755);
+  }
+}
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');

@@ -23,6 +23,16 @@ export async function findOwnImage(
   return found && { id: numberIn(found, 'ID'), path: textIn(found, 'PATH') };
 }
 
+/** The image that was registered from this path, whoever owns it, as far as the caller may see it. */
+export async function findImageFrom(
+  client: OneClient,
+  path: string,
+): Promise<{ readonly id: number; readonly path: string } | undefined> {
+  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', -2);
+  const found = pool.find((image) => textIn(image, 'PATH') === path);
+  return found && { id: numberIn(found, 'ID'), path };
+}
+
 export interface NewImage {
   readonly name: string;
   /** A path on the front-end, or a URL. */
@@ -30,6 +40,8 @@ export interface NewImage {
   readonly type: ImageFacts['type'];
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
+  /** The backup datastore whose driver knows `path`: oned asks that one for the size. */
+  readonly fromBackupDatastore?: number;
   readonly description: string | undefined;
   /** Whether oned refuses an image whose size is more than the datastore has free; only its administrators may go without. */
   readonly checkCapacity: boolean;
@@ -56,6 +68,7 @@ export async function allocateImage(
     ['PERSISTENT', image.persistent ? 'YES' : 'NO'],
     ['DEV_PREFIX', image.devPrefix],
     ['DESCRIPTION', image.description],
+    ['FROM_BACKUP_DS', image.fromBackupDatastore?.toString()],
     ...Object.entries(image.attributes).filter(([name]) => !isGeneratedInImage(name)),
   ];
   const children = values.flatMap(([name, text]) =>

@@ -60,6 +60,10 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
       if (cdrom !== undefined) return { as: 'reuse', disk, imageId: cdrom };
       if (comesBackEmpty(disk, options)) return { as: 'volatile', disk };
       const source = inBundle.get(disk.id);
+      // A backup of OpenNebula leaves volatile disks out unless the VM's owner asked for them.
+      if (!source && bundle.manifest && isVolatile(disk) && !options.only) {
+        return { as: 'volatile', disk };
+      }
       if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
       return imagePlan(bundle, disk, source, options.name, disk.id === os);
     });

@@ -8,6 +8,8 @@ export type Undo =
   | { readonly kind: 'remove-file'; readonly path: string }
   /** A private folder this tool made (its last name begins with `onevmdump-`), with all in it. */
   | { readonly kind: 'remove-folder'; readonly path: string }
+  /** A folder this tool made where none was; what lies in it now stays. */
+  | { readonly kind: 'remove-empty-folder'; readonly path: string }
   /** A server this tool started: the process named `program` that has `argument` in its command line. */
   | { readonly kind: 'stop-process'; readonly program: string; readonly argument: string }
   /** A guest whose file systems are about to be frozen; `guard` finds the process that thaws it, too. */
@@ -59,6 +61,8 @@ export type Undo =
       readonly endpoint: string;
       readonly name: string;
       readonly path: string;
+      /** Set when it may belong to another user than the one who undoes it, an administrator. */
+      readonly ofAnyone?: true;
     }
   /** The template of this name, if it was registered at or after `since` (epoch seconds). */
   | {
@@ -103,6 +107,8 @@ function remedyThere(undo: Undo): string {
       return `the file ${undo.path} is left; remove it with: rm -f ${quote(undo.path)}`;
     case 'remove-folder':
       return `the folder ${undo.path} is left; remove it with: rm -rf ${quote(undo.path)}`;
+    case 'remove-empty-folder':
+      return `the folder ${undo.path} may be left; if it is empty, remove it with: rmdir ${quote(undo.path)}`;
     case 'stop-process':
       return `${undo.program} may still run; end it with: pkill -f ${quote(undo.argument)}`;
     case 'thaw':

@@ -10,8 +10,36 @@ export const shippedConfig = '# COMPRESS = gzip\n';
 
 /** What install.sh itself calls. */
 const ownTools = [
-  ...['awk', 'bash', 'cat', 'chmod', 'chown', 'cmp', 'cut', 'dirname', 'env', 'find', 'getent'],
-  ...['head', 'id', 'ls', 'mkdir', 'mktemp', 'mv', 'rm', 'rmdir', 'sha256sum', 'sort', 'stat'],
+  ...[
+    'awk',
+    'bash',
+    'cat',
+    'chmod',
+    'chown',
+    'cmp',
+    'cut',
+    'dirname',
+    'env',
+    'find',
+    'getent',
+    'grep',
+  ],
+  ...[
+    'head',
+    'id',
+    'ls',
+    'mkdir',
+    'mktemp',
+    'mv',
+    'rm',
+    'rmdir',
+    'setpriv',
+    'sha256sum',
+    'sort',
+    'stat',
+    'test',
+    'tr',
+  ],
 ];
 
 export interface Result {

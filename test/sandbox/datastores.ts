@@ -10,6 +10,8 @@ export type TmMad = 'ssh' | 'qcow2';
 
 export interface Datastore extends Owned {
   readonly system: boolean;
+  /** A backup datastore of our driver. */
+  readonly backup?: boolean;
   readonly tmMad: TmMad;
   readonly basePath: string;
   readonly template: Template;
@@ -48,6 +50,34 @@ const layout = [
   { id: 100, name: 'system_qcow2', system: true, tmMad: 'qcow2' },
   { id: 101, name: 'images_qcow2', system: false, tmMad: 'qcow2' },
 ] as const;
+
+/** A backup datastore as `onedatastore create` makes it, with TYPE=BACKUP_DS and DS_MAD=onevmdump. */
+export function backupDatastore(
+  settings: DatastoreSettings,
+  id: number,
+  attributes: Readonly<Record<string, string>>,
+): Datastore {
+  const template = new Template();
+  const fixed = { DS_MAD: 'onevmdump', TM_MAD: '-', TYPE: 'BACKUP_DS' };
+  const all = { ...fixed, ...attributes };
+  for (const [key, value] of Object.entries(all)) template.add(key, value);
+  template.add('RESTRICTED_DIRS', settings.restrictedDirs);
+  template.add('SAFE_DIRS', settings.safeDirs);
+  return {
+    id,
+    uid: 0,
+    gid: 0,
+    uname: 'oneadmin',
+    gname: 'oneadmin',
+    name: `backups-${id}`,
+    permissions: '110100000',
+    system: false,
+    backup: true,
+    tmMad: 'ssh',
+    basePath: `${settings.dir}//datastores/${id}`,
+    template,
+  };
+}
 
 /** Makes the datastores and their folders. */
 export async function makeDatastores(settings: DatastoreSettings): Promise<Map<number, Datastore>> {
@@ -99,8 +129,8 @@ export async function datastoreXml(
   const { total, free } = onHosts ? { total: 0, free: 0 } : await spaceOf(datastore);
   return (
     `<DATASTORE>${identityXml(datastore)}${permissionsXml(datastore)}` +
-    `<DS_MAD>${cdata(datastore.system ? '-' : 'fs')}</DS_MAD><TM_MAD>${cdata(datastore.tmMad)}</TM_MAD>` +
-    `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${datastore.system ? 1 : 0}</TYPE>` +
+    `<DS_MAD>${cdata(datastore.system ? '-' : datastore.backup ? 'onevmdump' : 'fs')}</DS_MAD><TM_MAD>${cdata(datastore.backup ? '-' : datastore.tmMad)}</TM_MAD>` +
+    `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${datastore.system ? 1 : datastore.backup ? 3 : 0}</TYPE>` +
     `<DISK_TYPE>0</DISK_TYPE><STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS>` +
     `<TOTAL_MB>${total}</TOTAL_MB><FREE_MB>${free}</FREE_MB><USED_MB>${total - free}</USED_MB>` +
     `<IMAGES>${images.map((id) => `<ID>${id}</ID>`).join('')}</IMAGES>` +

@@ -6,6 +6,7 @@ import { createWriteStream } from 'node:fs';
 import { readlink, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { fetchBackup, isBackupUrl } from './backup-driver.ts';
 import type { Datastore } from './datastores.ts';
 import { download, fetchHead, isUrl } from './http-source.ts';
 import { archives, decompressors, mimeType, probe, typeBytes, withTemporary } from './probe.ts';
@@ -36,7 +37,10 @@ async function isRestricted(world: World, path: string): Promise<boolean> {
 async function fetch(world: World, path: string, target: string): Promise<void> {
   let local = path;
   let type: string;
-  if (isUrl(path)) {
+  if (isBackupUrl(path)) {
+    local = `${target}.download`;
+    type = await withTemporary(await fetchBackup(world, path, local), mimeType);
+  } else if (isUrl(path)) {
     type = await withTemporary(await fetchHead(path, typeBytes, world.ending), mimeType);
     local = `${target}.download`;
     await download(path, local, world.ending);
@@ -65,7 +69,7 @@ export async function copySource(
   path: string,
   cdrom: boolean,
 ): Promise<{ source: string; format: string }> {
-  if (!isUrl(path) && (await isRestricted(world, path))) {
+  if (!isUrl(path) && !isBackupUrl(path) && (await isRestricted(world, path))) {
     const dirs = `/var/lib/one/ /etc/one/ /var/lib/one/ ${world.settings.restrictedDirs}`;
     throw new Error(
       `ERROR: cp: Not allowed to copy images from ${dirs}\n` +

@@ -1,6 +1,7 @@
 // Images: one.image.* and one.imagepool.info. The checks come in oned's order, since the order decides
 // which words a caller gets. Source: RequestManagerAllocate.cc, ImagePool.cc, Image.cc of 6.10.5.
 import { rm } from 'node:fs/promises';
+import { isBackupUrl, statBackup } from './backup-driver.ts';
 import { getDatastore, spaceOf } from './datastores.ts';
 import { internal, noSuch, notAllocated, refused, unauthorized } from './failure.ts';
 import { copySource, makeEmpty, newSource } from './image-files.ts';
@@ -88,6 +89,10 @@ async function sizeOf(world: World, template: Template, type: string): Promise<n
   const path = template.get('PATH') ?? '';
   if (type === 'BACKUP') throw internal('Cannot parse image SIZE: ');
   const made = template.get('SOURCE') !== undefined || path === '';
+  if (!made && isBackupUrl(path)) {
+    const from = Number(template.get('FROM_BACKUP_DS') ?? NaN);
+    return statBackup(world, getDatastore(world.datastores, from), path);
+  }
   if (!made) return statSource(world, path);
   if (path === '' && template.get('SOURCE') === undefined && !['OS', 'DATABLOCK'].includes(type)) {
     throw internal(`Cannot parse image SIZE: Either PATH or SOURCE are required for ${type}`);
@@ -120,7 +125,7 @@ async function allocate({ world, user, params }: Call): Promise<number> {
   const anySize = params.size > 3 && isAdmin(user) && params.boolean(3);
   const template = parseTemplate(text);
   const datastore = getDatastore(world.datastores, datastoreId);
-  if (datastore.system) {
+  if (datastore.system || datastore.backup) {
     throw notAllocated('image', 'New images can only be allocated in a files or image datastore.');
   }
   const type = (template.get('TYPE') ?? '').toUpperCase() || 'OS';

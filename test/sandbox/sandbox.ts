@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
-import { makeDatastores } from './datastores.ts';
+import type { BackupDriver } from './backup-driver.ts';
+import { backupDatastore, datastoreXml, makeDatastores } from './datastores.ts';
 import { answerCall } from './dispatch.ts';
 import { vmFolder } from './disk-files.ts';
 import { makeImage, makeVm } from './make.ts';
@@ -64,6 +65,17 @@ export interface Sandbox {
   prettyVmXml(vmId: number): string;
   /** The VM's folder on its system datastore. */
   vmFolder(vmId: number): string;
+  /**
+   * Adds a backup datastore, whose images come from this driver. Its folder is made.
+   * @returns its XML as drivers get it
+   */
+  addBackupDatastore(
+    id: number,
+    driver: BackupDriver,
+    attributes?: Readonly<Record<string, string>>,
+  ): Promise<string>;
+  /** Lets services act as any user, with this password of `serveradmin`. */
+  setServerPassword(password: string): void;
   /** The next call of the method fails with oned's code and text. */
   failNext(method: string, code: number, text: string, objectId?: number): void;
   /** The next answer to the method is spoilt; the call itself is carried out. */
@@ -151,6 +163,16 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     vmXml: (vmId) => vmXml(getVm(world, vmId)),
     prettyVmXml: (vmId) => prettyXml(vmXml(getVm(world, vmId))),
     vmFolder: (vmId) => vmFolder(world, getVm(world, vmId).history.at(-1)?.datastoreId ?? -1, vmId),
+    async addBackupDatastore(id, driver, attributes = {}) {
+      const datastore = backupDatastore(world.settings, id, attributes);
+      world.datastores.set(id, datastore);
+      world.backupDriver = driver;
+      await mkdir(datastore.basePath, { recursive: true });
+      return datastoreXml(datastore, []);
+    },
+    setServerPassword(password) {
+      world.users.serverPassword = password;
+    },
     failNext: (method, code, text, objectId) =>
       world.mischief.failNext(method, code, text, objectId),
     spoilNext: (method, how) => world.mischief.spoilNext(method, how),

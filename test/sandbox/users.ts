@@ -1,6 +1,7 @@
 // Users, sessions and who may do what: the owner, or whom the permission bits let in, or oneadmin's
 // group. ACL rules are not modelled; everyone may use datastores and networks, as a default
 // installation's VDC lets them.
+import { createDecipheriv, createHash } from 'node:crypto';
 import { kinds, noSuch, unauthenticated, unauthorized } from './failure.ts';
 import type { Kind } from './failure.ts';
 import type { Params } from './protocol.ts';
@@ -41,6 +42,8 @@ const operations: readonly Operation[] = ['USE', 'MANAGE', 'ADMIN'];
 
 export class Users {
   readonly list: User[] = [];
+  /** Of `serveradmin`, the user of OpenNebula's services; undefined: there is none. */
+  serverPassword: string | undefined;
 
   add(name: string, password: string, group?: 'oneadmin' | 'users'): User {
     const admins = (group ?? (name === 'oneadmin' ? 'oneadmin' : 'users')) === 'oneadmin';
@@ -69,10 +72,28 @@ export class Users {
   /** The user of a session `name:password`. @throws Failure 256. */
   authenticate(params: Params): User {
     const session = params.string(0);
+    const [server, target = '', token = ''] = session.split(':');
+    if (server === 'serveradmin') return this.#actingAs(target, token);
     const colon = session.indexOf(':');
     const user = colon < 0 ? undefined : this.byName(session.slice(0, colon));
     if (user?.password !== session.slice(colon + 1)) throw unauthenticated();
     return user;
+  }
+
+  /** server_cipher_auth.rb: the token names server, user and end, encrypted with the server's password. */
+  #actingAs(target: string, token: string): User {
+    const user = this.byName(target);
+    if (this.serverPassword === undefined || !user) throw unauthenticated();
+    const key = createHash('sha256').update(this.serverPassword).digest('hex').slice(0, 32);
+    const cipher = createDecipheriv('aes-256-cbc', key, key.slice(0, 16));
+    try {
+      const text = cipher.update(token, 'base64', 'utf8') + cipher.final('utf8');
+      const [server, , ends] = text.split(':');
+      if (server === 'serveradmin' && Number(ends) > Date.now() / 1000) return user;
+    } catch {
+      // Another password.
+    }
+    throw unauthenticated();
   }
 }
 

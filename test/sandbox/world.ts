@@ -1,5 +1,6 @@
 // Everything the stand-in knows: users, objects, what was called, and what it was told to do wrong.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BackupDriver } from './backup-driver.ts';
 import type { Datastore } from './datastores.ts';
 import type { Image } from './images.ts';
 import { Mischief } from './mischief.ts';
@@ -45,6 +46,8 @@ export class World {
   imageCopyMs = 50;
   /** How long a VM stays in PROLOG besides the copies, in milliseconds. */
   deployMs = 50;
+  /** The driver of the backup datastores, if there are any. */
+  backupDriver: BackupDriver | undefined;
   #lastIds = new Map<string, number>();
   #background = new Set<Promise<void>>();
   readonly #end = new AbortController();

@@ -1,0 +1,22 @@
+// backup host:folder disk:disk:... deploy_id job_id vm_id datastore_id
+// stdin: <DS_DRIVER_ACTION_DATA> with DATASTORE and VM, plain. stdout: ID SIZE_MB FORMAT.
+import { dirname, join } from 'node:path';
+import { runAction } from '../../lib/datastore/action.ts';
+import { backupVm } from '../../lib/datastore/backup.ts';
+import { parseBackupRequest } from '../../lib/datastore/backup-request.ts';
+import { backupBasePath } from '../../lib/input/datastore-conf.ts';
+import { readStdin } from '../../lib/input/stdin.ts';
+import { silent } from '../../lib/report/progress.ts';
+import { withRun } from '../../lib/with-run.ts';
+
+void runAction('backup', async ({ args, log, signal, config: load }) => {
+  const request = parseBackupRequest(args, await readStdin(process.stdin));
+  const config = await load();
+  // remotes/datastore/onevmdump/backup
+  const remotes = join(dirname(process.argv[1] ?? ''), '../..');
+  const basePath = await backupBasePath(remotes);
+  return await withRun(
+    { config, action: 'backup', vmId: request.vmId, log, progress: silent, signal },
+    (run) => backupVm(request, { config, basePath }, run),
+  );
+});

@@ -1,0 +1,4 @@
+// snap_delete: refused.
+import { refuseAction } from '../../lib/datastore/action.ts';
+
+void refuseAction('snap_delete', 'backups have no snapshots');

@@ -1,0 +1,45 @@
+// The frame around every action of the datastore driver: oned takes stdout as the answer when the exit
+// code is 0, and otherwise the whole stderr as the error a user sees, so that must be one line.
+import { runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
+import { loadConfig, type Config } from '../input/config.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
+
+export interface ActionContext extends EntrypointContext {
+  readonly args: readonly string[];
+  /** @throws UsageError */
+  readonly config: () => Promise<Config>;
+}
+
+/** Runs one action. `main` returns what oned expects on stdout, without the last line break. */
+export async function runAction(
+  name: string,
+  main: (context: ActionContext) => Promise<string>,
+): Promise<void> {
+  await runEntrypoint({
+    script: name,
+    debug: false,
+    driver: true,
+    main: async (context) => {
+      const config = () =>
+        loadConfig({ file: undefined, env: process.env, warn: (text) => context.log.warn(text) });
+      const answer = await main({ ...context, args: process.argv.slice(2), config });
+      if (answer !== '') await print(`${answer}\n`);
+    },
+  });
+}
+
+/** An action that makes no sense on a backup datastore of ours. */
+export async function refuseAction(name: string, why: string): Promise<void> {
+  await runAction(name, () =>
+    Promise.reject(new UnsupportedError(`onevmdump backup datastores have no ${name}: ${why}`)),
+  );
+}
+
+async function print(text: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(text, (error) => {
+      if (error) reject(new FailedError(`cannot write the answer: ${error.message}`));
+      else resolve();
+    });
+  });
+}

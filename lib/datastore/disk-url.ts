@@ -1,0 +1,69 @@
+// How OpenNebula names a disk in a bundle when it fetches it:
+//   onevmdump://<datastore id>/<bundle>/<disk id>/<form>/<expires>.<nonce>.<signature>
+// datastore/downloader.sh hands such a URL to `stream_disk`. Users can write any PATH into an image, and
+// TM `restore` puts URLs into shell lines: a URL is therefore signed, so that nobody reads a bundle by
+// guessing its name, and has no character that a shell knows.
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { UsageError } from '../report/errors.ts';
+import { parseBundleName } from '../vm/names.ts';
+
+/**
+ * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like something
+ * else comes wrapped in qcow2, for receivers that look at the content to know its format.
+ */
+export type DiskForm = 'disk' | 'image';
+
+export interface DiskAddress {
+  readonly datastoreId: number;
+  /** The bundle's name. */
+  readonly bundle: string;
+  readonly diskId: number;
+  readonly form: DiskForm;
+}
+
+/** Seconds: OpenNebula copies when it registers, but a datastore that is busy makes it wait. */
+const validFor = 7 * 24 * 3600;
+
+/**
+ * A new URL, different each time.
+ * @param secret oneadmin's session, which every driver of a front-end has and nobody else
+ */
+export function diskUrl(address: DiskAddress, secret: string, now = new Date()): string {
+  const expires = Math.floor(now.getTime() / 1000) + validFor;
+  const signed = `${unsigned(address)}/${expires}.${randomBytes(8).toString('hex')}`;
+  return `${signed}.${signature(signed, secret)}`;
+}
+
+const form =
+  /^(?<signed>onevmdump:\/\/(?<ds>\d{1,9})\/(?<bundle>[a-z0-9.-]{1,80})\/(?<disk>\d{1,9})\/(?<form>disk|image)\/(?<expires>\d{1,12})\.[0-9a-f]{16})\.(?<signature>[0-9a-f]{64})$/;
+
+/** @throws UsageError when it is none, was not made by this OpenNebula, or is too old */
+export function parseDiskUrl(url: string, secret: string, now = new Date()): DiskAddress {
+  const groups = form.exec(url)?.groups;
+  const { signed = '', ds, bundle = '', disk, expires, signature: given = '' } = groups ?? {};
+  if (!groups || !parseBundleName(bundle)) {
+    throw new UsageError(`${JSON.stringify(url.slice(0, 200))} does not name a disk in a bundle`);
+  }
+  if (!timingSafeEqual(Buffer.from(signature(signed, secret)), Buffer.from(given))) {
+    throw new UsageError(
+      `the signature of ${signed} is wrong: only a restore makes such addresses`,
+    );
+  }
+  if (Number(expires) * 1000 < now.getTime()) {
+    throw new UsageError(`${signed} is too old; restore the backup again`);
+  }
+  return {
+    datastoreId: Number(ds),
+    bundle,
+    diskId: Number(disk),
+    form: groups['form'] === 'disk' ? 'disk' : 'image',
+  };
+}
+
+function unsigned({ datastoreId, bundle, diskId, form }: DiskAddress): string {
+  return `onevmdump://${datastoreId}/${bundle}/${diskId}/${form}`;
+}
+
+function signature(text: string, secret: string): string {
+  return createHmac('sha256', `onevmdump disk URL\n${secret}`).update(text).digest('hex');
+}

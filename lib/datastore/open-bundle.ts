@@ -1,0 +1,54 @@
+// A bundle of a backup datastore, opened for reading, and what OpenNebula asks of its disks.
+import type { BundleDisk } from '../bundle/bundle.ts';
+import { openFileSource } from '../bundle/file-source.ts';
+import type { OpenedBundle } from '../bundle/opened.ts';
+import { checkQcow2Header } from '../bundle/qcow2-check.ts';
+import { openBundle } from '../bundle/reader.ts';
+import { declaredFormat } from '../storage/disk-format.ts';
+import { parseVm } from '../input/vm-xml.ts';
+import type { DiskFormat } from '../bundle/manifest.ts';
+import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
+
+/** @throws UsageError when there is no such bundle, BundleError when it is damaged */
+export async function openBackup(
+  datastore: BackupDatastore,
+  name: string,
+  options: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<OpenedBundle> {
+  return openBundle(await openFileSource(bundlePath(datastore, name)), options);
+}
+
+/** @throws UsageError when the bundle does not hold this disk */
+export function diskOf(bundle: OpenedBundle, id: number): BundleDisk {
+  const disk = bundle.disks.find((one) => one.id === id);
+  if (disk) return disk;
+  const there = bundle.disks.map((one) => one.id).join(', ') || 'none';
+  throw new UsageError(`${bundle.name} has no disk ${id} (disks: ${there})`);
+}
+
+/** The format of a disk, declared in the manifest or, without one, in the VM's XML. */
+export function formatOf(bundle: OpenedBundle, disk: BundleDisk): DiskFormat {
+  if (disk.format) return disk.format;
+  const inVm = parseVm(bundle.vmXml).disks.find(({ id }) => id === disk.id);
+  if (!inVm) throw new BundleError(`${bundle.name} holds disk ${disk.id}, but its vm.xml does not`);
+  return declaredFormat(inVm);
+}
+
+/** Bytes, as a guest sees the disk. @throws BundleError for a qcow2 disk that must not be opened */
+export async function virtualSize(bundle: OpenedBundle, disk: BundleDisk): Promise<number> {
+  if (formatOf(bundle, disk) === 'raw') return disk.size;
+  try {
+    return checkQcow2Header(await disk.head()).virtualSize;
+  } catch (error) {
+    throw new BundleError(`disk ${disk.id} cannot be restored: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** As OpenNebula counts sizes: MiB, rounded up. */
+export function inMb(bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20);
+}

@@ -1,0 +1,73 @@
+// One disk of a bundle as a stream of the whole file, holes as zeros: what datastore/downloader.sh pipes
+// into an image datastore or to a host.
+import type { Writable } from 'node:stream';
+import type { BundleDisk } from '../bundle/bundle.ts';
+import type { OpenedBundle } from '../bundle/opened.ts';
+import { looksLike } from '../bundle/probe.ts';
+import { layOutQcow2 } from '../bundle/qcow2-layout.ts';
+import { FailedError, hasCode } from '../report/errors.ts';
+import type { DiskForm } from './disk-url.ts';
+import { formatOf, virtualSize } from './open-bundle.ts';
+
+const zeros = Buffer.alloc(1024 * 1024);
+const clusterSize = 64 * 1024;
+
+/**
+ * Writes a disk to `out`. A reader that goes away early ends it without an error: downloader.sh looks at
+ * the head of a disk first.
+ * @throws BundleError when the bundle is damaged, FailedError when `out` cannot be written
+ */
+export async function streamDisk(
+  bundle: OpenedBundle,
+  disk: BundleDisk,
+  form: DiskForm,
+  out: Writable,
+  signal: AbortSignal,
+): Promise<void> {
+  const write = writerTo(out);
+  // Refuses what QEMU must not be let at.
+  await virtualSize(bundle, disk);
+  const isRaw = formatOf(bundle, disk) === 'raw';
+  const disguised = form === 'image' && isRaw && looksLike(await disk.head()) !== undefined;
+  const parts = disguised ? wrapped(disk) : content(disk);
+  for await (const part of parts) {
+    signal.throwIfAborted();
+    if (!(await write(part))) return;
+  }
+}
+
+/** The file as it is. */
+async function* content(disk: BundleDisk): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for await (const { offset, data } of disk.pieces()) {
+    yield* hole(offset - at);
+    yield data;
+    at = offset + data.length;
+  }
+  yield* hole(disk.size - at);
+}
+
+/** A raw disk inside a qcow2 file, all of it allocated: this is rare, and its map is not known before. */
+async function* wrapped(disk: BundleDisk): AsyncGenerator<Uint8Array> {
+  const size = Math.ceil(disk.size / 512) * 512;
+  const layout = layOutQcow2(size, clusterSize, [{ offset: 0, length: size }]);
+  yield* layout.metadata();
+  yield* content(disk);
+  yield* hole(size - disk.size + layout.padding);
+}
+
+function* hole(length: number): Generator<Uint8Array> {
+  for (let left = length; left > 0; left -= zeros.length) yield zeros.subarray(0, left);
+}
+
+/** @returns a function that writes and says whether somebody still reads */
+function writerTo(out: Writable): (data: Uint8Array) => Promise<boolean> {
+  return (data) =>
+    new Promise((resolve, reject) => {
+      out.write(data, (error) => {
+        if (!error) resolve(true);
+        else if (hasCode(error, 'EPIPE') || hasCode(error, 'ERR_STREAM_DESTROYED')) resolve(false);
+        else reject(new FailedError(`cannot write the disk: ${error.message}`));
+      });
+    });
+}

@@ -1,0 +1,470 @@
+// The backup datastore driver as oned uses it: the built actions as child processes against the sandbox,
+// with real disks, judged by foreign tools.
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { compare } from './compare.ts';
+import { runToEnd, sh, type Ended } from '../demo/shell.ts';
+import { driver, makeBackupWorld, type BackupWorld, type StagedVm } from './backup-world.ts';
+
+let world: BackupWorld;
+beforeAll(async () => {
+  world = await makeBackupWorld({ ONEVMDUMP_COMPRESS: 'zstd' });
+  await world.sandbox.addUser('alice');
+});
+afterAll(() => world.close());
+
+async function backup(vm: StagedVm): Promise<string> {
+  await anotherSecond();
+  const { code, stdout, stderr } = await world.action('backup', vm.args, vm.input);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return stdout;
+}
+
+/** A bundle's name has the second in it; oned never backs a VM up twice in one. */
+const anotherSecond = () => new Promise((resolve) => setTimeout(resolve, 1001));
+
+/** The backup image as oned makes it of the answer. */
+function image(vm: StagedVm, source: string, more = ''): string {
+  return `<IMAGE><ID>29</ID><UNAME>oneadmin</UNAME><SOURCE><![CDATA[${source}]]></SOURCE><FORMAT><![CDATA[raw]]></FORMAT><VMS><ID>${vm.id}</ID></VMS><BACKUP_INCREMENTS></BACKUP_INCREMENTS></IMAGE>${world.datastore}${more}`;
+}
+
+function restoreRequest(vm: StagedVm, source: string, template: string, to = 1): string {
+  return image(
+    vm,
+    source,
+    `<DESTINATION_DS_ID>${to}</DESTINATION_DS_ID><TEMPLATE>${template}</TEMPLATE>`,
+  );
+}
+
+describe('backup', () => {
+  let vm: StagedVm;
+  beforeAll(async () => {
+    vm = await world.makeVm({ format: 'raw' });
+  });
+
+  test('prints the bundle, its size in MiB and the format, and nothing else', async () => {
+    expect(await backup(vm)).toMatch(new RegExp(`^onevmdump-${vm.id}-\\d+\\.tar\\.zst 1 raw\\n$`));
+  });
+
+  test('keeps a raw disk raw, although it was staged as qcow2', async () => {
+    const name = (await backup(vm)).split(' ')[0]!;
+    const bundle = join(world.basePath, String(vm.id), name);
+    const listed = await sh('tar', '--zstd', '-tvf', bundle);
+    expect(listed).toMatch(/ 8388608 .* \.\/backup\.disk\.0$/m);
+    const folder = join(world.folder, 'unpacked');
+    await mkdir(folder, { recursive: true });
+    await sh('tar', '--zstd', '-xf', bundle, '-C', folder);
+    expect(await sh('cmp', join(folder, 'backup.disk.0'), vm.disk)).toBe('');
+  });
+
+  test('writes the XML of the VM byte for byte, and what is known of the image', async () => {
+    const name = (await backup(vm)).split(' ')[0]!;
+    const bundle = join(world.basePath, String(vm.id), name);
+    expect(await sh('tar', '--zstd', '-xOf', bundle, './vm.xml')).toBe(world.sandbox.vmXml(vm.id));
+    const shown = await world.run(['show', bundle, '--json']);
+    expect(shown.stdout).toContain('"source ');
+  });
+
+  test('takes the arguments of OpenNebula 6.6, without a job, and the XML that prebackup left', async () => {
+    await anotherSecond();
+    const args = vm.args.filter((_, index) => index !== 3);
+    const { code, stdout, stderr } = await world.action('backup', args, world.datastore);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^onevmdump-\d+-\d+\.tar\.zst 1 raw\n$/);
+  });
+
+  test('does without OpenNebula, with a warning', async () => {
+    await anotherSecond();
+    const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
+    const { code, stderr } = await world.action('backup', vm.args, vm.input, { env });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^WARNING: backup: nothing is known of the images .*\n$/);
+  });
+
+  describe('that cannot be made', () => {
+    let before: string[];
+    beforeEach(async () => {
+      await anotherSecond();
+      before = await world.bundlesThere();
+    });
+
+    async function expectRefused(
+      args: readonly string[],
+      input: string,
+      words: RegExp,
+    ): Promise<void> {
+      const { code, stdout, stderr } = await world.action('backup', args, input);
+      expect(code).not.toBe(0);
+      expect(stdout).toBe('');
+      expect(stderr).toMatch(words);
+      expect(stderr.trimEnd()).not.toContain('\n');
+      expect(await world.bundlesThere()).toEqual(before);
+      expect(await world.leftovers()).toEqual([]);
+    }
+
+    test('for a disk that prebackup did not stage', async () => {
+      await expectRefused(vm.args.with(1, '0:3'), vm.input, /VM \d+ has no disk 3/);
+    });
+
+    test('for a host that is another machine', async () => {
+      const place = vm.args[0]!.replace('localhost', '192.0.2.7');
+      await expectRefused(vm.args.with(0, place), vm.input, /is on host 192\.0\.2\.7/);
+    });
+
+    test('for a VM with incremental backups', async () => {
+      const backups = '<BACKUPS><BACKUP_CONFIG><MODE>INCREMENT</MODE></BACKUP_CONFIG></BACKUPS>';
+      const input = vm.input
+        .replace(/<BACKUPS>.*<\/BACKUPS>|<BACKUPS\/>/s, '')
+        .replace('</VM>', `${backups}</VM>`);
+      await expectRefused(vm.args, input, /set its backup mode to FULL/);
+    });
+
+    test('for a folder that is not the VM’s', async () => {
+      const args = vm.args.with(0, `localhost:${world.datastores}/0/77`);
+      await expectRefused(args, vm.input, /is not the folder of VM/);
+    });
+
+    test.each(['', 'x', '$(touch /tmp/x):/a', '-o:/a', 'localhost:relative'])(
+      'for the place %j',
+      async (place) => {
+        await expectRefused(vm.args.with(0, place), vm.input, /is not of the form host:folder/);
+      },
+    );
+
+    test('for a staged disk that names a backing file', async () => {
+      const other = await world.makeVm({ format: 'raw' });
+      const staged = join(other.args[0]!.replace(/^localhost:/, ''), 'backup/disk.0.0');
+      await rm(staged);
+      await sh(
+        'qemu-img',
+        'create',
+        '-q',
+        '-f',
+        'qcow2',
+        '-F',
+        'raw',
+        '-b',
+        '/etc/hostname',
+        '-u',
+        staged,
+        '1M',
+      );
+      await expectRefused(other.args, other.input, /\/etc\/hostname/);
+    });
+
+    test('for a datastore on another host, which is not supported yet', async () => {
+      const input = vm.input.replace('<TEMPLATE>', '<TEMPLATE><ONEVMDUMP_HOST>b1</ONEVMDUMP_HOST>');
+      await expectRefused(vm.args, input, /ONEVMDUMP_HOST "b1"/);
+    });
+
+    test('for a BASE_PATH that is none', async () => {
+      const input = vm.input.replace(/<BASE_PATH>.*?<\/BASE_PATH>/, '<BASE_PATH>here</BASE_PATH>');
+      await expectRefused(vm.args, input, /BASE_PATH/);
+    });
+
+    test('for garbage on stdin', async () => {
+      await expectRefused(vm.args, 'no XML', /./);
+    });
+  });
+
+  describe('that ends in the middle', () => {
+    let other: StagedVm;
+    beforeAll(async () => {
+      other = await world.makeVm({ format: 'raw' });
+    });
+
+    async function expectNothing(): Promise<void> {
+      const there = await world.bundlesThere();
+      expect(there.filter((name) => name.startsWith(String(other.id)))).toEqual([]);
+      expect(await world.leftovers()).toEqual([]);
+    }
+
+    test('because a program fails, leaves no bundle and no folder', async () => {
+      const env = await world.compressorThat('echo no more >&2; exit 1');
+      const { code, stdout, stderr } = await world.action('backup', other.args, other.input, {
+        env,
+      });
+      expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
+      expect(stderr).toMatch(/^.*no more.*\n$/);
+      await expectNothing();
+    });
+
+    test('because it was cancelled, leaves nothing, and the cancel waits for that', async () => {
+      const env = await world.compressorThat('exec sleep 60');
+      const running = world.action('backup', other.args, other.input, { env });
+      await world.waitForPart();
+      const cancel = await world.action('backup_cancel', [other.args[0]!, other.args[2]!]);
+      expect(cancel).toEqual({ code: 0, stdout: '', stderr: '' });
+      await expectNothing();
+      expect(await running).toEqual({ code: 143, stdout: '', stderr: 'interrupted by SIGTERM\n' });
+    });
+
+    test('because it was killed, is undone by the next one', async () => {
+      const env = await world.compressorThat('exec sleep 60');
+      let killed = 0;
+      const running = world.action('backup', other.args, other.input, {
+        env,
+        started: (pid) => (killed = pid),
+      });
+      await world.waitForPart();
+      process.kill(killed, 'SIGKILL');
+      await running;
+      await anotherSecond();
+      const { code, stdout } = await world.action('backup', other.args, other.input);
+      expect(code).toBe(0);
+      const there = await world.bundlesThere();
+      const own = there.filter((name) => name.startsWith(`${other.id}/`));
+      expect(own).toEqual([`${other.id}/${stdout.split(' ')[0]!}`]);
+      expect(await world.leftovers()).toEqual([]);
+    });
+  });
+});
+
+describe('backup_cancel', () => {
+  test('ends the prebackup that still stages for this VM, and no other', async () => {
+    const folder = join(world.folder, 'tm');
+    await mkdir(folder, { recursive: true });
+    const script = join(folder, 'prebackup_live');
+    await writeFile(script, '#!/bin/bash\nsleep 60 & trap "kill $!; exit 1" TERM; wait\n');
+    await chmod(script, 0o755);
+    const place = `localhost:${world.datastores}/0/99`;
+    const mine = runToEnd(script, [place, '0', 'one-99', '-', '99', '0']);
+    let alive = true;
+    let pid = 0;
+    const others = runToEnd(script, [place.replace('99', '98'), '0', 'one-98', '-', '98', '0'], {
+      started: (id) => (pid = id),
+    }).then(() => (alive = false));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const cancel = await world.action('backup_cancel', [place, 'one-99'], '<VM/>');
+    expect(cancel).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect((await mine).code).toBe(1);
+    expect(alive).toBe(true);
+    process.kill(pid, 'SIGKILL');
+    await others;
+  });
+
+  test('succeeds when nothing runs', async () => {
+    const place = `localhost:${world.datastores}/0/97`;
+    const cancel = await world.action('backup_cancel', [place, 'one-97']);
+    expect(cancel).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+});
+
+describe('restore', () => {
+  let vm: StagedVm;
+  let source: string;
+  beforeAll(async () => {
+    vm = await world.makeVm({ format: 'raw' });
+    source = (await backup(vm)).split(' ')[0]!;
+  });
+
+  test('makes images and a template of the user who asked, with identical disks', async () => {
+    const asked = restoreRequest(vm, source, '<USERNAME>alice</USERNAME>');
+    const { code, stdout, stderr } = await world.request('restore', asked);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const [, templateId, imageId] = /^(\d+) (\d+)\n$/.exec(stdout)!;
+    await world.sandbox.settle();
+    const restored = world.sandbox.world.images.get(Number(imageId))!;
+    expect(restored).toMatchObject({
+      uname: 'alice',
+      state: 1,
+      format: 'raw',
+      type: 'OS',
+      sizeMb: 8,
+    });
+    expect(world.sandbox.world.templates.get(Number(templateId))).toMatchObject({ uname: 'alice' });
+    await compare(vm.disk, restored.source);
+  });
+
+  test('of a qcow2 disk brings back a stand-alone qcow2 image', async () => {
+    const other = await world.makeVm({ format: 'qcow2', datastore: 101 });
+    const name = (await backup(other)).split(' ')[0]!;
+    const asked = restoreRequest(other, name, '<USERNAME>oneadmin</USERNAME>', 101);
+    const { stdout } = await world.request('restore', asked);
+    await world.sandbox.settle();
+    const restored = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]))!;
+    expect(restored).toMatchObject({ state: 1, format: 'qcow2' });
+    await compare(other.disk, restored.source);
+    expect(await sh('qemu-img', 'info', restored.source)).not.toContain('backing file');
+  });
+
+  test('of one disk makes no template', async () => {
+    const asked = restoreRequest(
+      vm,
+      source,
+      '<USERNAME>alice</USERNAME><NAME>one disk</NAME><DISK_ID>0</DISK_ID>',
+    );
+    const { stdout } = await world.request('restore', asked);
+    expect(stdout).toMatch(/^-1 \d+\n$/);
+    const made = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]))!;
+    expect(made.name).toBe('one disk-disk-0');
+  });
+
+  test('registers a raw disk that begins like another format wrapped, so that nothing opens what it names', async () => {
+    const other = await world.makeVm({ format: 'raw', begin: 'QFI\xfb\0\0\0\x03' });
+    const name = (await backup(other)).split(' ')[0]!;
+    const asked = restoreRequest(other, name, '<USERNAME>oneadmin</USERNAME>');
+    const { stdout } = await world.request('restore', asked);
+    await world.sandbox.settle();
+    const restored = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]))!;
+    expect(restored).toMatchObject({ state: 1, format: 'qcow2' });
+    await compare(other.disk, restored.source, 'raw', 'qcow2');
+  });
+
+  test('leaves nothing when oned refuses the template', async () => {
+    const images = world.sandbox.world.images.size;
+    world.sandbox.failNext(
+      'one.template.allocate',
+      512,
+      'Template includes a restricted attribute NIC/MAC.',
+    );
+    const { code, stdout, stderr } = await world.request(
+      'restore',
+      restoreRequest(vm, source, '<USERNAME>alice</USERNAME><NAME>refused</NAME>'),
+    );
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+    expect(stderr).toMatch(/restricted attribute NIC\/MAC/);
+    await world.sandbox.settle();
+    expect(world.sandbox.world.images.size).toBe(images);
+    expect(await world.leftovers()).toEqual([]);
+  });
+
+  test('refuses a user that is none', async () => {
+    const { code, stdout } = await world.request(
+      'restore',
+      restoreRequest(vm, source, '<USERNAME>mallory</USERNAME>'),
+    );
+    expect({ code, stdout }).toEqual({ code: 6, stdout: '' });
+  });
+});
+
+describe('a backup that is there', () => {
+  let vm: StagedVm;
+  let source: string;
+  beforeAll(async () => {
+    vm = await world.makeVm({ format: 'raw' });
+    source = (await backup(vm)).split(' ')[0]!;
+  });
+
+  function list(name = source): Promise<Ended> {
+    const input = `<DS_DRIVER_ACTION_DATA>${image(vm, name)}${world.sandbox.vmXml(vm.id)}</DS_DRIVER_ACTION_DATA>`;
+    return world.action('ls', ['-i', '-1'], input);
+  }
+
+  async function address(): Promise<string> {
+    const { code, stdout } = await list();
+    expect(code).toBe(0);
+    return (JSON.parse(stdout) as Record<string, string>)['0']!;
+  }
+
+  test('is listed with addresses that a shell does not touch, and that give the disk', async () => {
+    const url = await address();
+    expect(url).toMatch(/^onevmdump:\/\/103\/onevmdump-[0-9a-z./-]+$/);
+    const copy = join(world.folder, 'copy');
+    const stream = join(driver, 'stream_disk');
+    // As TM `restore` does, with the address unquoted.
+    const pipe = `set -o pipefail; ${stream} ${url} | dd of=${copy} bs=64k conv=sparse 2>/dev/null`;
+    const { code, stderr } = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(await sh('cmp', copy, vm.disk)).toBe('');
+  });
+
+  test('may be read at its beginning only, without an error', async () => {
+    const pipe = `${join(driver, 'stream_disk')} ${await address()} | head -c 1000 | wc -c`;
+    const { stdout, stderr } = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
+    expect({ stdout, stderr }).toEqual({ stdout: '1000\n', stderr: '' });
+  });
+
+  test('tells the size of a disk in MiB', async () => {
+    const asked = `<IMAGE><PATH>${await address()}</PATH></IMAGE>${world.datastore}`;
+    expect(await world.request('stat', asked)).toEqual({ code: 0, stdout: '8\n', stderr: '' });
+  });
+
+  test('takes the data as the first argument, as OpenNebula 6.6 gives it', async () => {
+    const asked = `<DS_DRIVER_ACTION_DATA><IMAGE><PATH>${await address()}</PATH></IMAGE>${world.datastore}</DS_DRIVER_ACTION_DATA>`;
+    const args = [Buffer.from(asked).toString('base64'), '17'];
+    expect(await world.action('stat', args)).toEqual({ code: 0, stdout: '8\n', stderr: '' });
+  });
+
+  test('is closed to whoever makes up an address', async () => {
+    const url = await address();
+    const forged = [
+      url.replace(/.$/, (last) => (last === '0' ? '1' : '0')),
+      url.replace('/0/disk/', '/1/disk/'),
+      url.replace('/disk/', '/image/'),
+      url.slice(0, url.lastIndexOf('.')),
+      `onevmdump://103/${source}/0/disk`,
+      `onevmdump://103/../../etc/passwd/0/disk/1.0123456789abcdef.${'0'.repeat(64)}`,
+      '',
+    ];
+    for (const one of forged) {
+      const { code, stdout, stderr } = await world.action('stream_disk', [one]);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr.trimEnd()).not.toContain('\n');
+    }
+  });
+
+  test.each([
+    '../../../etc/passwd',
+    '/etc/passwd',
+    'onevmdump-1-1.tar.gz/..',
+    'onevmdump-1-1.tar.gz\n',
+    '-rf',
+    '.',
+    '$(touch x)',
+  ])('is not mixed up with %j', async (name) => {
+    expect((await list(name)).code).toBe(2);
+    const { code, stdout } = await world.request('rm', image(vm, name));
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  test('is removed, its folder with it, and once more without an error', async () => {
+    const other = await world.makeVm({ format: 'raw' });
+    const name = (await backup(other)).split(' ')[0]!;
+    expect(await world.bundlesThere()).toContain(`${other.id}/${name}`);
+    for (let time = 0; time < 2; time++) {
+      const removed = await world.request('rm', image(other, name));
+      expect(removed).toEqual({ code: 0, stdout: '', stderr: '' });
+    }
+    const there = await world.bundlesThere();
+    expect(there.filter((one) => one.startsWith(String(other.id)))).toEqual([]);
+    expect(there).toContain(`${vm.id}/${source}`);
+  });
+
+  test('is not taken for removed when the datastore is not there', async () => {
+    const elsewhere = image(vm, source).replace(
+      world.basePath.replace('/datastores', '//datastores'),
+      '/nowhere',
+    );
+    expect(elsewhere).toContain('/nowhere');
+    const { code, stderr } = await world.request('rm', elsewhere);
+    expect({ code, stderr }).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('/nowhere'),
+    });
+  });
+});
+
+test('monitor tells the space of the file system in MiB', async () => {
+  const { code, stdout } = await world.request('monitor', world.datastore);
+  expect(code).toBe(0);
+  const [, used, total, free] = /^USED_MB=(\d+)\nTOTAL_MB=(\d+)\nFREE_MB=(\d+)\n$/.exec(stdout)!;
+  const size = await sh('df', '-B1M', '--output=size', world.basePath);
+  expect(Number(total)).toBe(Number(size.split('\n')[1]));
+  expect(Number(used) + Number(free)).toBeLessThanOrEqual(Number(total));
+});
+
+test.each([
+  'cp',
+  'mkfs',
+  'clone',
+  'snap_delete',
+  'snap_revert',
+  'snap_flatten',
+  'increment_flatten',
+])('%s is refused in one line', async (name) => {
+  const { code, stdout, stderr } = await world.request(name, world.datastore);
+  expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+  expect(stderr).toMatch(new RegExp(`^onevmdump backup datastores have no ${name}: [^\\n]+\\n$`));
+});
