@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { sh } from '../demo/shell.ts';
 
 const programs = [
-  'head', 'igzip', 'gzip', 'mkdir', 'pigz', 'qemu-img', 'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm',
-  'stat', 'tee', 'test', 'virsh', 'zstd',
+  'head', 'igzip', 'gzip', 'lvchange', 'lvcreate', 'lvremove', 'lvs', 'mkdir', 'pigz', 'qemu-img',
+  'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm', 'stat', 'tee', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
 
 export interface StandIns {
@@ -18,14 +18,21 @@ export interface StandIns {
   called(): Promise<string[]>;
 }
 
-export async function makeStandIns(folder: string): Promise<StandIns> {
+/**
+ * Makes them in `folder`.
+ * @param installed whether a program is there where they are going to be used; default: on this machine.
+ */
+export async function makeStandIns(
+  folder: string,
+  installed: (program: string) => Promise<boolean> = isHere,
+): Promise<StandIns> {
   const bin = join(folder, 'stand-ins');
   const list = join(folder, 'called');
   await mkdir(bin, { recursive: true });
   for (const program of programs) {
-    const real = (await sh('bash', '-c', `type -P ${program} || true`)).trim();
-    if (real === '') continue;
+    if (!(await installed(program))) continue;
     const script = `#!/bin/bash
+real=$(PATH=\${PATH//'${bin}:'/} type -P '${program}')
 exec 9>>'${list}.lock'
 /usr/bin/flock 9
 echo ${program} >> '${list}'
@@ -45,7 +52,7 @@ if [ "$number" = "$at" ]; then
   kill -s "\${action#SIG}" "$command"
   /usr/bin/sleep 0.1
 fi
-exec '${real}' "$@"
+exec "$real" "$@"
 `;
     await writeFile(join(bin, program), script);
     await chmod(join(bin, program), 0o755);
@@ -59,4 +66,8 @@ exec '${real}' "$@"
     },
     called: async () => (await readFile(list, 'utf8')).split('\n').filter(Boolean),
   };
+}
+
+async function isHere(program: string): Promise<boolean> {
+  return (await sh('bash', '-c', `type -P ${program} || true`)).trim() !== '';
 }

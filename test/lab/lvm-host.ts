@@ -1,15 +1,17 @@
 // The built command on the LVM lab's host: exports there, with stand-ins that meddle with what it runs,
 // and what they leave there.
 import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runToEnd, type Ended } from '../demo/shell.ts';
+import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { LvmLab } from './lvm.ts';
 import { runProgram } from './program.ts';
 
 const built = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const command = '/run/lab/onevmdump';
-const folder = '/tmp/lvm-export';
+export const folder = '/tmp/lvm-export';
 const programs = ['lvs', 'lvchange', 'lvcreate', 'lvremove', 'qemu-nbd', 'virsh'];
 
 // Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump.
@@ -39,7 +41,7 @@ export interface Meddling {
 export interface ExportOptions {
   readonly user?: 'root' | 'oneadmin';
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: NodeJS.ProcessEnv;
   readonly meddling?: Meddling;
 }
 
@@ -74,7 +76,9 @@ export async function exportOn(
   { user = 'root', args = [], env = {}, meddling }: ExportOptions = {},
 ): Promise<Ended> {
   await lab.run(`rm -rf ${folder}/plan ${folder}/done`);
-  const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
+  const variables = Object.entries({ ...settings, ...env }).map(
+    ([name, value = '']) => `${name}=${value}`,
+  );
   const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
   if (meddling !== undefined) {
     const { when, match, action } = meddling;
@@ -114,18 +118,52 @@ function onHost(
   return runToEnd('ssh', ['-F', lab.sshConfig, `${user}@${lab.host}`, line], { input });
 }
 
-/** The bundle's disks, extracted here by GNU tar for as long as `body` runs. The bundle is removed. */
-export async function withDisks<T>(
+/** The bundle, extracted here by GNU tar into a folder for as long as `body` runs. The bundle is removed. */
+export async function withBundle<T>(
   lab: LvmLab,
   bundle: string,
-  body: (paths: readonly [string, string]) => Promise<T>,
+  body: (out: string) => Promise<T>,
 ): Promise<T> {
   const out = await mkdtemp('/var/tmp/onevmdump-lvm-');
   try {
     await lab.copyOut(bundle, join(out, 'bundle'));
     await lab.run(`rm ${bundle}`);
     await runProgram('tar', ['-xzf', join(out, 'bundle'), '-C', out]);
-    return await body([join(out, 'backup.disk.0'), join(out, 'backup.disk.1')]);
+    return await body(out);
+  } finally {
+    await rm(out, { recursive: true });
+  }
+}
+
+/** Its two disks. */
+export function withDisks<T>(
+  lab: LvmLab,
+  bundle: string,
+  body: (paths: readonly [string, string]) => Promise<T>,
+): Promise<T> {
+  return withBundle(lab, bundle, (out) =>
+    body([join(out, 'backup.disk.0'), join(out, 'backup.disk.1')]),
+  );
+}
+
+/** The stand-ins of the end-to-end tests, on the host. */
+export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
+  const there = await lab.run('ls /usr/bin /usr/sbin /bin /sbin');
+  const installed = new Set(there.split('\n'));
+  const out = await mkdtemp(`${tmpdir()}/onevmdump-stand-ins-`);
+  try {
+    const { env } = await makeStandIns(out, (program) => Promise.resolve(installed.has(program)));
+    const ship = 'tar -C / -c "${3#/}" | ssh -F "$1" "root@$2" tar -C / -x';
+    await runProgram('bash', ['-c', ship, 'bash', lab.sshConfig, lab.host, out]);
+    const list = join(out, 'called');
+    const [bin = ''] = env['PATH']?.split(':') ?? [];
+    return {
+      env: { PATH: `${bin}:$PATH` },
+      async reset(at, then) {
+        await lab.run(`chmod 755 ${out}; echo '${at} ${then}' >${list}.plan; : >${list}`);
+      },
+      called: async () => (await lab.run(`cat ${list}`)).split('\n').filter(Boolean),
+    };
   } finally {
     await rm(out, { recursive: true });
   }

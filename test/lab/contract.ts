@@ -1,0 +1,155 @@
+// What every storage must do, in every state: the contract of lib/storage/storage.ts as its users see it.
+// contract.lab.ts has the storages.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { join } from 'node:path';
+import type { Ended } from '../demo/shell.ts';
+import type { StandIns } from '../e2e/stand-ins.ts';
+import { expectWriting, reportOf } from './export-scene.ts';
+import type { LabVm } from './lab-vm.ts';
+import { readNumbers, sameInstant } from './numbers.ts';
+import { runProgram } from './program.ts';
+
+/** A VM on one kind of storage, and the machine where it is exported. Its guest writes to disks 0 and 1. */
+export interface ContractStorage {
+  readonly vm: LabVm;
+  /** Of the disks in a bundle, by DISK_ID. */
+  readonly formats: ReadonlyMap<number, 'raw' | 'qcow2'>;
+  /** Runs the built command there, on the VM as it is now. */
+  exportVm(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended>;
+  /** Extracts a bundle by GNU tar into a folder here for as long as `body` runs. The bundle is removed. */
+  extracted<T>(bundle: string, body: (folder: string) => Promise<T>): Promise<T>;
+  /** A raw file with what a foreign tool reads of a disk now, for as long as `body` runs. */
+  foreign<T>(diskId: number, body: (path: string) => Promise<T>): Promise<T>;
+  /** Everything an export could leave or change in storage, libvirt, processes, journals and bundles. */
+  traces(): Promise<unknown>;
+  removeBundles(): Promise<void>;
+  standIns(): Promise<StandIns>;
+  /** Powers off what runs besides, and leaves all as it was found. */
+  close(): Promise<void>;
+}
+
+/** Commands before the first of these change nothing outside, and are the same for all storages. */
+const firstChange = /^(virsh|lvs|lvcreate|rbd)$/;
+
+export function describeContract(name: string, begin: () => Promise<ContractStorage>): void {
+  describe(`an export of a VM on ${name}`, () => {
+    let storage: ContractStorage;
+    let vm: LabVm;
+
+    beforeAll(async () => {
+      storage = await begin();
+      ({ vm } = storage);
+    }, 600_000);
+    afterAll(() => storage.close(), 300_000);
+    afterEach(() => storage.removeBundles());
+
+    describe('that is powered off', () => {
+      beforeAll(async () => {
+        if (await vm.isRunning()) await vm.powerOff();
+      }, 300_000);
+
+      test('has the bytes that a foreign tool reads, and changes nothing', async () => {
+        const before = await storage.traces();
+        const { bundle, consistency } = reportOf(await storage.exportVm([]));
+        expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
+        await expectSame(bundle);
+        expect(await storage.traces()).toEqual(before);
+      });
+    });
+
+    describe('that runs', () => {
+      let before: unknown;
+
+      beforeAll(async () => {
+        await vm.start();
+        before = await storage.traces();
+      }, 600_000);
+
+      test('freezes the guest once, for all disks, and both file systems are clean', async () => {
+        const last = await vm.lastNumber();
+        const ended = await storage.exportVm(['-D']);
+        const { bundle, consistency } = reportOf(ended);
+        process.stderr.write(`${name}: frozen for ${consistency.frozenMs} ms\n`);
+        expect(consistency.level).toBe('agent');
+        expect(consistency.frozenMs).toBeGreaterThan(0);
+        expect(ended.stderr.match(/ run virsh .*\bdomfsfreeze /g)).toHaveLength(1);
+        await storage.extracted(bundle, async (out) => {
+          const numbers = (id: number) =>
+            readNumbers(join(out, `backup.disk.${id}`), storage.formats.get(id) ?? 'raw');
+          const [vda, vdb] = [await numbers(0), await numbers(1)];
+          expect([vda.clean, vdb.clean]).toEqual([true, true]);
+          expect(sameInstant(vda, vdb)).toBe(true);
+          expect(vda.last).toBeGreaterThanOrEqual(last);
+        });
+        expect(await storage.traces()).toEqual(before);
+        await expectWriting(vm);
+      });
+
+      test('has the very bytes of the instant', async () => {
+        await vm.pauseWriter();
+        try {
+          const ended = await storage.exportVm(['--fs-freeze', 'suspend']);
+          const { bundle, consistency } = reportOf(ended);
+          expect(consistency.level).toBe('suspend');
+          await expectSame(bundle);
+        } finally {
+          await vm.continueWriter();
+        }
+        expect(await storage.traces()).toEqual(before);
+      });
+
+      test.each(['fail', 'SIGTERM'] as const)(
+        'leaves guest and storage as they were when any command gets %s',
+        async (then) => {
+          const standIns = await storage.standIns();
+          await standIns.reset(0, then);
+          reportOf(await storage.exportVm([], standIns.env));
+          const commands = await standIns.called();
+          const first = commands.findIndex((program) => firstChange.test(program)) + 1;
+          expect(first).toBeGreaterThan(0);
+          for (let at = first; at <= commands.length; at++) {
+            await storage.removeBundles();
+            await standIns.reset(at, then);
+            const { code, stderr } = await storage.exportVm([], standIns.env);
+            const what = `${then} at command ${at}, ${commands[at - 1] ?? ''}`;
+            // After the last byte the bundle is there; what is undone then may be undone once more.
+            const late = commands
+              .slice(at - 1)
+              .every((one) => /^(virsh|lvs|lvremove|rbd|rm)$/.test(one));
+            const codes = [...(then === 'SIGTERM' ? [143] : [0, 1, 4]), ...(late ? [0] : [])];
+            expect({ what, code, stderr, expected: codes.includes(code ?? -1) }).toMatchObject({
+              what,
+              expected: true,
+            });
+            expect({ what, traces: await tracesWithout(storage, code) }).toEqual({
+              what,
+              traces: before,
+            });
+          }
+          await expectWriting(vm);
+        },
+        1_800_000,
+      );
+    });
+
+    /** Each disk of the bundle is what a foreign tool reads of it now. */
+    async function expectSame(bundle: string): Promise<void> {
+      await storage.extracted(bundle, async (out) => {
+        for (const [id, format] of storage.formats) {
+          const path = join(out, `backup.disk.${id}`);
+          if (format === 'qcow2') await runProgram('qemu-img', ['check', '-f', 'qcow2', path]);
+          await storage.foreign(id, async (raw) => {
+            if (format === 'raw') await runProgram('cmp', [raw, path]);
+            else await runProgram('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, path]);
+          });
+        }
+      });
+    }
+  });
+}
+
+/** An export that succeeded leaves its bundle, any other none. */
+async function tracesWithout(storage: ContractStorage, code: number | null): Promise<unknown> {
+  if (code === 0) await storage.removeBundles();
+  return await storage.traces();
+}
