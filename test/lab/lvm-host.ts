@@ -76,9 +76,7 @@ export async function exportOn(
   { user = 'root', args = [], env = {}, meddling }: ExportOptions = {},
 ): Promise<Ended> {
   await lab.run(`rm -rf ${folder}/plan ${folder}/done`);
-  const variables = Object.entries({ ...settings, ...env }).map(
-    ([name, value = '']) => `${name}=${value}`,
-  );
+  const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
   const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
   if (meddling !== undefined) {
     const { when, match, action } = meddling;
