@@ -1,7 +1,7 @@
 // Delivers a disk to OpenNebula as a file: written sparse into a private folder that lies in the
 // datastores' SAFE_DIRS, registered by its path, and removed as soon as the image has taken it over.
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, open, rm, stat, statfs } from 'node:fs/promises';
+import { chown, mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
@@ -14,6 +14,7 @@ import type { Run } from '../run/run.ts';
 import { wrapInQcow2 } from '../tools/qemu-img.ts';
 import { ownPrefix } from '../vm/names.ts';
 
+const sectorSize = 512;
 /** Kept free on the staging file system. */
 const spaceMargin = 64 * 1024 * 1024;
 
@@ -56,6 +57,12 @@ export async function openStaging(
       const guise = await checkHead(disk, format);
       await requireSpace(folder, disk);
       await writeDisk(disk, path, task, run.signal);
+      if (disk.size === 0) {
+        run.log.warn(
+          `disk ${disk.id} has 0 bytes, which OpenNebula takes for no image; it is registered with one sector of zeros`,
+        );
+        await truncate(path, sectorSize);
+      }
       if (owner) await chown(path, owner.uid, owner.gid);
       if (guise === undefined) return path;
       run.log.warn(

@@ -50,10 +50,8 @@ describe('at the end of an installation', () => {
     const tools = { ...required, ...optional, lvs: '' };
     const { stdout, stderr } = await release.install(['-d', one], { tools });
     expect(stderr).toBe('');
-    expect(stdout.trim().split('\n').slice(-2)).toEqual([
-      `onevmdump 1.2.3 is installed: ${one}/bin/onevmdump`,
-      'All required tools are installed.',
-    ]);
+    expect(stdout).toContain(`onevmdump 1.2.3 is installed: ${one}/bin/onevmdump\n`);
+    expect(stdout.trim().split('\n').at(-1)).toBe('All required tools are installed.');
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BundleDisk } from '../../lib/bundle/bundle.ts';
@@ -64,6 +64,14 @@ describe('staging a disk', () => {
     expect({ size: facts.size, mode: facts.mode & 0o777 }).toEqual({ size: 8 << 20, mode: 0o600 });
     expect(facts.blocks * 512).toBeLessThan(64 * 1024);
     expect((await stat(join(path, '..'))).mode & 0o777).toBe(0o700);
+    await stage.close();
+  });
+
+  test('gives a disk of 0 bytes one sector, since OpenNebula takes no empty file', async () => {
+    const stage = await staging();
+    const path = await stage.stage(disk(0, 0, ''), 'raw', task);
+    expect((await readFile(path)).equals(Buffer.alloc(512))).toBe(true);
+    expect(lines.join('')).toContain('disk 3 has 0 bytes');
     await stage.close();
   });
 
