@@ -4,7 +4,6 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns } from '../e2e/stand-ins.ts';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
@@ -202,21 +201,6 @@ fi`,
 }
 
 describe('an export of a VM on Ceph that is powered off', () => {
-  test('holds the very bytes of its images, of every kind', async () => {
-    const { bundle, consistency } = reportOf(await exportOf(lab.vm));
-    expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
-    await expectSameAsRbd(bundle, lab.images);
-    expect(await left(lab.vm)).toEqual(nothing);
-  });
-
-  test('holds the very bytes of a mixed VM', async () => {
-    const { bundle, consistency } = reportOf(await exportOf(lab.mixed));
-    expect(consistency.level).toBe('offline');
-    await expectSameAsRbd(bundle, [lab.mixedImage]);
-    await extracted(bundle, (disk) => runProgram('cmp', [lab.mixed.diskPath(1), disk(1)]));
-    expect(await left(lab.mixed)).toEqual(nothing);
-  });
-
   test('follows a disk that was reverted to a snapshot of its own', async () => {
     const [image] = lab.images;
     const older = `${image}-0`;
@@ -291,35 +275,10 @@ describe('an export of a VM on Ceph that is powered off', () => {
 });
 
 describe('an export of a running VM on Ceph', () => {
-  test.each(['vm', 'mixed'] as const)(
-    '(%s) has all disks at one instant, with clean file systems',
-    async (which) => {
-      const vm = lab[which];
-      await vm.start();
-      const before = await vm.lastNumber();
-      const { bundle, consistency } = reportOf(await exportOf(vm));
-      expect(consistency.level).toBe('agent');
-      expect(consistency.frozenMs).toBeGreaterThan(0);
-      expect(consistency.frozenMs).toBeLessThan(5000);
-      process.stderr.write(`${vm.domain}: frozen for ${consistency.frozenMs} ms\n`);
-      const { vda, vdb } = await numbersIn(bundle);
-      expect([vda.clean, vdb.clean]).toEqual([true, true]);
-      expect(sameInstant(vda, vdb)).toBe(true);
-      expect(vda.last).toBeGreaterThanOrEqual(before);
-      expect(await leftOn(vm)).toEqual(nothingOn);
-      await expectWriting(vm);
-    },
-  );
-
-  test('holds the very bytes the images had, when nothing writes to them', async () => {
-    await lab.vm.pauseWriter();
-    try {
-      const { bundle } = reportOf(await exportOf(lab.vm, ['--fs-freeze', 'suspend']));
-      await expectSameAsRbd(bundle, lab.images);
-    } finally {
-      await lab.vm.continueWriter();
-    }
-  });
+  beforeAll(async () => {
+    await lab.vm.start();
+    await lab.mixed.start();
+  }, 600_000);
 
   test('holds the bytes of its snapshots while the guest goes on writing', async () => {
     const copies = await mkdtemp(join(folder, 'copies-'));
@@ -398,49 +357,6 @@ describe('an export of a running VM on Ceph', () => {
 });
 
 describe('an export of a running VM on Ceph that is ended', () => {
-  test.each([
-    ['mixed', 'command', () => true],
-    ['vm', 'command of rbd', (program: string) => program === 'rbd'],
-  ] as const)(
-    '(%s) by SIGTERM or by a failure at any %s leaves the guest as it was',
-    async (which, _, concerned) => {
-      const vm = lab[which];
-      const standIns = await makeStandIns(folder);
-      await standIns.reset(0, 'fail');
-      reportOf(await exportOf(vm, [], { env: standIns.env }));
-      const commands = await standIns.called();
-      expect(commands).toContain('rbd');
-      for (const then of ['SIGTERM', 'fail'] as const) {
-        for (const [index, program] of commands.entries()) {
-          if (!concerned(program)) continue;
-          for (const name of await readdir(bundles)) await rm(join(bundles, name));
-          await standIns.reset(index + 1, then);
-          const { code, stderr } = await exportOf(vm, [], { env: standIns.env });
-          const what = `${then} at command ${index + 1}, ${program}`;
-          // What comes after the last byte was read is undone all the same, and the bundle is there.
-          const late = commands.slice(index).every((one) => ['rbd', 'virsh', 'rm'].includes(one));
-          // An agent that cannot be asked is no reason to go without an export.
-          const codes = [...(then === 'SIGTERM' ? [143] : [1, 4]), ...(late ? [0] : [])];
-          if (then === 'fail' && program !== 'rbd') codes.push(0);
-          expect({ what, code, expected: codes.includes(code ?? -1), stderr }).toMatchObject({
-            what,
-            expected: true,
-          });
-          if (then === 'fail' && late && (await ourSnapshots()).length > 0) {
-            // An undo that was made to fail says how to remove what is left, and cleanup does.
-            expect(stderr).toMatch(/may be left; remove it with: rbd --id oneadmin .* snap rm /);
-            await runToEnd(onevmdump, ['cleanup'], { env });
-          }
-          expect({ what, ...(await leftOn(vm)) }).toEqual({ what, ...nothingOn });
-          if (code !== 0)
-            expect({ what, left: await readdir(bundles) }).toEqual({ what, left: [] });
-        }
-      }
-      await expectWriting(vm);
-    },
-    1_800_000,
-  );
-
   test('by SIGKILL while it reads is undone by cleanup', async () => {
     await whileReading(lab.vm, (pid) => process.kill(pid, 'SIGKILL'));
     expect(await lab.vm.isFrozen()).toBe(false);

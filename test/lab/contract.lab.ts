@@ -9,6 +9,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import {
   activeVolumes,
+  cleanupOn,
   exportOn,
   folder as hostFolder,
   hostStandIns,
@@ -20,12 +21,15 @@ import {
 import { downLvm, upLvm } from './lvm.ts';
 import { runProgram } from './program.ts';
 
-describeContract('files of TM qcow2', () => files('qcow2'));
-describeContract('files of TM ssh', () => files('ssh'));
-describeContract('thick LVM volumes', () => volumes('thick'));
-describeContract('thin LVM volumes', () => volumes('thin'));
-describeContract('Ceph', () => ceph('vm'));
-describeContract('Ceph with a volatile disk in a file', () => ceph('mixed'));
+// One of each kind is ended at every command; mixed disks run the commands of both their storages.
+describeContract('files of TM qcow2', () => files('qcow2'), { everyCommand: true });
+describeContract('files of TM ssh', () => files('ssh'), { everyCommand: false });
+describeContract('thick LVM volumes', () => volumes('thick'), { everyCommand: true });
+describeContract('thin LVM volumes', () => volumes('thin'), { everyCommand: false });
+describeContract('Ceph', () => ceph('vm'), { everyCommand: false });
+describeContract('Ceph with a volatile disk in a file', () => ceph('mixed'), {
+  everyCommand: true,
+});
 
 async function files(tm: 'qcow2' | 'ssh'): Promise<ContractStorage> {
   const lab = await upLibvirt();
@@ -141,6 +145,7 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
     removeBundles: async () => {
       await lab.run(`rm -f ${hostFolder}/*.tar.gz`);
     },
+    cleanup: () => cleanupOn(lab),
     standIns: () => hostStandIns(lab),
     async close() {
       if (await vm.isRunning()) await vm.powerOff();
@@ -154,7 +159,7 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
 function local(
   scene: ExportScene,
   vm: LabVm,
-): Pick<ContractStorage, 'vm' | 'exportVm' | 'extracted' | 'removeBundles' | 'standIns'> {
+): Omit<ContractStorage, 'formats' | 'foreign' | 'traces' | 'close'> {
   return {
     vm,
     exportVm: (args, env) => scene.exportOf(vm, args, env ? { env } : {}),
@@ -164,6 +169,7 @@ function local(
       return result;
     },
     removeBundles: () => scene.removeBundles(),
+    cleanup: () => scene.onevmdump(['cleanup']),
     standIns: () => makeStandIns(scene.folder),
   };
 }
