@@ -6,9 +6,11 @@ import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
-import { createJournal } from './run/journal.ts';
+import { createJournal, type Journal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
 import type { Run } from './run/run.ts';
+import type { Runner, SshTarget } from './run/runner.ts';
+import { sshConnections, type SshConnections } from './run/ssh-connections.ts';
 import { stateFolder } from './run/state-folder.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoHandlers } from './undo-handlers.ts';
@@ -17,6 +19,8 @@ export interface RunSetup {
   readonly config: Config;
   readonly action: 'export' | 'restore';
   readonly vmId: number | undefined;
+  /** The host where the disks are; undefined is this machine. */
+  readonly remote?: SshTarget | undefined;
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -24,18 +28,16 @@ export interface RunSetup {
 
 /** Does `body` inside a run. @returns what `body` returns, after everything temporary was undone. */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
-  const { config, action, vmId, log, progress, signal } = setup;
-  const folder = await stateFolder(config.stateDir, process.env);
-  const handlers = handlersFor(config, log);
-  if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
-  const journal = await createJournal({
-    stateFolder: folder,
-    action,
-    vmId,
-    log,
-  });
+  const { config, action, vmId, remote, log, progress, signal } = setup;
+  const stateDir = await stateFolder(config.stateDir, process.env);
+  const journal = await createJournal({ stateFolder: stateDir, action, vmId, log });
+  const connections = sshConnections({ log, record: (undo) => journal.record(undo) });
+  const handlers = handlersFor(config, log, connections);
+  const runnerAt = (target: SshTarget | undefined): Runner =>
+    target ? connections.runner(target, signal) : localRunner(log, signal);
   const run: Run = {
-    runner: localRunner(log, signal),
+    runner: runnerAt(remote),
+    runnerAt,
     journal,
     log,
     progress,
@@ -45,6 +47,9 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
     libvirtUri: config.libvirtUri,
   };
   try {
+    // First of all, so that it is the last to be undone; and what cannot be reached is told at once.
+    if (remote) await connections.open(remote);
+    if (vmId !== undefined) await undoEarlierRuns(vmId, stateDir, handlers, log);
     signal.throwIfAborted();
     return await body(run);
   } finally {
@@ -53,11 +58,37 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
   }
 }
 
+/**
+ * Does `body` with the handlers that carry out what dead runs left. The connections this takes have a
+ * journal of their own, and have ended when this returns.
+ */
+export async function withHandlers<T>(
+  config: Config,
+  log: Log,
+  body: (handlers: UndoHandlers) => Promise<T>,
+): Promise<T> {
+  const folder = await stateFolder(config.stateDir, process.env);
+  let opening: Promise<Journal> | undefined;
+  const connections = sshConnections({
+    log,
+    async record(undo) {
+      opening ??= createJournal({ stateFolder: folder, action: 'cleanup', vmId: undefined, log });
+      await (await opening).record(undo);
+    },
+  });
+  const handlers = handlersFor(config, log, connections);
+  try {
+    return await body(handlers);
+  } finally {
+    await (await opening)?.undoAll(handlers);
+  }
+}
+
 /** Carries out undos in a process with this configuration. No signal stops them. */
-export function handlersFor(config: Config, log: Log): UndoHandlers {
+function handlersFor(config: Config, log: Log, connections: SshConnections): UndoHandlers {
   return undoHandlers({
     connect: (endpoint) => connect({ config, endpoint, log }),
-    runnerAt: () => localRunner(log),
+    runnerAt: (on) => (on ? connections.runner(on) : localRunner(log)),
   });
 }
 

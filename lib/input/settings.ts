@@ -3,6 +3,7 @@
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
+import { parseHost, parseUser } from './ssh-target.ts';
 
 /** The configuration, after defaults, file and environment. */
 export interface Config {
@@ -20,6 +21,12 @@ export interface Config {
   readonly fsFreeze: FreezeMode;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
+  /** A host, `auto`, or empty for this machine. */
+  readonly remoteHost: string;
+  /** Empty for what the user's ssh configuration says; likewise below. */
+  readonly remoteUser: string;
+  readonly destinationHost: string;
+  readonly destinationUser: string;
 }
 
 export interface Setting<T> {
@@ -126,6 +133,36 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       }
       return text;
     },
+  },
+  remoteHost: {
+    key: 'REMOTE_HOST',
+    default: '',
+    description: [
+      'The host where the disks are, read by ssh; auto for the one in the last history record of the',
+      'VM. Empty ("") for this machine.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  remoteUser: {
+    key: 'REMOTE_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
+  },
+  destinationHost: {
+    key: 'DESTINATION_HOST',
+    default: '',
+    description: [
+      'The host where exports put their bundles, by ssh; DESTINATION is a folder there then. Empty',
+      '("") for this machine.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  destinationUser: {
+    key: 'DESTINATION_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
   },
 };
 

@@ -35,6 +35,10 @@ const defaults: Config = {
   allowedBackingDirs: [],
   fsFreeze: 'agent',
   libvirtUri: 'qemu:///system',
+  remoteHost: '',
+  remoteUser: '',
+  destinationHost: '',
+  destinationUser: '',
 };
 
 describe('the shipped file', () => {
