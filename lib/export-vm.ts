@@ -1,9 +1,8 @@
 // The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
 // outside is in the journal first; withRun undoes what is left recorded when it ends.
-import { createFileSink } from './bundle/file-sink.ts';
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
 import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
-import { bundleDestination } from './destination.ts';
+import { bundleTarget } from './destination.ts';
 import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
@@ -12,12 +11,13 @@ import { getVm } from './one/vms.ts';
 import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
+import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
 import type { FreezeWish } from './storage/freeze.ts';
 import type { OpenableDisk, VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
-import { diskMember, partName } from './vm/names.ts';
+import { diskMember } from './vm/names.ts';
 import { activityOf, stateName } from './vm/states.ts';
 import { isVolatile, type Vm } from './vm/vm.ts';
 
@@ -27,6 +27,8 @@ export interface ExportRequest {
   readonly lock: boolean;
   /** A folder, or the full name of the bundle. */
   readonly destination: string;
+  /** The machine for the bundle; undefined is this one. */
+  readonly destinationHost?: SshTarget | undefined;
   readonly compression: CompressionChoice;
   /** How a running guest is held while the instant of its disks is fixed. */
   readonly freeze: FreezeWish;
@@ -34,7 +36,7 @@ export interface ExportRequest {
 
 /** What --json prints. */
 export interface ExportReport {
-  /** Path of the bundle. */
+  /** Path of the bundle; host:path on another machine. */
   readonly bundle: string;
   /** Bytes of the bundle. */
   readonly size: number;
@@ -53,7 +55,7 @@ export interface ExportReport {
  * @throws an OnevmdumpError of any kind; nothing is left behind then.
  */
 export async function exportVm(
-  { vm, lock, destination, compression, freeze }: ExportRequest,
+  { vm, lock, destination, destinationHost, compression, freeze }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport> {
@@ -67,11 +69,12 @@ export async function exportVm(
   const compressor = await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images);
-  const bundle = await bundleDestination(destination, {
+  const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,
   });
+  const bundle = target.name;
 
   if (lock && one) {
     // The XML at hand may be older, and a hook's says nothing of locks.
@@ -83,8 +86,8 @@ export async function exportVm(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
   );
 
-  const part = await run.journal.record({ kind: 'remove-file', path: partName(bundle) });
-  const sink = await createFileSink(bundle);
+  const part = await run.journal.record(target.undo, destinationHost);
+  const sink = await target.open();
   const writer = createBundleWriter(sink, compressor, {
     created: started,
     signal: run.signal,

@@ -11,6 +11,7 @@ import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
+import { removeUnfinished } from './tools/bundle-file.ts';
 import { stopProcesses } from './tools/processes.ts';
 import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
@@ -32,6 +33,7 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
 
   return {
     'remove-file': ({ path }, on) => remove('-f', path, on),
+    'remove-unfinished': (file, on) => removeUnfinished(runnerAt(on), file),
     'remove-folder': async ({ path }, on) => {
       if (!basename(path).startsWith(ownPrefix)) {
         throw new FailedError(`${path} was not made by onevmdump`);

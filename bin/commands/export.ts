@@ -131,6 +131,7 @@ async function runExport(
   }
   const config = await configFor(options, log);
   const remoteOf = remoteTarget(options, config);
+  const destinationHost = destinationTarget(options, config);
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
   // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
@@ -147,6 +148,7 @@ async function runExport(
           vm,
           lock: !options.noLock,
           destination: options.destinationPath ?? config.destination,
+          destinationHost,
           compression,
           freeze,
         },
@@ -171,6 +173,18 @@ function remoteTarget(
   const user = remoteUser ?? (host === undefined ? undefined : config.remoteUser || undefined);
   const target = parseSshTarget(host, user, names);
   return target?.host === 'auto' ? (vm) => hostOfVm(vm, target.user) : () => target;
+}
+
+/** @throws UsageError */
+function destinationTarget(
+  { destinationHost, destinationUser }: ExportOptions,
+  config: Config,
+): SshTarget | undefined {
+  const names = { hostOption: '--destination-host', userOption: '--destination-user' };
+  const host = destinationHost ?? (config.destinationHost || undefined);
+  const user =
+    destinationUser ?? (host === undefined ? undefined : config.destinationUser || undefined);
+  return parseSshTarget(host, user, names);
 }
 
 function freezeWish(options: ExportOptions, config: Config): FreezeWish {

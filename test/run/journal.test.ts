@@ -32,6 +32,7 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
     handlers: {
       'remove-file': note,
       'remove-folder': note,
+      'remove-unfinished': note,
       'stop-process': note,
       thaw: note,
       resume: note,

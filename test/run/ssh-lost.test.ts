@@ -2,14 +2,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import { ConnectionError } from '../../lib/report/errors.ts';
-import { connectionsTo, useSshd, type Connected } from './ssh-support.ts';
+import { connectionsTo, processesWith, useSshd, type Connected } from './ssh-support.ts';
 import { startSshd, type TestSshd } from './sshd.ts';
 
 let sshd: TestSshd;
@@ -41,16 +41,6 @@ const sh = (script: string, ...args: string[]) => ({
   program: 'sh',
   args: ['-c', script, 'sh', ...args],
 });
-
-/** The processes that have this as an argument, or begin with it. */
-async function processesWith(word: string, name = ''): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of await readdir('/proc')) {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (/^\d+$/.test(pid) && line.includes(word) && line.includes(name)) found.push(Number(pid));
-  }
-  return found;
-}
 
 /** sshd's processes for connections: children of the listening one, and theirs. */
 async function sshdSessions(): Promise<number[]> {

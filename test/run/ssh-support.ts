@@ -1,5 +1,5 @@
 // Connections of a test's own, and their end.
-import { rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { createLog } from '../../lib/report/log.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
@@ -16,6 +16,8 @@ export interface Connected {
   /** The private folder of the sockets; empty before the first connection. */
   folder(): string;
   readonly warnings: readonly string[];
+  /** Kills the connection. */
+  cut(): Promise<void>;
   /** Ends what the journal would end. */
   close(): Promise<void>;
 }
@@ -51,10 +53,26 @@ export function connectionsTo(host: string): Connected {
     runnerWith: (signal) => connections.runner({ host }, signal),
     folder,
     warnings,
+    async cut() {
+      for (const pid of await processesWith(`${folder()}/`, 'ServerAlive')) {
+        process.kill(pid, 'SIGKILL');
+      }
+    },
     async close() {
       if (folder() === '') return;
       await stopProcesses(localRunner(quiet), 'ssh', `${folder()}/`);
       await rm(folder(), { recursive: true, force: true });
     },
   };
+}
+
+/** The processes that have both of these in their command lines. */
+export async function processesWith(word: string, other = ''): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.includes(word) && line.includes(other)) found.push(Number(pid));
+  }
+  return found;
 }
