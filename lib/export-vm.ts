@@ -14,6 +14,7 @@ import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
+import { withHostAdvice } from './storage/host-advice.ts';
 import type { FreezeWish } from './storage/freeze.ts';
 import type { OpenableDisk, VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
@@ -81,7 +82,7 @@ export async function exportVm(
     await holdLock(one, await requireUnchanged(vm, one, 'since its XML was made'), run.journal);
     await requireUnchanged(vm, one, 'while it was being locked');
   }
-  const snapshot = await snapshotDisks(plans, run, freeze);
+  const snapshot = await withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze));
   run.log.info(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
   );
