@@ -31,7 +31,11 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
   const { config, action, vmId, remote, log, progress, signal } = setup;
   const stateDir = await stateFolder(config.stateDir, process.env);
   const journal = await createJournal({ stateFolder: stateDir, action, vmId, log });
-  const connections = sshConnections({ log, record: (undo) => journal.record(undo) });
+  const connections = sshConnections({
+    log,
+    ciphers: config.sshCiphers,
+    record: (undo) => journal.record(undo),
+  });
   const handlers = handlersFor(config, log, connections);
   const runnerAt = (target: SshTarget | undefined): Runner =>
     target ? connections.runner(target, signal) : localRunner(log, signal);
@@ -71,6 +75,7 @@ export async function withHandlers<T>(
   let opening: Promise<Journal> | undefined;
   const connections = sshConnections({
     log,
+    ciphers: config.sshCiphers,
     async record(undo) {
       opening ??= createJournal({ stateFolder: folder, action: 'cleanup', vmId: undefined, log });
       await (await opening).record(undo);

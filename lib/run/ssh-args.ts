@@ -9,7 +9,11 @@ const aliveSeconds = 15;
 const aliveCount = 4;
 
 /** Of the one connection to a host; `control` is the path of its socket. */
-export function masterArgs({ host, user }: SshTarget, control: string): readonly string[] {
+export function masterArgs(
+  { host, user }: SshTarget,
+  control: string,
+  ciphers: string,
+): readonly string[] {
   const options = {
     BatchMode: 'yes',
     ConnectTimeout: connectSeconds,
@@ -34,6 +38,7 @@ export function masterArgs({ host, user }: SshTarget, control: string): readonly
     '-S',
     control,
     ...Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
+    ...(ciphers === '' ? [] : ['-o', `Ciphers=${ciphers}`]),
     ...(user === undefined ? [] : ['-l', user]),
     '--',
     host,

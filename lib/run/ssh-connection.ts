@@ -10,7 +10,7 @@ import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { environment } from './environment.ts';
 import { quoteCommand } from './quote.ts';
-import { findStart, heartbeat, keeperLine } from './remote-script.ts';
+import { findStart, heartbeat, keeperLine, parseStderr } from './remote-script.ts';
 import type { SshTarget } from './runner.ts';
 import { forwardArgs, masterArgs } from './ssh-args.ts';
 import { sshReason } from './ssh-errors.ts';
@@ -38,19 +38,21 @@ export interface SshConnection {
 /**
  * Connects and logs in.
  * @param control path for the master's socket, with nothing special in it; forwarded sockets lie beside it.
+ * @param ciphers as in ssh_config(5); empty for what ssh's configuration says.
  * @throws ConnectionError
  */
 export async function openConnection(
   target: SshTarget,
   control: string,
-  log: Log,
+  { ciphers, log }: { readonly ciphers: string; readonly log: Log },
 ): Promise<SshConnection> {
-  const args = masterArgs(target, control);
+  const args = masterArgs(target, control, ciphers);
   const command = quoteCommand('ssh', args);
   log.debug(`start ${command}`);
   const master = spawn('ssh', args, { detached: true, env: environment() });
   const nonce = randomBytes(16).toString('hex');
-  const stderr = collected(master.stderr);
+  const tail = collected(master.stderr);
+  const stderr = (): string => parseStderr(Buffer.from(tail()), nonce).text;
   const ended = endOf(master);
   let failure: ConnectionError | undefined;
   const fail = (reason: string): ConnectionError =>

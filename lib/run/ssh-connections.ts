@@ -22,18 +22,20 @@ export interface SshConnections {
 
 export interface SshConnectionsMeans {
   readonly log: Log;
+  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  readonly ciphers?: string;
   /** Takes the ways back; called once each, before the first connection is made. */
   readonly record: (undo: Undo) => Promise<unknown>;
 }
 
-export function sshConnections({ log, record }: SshConnectionsMeans): SshConnections {
+export function sshConnections({ log, ciphers = '', record }: SshConnectionsMeans): SshConnections {
   const known = new Map<string, Promise<SshConnection>>();
   let folder: Promise<string> | undefined;
   let made = 0;
 
   async function make(target: SshTarget): Promise<SshConnection> {
     folder ??= makeFolder(record);
-    return await openConnection(target, `${await folder}/${++made}`, log);
+    return await openConnection(target, `${await folder}/${++made}`, { ciphers, log });
   }
 
   async function connect(target: SshTarget): Promise<SshConnection> {

@@ -39,6 +39,7 @@ const defaults: Config = {
   remoteUser: '',
   destinationHost: '',
   destinationUser: '',
+  sshCiphers: '^aes128-gcm@openssh.com,aes256-gcm@openssh.com',
 };
 
 describe('the shipped file', () => {

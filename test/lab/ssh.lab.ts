@@ -243,7 +243,18 @@ describe('an export from a host', () => {
   });
 
   test('to another account’s machine has the bundle there, and only there', async () => {
-    await sh('useradd', '--no-create-home', '--home-dir', bundles, '--shell', '/bin/sh', account);
+    // No password, but not locked: sshd would refuse that.
+    await sh(
+      'useradd',
+      '--password',
+      '*',
+      '--no-create-home',
+      '--home-dir',
+      bundles,
+      '--shell',
+      '/bin/sh',
+      account,
+    );
     try {
       await sh('chmod', '755', folder, sshd.folder);
       await sh('chown', account, bundles);
