@@ -1,7 +1,7 @@
 // The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
 // outside is in the journal first; withRun undoes what is left recorded when it ends.
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
-import { bundleDestination } from './destination.ts';
+import { bundleTarget } from './destination.ts';
 import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
@@ -9,8 +9,10 @@ import { holdLock } from './one/locks.ts';
 import { getVm } from './one/vms.ts';
 import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
+import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
+import { withHostAdvice } from './storage/host-advice.ts';
 import type { FreezeWish } from './storage/freeze.ts';
 import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
@@ -24,6 +26,8 @@ export interface ExportRequest {
   readonly lock: boolean;
   /** A folder, or the full name of the bundle. */
   readonly destination: string;
+  /** The machine for the bundle; undefined is this one. */
+  readonly destinationHost?: SshTarget | undefined;
   readonly compression: CompressionChoice;
   /** How a running guest is held while the instant of its disks is fixed. */
   readonly freeze: FreezeWish;
@@ -31,7 +35,7 @@ export interface ExportRequest {
 
 /** What --json prints. */
 export interface ExportReport {
-  /** Path of the bundle. */
+  /** Path of the bundle; host:path on another machine. */
   readonly bundle: string;
   /** Bytes of the bundle. */
   readonly size: number;
@@ -50,7 +54,7 @@ export interface ExportReport {
  * @throws an OnevmdumpError of any kind; nothing is left behind then.
  */
 export async function exportVm(
-  { vm, lock, destination, compression, freeze }: ExportRequest,
+  { vm, lock, destination, destinationHost, compression, freeze }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport> {
@@ -65,25 +69,26 @@ export async function exportVm(
   await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images);
-  const bundle = await bundleDestination(destination, {
+  const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,
   });
+  const bundle = target.name;
 
   if (lock && one) {
     // The XML at hand may be older, and a hook's says nothing of locks.
     await holdLock(one, await requireUnchanged(vm, one, 'since its XML was made'), run.journal);
     await requireUnchanged(vm, one, 'while it was being locked');
   }
-  const snapshot = await snapshotDisks(plans, run, freeze);
+  const snapshot = await withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze));
   run.log.info(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
   );
 
   const consistency = { ...snapshot.consistency };
   const { size, disks } = await writeBundle(
-    bundle,
+    target,
     {
       vm,
       started,

@@ -1,7 +1,7 @@
 // How each kind of undo is carried out. Each succeeds when there is nothing left to undo, and
 // touches only what this tool made.
-import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { rm, rmdir } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { deleteImage, findImageFrom, findOwnImage } from './one/images.ts';
 import { lockVm, unlockVm } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
@@ -13,10 +13,10 @@ import { undoFreeze, undoSuspend } from './storage/let-go.ts';
 import { undoSnapshot } from './storage/ceph-snapshots.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
 import { undoActivation, undoVolumeSnapshot } from './storage/lvm-undo.ts';
+import { removeUnfinished } from './tools/bundle-file.ts';
+import { stopProcesses } from './tools/processes.ts';
 import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
-
-const stopGraceMs = 3000;
 
 export interface UndoMeans {
   /** Gives a client for an endpoint; asked only when an undo needs OpenNebula. */
@@ -26,15 +26,21 @@ export interface UndoMeans {
 }
 
 export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
+  async function remove(how: '-f' | '-rf', path: string, on: SshTarget | undefined): Promise<void> {
+    // Here no program has to be found for it.
+    if (on === undefined) return rm(path, { force: true, recursive: how === '-rf' });
+    const args = [how, '--', path];
+    await runnerAt(on).run({ program: 'rm', args }, { doing: `remove ${path}` });
+  }
+
   return {
-    'remove-file': async ({ path }) => {
-      await rm(path, { force: true });
-    },
-    'remove-folder': async ({ path }) => {
+    'remove-file': ({ path }, on) => remove('-f', path, on),
+    'remove-unfinished': (file, on) => removeUnfinished(runnerAt(on), file),
+    'remove-folder': async ({ path }, on) => {
       if (!basename(path).startsWith(ownPrefix)) {
         throw new FailedError(`${path} was not made by onevmdump`);
       }
-      await rm(path, { recursive: true, force: true });
+      await remove('-rf', path, on);
     },
     'remove-empty-folder': async ({ path }) => {
       try {
@@ -43,15 +49,15 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
         if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].some((code) => hasCode(error, code))) throw error;
       }
     },
-    'stop-process': ({ program, argument }) => stopProcesses(program, argument),
+    'stop-process': ({ program, argument }, on) => stopProcesses(runnerAt(on), program, argument),
     thaw: async ({ uri, domain, guard }, on) => {
       await undoFreeze(domainAt(runnerAt(on), uri, domain));
       // Last: as long as the guest may be frozen, it goes on trying.
-      await stopProcesses('sh', guard);
+      await stopProcesses(runnerAt(on), 'sh', guard);
     },
     resume: async ({ uri, domain, guard }, on) => {
       await undoSuspend(domainAt(runnerAt(on), uri, domain));
-      await stopProcesses('sh', guard);
+      await stopProcesses(runnerAt(on), 'sh', guard);
     },
     'abort-backup-job': ({ uri, domain, socket }, on) =>
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
@@ -78,38 +84,4 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       if (template && template.registered >= since) await deleteTemplate(client, template.id);
     },
   };
-}
-
-/** Ends every process of that name that has `argument` in its command line; SIGKILL after a grace. */
-async function stopProcesses(program: string, argument: string): Promise<void> {
-  const deadline = Date.now() + stopGraceMs;
-  for (;;) {
-    const found = await processesWith(program, argument);
-    if (found.length === 0) return;
-    const signal = Date.now() < deadline ? 'SIGTERM' : 'SIGKILL';
-    for (const pid of found) {
-      try {
-        process.kill(pid, signal);
-      } catch {
-        // It has ended meanwhile, or is not ours to end: the next look tells.
-      }
-    }
-    if (Date.now() > deadline + stopGraceMs) {
-      throw new FailedError(`${program} (process ${found.join(', ')}) does not end`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-async function processesWith(program: string, argument: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
-    const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
-    const [name = '', ...args] = line.split('\0');
-    if (basename(name) === program && args.some((one) => one.includes(argument))) {
-      found.push(Number(pid));
-    }
-  }
-  return found;
 }

@@ -7,9 +7,11 @@ import { findEndpoint, findSession } from './one/credentials.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
 import { claimVm } from './run/claim.ts';
-import { createJournal } from './run/journal.ts';
+import { createJournal, type Journal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
 import type { Run } from './run/run.ts';
+import type { Runner, SshTarget } from './run/runner.ts';
+import { sshConnections, type SshConnections } from './run/ssh-connections.ts';
 import { stateFolder } from './run/state-folder.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoHandlers } from './undo-handlers.ts';
@@ -18,6 +20,8 @@ export interface RunSetup {
   readonly config: Config;
   readonly action: 'export' | 'restore' | 'backup';
   readonly vmId: number | undefined;
+  /** The host where the disks are; undefined is this machine. */
+  readonly remote?: SshTarget | undefined;
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -42,19 +46,21 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
 
 async function runIn<T>(
   folder: string,
-  { config, action, vmId, log, progress, signal }: RunSetup,
+  { config, action, vmId, remote, log, progress, signal }: RunSetup,
   body: (run: Run) => Promise<T>,
 ): Promise<T> {
-  const handlers = handlersFor(config, log);
-  if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
-  const journal = await createJournal({
-    stateFolder: folder,
-    action,
-    vmId,
+  const journal = await createJournal({ stateFolder: folder, action, vmId, log });
+  const connections = sshConnections({
     log,
+    ciphers: config.sshCiphers,
+    record: (undo) => journal.record(undo),
   });
+  const handlers = handlersFor(config, log, connections);
+  const runnerAt = (target: SshTarget | undefined): Runner =>
+    target ? connections.runner(target, signal) : localRunner(log, signal);
   const run: Run = {
-    runner: localRunner(log, signal),
+    runner: runnerAt(remote),
+    runnerAt,
     journal,
     log,
     progress,
@@ -65,6 +71,9 @@ async function runIn<T>(
     lvmSnapshot: { percent: config.lvmSnapshotPercent, minMb: config.lvmSnapshotMinMb },
   };
   try {
+    // First of all, so that it is the last to be undone; and what cannot be reached is told at once.
+    if (remote) await connections.open(remote);
+    if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
     signal.throwIfAborted();
     return await body(run);
   } finally {
@@ -73,11 +82,38 @@ async function runIn<T>(
   }
 }
 
+/**
+ * Does `body` with the handlers that carry out what dead runs left. The connections this takes have a
+ * journal of their own, and have ended when this returns.
+ */
+export async function withHandlers<T>(
+  config: Config,
+  log: Log,
+  body: (handlers: UndoHandlers) => Promise<T>,
+): Promise<T> {
+  const folder = await stateFolder(config.stateDir, process.env);
+  let opening: Promise<Journal> | undefined;
+  const connections = sshConnections({
+    log,
+    ciphers: config.sshCiphers,
+    async record(undo) {
+      opening ??= createJournal({ stateFolder: folder, action: 'cleanup', vmId: undefined, log });
+      await (await opening).record(undo);
+    },
+  });
+  const handlers = handlersFor(config, log, connections);
+  try {
+    return await body(handlers);
+  } finally {
+    await (await opening)?.undoAll(handlers);
+  }
+}
+
 /** Carries out undos in a process with this configuration. No signal stops them. */
-export function handlersFor(config: Config, log: Log): UndoHandlers {
+function handlersFor(config: Config, log: Log, connections: SshConnections): UndoHandlers {
   return undoHandlers({
     connect: (endpoint) => connect({ config, endpoint, log }),
-    runnerAt: () => localRunner(log),
+    runnerAt: (on) => (on ? connections.runner(on) : localRunner(log)),
   });
 }
 

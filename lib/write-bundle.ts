@@ -1,14 +1,14 @@
 // Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
 // of OpenNebula have in common.
-import { createFileSink } from './bundle/file-sink.ts';
 import type { ImageFacts, Manifest, ManifestDisk } from './bundle/manifest.ts';
 import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
+import type { BundleTarget } from './destination.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
 import type { OpenableDisk } from './storage/storage.ts';
 import { pickCompressor, type CompressionChoice } from './tools/compressor.ts';
-import { diskMember, partName } from './vm/names.ts';
+import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
 
@@ -26,19 +26,19 @@ export interface BundleContent {
 }
 
 /**
- * Writes `<bundle>.part` and gives it its name when it is whole and on the disk.
+ * Writes the bundle as a `.part` and gives it its name when it is whole and on the disk.
  * @returns the bundle's size in bytes and what the manifest says of its disks
  * @throws an OnevmdumpError of any kind; no file is left then
  */
 export async function writeBundle(
-  bundle: string,
+  target: BundleTarget,
   content: BundleContent,
   run: Run,
 ): Promise<{ readonly size: number; readonly disks: readonly ManifestDisk[] }> {
   const { vm, started, consistency } = content;
   const compressor = await pickCompressor(content.compression, isInstalled);
-  const part = await run.journal.record({ kind: 'remove-file', path: partName(bundle) });
-  const sink = await createFileSink(bundle);
+  const part = await run.journal.record(target.undo, target.host);
+  const sink = await target.open();
   const writer = createBundleWriter(sink, compressor, {
     created: started,
     signal: run.signal,

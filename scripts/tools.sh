@@ -27,6 +27,10 @@ test=(
   'cmp diffutils'
   'file file'
   'ssh openssh-client'
+  'sshd openssh-server'
+  'zsh zsh'
+  'fish fish'
+  'tcsh tcsh'
 )
 
 main() {
@@ -58,7 +62,8 @@ find_missing() {
 }
 
 install_packages() {
-  local as_root=(env) options=(-q -o DPkg::Lock::Timeout=600)
+  as_root=(env)
+  local options=(-q -o DPkg::Lock::Timeout=600)
   command -v apt-get >/dev/null || die "missing programs: ${programs[*]}. There is no apt-get here \
 to install them; install what Debian has in: ${packages[*]}"
   if ((EUID != 0)); then
@@ -71,8 +76,23 @@ to install them; install what Debian has in: ${packages[*]}"
   # Without fresh lists the ones that are there may still do.
   "${as_root[@]}" apt-get "${options[@]}" update </dev/null ||
     printf 'tools.sh: apt-get update failed; trying with the lists there are\n' >&2
+  [[ " ${packages[*]} " != *' openssh-server '* ]] || keep_services_down
   "${as_root[@]}" apt-get "${options[@]}" install -y --no-install-recommends "${packages[@]}" </dev/null ||
     die "apt-get cannot install ${packages[*]}; its reason stands above"
+}
+
+# The tests start an sshd of their own. Debian would start one for everybody, now and at every boot.
+keep_services_down() {
+  local policy=/usr/sbin/policy-rc.d
+  [[ ! -e $policy ]] || return 0
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  trap 'let_services_up' EXIT
+}
+
+let_services_up() {
+  "${as_root[@]}" rm -f /usr/sbin/policy-rc.d
+  ! command -v update-rc.d >/dev/null || "${as_root[@]}" update-rc.d ssh disable || true
 }
 
 main "$@"

@@ -3,7 +3,7 @@ import { describeRemains, findRemains, undoRemains, type Remains } from '../../l
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
-import { handlersFor } from '../../lib/with-run.ts';
+import { withHandlers } from '../../lib/with-run.ts';
 import {
   configFor,
   parseId,
@@ -36,13 +36,14 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const vmId = options.vm === undefined ? undefined : parseId(options.vm, 'the VM id');
   const config = await configFor(options, log);
   const folder = await stateFolder(config.stateDir, process.env);
-  const handlers = handlersFor(config, log);
   const runs: { readonly remains: Remains; readonly undone: boolean }[] = [];
-  for (const remains of await findRemains(folder, vmId, log)) {
-    signal.throwIfAborted();
-    const undone = !options.dryRun && (await undoRemains(remains, handlers, log));
-    runs.push({ remains, undone });
-  }
+  await withHandlers(config, log, async (handlers) => {
+    for (const remains of await findRemains(folder, vmId, log)) {
+      signal.throwIfAborted();
+      const undone = !options.dryRun && (await undoRemains(remains, handlers, log));
+      runs.push({ remains, undone });
+    }
+  });
   const lines = runs.flatMap(({ remains, undone }) => [
     `${inWords(remains)}: ${undone ? 'undone' : 'left'}`,
     ...(undone ? [] : describeRemains(remains).map((line) => `  ${line}`)),

@@ -4,11 +4,13 @@ import { exportVm } from '../../lib/export-vm.ts';
 import { parseCompression } from '../../lib/input/compression.ts';
 import type { Config } from '../../lib/input/config.ts';
 import { parseFreezeMode, type FreezeMode } from '../../lib/input/freeze-mode.ts';
+import { hostOfVm, parseSshTarget } from '../../lib/input/ssh-target.ts';
 import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
 import { getVm } from '../../lib/one/vms.ts';
-import { errorMessage, UnsupportedError, UsageError } from '../../lib/report/errors.ts';
+import { errorMessage, UsageError } from '../../lib/report/errors.ts';
+import type { SshTarget } from '../../lib/run/runner.ts';
 import type { FreezeWish } from '../../lib/storage/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { connect, withRun } from '../../lib/with-run.ts';
@@ -74,7 +76,8 @@ export const exportCommand: CommandDefinition<ExportOptions> = {
           alias: 'h',
           type: 'string',
           requiresArg: true,
-          describe: 'The disks are on this host: read them there, by ssh',
+          describe:
+            'The disks are on this host: read them there, by ssh; auto: on the host of the VM',
         },
         'remote-user': {
           alias: 'l',
@@ -122,12 +125,13 @@ async function runExport(
   options: ExportOptions,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
-  refuseRemote(options);
   const vmId = options.vm_id === undefined ? undefined : parseId(options.vm_id, 'the VM id');
   if (!options.stdin && vmId === undefined) {
     throw new UsageError('which VM? Give its id, or its XML with --stdin (see: onevmdump --help)');
   }
   const config = await configFor(options, log);
+  const remoteOf = remoteTarget(options, config);
+  const destinationHost = destinationTarget(options, config);
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
   // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
@@ -136,13 +140,15 @@ async function runExport(
     ? undefined
     : await connect({ config, endpoint: options.endpoint, log, signal });
   const vm = await readVm(vmId, options.stdin, one);
+  const remote = remoteOf(vm);
   const report = await withProgress(log, (progress) =>
-    withRun({ config, action: 'export', vmId: vm.id, log, progress, signal }, (run) =>
+    withRun({ config, action: 'export', vmId: vm.id, remote, log, progress, signal }, (run) =>
       exportVm(
         {
           vm,
           lock: !options.noLock,
           destination: options.destinationPath ?? config.destination,
+          destinationHost,
           compression,
           freeze,
         },
@@ -152,6 +158,33 @@ async function runExport(
     ),
   );
   await printResult(options, report.bundle, report);
+}
+
+/**
+ * Where the disks are, as options and settings say: known when the VM is.
+ * @throws UsageError
+ */
+function remoteTarget(
+  { remoteHost, remoteUser }: ExportOptions,
+  config: Config,
+): (vm: Vm) => SshTarget | undefined {
+  const names = { hostOption: '--remote-host', userOption: '--remote-user' };
+  const host = remoteHost ?? (config.remoteHost || undefined);
+  const user = remoteUser ?? (host === undefined ? undefined : config.remoteUser || undefined);
+  const target = parseSshTarget(host, user, names);
+  return target?.host === 'auto' ? (vm) => hostOfVm(vm, target.user) : () => target;
+}
+
+/** @throws UsageError */
+function destinationTarget(
+  { destinationHost, destinationUser }: ExportOptions,
+  config: Config,
+): SshTarget | undefined {
+  const names = { hostOption: '--destination-host', userOption: '--destination-user' };
+  const host = destinationHost ?? (config.destinationHost || undefined);
+  const user =
+    destinationUser ?? (host === undefined ? undefined : config.destinationUser || undefined);
+  return parseSshTarget(host, user, names);
 }
 
 function freezeWish(options: ExportOptions, config: Config): FreezeWish {
@@ -184,27 +217,4 @@ async function readVm(
   }
   if (!one || vmId === undefined) throw new UsageError('which VM? Give its id');
   return getVm(one, vmId);
-}
-
-/** Remote hosts are not reached yet: better said than half done. */
-function refuseRemote(options: ExportOptions): void {
-  const { remoteHost, remoteUser, destinationHost, destinationUser } = options;
-  for (const [host, user, hostOption, userOption] of [
-    [remoteHost, remoteUser, '--remote-host', '--remote-user'],
-    [destinationHost, destinationUser, '--destination-host', '--destination-user'],
-  ] as const) {
-    if (user !== undefined && host === undefined) {
-      throw new UsageError(`${userOption} needs ${hostOption}`);
-    }
-    for (const name of [host, user]) {
-      if (name !== undefined && !/^[A-Za-z0-9_][A-Za-z0-9_.:-]*$/.test(name)) {
-        throw new UsageError(`'${name}' is no name of a host or user`);
-      }
-    }
-    if (host !== undefined) {
-      throw new UnsupportedError(
-        `${hostOption} is not supported by version 0.1 yet: run onevmdump on ${host} itself`,
-      );
-    }
-  }
 }

@@ -1,7 +1,7 @@
 // The whole `backup`, from oned's request to the bundle in the datastore, from top to bottom. The disks
 // come from what `prebackup` left; the VM is in its BACKUP state meanwhile, so nothing is locked.
 import { basename } from 'node:path';
-import { bundleDestination } from '../destination.ts';
+import { bundleTarget } from '../destination.ts';
 import { imagesOf } from '../export-vm.ts';
 import { parseCompression } from '../input/compression.ts';
 import type { Config } from '../input/config.ts';
@@ -55,19 +55,19 @@ export async function backupVm(
     { program: 'mkdir', args: ['-p', '-m', '0700', '--', folder] },
     { doing: `make the folder ${folder}` },
   );
-  const bundle = await bundleDestination(`${folder}/`, {
+  const target = await bundleTarget(`${folder}/`, undefined, run, {
     vmId,
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,
   });
   const { disks, consistency } = snapshot;
   const { size } = await writeBundle(
-    bundle,
+    target,
     { vm, started, disks, images, consistency, compression },
     run,
   );
   await made.done();
-  return `${basename(bundle)} ${inMb(size)} raw`;
+  return `${basename(target.name)} ${inMb(size)} raw`;
 }
 
 /** What oned knows of the images makes a restore truer; a backup does without, too. */

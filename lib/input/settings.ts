@@ -3,6 +3,7 @@
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
+import { parseHost, parseUser } from './ssh-target.ts';
 
 /** The configuration, after defaults, file and environment. */
 export interface Config {
@@ -35,6 +36,14 @@ export interface Config {
   readonly hookMinAge: number;
   /** Whether the hook asks oned, and locks the VM there. */
   readonly hookLock: boolean;
+  /** A host, `auto`, or empty for this machine. */
+  readonly remoteHost: string;
+  /** Empty for what the user's ssh configuration says; likewise below. */
+  readonly remoteUser: string;
+  readonly destinationHost: string;
+  readonly destinationUser: string;
+  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  readonly sshCiphers: string;
 }
 
 export type HookVms = 'marked' | 'all';
@@ -215,6 +224,50 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       'no credentials; nothing then keeps the VM from being started or changed meanwhile.',
     ],
     parse: (text) => oneOf(text.toLowerCase(), ['yes', 'no']) === 'yes',
+  },
+  remoteHost: {
+    key: 'REMOTE_HOST',
+    default: '',
+    description: [
+      'The host where the disks are, read by ssh; auto for the one in the last history record of the',
+      'VM. Empty ("") for this machine.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  remoteUser: {
+    key: 'REMOTE_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
+  },
+  destinationHost: {
+    key: 'DESTINATION_HOST',
+    default: '',
+    description: [
+      'The host where exports put their bundles, by ssh; DESTINATION is a folder there then. Empty',
+      '("") for this machine.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  destinationUser: {
+    key: 'DESTINATION_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
+  },
+  sshCiphers: {
+    key: 'SSH_CIPHERS',
+    default: '^aes128-gcm@openssh.com,aes256-gcm@openssh.com',
+    description: [
+      'What ssh encrypts disks and bundles with, as Ciphers in ssh_config(5): here AES-GCM before its',
+      'usual list, since that takes half of the CPU time. Empty ("") for what its configuration says.',
+    ],
+    parse: (text) => {
+      if (!/^[\^+-]?[A-Za-z0-9@.,*-]*$/.test(text)) {
+        throw new UsageError(`${JSON.stringify(text)} is no list of ciphers`);
+      }
+      return text;
+    },
   },
 };
 

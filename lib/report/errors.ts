@@ -62,6 +62,9 @@ export class CommandError extends OnevmdumpError {
   }
 }
 
+/** A host cannot be reached by ssh, or the connection to it was lost: ssh failed, not what it was to run. */
+export class ConnectionError extends CommandError {}
+
 /** A bundle is damaged, unreadable, or holds what a bundle must not hold. */
 export class BundleError extends OnevmdumpError {
   readonly exitCode = 5;

@@ -110,7 +110,13 @@ function journalOn(
       return { done: () => done(seq) };
     },
     async undoAll(handlers) {
-      for (const { seq, undo, on } of [...pending].reverse()) {
+      const tried = new Set<number>();
+      for (;;) {
+        // Undoing may itself record something, such as a connection that has to be made for it.
+        const next = pending.findLast((one) => !tried.has(one.seq));
+        if (!next) break;
+        const { seq, undo, on } = next;
+        tried.add(seq);
         try {
           log.debug(`undo ${JSON.stringify({ undo, on })}`);
           await carryOut({ undo, on }, handlers);

@@ -2,22 +2,16 @@
 import { execa } from 'execa';
 import { CommandError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
+import { environment } from './environment.ts';
 import { quoteCommand } from './quote.ts';
 import type { Command, Output, PipedService, Runner, RunOptions, Service } from './runner.ts';
 
-const stopGraceMs = 5000;
-const defaultTimeoutMs = 60_000;
+export const stopGraceMs = 5000;
+export const defaultTimeoutMs = 60_000;
 
-/** What the program said last: enough to understand it, not pages. */
-function lastWords(stderr: string): string {
+/** What a program said last: enough to understand it, not pages. */
+export function lastWords(stderr: string): string {
   return stderr.trim().split('\n').slice(-5).join('\n').slice(-2000);
-}
-
-/** The environment programs get: messages in English, and the folders of admin tools on PATH. */
-function environment(): Record<string, string> {
-  const path = process.env['PATH'] ?? '/usr/bin:/bin';
-  const missing = ['/usr/sbin', '/sbin'].filter((folder) => !path.split(':').includes(folder));
-  return { LANG: 'C', LC_ALL: 'C', PATH: [path, ...missing].join(':') };
 }
 
 /** Ends a program and its children after a time, or when `signal` is aborted: SIGTERM, then SIGKILL. */

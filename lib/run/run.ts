@@ -2,10 +2,13 @@
 import type { Log } from '../report/log.ts';
 import type { Progress } from '../report/progress.ts';
 import type { Journal } from './journal.ts';
-import type { Runner } from './runner.ts';
+import type { Runner, SshTarget } from './runner.ts';
 
 export interface Run {
+  /** For the machine where the disks are. */
   readonly runner: Runner;
+  /** For any machine; undefined is this one. */
+  readonly runnerAt: (target: SshTarget | undefined) => Runner;
   readonly journal: Journal;
   readonly log: Log;
   readonly progress: Progress;

@@ -15,6 +15,11 @@ export interface Command {
   readonly args: readonly string[];
   /** Variables that are added to the program's environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /**
+   * It notices the end of its parent, and has something to do then: on a host it is not killed when the
+   * connection is lost. (On this machine nothing is.)
+   */
+  readonly endsByItself?: boolean;
 }
 
 export interface RunOptions {
@@ -60,6 +65,7 @@ export interface Runner {
   readonly target: SshTarget | undefined;
   /**
    * Runs a program to its end.
+   * @throws ConnectionError when the machine cannot be reached, or the connection is lost.
    * @throws CommandError when it cannot be started, exits with another status than 0 or those
    *   accepted, takes too long or says too much. The message holds the program's own last words.
    */
@@ -68,6 +74,10 @@ export interface Runner {
   start(command: Command): Promise<Service>;
   /** The same for a program that takes or gives a stream. @throws CommandError */
   startPiped(command: Command): Promise<PipedService>;
-  /** A local Unix socket that leads to `path` on that machine; the path itself when it is this one. */
+  /**
+   * A local Unix socket that leads to `path` on that machine; the path itself when it is this one.
+   * Whether anybody listens there, and whether the host allows it, shows when it is used.
+   * @throws ConnectionError
+   */
   forwardSocket(path: string): Promise<string>;
 }

@@ -6,6 +6,8 @@ import type { SshTarget } from './runner.ts';
 export type Undo =
   /** A file this tool made, such as a `.part`. Gone already is fine. */
   | { readonly kind: 'remove-file'; readonly path: string }
+  /** A bundle on another machine: its part file, and with it the bundle, if it is the same file still. */
+  | { readonly kind: 'remove-unfinished'; readonly part: string; readonly path: string }
   /** A private folder this tool made (its last name begins with `onevmdump-`), with all in it. */
   | { readonly kind: 'remove-folder'; readonly path: string }
   /** A folder this tool made where none was; what lies in it now stays. */
@@ -105,6 +107,8 @@ function remedyThere(undo: Undo): string {
   switch (undo.kind) {
     case 'remove-file':
       return `the file ${undo.path} is left; remove it with: rm -f ${quote(undo.path)}`;
+    case 'remove-unfinished':
+      return `an unfinished bundle ${undo.path} may be left; as long as there is ${undo.part}, remove it with: rm -f ${quote(undo.path)} ${quote(undo.part)}`;
     case 'remove-folder':
       return `the folder ${undo.path} is left; remove it with: rm -rf ${quote(undo.path)}`;
     case 'remove-empty-folder':

@@ -11,12 +11,15 @@ import type { Run } from '../run/run.ts';
 import type { Service } from '../run/runner.ts';
 import { startQemuNbd } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../vm/names.ts';
+import { requireForwarding } from './forwarded.ts';
 import type { SnapshotSource } from './storage.ts';
 
 /** Short, since a socket's path has 107 bytes at most. */
 const socketFolder = '/tmp';
 const startLimitMs = 60_000;
 const pollMs = 3;
+/** A server listens after 20 to 100 ms. */
+const triesToRefuse = 50;
 /** How long a server may take to end by itself after the farewell, and to tell why it died. */
 const endLimitMs = 5000;
 const lastWordsMs = 500;
@@ -57,7 +60,8 @@ export async function openImage(
     const socketPath = await runner.forwardSocket(socket);
     const connect = (): Promise<DiskReader> =>
       openNbdReader({ socketPath, exportName: '', label, log, signal, virtualSize });
-    const reader = await whenListening(connect, service, label);
+    const refused = (): Promise<void> => requireForwarding(runner, socket);
+    const reader = await whenListening(connect, service, label, refused);
     return withService(reader, service, label, () =>
       // The journal knows what is left; the reader's user has a better error, or none.
       clean().catch((error: unknown) => log.debug(`${label}: ${errorMessage(error)}`)),
@@ -69,19 +73,21 @@ export async function openImage(
   }
 }
 
-/** Connects as soon as the server listens. */
+/** Connects as soon as the server listens. `refused` is asked whether it does, and we are kept from it. */
 async function whenListening(
   connect: () => Promise<DiskReader>,
   service: Service,
   label: string,
+  refused: () => Promise<void>,
 ): Promise<DiskReader> {
   const deadline = Date.now() + startLimitMs;
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     try {
       return await connect();
     } catch (error) {
       if (!(error instanceof NotListeningError) || Date.now() > deadline) throw error;
     }
+    if (tries % triesToRefuse === 0) await refused();
     const end = await endedWithin(service, pollMs);
     if (end) {
       const why = end.stderr || `it ended with status ${end.status ?? 'unknown'}`;

@@ -46,6 +46,7 @@ export async function startGuard(
   return await domain.runner.start({
     program: 'sh',
     args: ['-c', guardScript, 'sh', name, String(guardLimitMs / 1000), ...command],
+    endsByItself: true,
   });
 }
 

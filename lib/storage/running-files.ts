@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { explainedReader } from '../read/explained-reader.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
-import { errorMessage, FailedError } from '../report/errors.ts';
+import { NotListeningError } from '../read/nbd-socket.ts';
+import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths, writeSmallFile } from '../tools/file-facts.ts';
 import {
@@ -18,6 +19,7 @@ import {
 import { backupOrder, backupSocket, scratchFile } from '../vm/names.ts';
 import { backupXml } from './backup-xml.ts';
 import { domainOf, idleDomainDisks, type DomainDisk } from './domain.ts';
+import { requireForwarding } from './forwarded.ts';
 import type { ImageTop } from './image-chain.ts';
 import {
   diskLabel,
@@ -137,6 +139,7 @@ export async function openExport(
       explained,
     );
   } catch (error) {
+    if (error instanceof NotListeningError) await requireForwarding(runner, source.socket);
     throw await explained(error);
   }
 }
@@ -150,7 +153,12 @@ async function whyLost(
 ): Promise<unknown> {
   // libvirt notices the end of QEMU a moment after we do.
   for (let asked = 0; error instanceof FailedError && !signal.aborted && asked < 10; asked++) {
-    const state = await domainState(domain).catch(() => 'unknown');
+    const state = await domainState(domain).catch((reason: unknown) =>
+      reason instanceof ConnectionError ? reason : 'unknown',
+    );
+    if (state instanceof ConnectionError) {
+      return new ConnectionError(`cannot read ${diskLabel(plan)}: ${state.message}`, state);
+    }
     if (state === undefined || state === 'shut off') {
       return new FailedError(
         `the guest of VM ${plan.vm.id} was shut down while ${diskLabel(plan)} was being read; export the VM again as it is now`,

@@ -68,9 +68,6 @@ describe('wrong usage is refused with exit code 2', () => {
   ] as const)('%j', (args, message) => refused(args, 2, message));
 });
 
-test('a remote host is refused until it is supported, and says what to do', () =>
-  refused(['export', '8', '-h', 'kvm1'], 3, /run onevmdump on kvm1 itself/));
-
 describe('the XML on stdin', () => {
   test.each([
     ['', /input is empty/],

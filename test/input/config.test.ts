@@ -43,6 +43,11 @@ const defaults: Config = {
   hookKeepLastMax: 30,
   hookMinAge: 0,
   hookLock: true,
+  remoteHost: '',
+  remoteUser: '',
+  destinationHost: '',
+  destinationUser: '',
+  sshCiphers: '^aes128-gcm@openssh.com,aes256-gcm@openssh.com',
 };
 
 describe('the shipped file', () => {

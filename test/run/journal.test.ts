@@ -33,6 +33,7 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
       'remove-file': note,
       'remove-folder': note,
       'remove-empty-folder': note,
+      'remove-unfinished': note,
       'stop-process': note,
       thaw: note,
       resume: note,

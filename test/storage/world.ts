@@ -59,6 +59,7 @@ export async function inWorld(
     const commands: Command[] = [];
     const run: Run = {
       runner: recording(localRunner(quiet, options.signal), commands),
+      runnerAt: () => localRunner(quiet, options.signal),
       journal,
       log: quiet,
       progress: silent,

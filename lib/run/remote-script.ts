@@ -1,0 +1,117 @@
+// What runs at the far end of an ssh connection. docs/remote.md tells why it is as it is.
+//
+// sshd gives its command line to the user's login shell, which can be anything: sh, zsh, fish, csh. So the
+// line is always the same, and its characters mean the same to all of them. Program and arguments follow
+// as the first line on stdin, quoted for a POSIX shell; `read` takes no byte more than that line.
+import { quoteOnOneLine } from './quote.ts';
+import type { Command } from './runner.ts';
+
+/** The command line that every connection and every command of ours has on a host. */
+export const loginLine = `exec /bin/sh -c 'LC_ALL=C; IFS= read -r line && eval "$line"'`;
+
+/** What every script begins with: what a profile has printed before this on stdout and stderr is dropped. */
+const begin = `
+printf '\\n%s:%s\\n' "$nonce" "$$" >&2 && printf '\\n%s:%s\\n' "$nonce" "$$" || exit 1
+same_parent() {
+  read -r pid name state parent rest <"/proc/$$/stat" && [ "$parent" = "$PPID" ]
+}
+`;
+
+// Runs "$@" as a child, and tells its status on stderr, so that ssh's own status 255 is not taken for it. sshd
+// has made us the leader of a session and process group. sshd sends no signal when a connection ends: we
+// see it by our parent, sshd's process for the connection, and then end the whole group (or, for a
+// program that has its own way to end, only ourselves, its parent).
+const commandScript = `
+nonce=$2 end=$3
+shift 3
+while [ "$1" != -- ]; do
+  export "$1"
+  shift
+done
+shift
+for folder in /usr/sbin /sbin; do
+  case :$PATH: in
+    *":$folder:"*) ;;
+    *) PATH=\${PATH:-/usr/bin:/bin}:$folder ;;
+  esac
+done
+export PATH LANG=C LC_ALL=C
+if ! command -v "$1" >/dev/null 2>&1; then
+  printf '\\n%s=missing\\n' "$nonce" >&2
+  exit
+fi
+${begin}
+trap : HUP INT TERM
+# When a signal ends the program, the shell has something to say, which is not for our stderr.
+exec 3>&2 2>/dev/null
+(
+  trap '' HUP INT TERM
+  while same_parent; do sleep 1; done
+  [ "$end" = parent ] || kill -s KILL -- "-$$"
+  kill -s KILL "$$"
+) </dev/null >/dev/null 3>&- &
+watch=$!
+(exec env "$@" 2>&3 3>&-)
+status=$?
+kill -s KILL "$watch"
+printf '\\n%s=%s\\n' "$nonce" "$status" >&3
+`;
+
+// Keeps a connection: as long as a byte comes every now and then. When none does, or stdin ends, our program
+// is gone or cannot be reached, and sshd's process for the connection is ended, with all that watches it.
+const keeperScript = `
+nonce=$2 limit=$3
+${begin}
+while [ "$(timeout "$limit" head -c 1)" = b ]; do :; done
+same_parent && kill -s TERM "$PPID"
+sleep 1
+same_parent && kill -s KILL "$PPID"
+`;
+
+/** What tells a program that the connection to it is gone. */
+export type EndOfConnection =
+  /** It is killed, with all its children. */
+  | 'kill'
+  /** Its parent is killed: it notices, and ends by itself. */
+  | 'parent';
+
+/**
+ * The line on stdin that starts a command; the program's own stdin follows.
+ * @param nonce unguessable, so that nothing else on stdout and stderr is taken for ours.
+ */
+export function commandLine(nonce: string, end: EndOfConnection, command: Command): string {
+  const { program, args, env = {} } = command;
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const words = [commandScript, nonce, end, ...variables, '--', program, ...args];
+  return `${quoteOnOneLine(words)}; eval "$1"\n`;
+}
+
+/** The line on stdin of the keeper of a connection; a `b` has to follow every `limitSeconds` at least. */
+export function keeperLine(nonce: string, limitSeconds: number): string {
+  return `${quoteOnOneLine([keeperScript, nonce, String(limitSeconds)])}; eval "$1"\n`;
+}
+
+export const heartbeat = 'b';
+
+/** Where output begins that is a program's own, and its process on the host; undefined before that. */
+export function findStart(
+  output: Buffer,
+  nonce: string,
+): { readonly pid: number; readonly end: number } | undefined {
+  const at = output.indexOf(`\n${nonce}:`);
+  const end = at < 0 ? -1 : output.indexOf('\n', at + 1);
+  if (end < 0) return undefined;
+  return { pid: Number(output.toString('latin1', at + nonce.length + 2, end)), end: end + 1 };
+}
+
+/** A program's stderr, and the status it ended with: a number, or that there is no such program. */
+export function parseStderr(
+  stderr: Buffer,
+  nonce: string,
+): { readonly text: string; readonly status: number | 'missing' | undefined } {
+  const from = findStart(stderr, nonce)?.end ?? 0;
+  const text = stderr.toString('utf8', from);
+  const [whole = '', status] = new RegExp(`\\n${nonce}=(missing|\\d+)\\n`).exec(text) ?? [];
+  if (status === undefined) return { text, status };
+  return { text: text.replace(whole, ''), status: status === 'missing' ? status : Number(status) };
+}

@@ -1,0 +1,78 @@
+// All connections of one run: one for each host, made when it is first needed, and anew when it was lost.
+// Their sockets lie in one private folder.
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { ConnectionError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import type { Runner, SshTarget } from './runner.ts';
+import { openConnection, type SshConnection } from './ssh-connection.ts';
+import { loginName } from './ssh-errors.ts';
+import { sshRunner } from './ssh-runner.ts';
+import type { Undo } from './undo.ts';
+
+/** How long a host that could not be reached is not tried again: an undo has many steps. */
+const refusedMs = 10_000;
+
+export interface SshConnections {
+  /** Connects now. @throws ConnectionError */
+  open(target: SshTarget): Promise<void>;
+  /** A runner for a host; `signal` ends what it runs. Nothing is connected yet. */
+  runner(target: SshTarget, signal?: AbortSignal): Runner;
+}
+
+export interface SshConnectionsMeans {
+  readonly log: Log;
+  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  readonly ciphers?: string;
+  /** Takes the ways back; called once each, before the first connection is made. */
+  readonly record: (undo: Undo) => Promise<unknown>;
+}
+
+export function sshConnections({ log, ciphers = '', record }: SshConnectionsMeans): SshConnections {
+  const known = new Map<string, Promise<SshConnection>>();
+  let folder: Promise<string> | undefined;
+  let made = 0;
+
+  async function make(target: SshTarget): Promise<SshConnection> {
+    folder ??= makeFolder(record);
+    return await openConnection(target, `${await folder}/${++made}`, { ciphers, log });
+  }
+
+  async function connect(target: SshTarget): Promise<SshConnection> {
+    const name = loginName(target);
+    const before = known.get(name);
+    if (before) {
+      const connection = await before;
+      const failure = connection.failure();
+      if (!failure) return connection;
+      // Somebody else may have noticed, too.
+      if (known.get(name) !== before) return connect(target);
+      log.warn(`${failure.message}; connecting again`);
+    }
+    const opening = make(target);
+    known.set(name, opening);
+    opening.catch((error: unknown) => {
+      const forget = (): void => void known.delete(name);
+      if (error instanceof ConnectionError) setTimeout(forget, refusedMs).unref();
+      else forget();
+    });
+    return await opening;
+  }
+
+  return {
+    async open(target) {
+      await connect(target);
+    },
+    runner: (target, signal) => sshRunner({ target, connect: () => connect(target), log, signal }),
+  };
+}
+
+/** Short, since a socket's path has 107 bytes at most, and ssh adds some for a moment. */
+async function makeFolder(record: SshConnectionsMeans['record']): Promise<string> {
+  const folder = `/tmp/onevmdump-${randomBytes(8).toString('hex')}`;
+  await record({ kind: 'remove-folder', path: folder });
+  await record({ kind: 'stop-process', program: 'ssh', argument: `${folder}/` });
+  // Fails when the name is taken, whatever it is.
+  await mkdir(folder, { mode: 0o700 });
+  return folder;
+}

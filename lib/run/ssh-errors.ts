@@ -1,0 +1,46 @@
+// What ssh says when it cannot do its own part, in words that tell what to do. OpenSSH's messages are not
+// translated, and have been the same for years.
+import type { SshTarget } from './runner.ts';
+
+/** How a person would log in. */
+export function loginName({ host, user }: SshTarget): string {
+  return user === undefined ? host : `${user}@${host}`;
+}
+
+const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
+  [
+    /REMOTE HOST IDENTIFICATION HAS CHANGED/,
+    (login) =>
+      `its host key is not the one in known_hosts; make sure that it is the right machine, then log in once by hand: ssh ${login}`,
+  ],
+  [
+    /Host key verification failed|No \S+ host key is known/,
+    (login) => `its host key is not known; log in once by hand and check it: ssh ${login}`,
+  ],
+  [
+    /Permission denied \(|Too many authentication failures|No more authentication methods/,
+    (login) =>
+      `it refuses the login; this has to work without a password: ssh -o BatchMode=yes ${login} true`,
+  ],
+  [/Could not resolve hostname/, () => 'its name cannot be resolved'],
+  [/Connection refused/, () => 'nothing listens there (connection refused)'],
+  [/No route to host|Network is unreachable/, () => 'there is no way to it'],
+  [/timed out|Timeout, server|Operation timed out/, () => 'it does not answer'],
+  [
+    /Session open refused by peer/,
+    () => 'it allows too few sessions (MaxSessions of its sshd_config must be 10 or more)',
+  ],
+];
+
+/**
+ * Why a connection failed or ended.
+ * @param stderr of ssh.
+ * @param noise what came on stdout where our script should have answered.
+ */
+export function sshReason(target: SshTarget, stderr: string, noise = ''): string {
+  for (const [pattern, words] of reasons) {
+    if (pattern.test(stderr)) return words(loginName(target));
+  }
+  const lines = `${noise}\n${stderr}`.split(/\s*\n\s*/).filter((line) => line !== '');
+  return lines.slice(-3).join('; ').slice(-500) || 'ssh ended without a word';
+}

@@ -1,0 +1,144 @@
+// Runs programs on a host by ssh.
+import type { Readable } from 'node:stream';
+import { CommandError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import { defaultTimeoutMs, lastWords } from './local-runner.ts';
+import { quoteCommand } from './quote.ts';
+import type {
+  Command,
+  Output,
+  PipedService,
+  Runner,
+  RunOptions,
+  Service,
+  SshTarget,
+} from './runner.ts';
+import type { SshConnection } from './ssh-connection.ts';
+import { startSession, type Session, type SessionEnd } from './ssh-session.ts';
+
+export interface SshRunnerMeans {
+  readonly target: SshTarget;
+  /** The connection, made anew if need be. @throws ConnectionError */
+  readonly connect: () => Promise<SshConnection>;
+  readonly log: Log;
+  /** Ends running programs when it is aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Runner {
+  const { host } = target;
+
+  async function begin(verb: string, command: Command): Promise<Session> {
+    signal?.throwIfAborted();
+    const connection = await connect();
+    log.debug(`${verb} on ${host}: ${quoteCommand(command.program, command.args)}`);
+    return startSession(connection, command);
+  }
+
+  /** A program that runs, and goes on running. */
+  async function startRunning(command: Command): Promise<{ session: Session; service: Service }> {
+    const session = await begin('start', command);
+    const pid = await session.started;
+    if (pid === undefined) throw failure(command, await session.ended, { doing: 'start' });
+    const ended = session.ended.then(({ status, stderr, lost }) => ({
+      status: typeof status === 'number' ? status : undefined,
+      stderr: lost ? lost.message : lastWords(stderr),
+    }));
+    return { session, service: { pid, ended, stop: () => session.end() } };
+  }
+
+  function failure(
+    { program, args }: Command,
+    { status, stderr, lost }: SessionEnd,
+    { doing, why }: { readonly doing: string; readonly why?: string | undefined },
+  ): CommandError {
+    if (lost) return lost;
+    const reason =
+      why ??
+      (status === 'missing'
+        ? 'is not installed'
+        : lastWords(stderr) || `exit status ${status ?? '?'}`);
+    const text =
+      doing === 'start'
+        ? `cannot start ${program} on ${host}: ${reason}`
+        : `cannot ${doing} on ${host}: ${program}: ${reason}`;
+    return new CommandError(text, {
+      command: `ssh ${host}: ${quoteCommand(program, args)}`,
+      status: typeof status === 'number' ? status : undefined,
+      stderr,
+    });
+  }
+
+  return {
+    where: host,
+    target,
+
+    async run(command: Command, options: RunOptions = {}): Promise<Output> {
+      const { input = '', timeoutMs = defaultTimeoutMs, maxOutput = 16 * 1024 * 1024 } = options;
+      const session = await begin('run', command);
+      let why: string | undefined;
+      const end = (): void => void session.end();
+      const timer =
+        timeoutMs > 0
+          ? setTimeout(() => {
+              why = `gave no answer within ${timeoutMs / 1000} s`;
+              end();
+            }, timeoutMs)
+          : undefined;
+      signal?.addEventListener('abort', end, { once: true });
+      if (signal?.aborted) end();
+      session.stdin.end(input);
+      const stdout = await collect(session, maxOutput, () => {
+        why = 'printed more than expected';
+        end();
+      });
+      const result = await session.ended;
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      signal?.throwIfAborted();
+      const { status } = result;
+      const accepted: readonly unknown[] = [0, ...(options.acceptStatus ?? [])];
+      if (why === undefined && typeof status === 'number' && accepted.includes(status)) {
+        return { status, stdout, stderr: result.stderr };
+      }
+      const { doing = `run ${command.program}` } = options;
+      throw failure(command, result, { doing, why });
+    },
+
+    async start(command: Command): Promise<Service> {
+      const { session, service } = await startRunning(command);
+      session.stdin.end();
+      session.stdout.resume();
+      return service;
+    },
+
+    async startPiped(command: Command): Promise<PipedService> {
+      const { session, service } = await startRunning(command);
+      return { ...service, stdin: session.stdin, stdout: session.stdout };
+    },
+
+    forwardSocket: async (path) => await (await connect()).forward(path),
+  };
+}
+
+/** All that a program prints; more than `most` bytes is told, and not kept. */
+async function collect(session: Session, most: number, tooMuch: () => void): Promise<Buffer> {
+  if ((await session.started) === undefined) return Buffer.alloc(0);
+  const { stdout } = session;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  await new Promise<void>((resolve) => {
+    stdout.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > most) tooMuch();
+      else chunks.push(chunk);
+    });
+    whenOver(stdout, resolve);
+  });
+  return Buffer.concat(chunks);
+}
+
+function whenOver(stdout: Readable, over: () => void): void {
+  if (stdout.destroyed) over();
+  stdout.once('end', over).once('close', over).once('error', over);
+}

@@ -1,0 +1,21 @@
+// Sockets of a host that are reached through ssh.
+import { ConnectionError } from '../report/errors.ts';
+import type { Runner } from '../run/runner.ts';
+
+/**
+ * To be called when a forwarded socket cannot be connected to: a host that does not allow it looks as if
+ * nobody listened there.
+ * @throws ConnectionError when somebody does.
+ */
+export async function requireForwarding(runner: Runner, socket: string): Promise<void> {
+  if (!runner.target) return;
+  const { status } = await runner.run(
+    { program: 'test', args: ['-S', socket] },
+    { doing: `look for the socket ${socket}`, acceptStatus: [1] },
+  );
+  if (status !== 0) return;
+  throw new ConnectionError(
+    `the socket ${socket} of ${runner.where} cannot be reached through ssh; its sshd_config must have AllowStreamLocalForwarding yes, and not DisableForwarding yes`,
+    { command: 'ssh -O forward' },
+  );
+}

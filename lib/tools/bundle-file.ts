@@ -1,0 +1,95 @@
+// The file of a bundle on another machine, by sh and coreutils. Paths may hold anything.
+import type { Command, PipedService, Runner, Service } from '../run/runner.ts';
+
+/** A bundle being written: `part` is its file until it is whole, `path` its name then. */
+export interface BundleFile {
+  readonly part: string;
+  readonly path: string;
+}
+
+/** Syncing and removing may take as long as a disk needs for gigabytes. */
+const longMs = 30 * 60_000;
+
+// Never into a file that is there already: -C. conv=fsync: its end means that all is on the disk.
+const writeScript = `umask 077; set -C; exec dd bs=1M conv=fsync status=none >"$1"`;
+
+// As long as there is a part file, a bundle of the same file is not finished.
+const removeScript = `
+if [ "$1" -ef "$2" ]; then rm -f -- "$2" || exit; fi
+rm -f -- "$1"`;
+
+// A process whose parent ends gets another one: proc(5).
+const guardScript = `
+while read -r pid name state parent rest <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; do sleep 1; done
+${removeScript}`;
+
+// A link never replaces a file. Where there are no links, the name is taken first.
+const nameScript = `
+if ! ln -T -- "$1" "$2" 2>/dev/null; then
+  if [ -e "$2" ] || [ -L "$2" ]; then
+    echo 'a file of this name has appeared meanwhile' >&2
+    exit 1
+  fi
+  (set -C; : >"$2") && mv -fT -- "$1" "$2" || exit
+fi
+sync -- "$3"`;
+
+const kindScript = `
+if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo other; else echo nothing; fi`;
+
+function script(text: string, ...args: readonly string[]): Command {
+  return { program: 'sh', args: ['-c', text, 'sh', ...args] };
+}
+
+/** What a path is there. */
+export async function kindOfPath(
+  runner: Runner,
+  path: string,
+): Promise<'folder' | 'other' | 'nothing'> {
+  const { stdout } = await runner.run(script(kindScript, path), { doing: `look at ${path}` });
+  const kind = stdout.toString().trim();
+  return kind === 'folder' || kind === 'nothing' ? kind : 'other';
+}
+
+/** Whether files can be made in a folder there. */
+export async function canWriteFolder(runner: Runner, path: string): Promise<boolean> {
+  const command = script('[ -w "$1" ] && [ -x "$1" ]', path);
+  const { status } = await runner.run(command, { doing: `look at ${path}`, acceptStatus: [1] });
+  return status === 0;
+}
+
+/** Starts writing what comes on stdin into the part file, which must not be there yet. Mode 0600. */
+export async function startWriting(runner: Runner, { part }: BundleFile): Promise<PipedService> {
+  return await runner.startPiped(script(writeScript, part));
+}
+
+/** Starts a process that removes the unfinished bundle when the connection is lost. */
+export async function startBundleGuard(
+  runner: Runner,
+  { part, path }: BundleFile,
+): Promise<Service> {
+  return await runner.start({ ...script(guardScript, part, path), endsByItself: true });
+}
+
+/** Gives a bundle its name, and flushes that. It keeps its part file, too, where there are links. */
+export async function nameBundle(
+  runner: Runner,
+  { part, path }: BundleFile,
+  folder: string,
+): Promise<void> {
+  const doing = `give the bundle its name ${path}`;
+  await runner.run(script(nameScript, part, path, folder), { doing, timeoutMs: longMs });
+}
+
+/** Makes the bundle one that stays. May be repeated. @returns its size in bytes. */
+export async function finishBundle(runner: Runner, { part, path }: BundleFile): Promise<number> {
+  const command = script('rm -f -- "$1" && stat -c %s -- "$2"', part, path);
+  const { stdout } = await runner.run(command, { doing: `finish the bundle ${path}` });
+  return Number(stdout.toString());
+}
+
+/** Removes a bundle that is not finished; none is fine, and a finished one is left alone. */
+export async function removeUnfinished(runner: Runner, { part, path }: BundleFile): Promise<void> {
+  const doing = `remove ${part}`;
+  await runner.run(script(removeScript, part, path), { doing, timeoutMs: longMs });
+}
