@@ -66,7 +66,7 @@ export async function prepareHost(lab: LvmLab): Promise<void> {
 
 /** Removes them, and all bundles and journals. */
 export async function tidyHost(lab: LvmLab): Promise<void> {
-  await lab.run(`rm -rf ${folder} ${command} /var/lib/one/onevmdump`);
+  await lab.run(`rm -rf ${folder} ${command} /var/lib/one/onevmdump /tmp/lab-stand-ins-*`);
 }
 
 /** Exports the VM as it is now. */
@@ -148,7 +148,7 @@ export function withDisks<T>(
 export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
   const there = await lab.run('ls /usr/bin /usr/sbin /bin /sbin');
   const installed = new Set(there.split('\n'));
-  const out = await mkdtemp(`${tmpdir()}/onevmdump-stand-ins-`);
+  const out = await mkdtemp(`${tmpdir()}/lab-stand-ins-`);
   try {
     const { env } = await makeStandIns(out, (program) => Promise.resolve(installed.has(program)));
     const ship = 'tar -C / -c "${3#/}" | ssh -F "$1" "root@$2" tar -C / -x';
