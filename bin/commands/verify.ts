@@ -19,13 +19,11 @@ export const verifyCommand: CommandDefinition<VerifyOptions> = {
   words: 'verify <bundle>',
   describe: 'Read all of a bundle and check it; exit code 5 and the place when it is damaged',
   options: (argv) =>
-    argv
-      .usage('$0 verify <bundle>')
-      .positional('bundle', {
-        type: 'string',
-        describe: 'The bundle; [user@]host:path on another machine',
-        demandOption: true,
-      }),
+    argv.usage('$0 verify <bundle>').positional('bundle', {
+      type: 'string',
+      describe: 'The bundle; [user@]host:path on another machine',
+      demandOption: true,
+    }),
   run: runVerify,
 };
 
