@@ -82,28 +82,34 @@ async function runIn<T>(
   }
 }
 
+/** Connections, and the handlers that undo through them. */
+export interface Connected {
+  readonly connections: SshConnections;
+  readonly handlers: UndoHandlers;
+}
+
 /**
- * Does `body` with the handlers that carry out what dead runs left. The connections this takes have a
- * journal of their own, and have ended when this returns.
+ * Does `body` with connections to hosts that are no part of an export or restore. They get a journal of
+ * their own when the first is made, and have ended when this returns.
  */
-export async function withHandlers<T>(
-  config: Config,
-  log: Log,
-  body: (handlers: UndoHandlers) => Promise<T>,
+export async function withConnections<T>(
+  action: 'cleanup' | 'read',
+  { config, log }: { readonly config: Config; readonly log: Log },
+  body: (connected: Connected) => Promise<T>,
 ): Promise<T> {
-  const folder = await stateFolder(config.stateDir, process.env);
+  const stateDir = await stateFolder(config.stateDir, process.env);
   let opening: Promise<Journal> | undefined;
   const connections = sshConnections({
     log,
     ciphers: config.sshCiphers,
     async record(undo) {
-      opening ??= createJournal({ stateFolder: folder, action: 'cleanup', vmId: undefined, log });
+      opening ??= createJournal({ stateFolder: stateDir, action, vmId: undefined, log });
       await (await opening).record(undo);
     },
   });
   const handlers = handlersFor(config, log, connections);
   try {
-    return await body(handlers);
+    return await body({ connections, handlers });
   } finally {
     await (await opening)?.undoAll(handlers);
   }

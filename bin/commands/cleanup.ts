@@ -3,7 +3,7 @@ import { describeRemains, findRemains, undoRemains, type Remains } from '../../l
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
-import { withHandlers } from '../../lib/with-run.ts';
+import { withConnections } from '../../lib/with-run.ts';
 import {
   configFor,
   parseId,
@@ -37,7 +37,7 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const config = await configFor(options, log);
   const folder = await stateFolder(config.stateDir, process.env);
   const runs: { readonly remains: Remains; readonly undone: boolean }[] = [];
-  await withHandlers(config, log, async (handlers) => {
+  await withConnections('cleanup', { config, log }, async ({ handlers }) => {
     for (const remains of await findRemains(folder, vmId, log)) {
       signal.throwIfAborted();
       const undone = !options.dryRun && (await undoRemains(remains, handlers, log));

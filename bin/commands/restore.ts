@@ -1,9 +1,11 @@
 // onevmdump restore: bundle -> images, template, VM.
 import { openBundle } from '../../lib/bundle/reader.ts';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
+import type { BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import type { Config } from '../../lib/input/config.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
+import { withBundleSource } from '../../lib/with-bundle.ts';
 import { connect, withRun } from '../../lib/with-run.ts';
 import {
   configFor,
@@ -34,7 +36,11 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
   options: (argv) =>
     argv
       .usage('$0 restore [options] <bundle>')
-      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true })
+      .positional('bundle', {
+        type: 'string',
+        describe: 'The bundle; [user@]host:path on another machine',
+        demandOption: true,
+      })
       .options({
         instantiate: {
           type: 'boolean',
@@ -118,7 +124,25 @@ async function runRestore(
     );
   }
   const config = await configFor(options, log);
-  const bundle = await openBundle(await openFileSource(options.bundle), { log, signal });
+  await withBundleSource(options.bundle, { config, log, signal }, (source) =>
+    restoreFrom(source, options, { config, onlyDisks, log, signal }),
+  );
+}
+
+async function restoreFrom(
+  source: BundleSource,
+  options: RestoreOptions,
+  {
+    config,
+    onlyDisks,
+    log,
+    signal,
+  }: EntrypointContext & {
+    readonly config: Config;
+    readonly onlyDisks: readonly number[] | undefined;
+  },
+): Promise<void> {
+  const bundle = await openBundle(source, { log, signal });
   try {
     const one = await connect({ config, endpoint: options.endpoint, log, signal });
     const report = await withProgress(log, (progress) =>

@@ -1,15 +1,14 @@
 // onevmdump show: what is in a bundle, from a few kilobytes of it.
-import { stat } from 'node:fs/promises';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
 import { openBundle } from '../../lib/bundle/reader.ts';
-import type { Bundle } from '../../lib/bundle/bundle.ts';
+import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { printBytes } from '../../lib/report/print.ts';
 import { stateName } from '../../lib/vm/states.ts';
-import { printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { withBundleSource } from '../../lib/with-bundle.ts';
+import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { printable, textTable } from './text-table.ts';
 
 interface ShowOptions extends GlobalOptions {
@@ -23,7 +22,11 @@ export const showCommand: CommandDefinition<ShowOptions> = {
   options: (argv) =>
     argv
       .usage('$0 show <bundle>')
-      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true })
+      .positional('bundle', {
+        type: 'string',
+        describe: 'The bundle; [user@]host:path on another machine',
+        demandOption: true,
+      })
       .option('xml', {
         type: 'boolean',
         default: false,
@@ -34,14 +37,24 @@ export const showCommand: CommandDefinition<ShowOptions> = {
 
 async function runShow(options: ShowOptions, { log, signal }: EntrypointContext): Promise<void> {
   if (options.xml && options.json) throw new UsageError('--xml and --json exclude each other');
-  const source = await openFileSource(options.bundle);
+  const config = await configFor(options, log);
+  await withBundleSource(options.bundle, { config, log, signal }, (source) =>
+    showBundle(options, source, { log, signal }),
+  );
+}
+
+async function showBundle(
+  options: ShowOptions,
+  source: BundleSource,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
   const bundle = await openBundle(source, { log, signal });
   try {
     if (options.xml) {
       await printBytes(bundle.vmXml);
       return;
     }
-    const report = await describe(bundle, options.bundle);
+    const report = describe(bundle, source);
     await printResult(options, plain(report), report);
   } finally {
     await bundle.close();
@@ -49,12 +62,12 @@ async function runShow(options: ShowOptions, { log, signal }: EntrypointContext)
 }
 
 /** What --json prints; fields a bundle without manifest cannot tell are null. */
-async function describe(bundle: Bundle, path: string) {
+function describe(bundle: Bundle, source: BundleSource) {
   const { manifest } = bundle;
   const vm = parseVm(bundle.vmXml);
   return {
-    bundle: path,
-    size: (await stat(path)).size,
+    bundle: source.name,
+    size: source.size,
     created: manifest?.created ?? null,
     tool: manifest ? `${manifest.tool.name} ${manifest.tool.version}` : null,
     compression: manifest?.compression ?? null,
@@ -76,7 +89,7 @@ async function describe(bundle: Bundle, path: string) {
   };
 }
 
-function plain(report: Awaited<ReturnType<typeof describe>>): string {
+function plain(report: ReturnType<typeof describe>): string {
   const { vm, consistency } = report;
   const quiesced = {
     offline: 'the VM was not running',

@@ -1,9 +1,10 @@
 // onevmdump verify: reads all of a bundle and says whether it can be restored.
-import { openFileSource } from '../../lib/bundle/file-source.ts';
 import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
+import { withBundleSource } from '../../lib/with-bundle.ts';
 import {
+  configFor,
   printResult,
   withProgress,
   type CommandDefinition,
@@ -18,9 +19,11 @@ export const verifyCommand: CommandDefinition<VerifyOptions> = {
   words: 'verify <bundle>',
   describe: 'Read all of a bundle and check it; exit code 5 and the place when it is damaged',
   options: (argv) =>
-    argv
-      .usage('$0 verify <bundle>')
-      .positional('bundle', { type: 'string', describe: 'The bundle', demandOption: true }),
+    argv.usage('$0 verify <bundle>').positional('bundle', {
+      type: 'string',
+      describe: 'The bundle; [user@]host:path on another machine',
+      demandOption: true,
+    }),
   run: runVerify,
 };
 
@@ -28,9 +31,9 @@ async function runVerify(
   options: VerifyOptions,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
-  const source = await openFileSource(options.bundle);
-  const report = await withProgress(log, (progress) =>
-    verifyBundle(source, { log, signal, progress }),
+  const config = await configFor(options, log);
+  const report = await withBundleSource(options.bundle, { config, log, signal }, (source) =>
+    withProgress(log, (progress) => verifyBundle(source, { log, signal, progress })),
   );
   const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
   await printResult(

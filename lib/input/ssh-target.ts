@@ -6,7 +6,7 @@ import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /** A name, or an address; never an option, nor anything that a shell or ssh could see more in. */
-const hostPattern = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}$/;
+const hostPattern = /^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$/;
 const userPattern = /^[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}$/;
 
 /** @throws UsageError naming what is no host or user, or what is missing */

@@ -9,18 +9,25 @@ import type { Command } from './runner.ts';
 /** The command line that every connection and every command of ours has on a host. */
 export const loginLine = `exec /bin/sh -c 'LC_ALL=C; IFS= read -r line && eval "$line"'`;
 
-/** What every script begins with: what a profile has printed before this on stdout and stderr is dropped. */
+/**
+ * What every script begins with: what a profile has printed before this on stdout and stderr is dropped.
+ * sshd has made its child the leader of a session and process group. That is us, or a shell above us, where
+ * a key is bound to a command. /proc/<pid>/stat, after the name in parentheses: state, parent, group, session.
+ */
 const begin = `
-printf '\\n%s:%s\\n' "$nonce" "$$" >&2 && printf '\\n%s:%s\\n' "$nonce" "$$" || exit 1
-same_parent() {
-  read -r pid name state parent rest <"/proc/$$/stat" && [ "$parent" = "$PPID" ]
-}
+split() { parent_now=$2 group_now=$3 session_now=$4; }
+stat_of() { read -r fields <"/proc/$1/stat" && split \${fields##*) }; }
+stat_of "$$" || exit 1
+group=$group_now leader=$session_now
+stat_of "$leader" || exit 1
+sshd=$parent_now
+connected() { stat_of "$leader" && [ "$parent_now" = "$sshd" ]; }
+printf '\\n%s:%s\\n' "$nonce" "$group" >&2 && printf '\\n%s:%s\\n' "$nonce" "$group" || exit 1
 `;
 
 // Runs "$@" as a child, and tells its status on stderr, so that ssh's own status 255 is not taken for it. sshd
-// has made us the leader of a session and process group. sshd sends no signal when a connection ends: we
-// see it by our parent, sshd's process for the connection, and then end the whole group (or, for a
-// program that has its own way to end, only ourselves, its parent).
+// sends no signal when a connection ends: it shows in sshd's process for the connection, which is gone then. We
+// end the whole group (or, for a program that has its own way to end, only ourselves, its parent).
 const commandScript = `
 nonce=$2 end=$3
 shift 3
@@ -46,8 +53,8 @@ trap : HUP INT TERM
 exec 3>&2 2>/dev/null
 (
   trap '' HUP INT TERM
-  while same_parent; do sleep 1; done
-  [ "$end" = parent ] || kill -s KILL -- "-$$"
+  while connected; do sleep 1; done
+  [ "$end" = parent ] || kill -s KILL -- "-$group"
   kill -s KILL "$$"
 ) </dev/null >/dev/null 3>&- &
 watch=$!
@@ -63,9 +70,9 @@ const keeperScript = `
 nonce=$2 limit=$3
 ${begin}
 while [ "$(timeout "$limit" head -c 1)" = b ]; do :; done
-same_parent && kill -s TERM "$PPID"
+connected && kill -s TERM "$sshd"
 sleep 1
-same_parent && kill -s KILL "$PPID"
+connected && kill -s KILL "$sshd"
 `;
 
 /** What tells a program that the connection to it is gone. */
@@ -93,15 +100,15 @@ export function keeperLine(nonce: string, limitSeconds: number): string {
 
 export const heartbeat = 'b';
 
-/** Where output begins that is a program's own, and its process on the host; undefined before that. */
+/** Where output begins that is a program's own, and its process group on the host; undefined before that. */
 export function findStart(
   output: Buffer,
   nonce: string,
-): { readonly pid: number; readonly end: number } | undefined {
+): { readonly group: number; readonly end: number } | undefined {
   const at = output.indexOf(`\n${nonce}:`);
   const end = at < 0 ? -1 : output.indexOf('\n', at + 1);
   if (end < 0) return undefined;
-  return { pid: Number(output.toString('latin1', at + nonce.length + 2, end)), end: end + 1 };
+  return { group: Number(output.toString('latin1', at + nonce.length + 2, end)), end: end + 1 };
 }
 
 /** A program's stderr, and the status it ended with: a number, or that there is no such program. */

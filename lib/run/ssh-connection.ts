@@ -121,12 +121,12 @@ function collected(stream: Readable): () => string {
 
 /**
  * Reads up to where our script begins to speak; what follows can be read as usual then.
- * @returns the script's process; or what else was said, when it never spoke.
+ * @returns the script's process group; or what else was said, when it never spoke.
  */
 export async function readStart(
   stdout: Readable,
   nonce: string,
-): Promise<{ readonly pid: number } | { readonly noise: string }> {
+): Promise<{ readonly group: number } | { readonly noise: string }> {
   let seen: Buffer = Buffer.alloc(0);
   return await new Promise((resolve) => {
     const read = (): void => {
@@ -138,7 +138,7 @@ export async function readStart(
         if (!start) continue;
         stop();
         if (start.end < seen.length) stdout.unshift(seen.subarray(start.end));
-        resolve({ pid: start.pid });
+        resolve({ group: start.group });
         return;
       }
     };

@@ -69,14 +69,14 @@ export function startSession(connection: SshConnection, command: Command): Sessi
 
   async function signal(name: 'TERM' | 'KILL'): Promise<void> {
     const start = await Promise.race([started, sleep(0)]);
-    if (!start || !('pid' in start)) {
+    if (!start || !('group' in start)) {
       // It does not run yet. When it is about to, it finds that nobody listens, and ends.
       child.kill('SIGKILL');
       return;
     }
     const killer = startSession(connection, {
       program: 'sh',
-      args: ['-c', 'kill -s "$1" -- "-$2"', 'sh', name, String(start.pid)],
+      args: ['-c', 'kill -s "$1" -- "-$2"', 'sh', name, String(start.group)],
     });
     killer.stdin.end();
     killer.stdout.resume();
@@ -97,7 +97,7 @@ export function startSession(connection: SshConnection, command: Command): Sessi
   return {
     stdin,
     stdout,
-    started: started.then((start) => ('pid' in start ? start.pid : undefined)),
+    started: started.then((start) => ('group' in start ? start.group : undefined)),
     ended,
     end: () => (ending ??= endIt()),
   };

@@ -84,7 +84,9 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   const service = await startGuard(domain, 'domfsthaw', guard);
   const started = performance.now();
   const release = async (): Promise<number> => {
+    const held = !service.gone();
     await thawUntilConfirmed(domain);
+    if (!held) throw letGo(started);
     return await released(started, undo, service, run, domain);
   };
   let why: string;
@@ -132,6 +134,7 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
   return {
     level: 'suspend',
     release: async () => {
+      if (service.gone()) throw letGo(started);
       await resumeDomain(domain);
       return await released(started, undo, service, run);
     },
@@ -156,5 +159,13 @@ async function released(
     });
   }
   if (heldMs < guardLimitMs) return heldMs;
-  throw new FailedError(`the guest was held for ${heldMs / 1000} s and then let go by its guard`);
+  throw letGo(started);
+}
+
+/** The instant may be one at which the guest was not held any more. */
+function letGo(started: number): FailedError {
+  const seconds = Math.ceil(performance.now() - started) / 1000;
+  return new FailedError(
+    `the guest was let go by its guard before all was done, after ${seconds} s or less: the connection to its host was lost meanwhile, or that took too long`,
+  );
 }

@@ -33,6 +33,8 @@ until "$@" >/dev/null 2>&1; do
 done`;
 
 export interface Guard {
+  /** Whether it has ended, or cannot be seen any more: then it has let the guest go, or is about to. */
+  readonly gone: () => boolean;
   stop(): Promise<void>;
 }
 
@@ -43,11 +45,16 @@ export async function startGuard(
   name: string,
 ): Promise<Guard> {
   const command = ['virsh', ...virshArgs(domain.uri, action, domain.name)];
-  return await domain.runner.start({
+  const service = await domain.runner.start({
     program: 'sh',
     args: ['-c', guardScript, 'sh', name, String(guardLimitMs / 1000), ...command],
     endsByItself: true,
   });
+  let gone = false;
+  void service.ended.then(() => {
+    gone = true;
+  });
+  return { gone: () => gone, stop: () => service.stop() };
 }
 
 /**

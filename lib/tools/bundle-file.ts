@@ -37,6 +37,19 @@ sync -- "$3"`;
 const kindScript = `
 if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo other; else echo nothing; fi`;
 
+// Says size and time, then answers "offset length" with so many bytes. The file is opened once. A FIFO
+// would be waited for, so it is looked at before.
+const readScript = `
+if [ ! -f "$1" ]; then
+  if [ -e "$1" ]; then echo 'it is not a regular file: no such file' >&2; else echo 'no such file' >&2; fi
+  exit 1
+fi
+exec 4<"$1" || exit
+stat -L -c '%s %Y' /proc/self/fd/4 || exit
+while read -r offset length; do
+  dd bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$offset" count="$length" status=none <"/proc/self/fd/4" || exit
+done`;
+
 function script(text: string, ...args: readonly string[]): Command {
   return { program: 'sh', args: ['-c', text, 'sh', ...args] };
 }
@@ -61,6 +74,11 @@ export async function canWriteFolder(runner: Runner, path: string): Promise<bool
 /** Starts writing what comes on stdin into the part file, which must not be there yet. Mode 0600. */
 export async function startWriting(runner: Runner, { part }: BundleFile): Promise<PipedService> {
   return await runner.startPiped(script(writeScript, part));
+}
+
+/** Starts what answers requests for bytes of a file; see the script. */
+export async function startReading(runner: Runner, path: string): Promise<PipedService> {
+  return await runner.startPiped(script(readScript, path));
 }
 
 /** Starts a process that removes the unfinished bundle when the connection is lost. */

@@ -86,6 +86,29 @@ describe('the XML on stdin', () => {
   });
 });
 
+describe('a VM whose disks are not on this machine', () => {
+  test('is refused with the host it was on last', async () => {
+    const { xml } = await fileVm(world.datastores, 72, [{ id: 0 }]);
+    const elsewhere = xml
+      .replace('<HOSTNAME>localhost<', '<HOSTNAME>kvm1<')
+      .replaceAll('<ID>72</ID>', '<ID>73</ID>');
+    await refused(
+      ['export', '--stdin', '-L'],
+      4,
+      /VM 73 was last on kvm1: try --remote-host kvm1$/,
+      {
+        input: elsewhere,
+      },
+    );
+  });
+
+  test('is refused by --remote-host auto when its history names no host', async () => {
+    const { xml } = await fileVm(world.datastores, 74, [{ id: 0 }]);
+    const input = xml.replace('<HOSTNAME>localhost<', '<HOSTNAME>-oProxyCommand=id<');
+    await refused(['export', '--stdin', '-L', '-h', 'auto'], 3, /names no host/, { input });
+  });
+});
+
 describe('states', () => {
   test.each([
     [5, 0, 'SUSPENDED'],

@@ -272,7 +272,11 @@ describe('an export from a host', () => {
       await expectNothingLeft(lab.qcow2);
     } finally {
       await sh('chown', 'root', bundles);
-      await sh('userdel', account);
+      // Its last processes on the host take a moment to end.
+      await runProgram('bash', [
+        '-c',
+        `for i in {1..50}; do userdel ${account} 2>/dev/null && exit; sleep 0.2; done; exit 1`,
+      ]);
     }
   });
 

@@ -12,133 +12,137 @@ import { ConnectionError } from '../../lib/report/errors.ts';
 import { connectionsTo, processesWith, useSshd, type Connected } from './ssh-support.ts';
 import { startSshd, type TestSshd } from './sshd.ts';
 
-let sshd: TestSshd;
-let restorePath: () => void;
-let host: Connected;
-let folder: string;
+describe.each([
+  ['by the login shell', undefined],
+  ['by a command that the key is bound to', 'bash -c "$SSH_ORIGINAL_COMMAND"; exit $?'],
+])('run %s', (_, shell) => {
+  let sshd: TestSshd;
+  let restorePath: () => void;
+  let host: Connected;
+  let folder: string;
 
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'onevmdump-lost-'));
-  sshd = await startSshd();
-  restorePath = useSshd(sshd);
-});
-
-afterAll(async () => {
-  restorePath();
-  await sshd.stop();
-  await rm(folder, { recursive: true });
-});
-
-beforeEach(() => {
-  host = connectionsTo(sshd.host);
-});
-
-afterEach(async () => {
-  await host.close();
-});
-
-const sh = (script: string, ...args: string[]) => ({
-  program: 'sh',
-  args: ['-c', script, 'sh', ...args],
-});
-
-/** sshd's processes for connections: children of the listening one, and theirs. */
-async function sshdSessions(): Promise<number[]> {
-  const children = async (pid: number): Promise<number[]> => {
-    const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-    return text.trim().split(' ').filter(Boolean).map(Number);
-  };
-  const first = await children(sshd.pid);
-  const second = (await Promise.all(first.map(children))).flat();
-  const all: number[] = [];
-  for (const pid of [...first, ...second]) {
-    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (line.startsWith('sshd')) all.push(pid);
-  }
-  return all;
-}
-
-async function gone(word: string, seconds: number): Promise<boolean> {
-  for (let tries = 0; tries < seconds * 10; tries++) {
-    if ((await processesWith(word)).length === 0) return true;
-    await sleep(100);
-  }
-  return false;
-}
-
-const cuts: readonly (readonly [string, () => Promise<void>])[] = [
-  [
-    'our ssh is killed',
-    async () => {
-      const masters = await processesWith(`${host.folder()}/`, 'ServerAlive');
-      expect(masters).toHaveLength(1);
-      for (const pid of masters) process.kill(pid, 'SIGKILL');
-    },
-  ],
-  [
-    "sshd's process for it is killed",
-    async () => {
-      const sessions = await sshdSessions();
-      expect(sessions.length).toBeGreaterThan(0);
-      for (const pid of sessions) process.kill(pid, 'SIGKILL');
-    },
-  ],
-];
-
-describe.each(cuts)('when %s', (_, cut) => {
-  test('a program on the host ends within seconds, with its children', async () => {
-    const work = host.runner.run(sh('sleep 8801 & sleep 8802; true'));
-    const failed = expect(work).rejects.toBeInstanceOf(ConnectionError);
-    while ((await processesWith('8802', 'sleep\0')).length === 0) await sleep(20);
-    await cut();
-    await failed;
-    expect(await gone('sleep\x008801', 10)).toBe(true);
-    expect(await gone('sleep\x008802', 10)).toBe(true);
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'onevmdump-lost-'));
+    sshd = await startSshd(shell === undefined ? {} : { shell });
+    restorePath = useSshd(sshd);
   });
 
-  test('a program that writes to nobody ends, too', async () => {
-    const service = await host.runner.startPiped({ program: 'yes', args: ['8803'] });
-    await cut();
-    expect((await service.ended).stderr).toContain(`the connection to ${sshd.host}`);
-    expect(await gone('yes\x008803', 10)).toBe(true);
-    service.stdout.destroy();
+  afterAll(async () => {
+    restorePath();
+    await sshd.stop();
+    await rm(folder, { recursive: true });
   });
 
-  test('one that ends by itself does what it has to do, and then ends', async () => {
-    const proof = join(folder, `proof-${Date.now()}`);
-    await host.runner.start({
-      ...sh(
-        'while read -r a b c parent e <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; do sleep 0.2; done; echo done >"$1"',
-        proof,
-      ),
-      endsByItself: true,
-    });
-    await cut();
-    let text = '';
-    for (let tries = 0; text === '' && tries < 100; tries++) {
-      await sleep(100);
-      text = await readFile(proof, 'utf8').catch(() => '');
+  beforeEach(() => {
+    host = connectionsTo(sshd.host);
+  });
+
+  afterEach(async () => {
+    await host.close();
+  });
+
+  const sh = (script: string, ...args: string[]) => ({
+    program: 'sh',
+    args: ['-c', script, 'sh', ...args],
+  });
+
+  /** sshd's processes for connections: children of the listening one, and theirs. */
+  async function sshdSessions(): Promise<number[]> {
+    const children = async (pid: number): Promise<number[]> => {
+      const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+      return text.trim().split(' ').filter(Boolean).map(Number);
+    };
+    const first = await children(sshd.pid);
+    const second = (await Promise.all(first.map(children))).flat();
+    const all: number[] = [];
+    for (const pid of [...first, ...second]) {
+      const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (line.startsWith('sshd')) all.push(pid);
     }
-    expect(text).toBe('done\n');
-    expect(await gone(proof, 5)).toBe(true);
+    return all;
+  }
+
+  async function gone(word: string, seconds: number): Promise<boolean> {
+    for (let tries = 0; tries < seconds * 10; tries++) {
+      if ((await processesWith(word)).length === 0) return true;
+      await sleep(100);
+    }
+    return false;
+  }
+
+  const cuts: readonly (readonly [string, () => Promise<void>])[] = [
+    [
+      'our ssh is killed',
+      async () => {
+        const masters = await processesWith(`${host.folder()}/`, 'ServerAlive');
+        expect(masters).toHaveLength(1);
+        for (const pid of masters) process.kill(pid, 'SIGKILL');
+      },
+    ],
+    [
+      "sshd's process for it is killed",
+      async () => {
+        const sessions = await sshdSessions();
+        expect(sessions.length).toBeGreaterThan(0);
+        for (const pid of sessions) process.kill(pid, 'SIGKILL');
+      },
+    ],
+  ];
+
+  describe.each(cuts)('when %s', (_, cut) => {
+    test('a program on the host ends within seconds, with its children', async () => {
+      const work = host.runner.run(sh('sleep 8801 & sleep 8802; true'));
+      const failed = expect(work).rejects.toBeInstanceOf(ConnectionError);
+      while ((await processesWith('8802', 'sleep\0')).length === 0) await sleep(20);
+      await cut();
+      await failed;
+      expect(await gone('sleep\x008801', 10)).toBe(true);
+      expect(await gone('sleep\x008802', 10)).toBe(true);
+    });
+
+    test('a program that writes to nobody ends, too', async () => {
+      const service = await host.runner.startPiped({ program: 'yes', args: ['8803'] });
+      await cut();
+      expect((await service.ended).stderr).toContain(`the connection to ${sshd.host}`);
+      expect(await gone('yes\x008803', 10)).toBe(true);
+      service.stdout.destroy();
+    });
+
+    test('one that ends by itself does what it has to do, and then ends', async () => {
+      const proof = join(folder, `proof-${Date.now()}`);
+      await host.runner.start({
+        ...sh(
+          'while read -r a b c parent e <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; do sleep 0.2; done; echo done >"$1"',
+          proof,
+        ),
+        endsByItself: true,
+      });
+      await cut();
+      let text = '';
+      for (let tries = 0; text === '' && tries < 100; tries++) {
+        await sleep(100);
+        text = await readFile(proof, 'utf8').catch(() => '');
+      }
+      expect(text).toBe('done\n');
+      expect(await gone(proof, 5)).toBe(true);
+    });
+
+    test('the next program makes a new connection, and a warning says why', async () => {
+      await host.runner.run({ program: 'true', args: [] });
+      await cut();
+      await sleep(500);
+      await host.runner.run({ program: 'true', args: [] });
+      expect(host.warnings).toEqual([
+        expect.stringMatching(/the connection to .* was lost: .*; connecting again/) as unknown,
+      ]);
+    });
   });
 
-  test('the next program makes a new connection, and a warning says why', async () => {
-    await host.runner.run({ program: 'true', args: [] });
-    await cut();
-    await sleep(500);
-    await host.runner.run({ program: 'true', args: [] });
-    expect(host.warnings).toEqual([
-      expect.stringMatching(/the connection to .* was lost: .*; connecting again/) as unknown,
-    ]);
-  });
-});
-
-test('when this process is killed, programs on the host and the connection end within seconds', async () => {
-  const program = join(folder, 'killed.mjs');
-  await build({
-    stdin: {
-      contents: `
+  test('when this process is killed, programs on the host and the connection end within seconds', async () => {
+    const program = join(folder, 'killed.mjs');
+    await build({
+      stdin: {
+        contents: `
         import { createLog } from './lib/report/log.ts';
         import { sshConnections } from './lib/run/ssh-connections.ts';
         const log = createLog({ script: 'test', debug: false, write: () => undefined });
@@ -147,62 +151,63 @@ test('when this process is killed, programs on the host and the connection end w
         await runner.start({ program: 'sleep', args: ['8804'] });
         process.kill(process.pid, 'SIGKILL');
       `,
-      resolveDir: new URL('../..', import.meta.url).pathname,
-    },
-    ...{ bundle: true, platform: 'node', format: 'esm', outfile: program, logLevel: 'error' },
-    banner: {
-      js: "import { createRequire } from 'node:module'; const require = createRequire('/');",
-    },
+        resolveDir: new URL('../..', import.meta.url).pathname,
+      },
+      ...{ bundle: true, platform: 'node', format: 'esm', outfile: program, logLevel: 'error' },
+      banner: {
+        js: "import { createRequire } from 'node:module'; const require = createRequire('/');",
+      },
+    });
+    const child = spawn(process.execPath, [program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: process.env,
+    });
+    let printed = '';
+    child.stdout.on('data', (data: Buffer) => {
+      printed += data.toString();
+    });
+    await once(child, 'close');
+    expect(child.signalCode).toBe('SIGKILL');
+    const sockets = printed.trim();
+    expect(sockets).toMatch(/^\/tmp\/onevmdump-/);
+    expect(await gone('sleep\x008804', 10)).toBe(true);
+    expect(await gone(`${sockets}/`, 10)).toBe(true);
+    expect(await sshdSessions()).toEqual([]);
+    await rm(sockets, { recursive: true });
   });
-  const child = spawn(process.execPath, [program], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: process.env,
-  });
-  let printed = '';
-  child.stdout.on('data', (data: Buffer) => {
-    printed += data.toString();
-  });
-  await once(child, 'close');
-  expect(child.signalCode).toBe('SIGKILL');
-  const sockets = printed.trim();
-  expect(sockets).toMatch(/^\/tmp\/onevmdump-/);
-  expect(await gone('sleep\x008804', 10)).toBe(true);
-  expect(await gone(`${sockets}/`, 10)).toBe(true);
-  expect(await sshdSessions()).toEqual([]);
-  await rm(sockets, { recursive: true });
-});
 
-test('a program on a host that does not answer any more is given up after its time', async () => {
-  await host.runner.run({ program: 'true', args: [] });
-  const sessions = await sshdSessions();
-  for (const pid of sessions) process.kill(pid, 'SIGSTOP');
-  try {
-    const started = Date.now();
-    await expect(
-      host.runner.run({ program: 'true', args: [] }, { timeoutMs: 1000 }),
-    ).rejects.toThrow('gave no answer within 1 s');
-    expect(Date.now() - started).toBeLessThan(15_000);
-  } finally {
-    for (const pid of sessions) process.kill(pid, 'SIGCONT');
-  }
-}, 30_000);
+  test('a program on a host that does not answer any more is given up after its time', async () => {
+    await host.runner.run({ program: 'true', args: [] });
+    const sessions = await sshdSessions();
+    for (const pid of sessions) process.kill(pid, 'SIGSTOP');
+    try {
+      const started = Date.now();
+      await expect(
+        host.runner.run({ program: 'true', args: [] }, { timeoutMs: 1000 }),
+      ).rejects.toThrow('gave no answer within 1 s');
+      expect(Date.now() - started).toBeLessThan(15_000);
+    } finally {
+      for (const pid of sessions) process.kill(pid, 'SIGCONT');
+    }
+  }, 30_000);
 
-describe('a forwarded socket', () => {
-  test.each(['plain', 'a b \'c\' "d" :e\\f $(g)'])(
-    'leads to the one on the host: %s',
-    async (name) => {
-      const path = join(folder, name);
-      const server = createServer((socket) => socket.pipe(socket)).listen(path);
-      await once(server, 'listening');
-      try {
-        const socket = connect(await host.runner.forwardSocket(path));
-        socket.write('hello');
-        const [data] = (await once(socket, 'data')) as [Buffer];
-        expect(data.toString()).toBe('hello');
-        socket.destroy();
-      } finally {
-        server.close();
-      }
-    },
-  );
+  describe('a forwarded socket', () => {
+    test.each(['plain', 'a b \'c\' "d" :e\\f $(g)'])(
+      'leads to the one on the host: %s',
+      async (name) => {
+        const path = join(folder, name);
+        const server = createServer((socket) => socket.pipe(socket)).listen(path);
+        await once(server, 'listening');
+        try {
+          const socket = connect(await host.runner.forwardSocket(path));
+          socket.write('hello');
+          const [data] = (await once(socket, 'data')) as [Buffer];
+          expect(data.toString()).toBe('hello');
+          socket.destroy();
+        } finally {
+          server.close();
+        }
+      },
+    );
+  });
 });
