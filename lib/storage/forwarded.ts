@@ -15,7 +15,7 @@ export async function requireForwarding(runner: Runner, socket: string): Promise
   );
   if (status !== 0) return;
   throw new ConnectionError(
-    `the socket ${socket} of ${runner.where} cannot be reached through ssh; its sshd_config must have AllowStreamLocalForwarding yes, and not DisableForwarding yes`,
+    `the socket ${socket} of ${runner.where} cannot be reached through ssh: the connection was lost meanwhile, or its sshd_config does not allow it (AllowStreamLocalForwarding no, or DisableForwarding yes)`,
     { command: 'ssh -O forward' },
   );
 }
