@@ -1,5 +1,5 @@
 // The contract of all storages, by the built command on real libvirt, LVM and Ceph.
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeStandIns } from '../e2e/stand-ins.ts';
 import { downCeph, upCeph } from './ceph.ts';
@@ -164,8 +164,10 @@ function local(
     vm,
     exportVm: (args, env) => scene.exportOf(vm, args, env ? { env } : {}),
     extracted: async (bundle, body) => {
-      const result = await scene.extracted(bundle, body);
-      await rm(bundle);
+      const result = await scene.extracted(bundle, async (out) => {
+        await rename(bundle, join(out, 'bundle'));
+        return await body(out);
+      });
       return result;
     },
     removeBundles: () => scene.removeBundles(),

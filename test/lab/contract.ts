@@ -1,9 +1,13 @@
 // What every storage must do, in every state: the contract of lib/storage/storage.ts as its users see it.
 // contract.lab.ts has the storages.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { parseXml } from '../../lib/input/xml-parse.ts';
+import { childText } from '../../lib/input/xml.ts';
 import type { Ended } from '../demo/shell.ts';
 import type { StandIns } from '../e2e/stand-ins.ts';
+import { makeWorld, type World } from '../e2e/world.ts';
 import { expectWriting, reportOf } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
@@ -16,7 +20,10 @@ export interface ContractStorage {
   readonly formats: ReadonlyMap<number, 'raw' | 'qcow2'>;
   /** Runs the built command there, on the VM as it is now. */
   exportVm(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Ended>;
-  /** Extracts a bundle by GNU tar into a folder here for as long as `body` runs. The bundle is removed. */
+  /**
+   * Extracts a bundle by GNU tar into a folder here for as long as `body` runs; the bundle itself lies there, too,
+   * as `bundle`. It is removed where it was.
+   */
   extracted<T>(bundle: string, body: (folder: string) => Promise<T>): Promise<T>;
   /** A raw file with what a foreign tool reads of a disk now, for as long as `body` runs. */
   foreign<T>(diskId: number, body: (path: string) => Promise<T>): Promise<T>;
@@ -45,12 +52,18 @@ export function describeContract(
   describe(`an export of a VM on ${name}`, () => {
     let storage: ContractStorage;
     let vm: LabVm;
+    /** An OpenNebula to restore into. */
+    let world: World;
 
     beforeAll(async () => {
+      world = await makeWorld();
       storage = await begin();
       ({ vm } = storage);
     }, 600_000);
-    afterAll(() => storage.close(), 300_000);
+    afterAll(async () => {
+      await storage.close();
+      await world.close();
+    }, 300_000);
     afterEach(() => storage.removeBundles());
 
     describe('that is powered off', () => {
@@ -58,7 +71,7 @@ export function describeContract(
         if (await vm.isRunning()) await vm.powerOff();
       }, 300_000);
 
-      test('has the bytes that a foreign tool reads, and changes nothing', async () => {
+      test('has and restores the bytes that a foreign tool reads, and changes nothing', async () => {
         const before = await storage.traces();
         const { bundle, consistency } = reportOf(await storage.exportVm([]));
         expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
@@ -95,7 +108,7 @@ export function describeContract(
         await expectWriting(vm);
       });
 
-      test('has the very bytes of the instant', async () => {
+      test('has and restores the very bytes of the instant', async () => {
         await vm.pauseWriter();
         try {
           const ended = await storage.exportVm(['--fs-freeze', 'suspend']);
@@ -146,20 +159,49 @@ export function describeContract(
       );
     });
 
-    /** Each disk of the bundle is what a foreign tool reads of it now. */
+    /** Each disk of the bundle, extracted and restored, is what a foreign tool reads of it now. */
     async function expectSame(bundle: string): Promise<void> {
       await storage.extracted(bundle, async (out) => {
+        const restored = await restoreInto(world, join(out, 'bundle'));
         for (const [id, format] of storage.formats) {
           const path = join(out, `backup.disk.${id}`);
+          const image = restored.get(id) ?? '';
           if (format === 'qcow2') await runProgram('qemu-img', ['check', '-f', 'qcow2', path]);
           await storage.foreign(id, async (raw) => {
-            if (format === 'raw') await runProgram('cmp', [raw, path]);
-            else await runProgram('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, path]);
+            for (const one of [path, image]) {
+              if (format === 'raw') await runProgram('cmp', [raw, one]);
+              else await runProgram('qemu-img', ['compare', '-f', 'raw', '-F', 'qcow2', raw, one]);
+            }
           });
         }
       });
     }
   });
+}
+
+/** Restores a bundle. @returns where the datastore put each disk, by DISK_ID */
+async function restoreInto(world: World, bundle: string): Promise<ReadonlyMap<number, string>> {
+  const name = `restored-${randomBytes(4).toString('hex')}`;
+  const words = [
+    'restore',
+    bundle,
+    '-n',
+    name,
+    '--datastore',
+    '1',
+    '--volatile',
+    'image',
+    '--json',
+  ];
+  const { code, stdout, stderr } = await world.run(words);
+  expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  const { images } = JSON.parse(stdout) as { images: { diskId: number; imageId: number }[] };
+  const sources = new Map<number, string>();
+  for (const { diskId, imageId } of images) {
+    const xml = await world.one.text('one.image.info', imageId, false);
+    sources.set(diskId, childText(parseXml(Buffer.from(xml), 'image'), 'SOURCE') ?? '');
+  }
+  return sources;
 }
 
 /** The numbers of the commands from `first` on; of the many calls of a compressor the first and the last. */
