@@ -2,6 +2,7 @@
 import { describeRemains, findRemains, undoRemains, type Remains } from '../../lib/cleanup.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { FailedError } from '../../lib/report/errors.ts';
+import { sweepClaims } from '../../lib/run/claim.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
 import { withConnections } from '../../lib/with-run.ts';
 import {
@@ -44,6 +45,7 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
       runs.push({ remains, undone });
     }
   });
+  if (!options.dryRun) await sweepClaims(folder, vmId);
   const lines = runs.flatMap(({ remains, undone }) => [
     `${inWords(remains)}: ${undone ? 'undone' : 'left'}`,
     ...(undone ? [] : describeRemains(remains).map((line) => `  ${line}`)),

@@ -76,6 +76,19 @@ async function waitForTurn(
   }
 }
 
+/** Removes the claims of dead processes, which count for nothing. @param vmId only those on this VM. */
+export async function sweepClaims(stateFolder: string, vmId: number | undefined): Promise<void> {
+  const folder = join(stateFolder, 'claims');
+  const files = await readdir(folder).catch((error: unknown) => {
+    if (hasCode(error, 'ENOENT')) return [];
+    throw error;
+  });
+  const vms = new Set(files.map((file) => Number(/^\d+(?=\.)/.exec(file)?.[0] ?? NaN)));
+  for (const vm of vms) {
+    if (!Number.isNaN(vm) && (vmId === undefined || vm === vmId)) await liveClaims(folder, vm);
+  }
+}
+
 interface LiveClaim {
   /** Without its ending. */
   readonly name: string;

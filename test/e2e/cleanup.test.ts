@@ -56,6 +56,7 @@ const servers = () => sh('bash', '-c', `ps -eo args | grep '[q]emu-nbd.*${world.
 
 async function expectNothingLeft(): Promise<void> {
   expect(await world.leftovers()).toEqual([]);
+  expect(await readdir(join(world.folder, 'state', 'claims'))).toEqual([]);
   expect(await servers()).toBe('');
   expect(isLocked()).toBe(false);
 }
