@@ -5,6 +5,7 @@ export default {
   ...base,
   rootDir: '../..',
   testMatch: ['<rootDir>/test/lab/**/*.lab.ts'],
+  setupFilesAfterEnv: ['<rootDir>/test/lab/retry.ts'],
   // The labs are there once for all tests.
   maxWorkers: 1,
   testTimeout: 300_000,
