@@ -18,7 +18,8 @@ const thawLimitMs = 20_000;
 const pauseMs = 250;
 
 // Waits until the process that started it has ended, or the time is over; then runs the command until
-// it succeeds, for ten minutes at most. A process whose parent ends gets another one, also when nobody has
+// it succeeds, for ten minutes at most; and once more, since what was to hold the guest can have been on
+// its way when we died. A process whose parent ends gets another one, also when nobody has
 // taken note of the end: proc(5). $1 is a name to find it by, $2 the time in seconds.
 const guardScript = `
 end=$(($(date +%s) + $2))
@@ -30,7 +31,9 @@ until "$@" >/dev/null 2>&1; do
   tries=$((tries + 1))
   [ "$tries" -lt 300 ] || exit 1
   sleep 2
-done`;
+done
+sleep 3
+"$@" >/dev/null 2>&1`;
 
 export interface Guard {
   /** Whether it has ended, or cannot be seen any more: then it has let the guest go, or is about to. */

@@ -13,7 +13,7 @@ export interface StandIns {
   /** What to add to the command's environment. */
   readonly env: NodeJS.ProcessEnv;
   /** Forgets all calls. `at` counts from 1; 0 lets everything succeed. */
-  reset(at: number, then: 'fail' | 'SIGTERM' | 'SIGINT'): Promise<void>;
+  reset(at: number, then: 'fail' | 'SIGTERM' | 'SIGINT' | 'SIGKILL'): Promise<void>;
   /** The programs called since `reset`, in order. */
   called(): Promise<string[]>;
 }

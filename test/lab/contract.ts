@@ -3,6 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseXml } from '../../lib/input/xml-parse.ts';
 import { childText } from '../../lib/input/xml.ts';
 import type { Ended } from '../demo/shell.ts';
@@ -122,7 +123,7 @@ export function describeContract(
       });
 
       if (!everyCommand) return;
-      test.each(['fail', 'SIGTERM'] as const)(
+      test.each(['fail', 'SIGTERM', 'SIGKILL'] as const)(
         'leaves guest and storage as they were when any command gets %s',
         async (then) => {
           const standIns = await storage.standIns();
@@ -140,11 +141,22 @@ export function describeContract(
             const late = commands
               .slice(at - 1)
               .every((one) => /^(virsh|lvs|lvremove|rbd|rm)$/.test(one));
-            const codes = [...(then === 'SIGTERM' ? [143] : [0, 1, 4]), ...(late ? [0] : [])];
-            expect({ what, code, stderr, expected: codes.includes(code ?? -1) }).toMatchObject({
+            const codes: readonly (number | null)[] = {
+              fail: [0, 1, 4],
+              SIGTERM: [143, ...(late ? [0] : [])],
+              SIGKILL: [null, 137, 255],
+            }[then];
+            expect({ what, code, stderr, expected: codes.includes(code) }).toMatchObject({
               what,
               expected: true,
             });
+            if (then === 'SIGKILL') {
+              // By then the guest goes on by itself, whatever was under way.
+              await sleep(7000);
+              expect({ what, frozen: await vm.isFrozen() }).toEqual({ what, frozen: false });
+              expect({ what, ...(await storage.cleanup()) }).toMatchObject({ what, code: 0 });
+              await storage.removeBundles();
+            }
             if (code === 0) await storage.removeBundles();
             // An undo that was made to fail says how to remove what is left, and cleanup does.
             if (stderr.includes('could not undo everything')) {
