@@ -43,12 +43,12 @@ const firstChange = /^(virsh|lvs|lvcreate|rbd)$/;
 
 /**
  * The contract for one storage.
- * @param everyCommand also ends an export at each of its commands: minutes.
+ * @param atEachCommand what befalls an export at each of its commands, one after another: minutes.
  */
 export function describeContract(
   name: string,
   begin: () => Promise<ContractStorage>,
-  { everyCommand }: { readonly everyCommand: boolean },
+  { atEachCommand }: { readonly atEachCommand: readonly ('fail' | 'SIGTERM' | 'SIGKILL')[] },
 ): void {
   describe(`an export of a VM on ${name}`, () => {
     let storage: ContractStorage;
@@ -122,8 +122,8 @@ export function describeContract(
         expect(await storage.traces()).toEqual(before);
       });
 
-      if (!everyCommand) return;
-      test.each(['fail', 'SIGTERM', 'SIGKILL'] as const)(
+      if (atEachCommand.length === 0) return;
+      test.each(atEachCommand)(
         'leaves guest and storage as they were when any command gets %s',
         async (then) => {
           const standIns = await storage.standIns();
