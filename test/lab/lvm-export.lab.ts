@@ -224,6 +224,21 @@ describe('an export of a running VM', () => {
   });
 
   test.each([
+    'virsh*domfsfreeze*',
+    'lvcreate*-0 vg-*',
+    'lvcreate*-1 vg-*',
+    'qemu-nbd*',
+    'lvremove*',
+  ])('ended by SIGTERM in %s leaves the guest as it was', async (match) => {
+    const meddling = { when: 'before', match, action: 'kill -TERM $PPID' } as const;
+    const { code } = await exportOn(lab, lab.thick, { meddling });
+    // By the time of the removal the bundle is there.
+    expect(code).toBe(match === 'lvremove*' ? 0 : 143);
+    expect(await lab.thick.isFrozen()).toBe(false);
+    await expectWriting(lab.thick);
+  });
+
+  test.each([
     ['after', 'virsh*domfsfreeze*'],
     ['before', 'lvcreate*-0 vg-*'],
     ['after', 'lvcreate*-1 vg-*'],
