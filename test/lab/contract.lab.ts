@@ -24,9 +24,8 @@ import { runProgram } from './program.ts';
 // Files, and disks mixed of Ceph and files, are ended at every command. In user-mode Linux, where LVM is, that takes half
 // an hour: lvm-export.lab.ts does it where it matters.
 const none = { atEachCommand: [] } as const;
-const ended = { atEachCommand: ['fail', 'SIGTERM'] } as const;
-const endedOrKilled = { atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'] } as const;
-describeContract('files of TM qcow2', () => files('qcow2'), endedOrKilled);
+const ended = { atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'] } as const;
+describeContract('files of TM qcow2', () => files('qcow2'), ended);
 describeContract('files of TM ssh', () => files('ssh'), none);
 describeContract('thick LVM volumes', () => volumes('thick'), none);
 describeContract('thin LVM volumes', () => volumes('thin'), none);
