@@ -1,5 +1,5 @@
 // What every storage must do, in every state: the contract of lib/storage/storage.ts as its users see it.
-// contract.lab.ts has the storages.
+// contract-*.lab.ts have the storages.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';

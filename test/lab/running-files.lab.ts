@@ -1,5 +1,5 @@
 // What happens to exports of running VMs whose disks are files, by the built command against a real
-// libvirt; what holds for all storages is in contract.lab.ts.
+// libvirt; what holds for all storages is in contract-*.lab.ts.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,0 +1,49 @@
+// The contract for disks on Ceph, by the built command on a real cluster and libvirt.
+import { readdir } from 'node:fs/promises';
+import { downCeph, upCeph } from './ceph.ts';
+import { guestTraces, local, temporary } from './contract-local.ts';
+import { describeContract, type ContractStorage } from './contract.ts';
+import { makeScene } from './export-scene.ts';
+import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
+import { runProgram } from './program.ts';
+
+describeContract('Ceph', () => ceph('vm'), { atEachCommand: [] });
+describeContract('Ceph with a volatile disk in a file', () => ceph('mixed'), {
+  atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'],
+});
+
+async function ceph(which: 'vm' | 'mixed'): Promise<ContractStorage> {
+  const libvirt: LibvirtLab = await upLibvirt();
+  const lab = await upCeph();
+  const scene = await makeScene({
+    ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
+    ONEVMDUMP_LIBVIRT_URI: libvirt.uri,
+  });
+  const vm = lab[which];
+  const images: readonly string[] = which === 'vm' ? lab.images : [lab.mixedImage];
+  const ids = which === 'vm' ? [0, 1, 2, 3] : [0, 1];
+  return {
+    ...local(scene, vm),
+    formats: new Map(ids.map((id) => [id, 'raw'])),
+    foreign: (id, body) =>
+      temporary(scene, async (path) => {
+        const image = images[id];
+        if (image === undefined) await runProgram('cp', ['--sparse=always', vm.diskPath(id), path]);
+        else await lab.rbd('export', '--no-progress', image, path);
+        return await body(path);
+      }),
+    traces: async () => ({
+      ...(await guestTraces(vm)),
+      ...(await scene.leftHere()),
+      folder: (await readdir(vm.folder)).sort(),
+      images: await lab.rbd('ls', 'one'),
+      snapshots: await Promise.all(images.map((image) => lab.rbd('snap', 'ls', image))),
+    }),
+    async close() {
+      if (await vm.isRunning()) await vm.powerOff();
+      await scene.close();
+      if (lab.startedNow) await downCeph();
+      if (libvirt.startedNow) await downLibvirt();
+    },
+  };
+}

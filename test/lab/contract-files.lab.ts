@@ -1,0 +1,56 @@
+// The contract for disks that are files, by the built command on a real libvirt.
+import { readdir } from 'node:fs/promises';
+import { guestTraces, local, temporary } from './contract-local.ts';
+import { describeContract, type ContractStorage } from './contract.ts';
+import { makeScene } from './export-scene.ts';
+import type { LabVm } from './lab-vm.ts';
+import { downLibvirt, upLibvirt } from './libvirt.ts';
+import { runProgram } from './program.ts';
+
+describeContract('files of TM qcow2', () => files('qcow2'), {
+  atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'],
+});
+describeContract('files of TM ssh', () => files('ssh'), { atEachCommand: [] });
+
+async function files(tm: 'qcow2' | 'ssh'): Promise<ContractStorage> {
+  const lab = await upLibvirt();
+  const scene = await makeScene({
+    ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
+    ONEVMDUMP_LIBVIRT_URI: lab.uri,
+  });
+  const vm = lab[tm];
+  const wasRunning = await vm.isRunning();
+  const formats = new Map([
+    [0, 'qcow2'],
+    [1, 'raw'],
+    [2, 'raw'],
+    [3, 'qcow2'],
+  ] as const);
+  return {
+    ...local(scene, vm),
+    formats,
+    foreign: (id, body) =>
+      temporary(scene, async (path) => {
+        const from = ['-U', '-f', formats.get(id as 0) ?? 'raw', vm.diskPath(id)];
+        await runProgram('qemu-img', ['convert', ...from, '-O', 'raw', path]);
+        return await body(path);
+      }),
+    traces: async () => ({
+      ...(await guestTraces(vm)),
+      ...(await scene.leftHere()),
+      folder: (await readdir(vm.folder)).sort(),
+      // What runs writes to its disks.
+      sums: (await vm.isRunning()) ? undefined : await checksums(vm, [...formats.keys()]),
+    }),
+    async close() {
+      if (wasRunning) await vm.start();
+      else if (await vm.isRunning()) await vm.powerOff();
+      await scene.close();
+      if (lab.startedNow) await downLibvirt();
+    },
+  };
+}
+
+async function checksums(vm: LabVm, ids: readonly number[]): Promise<string> {
+  return runProgram('sha256sum', [...ids.map((id) => vm.diskPath(id))]);
+}

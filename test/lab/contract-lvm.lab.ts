@@ -1,0 +1,70 @@
+// The contract for logical volumes, by the built command on a host in user-mode Linux. To end an export at every
+// command takes half an hour there: lvm-export.lab.ts does it where it matters.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { guestTraces } from './contract-local.ts';
+import { describeContract, type ContractStorage } from './contract.ts';
+import {
+  activeVolumes,
+  cleanupOn,
+  exportOn,
+  folder as hostFolder,
+  hostStandIns,
+  leftOn,
+  prepareHost,
+  tidyHost,
+  withBundle,
+} from './lvm-host.ts';
+import { downLvm, upLvm } from './lvm.ts';
+
+describeContract('thick LVM volumes', () => volumes('thick'), { atEachCommand: [] });
+describeContract('thin LVM volumes', () => volumes('thin'), { atEachCommand: [] });
+
+async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
+  const lab = await upLvm();
+  await prepareHost(lab);
+  // The host has one CPU: one guest at a time.
+  for (const other of [lab.thick, lab.thin]) if (await other.isRunning()) await other.powerOff();
+  const vm = lab[kind];
+  const group = kind === 'thick' ? 'vg-one-110' : 'vg-one-111';
+  const activate = ['lvchange', '-q', '-ay', ...(kind === 'thin' ? ['-K'] : [])].join(' ');
+  return {
+    vm,
+    formats: new Map([
+      [0, 'raw'],
+      [1, 'raw'],
+    ]),
+    exportVm: (args, env = {}) => exportOn(lab, vm, { args, env }),
+    extracted: (bundle, body) => withBundle(lab, bundle, body),
+    async foreign(id, body) {
+      const volume = `${group}/lv-one-${vm.id}-${id}`;
+      const was = (await activeVolumes(lab, vm)).includes(`lv-one-${vm.id}-${id}`);
+      const out = await mkdtemp('/var/tmp/onevmdump-contract-');
+      try {
+        if (!was) await lab.run(`${activate} ${volume}`);
+        await lab.copyOut(`/dev/${volume}`, join(out, 'disk'));
+        return await body(join(out, 'disk'));
+      } finally {
+        if (!was) await lab.run(`lvchange -q -an ${volume}`);
+        await rm(out, { recursive: true });
+      }
+    },
+    traces: async () => ({
+      ...(await guestTraces(vm)),
+      left: await leftOn(lab),
+      active: await activeVolumes(lab, vm),
+      volumes: await lab.run('lvs --noheadings -o vg_name,lv_name,lv_size'),
+      bundles: (await lab.run(`ls ${hostFolder}`)).match(/.*\.(gz|part)$/gm) ?? [],
+    }),
+    removeBundles: async () => {
+      await lab.run(`rm -f ${hostFolder}/*.tar.gz`);
+    },
+    cleanup: () => cleanupOn(lab),
+    standIns: () => hostStandIns(lab),
+    async close() {
+      if (await vm.isRunning()) await vm.powerOff();
+      await tidyHost(lab);
+      if (lab.startedNow) await downLvm();
+    },
+  };
+}
