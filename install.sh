@@ -10,7 +10,7 @@ source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 least_node=20.19
 
 # Options, as given.
-user='' group='' root=${ONE_LOCATION:-} uninstall=no check=no
+user='' group='' root=${ONE_LOCATION:-} uninstall=no check=no tm_list=''
 # What is decided from them: chown's argument, empty where ownership is left alone.
 owner='' destdir='' version=''
 # What this run installs, for the list of installed files.
@@ -23,7 +23,7 @@ trap '[[ -z $unfinished ]] || rm -f -- "$unfinished"' EXIT
 
 usage() {
   cat <<'END'
-Usage: install.sh [-u USER] [-g GROUP] [-d DIR]
+Usage: install.sh [-u USER] [-g GROUP] [-d DIR] [--tm LIST]
        install.sh --check [-u USER] [-d DIR]
        install.sh --uninstall [-d DIR]
 
@@ -32,6 +32,9 @@ Usage: install.sh [-u USER] [-g GROUP] [-d DIR]
 -d DIR       a self-contained OpenNebula, as in its own install.sh: DIR/bin, DIR/etc, DIR/var;
              an absolute path; default: $ONE_LOCATION, and if that is not set either, the layout
              of OpenNebula's packages: /usr/bin, /etc/one, /var/lib/one
+--tm LIST    TM drivers whose backup actions ours take the place of, such as qcow2,ssh,ceph,fs_lvm: backups
+             into datastores of onevmdump then read disks directly, and all others are made as before by
+             OpenNebula's own actions, which are kept; none puts these back; default: as last time
 --check      changes nothing, and tells what is missing, what was changed since (by an upgrade of
              OpenNebula, for one), and what OpenNebula's user cannot use
 --uninstall  removes what was installed; a changed configuration, journals and bundles stay
@@ -49,11 +52,13 @@ main() {
   parse_options "$@"
   choose_layout
   read_list
+  find_taken
   if [[ $uninstall == yes ]]; then
     remove_all
     return
   fi
   choose_owner
+  choose_tms
   if [[ $check == yes ]]; then
     check_all
     return
@@ -75,12 +80,13 @@ die() {
 parse_options() {
   while (($# > 0)); do
     case $1 in
-      -u | -g | -d)
+      -u | -g | -d | --tm)
         [[ -n ${2:-} ]] || die "$1 needs a value (see install.sh --help)" 2
         case $1 in
           -u) user=$2 ;;
           -g) group=$2 ;;
           -d) root=$2 ;;
+          --tm) tm_list=$2 ;;
         esac
         shift 2
         ;;
@@ -90,6 +96,7 @@ parse_options() {
       *) die "there is no option $1 (see install.sh --help)" 2 ;;
     esac
   done
+  [[ -z $tm_list || $check$uninstall == nono ]] || die '--tm is for installing (see install.sh --help)' 2
 }
 
 choose_layout() {
@@ -136,6 +143,7 @@ is_ours() {
     "$bin/onevmdump" | "$config" | "$config.new") ;;
     "$share"/onehook/*.onehook) ;;
     "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
+    "$remotes"/tm/*) is_tm_action "$1" || is_tm_action "${1%.stock}" ;;
     *) return 1 ;;
   esac
 }
@@ -146,7 +154,10 @@ write_list() {
 
 list_content() {
   say '# Installed by install.sh of onevmdump, which needs this list to upgrade and to uninstall.'
-  ((${#folders[@]} == 0)) || printf '# folder %s\n' "${folders[@]}" | awk '!seen[$0]++'
+  local path
+  for path in "${folders[@]}"; do
+    [[ ! -d $destdir$path ]] || printf '# folder %s\n' "$path"
+  done | awk '!seen[$0]++'
   printf '%s\n' "${files[@]}"
 }
 
@@ -231,6 +242,7 @@ check_targets() {
     [[ ! -L $destdir$path ]] || die "$destdir$path is a link; make it a folder, or remove it"
   done
   check_staging
+  check_tms
 }
 
 check_writable() {
@@ -256,7 +268,7 @@ check_staging() {
 
 install_all() {
   [[ -z $destdir ]] || mkdir -p -- "$destdir"
-  local kind path previous=("${!installed[@]}")
+  local kind path tm
   make_folder "${list%/*}" 755
   put_listed "$source_dir/dist/bin/onevmdump" "$bin/onevmdump" 755
   put_config
@@ -271,14 +283,17 @@ install_all() {
   for path in "$source_dir"/hooks/*.onehook; do
     [[ ! -f $path ]] || put_listed "$path" "$share/onehook/${path##*/}" 644
   done
+  for tm in "${taken_tms[@]}"; do is_one_of "$tm" "${tms[@]}" || give_back_tm "$tm"; done
+  for tm in "${known_tms[@]}"; do ! is_one_of "$tm" "${tms[@]}" || take_tm "$tm"; done
   write_list
-  for path in "${previous[@]}"; do
+  for path in "${!installed[@]}"; do
     is_listed "$path" || remove_file "$path"
   done
   teach_downloader
   say "onevmdump ${version:+$version }is installed: $destdir$bin/onevmdump"
   say_hooks
   [[ ! -f $destdir$remotes/datastore/onevmdump/backup ]] || say_datastore
+  say_tms
 }
 
 # What is left to do for hooks: which of them an OpenNebula has, its administrator decides.
@@ -439,6 +454,159 @@ To back up VMs into a datastore of onevmdump, once:
 END
 }
 
+# ---- our actions in the place of OpenNebula's own, for the TM drivers of --tm
+#
+#   tm/qcow2/prebackup          ours
+#   tm/qcow2/prebackup.stock    what ours hands over to: it runs the next one
+#   tm/qcow2.stock/prebackup    OpenNebula's own
+#
+# OpenNebula's own keeps its name: fs_lvm_ssh of 7.0 looks at it to know whether the VM runs, and
+# backup_cancel of the other backup datastores finds it by it. Two folders below remotes/ it also finds
+# what it loads from ../lib.
+
+# The storages that onevmdump reads: lib/storage/modules.ts.
+known_tms=(ssh local shared qcow2 fs_lvm fs_lvm_ssh ceph)
+tm_actions=(prebackup prebackup_live postbackup postbackup_live)
+# Those that are ours when this run begins, and that are to be ours when it ends.
+taken_tms=() tms=()
+
+# What stands on the disk counts: a run that was ended may not have come to its list.
+find_taken() {
+  local tm
+  for tm in "${known_tms[@]}"; do
+    [[ ! -d $destdir$remotes/tm/$tm.stock ]] || taken_tms+=("$tm")
+  done
+}
+
+choose_tms() {
+  local names tm
+  tms=("${taken_tms[@]}")
+  [[ -n $tm_list ]] || return 0
+  tms=()
+  [[ $tm_list != none ]] || return 0
+  IFS=, read -ra names <<<"$tm_list"
+  ((${#names[@]} > 0)) || die "--tm $tm_list names no TM driver (see install.sh --help)" 2
+  for tm in "${names[@]}"; do
+    is_one_of "$tm" "${known_tms[@]}" ||
+      die "--tm: onevmdump does not read disks of a TM driver '$tm', only of ${known_tms[*]}" 2
+    is_one_of "$tm" "${tms[@]}" || tms+=("$tm")
+  done
+}
+
+is_one_of() {
+  local word
+  for word in "${@:2}"; do [[ $word != "$1" ]] || return 0; done
+  return 1
+}
+
+# Whether a path is that of an action whose place ours can take.
+is_tm_action() {
+  local tm=${1%/*} action=${1##*/}
+  [[ $tm == "$remotes/tm/${tm##*/}" ]] && is_one_of "${tm##*/}" "${known_tms[@]}" &&
+    is_one_of "$action" "${tm_actions[@]}"
+}
+
+our_tm_action() {
+  printf "#!/usr/bin/env node\nrequire('../onevmdump/onevmdump.cjs')('%s');\n" "$1"
+}
+
+# Whether a file is ours, of any version.
+is_our_tm_action() {
+  [[ -f $1 && ! -L $1 ]] && grep -q "^require('\.\./onevmdump/onevmdump\.cjs')" -- "$1"
+}
+
+is_there() { [[ -e $1 || -L $1 ]]; }
+
+check_tms() {
+  ((${#tms[@]} > 0)) || return 0
+  [[ -f $source_dir/dist/drivers/tm/onevmdump.cjs ]] ||
+    die "this version brings no TM actions: use --tm none"
+  local tm action folder stock
+  for tm in "${tms[@]}"; do
+    folder=$destdir$remotes/tm/$tm
+    [[ ! -L $folder ]] || die "$folder is a link to $(readlink -- "$folder"); name that TM driver, not $tm"
+    if [[ ! -d $folder ]]; then
+      [[ -z $destdir ]] || die "$folder is missing: a package cannot take the place of files of OpenNebula's \
+package; run install.sh --tm on the machine where both are installed"
+      die "there is no TM driver $tm here: $folder is missing; leave it out of --tm"
+    fi
+    for action in "${tm_actions[@]}"; do
+      stock=$destdir$remotes/tm/$tm.stock/$action
+      if is_our_tm_action "$folder/$action"; then
+        is_there "$stock" || die "$stock, OpenNebula's own action, is gone: install that package of \
+OpenNebula again, then this"
+      elif ! is_there "$folder/$action"; then
+        is_there "$stock" || die "$folder/$action is missing: OpenNebula has backups from 6.6 on; \
+leave $tm out of --tm"
+      fi
+    done
+  done
+  check_tm_links
+}
+
+# An action that is a link to one of another driver would become ours with it.
+check_tm_links() {
+  local tm action link target
+  for action in "${tm_actions[@]}"; do
+    for link in "$destdir$remotes"/tm/*/"$action"; do
+      [[ -L $link ]] || continue
+      target=$(readlink -f -- "$link") || true
+      for tm in "${tms[@]}"; do
+        [[ $target != "$(readlink -f -- "$destdir$remotes/tm")/$tm/"* || $link == "$destdir$remotes/tm/$tm/"* ]] ||
+          die "$link is a link to $target, and would be changed with it: make it a file, or leave $tm out of --tm"
+      done
+    done
+  done
+}
+
+take_tm() {
+  local tm=$1 action file stock
+  make_folder "$remotes/tm/$tm.stock" 755
+  for action in "${tm_actions[@]}"; do
+    file=$remotes/tm/$tm/$action stock=$remotes/tm/$tm.stock/$action
+    if is_there "$destdir$file" && ! is_our_tm_action "$destdir$file"; then
+      # After an upgrade of OpenNebula there is an older one. A second name first, and then ours over the
+      # first one: a backup finds an action at every moment.
+      [[ $destdir$file -ef $destdir$stock ]] || ln -PfT -- "$destdir$file" "$destdir$stock"
+    fi
+    put_text "$(our_tm_action "$action")" "$file" 755
+    put_text "#!/bin/sh
+exec \"\${0%/*}/../$tm.stock/$action\" \"\$@\"" "$file.stock" 755
+  done
+}
+
+# TEXT TARGET MODE, with a line break at the end
+put_text() {
+  put <(say "$1") "$2" "$3"
+  files+=("$(checksum "$destdir$2")  $2")
+}
+
+# The very files come back, whatever their mode, owner and times.
+give_back_tm() {
+  local tm=$1 action file stock
+  for action in "${tm_actions[@]}"; do
+    file=$destdir$remotes/tm/$tm/$action stock=$destdir$remotes/tm/$tm.stock/$action
+    unset "installed[${file#"$destdir"}]"
+    if [[ ! -d ${file%/*} ]]; then
+      say "Kept $stock: there is no ${file%/*} any more"
+    elif is_there "$file" && ! is_our_tm_action "$file"; then
+      say "Kept $file, which is newer than what onevmdump took the place of"
+      rm -f -- "$stock"
+    elif is_there "$stock"; then
+      mv -fT -- "$stock" "$file"
+    else
+      rm -f -- "$file"
+      warn "$stock, OpenNebula's own action, is gone: install that package of OpenNebula again"
+    fi
+  done
+  rmdir -- "$destdir$remotes/tm/$tm.stock" 2>/dev/null || true
+}
+
+say_tms() {
+  ((${#tms[@]} == 0)) || say "Backups of VMs on ${tms[*]} go through onevmdump when they go into a datastore of \
+onevmdump; OpenNebula's own actions, in $destdir$remotes/tm/*.stock, make all others."
+}
+
 # ---- checking
 
 problems=0
@@ -453,6 +621,7 @@ check_all() {
   else
     check_installed
     check_downloader
+    check_taken
     check_oned_conf
   fi
   ((problems == 0)) || die "$problems found; run install.sh again to mend what it can"
@@ -464,6 +633,8 @@ check_installed() {
   for path in "${!installed[@]}"; do
     if [[ ! -f $destdir$path ]]; then
       problem "missing: $destdir$path"
+    elif is_tm_action "$path" && ! is_our_tm_action "$destdir$path"; then
+      problem "$destdir$path is not ours any more (an upgrade of OpenNebula replaced it): backups are staged"
     elif [[ $path != "$config" && $(checksum "$destdir$path") != "${installed[$path]}" ]]; then
       problem "changed since it was installed: $destdir$path"
     elif ! as_user test -r "$destdir$path"; then
@@ -486,6 +657,17 @@ check_downloader() {
   elif ! as_user test -x "$file"; then
     problem "$user cannot run $file"
   fi
+}
+
+check_taken() {
+  local tm action stock
+  for tm in "${taken_tms[@]}"; do
+    for action in "${tm_actions[@]}"; do
+      stock=$destdir$remotes/tm/$tm.stock/$action
+      as_user test -x "$stock" ||
+        problem "$stock, OpenNebula's own action, is missing or $user cannot run it: other backups fail"
+    done
+  done
 }
 
 check_oned_conf() {
@@ -516,12 +698,13 @@ as_user() {
 remove_all() {
   [[ -f $destdir$list ]] || die "there is no list of installed files, $destdir$list: onevmdump is \
 not installed here, or into another folder (see -d in install.sh --help)"
-  local path index
+  local path tm index
   for path in "${!installed[@]}" "$list"; do
     [[ ! -d $destdir${path%/*} || -w $destdir${path%/*} ]] ||
       die "cannot remove $destdir$path: $(id -un) may not write to its folder; run it as root"
   done
   forget_downloader
+  for tm in "${taken_tms[@]}"; do give_back_tm "$tm"; done
   for path in "${!installed[@]}"; do remove_file "$path"; done
   rm -f -- "$destdir$list"
   for ((index = ${#folders[@]} - 1; index >= 0; index--)); do

@@ -26,11 +26,13 @@ const ownTools = [
   ],
   ...[
     'head',
+    'ln',
     'id',
     'ls',
     'mkdir',
     'mktemp',
     'mv',
+    'readlink',
     'rm',
     'rmdir',
     'setpriv',
