@@ -143,7 +143,7 @@ is_ours() {
     "$bin/onevmdump" | "$config" | "$config.new") ;;
     "$share"/onehook/*.onehook) ;;
     "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
-    "$remotes"/tm/*) is_tm_action "$1" || is_tm_action "${1%.stock}" ;;
+    "$remotes"/tm/*) is_tm_action "$1" ;;
     *) return 1 ;;
   esac
 }
@@ -457,8 +457,7 @@ END
 # ---- our actions in the place of OpenNebula's own, for the TM drivers of --tm
 #
 #   tm/qcow2/prebackup          ours
-#   tm/qcow2/prebackup.stock    what ours hands over to: it runs the next one
-#   tm/qcow2.stock/prebackup    OpenNebula's own
+#   tm/qcow2.stock/prebackup    OpenNebula's own, to which ours hands over (lib/tm/stock-action.ts)
 #
 # OpenNebula's own keeps its name: fs_lvm_ssh of 7.0 looks at it to know whether the VM runs, and
 # backup_cancel of the other backup datastores finds it by it. Two folders below remotes/ it also finds
@@ -570,8 +569,6 @@ take_tm() {
       [[ $destdir$file -ef $destdir$stock ]] || ln -PfT -- "$destdir$file" "$destdir$stock"
     fi
     put_text "$(our_tm_action "$action")" "$file" 755
-    put_text "#!/bin/sh
-exec \"\${0%/*}/../$tm.stock/$action\" \"\$@\"" "$file.stock" 755
   done
 }
 

@@ -25,7 +25,7 @@ const stock = (tm: string, action: string) =>
 const handsOver = `module.exports = (name) => {
   const { dirname, join } = require('node:path');
   const { spawnSync } = require('node:child_process');
-  const stock = join(dirname(process.argv[1]), name + '.stock');
+  const stock = join(dirname(process.argv[1]) + '.stock', name);
   process.exitCode = spawnSync(stock, process.argv.slice(2), { stdio: 'inherit' }).status;
 };\n`;
 
