@@ -1,6 +1,9 @@
 // Accounts for as long as a test needs them.
+import { readdir, readFile } from 'node:fs/promises';
 import { sh } from '../demo/shell.ts';
 import { runProgram } from './program.ts';
+
+const prefix = 'onevmdump-lab-';
 
 export interface Account {
   readonly name: string;
@@ -11,8 +14,13 @@ export interface Account {
   remove(): Promise<void>;
 }
 
-/** Makes an account that can log in by a key only. One that an earlier run has left is taken. */
-export async function makeAccount(name: string): Promise<Account> {
+/**
+ * Makes an account that can log in by a key only. Its name has this process's id, as others may test at the same
+ * time; accounts that dead ones have left are removed.
+ */
+export async function makeAccount(role: 'host' | 'store'): Promise<Account> {
+  await removeLeftOver();
+  const name = `${prefix}${role}-${process.pid}`;
   // No password, but not locked: sshd would refuse that.
   const options = ['--password', '*', '--no-create-home', '--home-dir', '/nonexistent'];
   await runProgram('useradd', [...options, '--shell', '/bin/sh', name], { acceptStatus: [9] });
@@ -28,8 +36,17 @@ export async function makeAccount(name: string): Promise<Account> {
     },
     async remove() {
       // Its last processes take a moment to end.
-      const tries = `for i in {1..50}; do userdel ${name} 2>/dev/null && exit; sleep 0.2; done; exit 1`;
+      const tries = `for i in {1..50}; do userdel ${name} 2>/dev/null && exit; sleep 0.2; done; userdel ${name}`;
       await runProgram('bash', ['-c', tries]);
     },
   };
+}
+
+async function removeLeftOver(): Promise<void> {
+  const processes = await readdir('/proc');
+  for (const line of (await readFile('/etc/passwd', 'utf8')).split('\n')) {
+    const [name = ''] = line.split(':');
+    if (!name.startsWith(prefix) || processes.includes(name.split('-').at(-1) ?? '')) continue;
+    await runProgram('userdel', [name], { acceptStatus: [8] });
+  }
 }

@@ -43,8 +43,8 @@ export async function makeRemoteScene({
   datastores,
   bundlesHere = false,
 }: RemoteOptions): Promise<RemoteScene> {
-  const host = await makeAccount('onevmdump-lab-h');
-  const store = await makeAccount('onevmdump-lab-d');
+  const host = await makeAccount('host');
+  const store = await makeAccount('store');
   let command: number | undefined;
   const options = { ONEVMDUMP_DATASTORE_LOCATION: datastores, ONEVMDUMP_LIBVIRT_URI: uri };
   const bins: string[] = [];
