@@ -3,7 +3,7 @@ import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeStandIns } from '../e2e/stand-ins.ts';
 import type { ContractStorage } from './contract.ts';
-import { leftOfGuest, type ExportScene } from './export-scene.ts';
+import { guardsOf, leftOfGuest, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 
 /** What is alike for all storages that this machine sees. */
@@ -22,6 +22,7 @@ export function local(
       return result;
     },
     removeBundles: () => scene.removeBundles(),
+    guards: () => guardsOf(vm),
     cleanup: () => scene.onevmdump(['cleanup']),
     standIns: () => makeStandIns(scene.folder),
   };

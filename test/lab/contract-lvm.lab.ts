@@ -2,17 +2,17 @@
 // command takes half an hour there: lvm-export.lab.ts does it where it matters.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { guestTraces } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
 import {
   activeVolumes,
   cleanupOn,
   exportOn,
   folder as hostFolder,
+  guardsOn,
   hostStandIns,
-  leftOn,
   prepareHost,
   tidyHost,
+  tracesOn,
   withBundle,
 } from './lvm-host.ts';
 import { downLvm, upLvm } from './lvm.ts';
@@ -50,12 +50,10 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
       }
     },
     traces: async () => ({
-      ...(await guestTraces(vm)),
-      left: await leftOn(lab),
-      active: await activeVolumes(lab, vm),
-      volumes: await lab.run('lvs --noheadings -o vg_name,lv_name,lv_size'),
-      bundles: (await lab.run(`ls ${hostFolder}`)).match(/.*\.(gz|part)$/gm) ?? [],
+      host: await tracesOn(lab, vm),
+      frozen: (await vm.isRunning()) && (await vm.isFrozen()),
     }),
+    guards: () => guardsOn(lab),
     removeBundles: async () => {
       await lab.run(`rm -f ${hostFolder}/*.tar.gz`);
     },

@@ -30,6 +30,8 @@ export interface ContractStorage {
   foreign<T>(diskId: number, body: (path: string) => Promise<T>): Promise<T>;
   /** Everything an export could leave or change in storage, libvirt, processes, journals and bundles. */
   traces(): Promise<unknown>;
+  /** The processes that still see to it that the guest goes on, as a killed export leaves them. */
+  guards(): Promise<readonly string[]>;
   removeBundles(): Promise<void>;
   /** `onevmdump cleanup`, there. */
   cleanup(): Promise<Ended>;
@@ -158,8 +160,7 @@ export function describeContract(
               expected: true,
             });
             if (then === 'SIGKILL') {
-              // By then the guest goes on by itself, whatever was under way.
-              await sleep(7000);
+              await guardsEnd();
               expect({ what, frozen: await vm.isFrozen() }).toEqual({ what, frozen: false });
               expect({ what, ...(await storage.cleanup()) }).toMatchObject({ what, code: 0 });
               await storage.removeBundles();
@@ -177,6 +178,14 @@ export function describeContract(
         1_800_000,
       );
     });
+
+    /** Resolves when a guest of a killed export goes on by itself for good, whatever was under way. */
+    async function guardsEnd(): Promise<void> {
+      for (let tries = 0; (await storage.guards()).length > 0; tries += 1) {
+        if (tries > 60) throw new Error(`a guard of ${vm.domain} does not end`);
+        await sleep(250);
+      }
+    }
 
     /** Each disk of the bundle, extracted and restored, is what a foreign tool reads of it now. */
     async function expectSame(bundle: string): Promise<void> {

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
+import { makeStandIns, programsIn, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { LvmLab } from './lvm.ts';
 import { runProgram } from './program.ts';
@@ -75,13 +75,12 @@ export async function exportOn(
   vm: LabVm,
   { user = 'root', args = [], env = {}, meddling }: ExportOptions = {},
 ): Promise<Ended> {
-  await lab.run(`rm -rf ${folder}/plan ${folder}/done`);
   const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
   const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
   if (meddling !== undefined) {
     const { when, match, action } = meddling;
-    await onHost(lab, `cat >${folder}/action`, { input: `${action}\n` });
-    await onHost(lab, `cat >${folder}/plan`, { input: `${when} ${match}\n` });
+    const files = `cd ${folder} && rm -rf done && read -r line && echo "$line" >plan && cat >action`;
+    await onHost(lab, files, { input: `${when} ${match}\n${action}\n` });
   }
   const words = [
     'env',
@@ -160,7 +159,7 @@ export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
       async reset(at, then) {
         await lab.run(`chmod 755 ${out}; echo '${at} ${then}' >${list}.plan; : >${list}`);
       },
-      called: async () => (await lab.run(`cat ${list}`)).split('\n').filter(Boolean),
+      called: async () => programsIn(await lab.run(`cat ${list}`)),
     };
   } finally {
     await rm(out, { recursive: true });
@@ -185,14 +184,34 @@ function sums(text: string): readonly string[] {
     .map((line) => line.slice(0, 64));
 }
 
-/** All that exports may have left on the host, line by line, and all volumes that are active. */
-export async function leftOn(lab: LvmLab): Promise<string> {
-  return await lab.run(`cd /
-lvs --noheadings -o lv_name | grep onevmdump- | xargs -rn1 echo volume
+/** Files and processes that exports may have left on the host, a line each. */
+const filesAndProcesses = `cd /
 find /tmp ${folder} /var/lib/one -name 'onevmdump*' ! -name onevmdump | sort -u | grep -v 'tar.gz$'
 find /var/lib/one/onevmdump -type f 2>/dev/null
-ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'
+ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'`;
+
+/** All that exports may have left on the host, line by line. */
+export async function leftOn(lab: LvmLab): Promise<string> {
+  return await lab.run(`lvs --noheadings -o lv_name | grep onevmdump- | xargs -rn1 echo volume
+${filesAndProcesses}
 true`);
+}
+
+/**
+ * All that exports may have left or changed there, the guest's state, and all volumes. One ssh for all: where any
+ * program takes its tenths of a second, this is asked after each of hundreds of exports.
+ */
+export async function tracesOn(lab: LvmLab, { domain }: LabVm): Promise<string> {
+  return await lab.run(`virsh -q -c qemu:///system 'domstate ${domain}; domjobinfo ${domain}' 2>/dev/null || echo off
+lvs --noheadings -o vg_name,lv_name,lv_size,lv_active,origin
+ls ${folder} | grep -e gz -e part
+${filesAndProcesses}
+true`);
+}
+
+/** The processes there that see to it that a guest goes on. */
+export async function guardsOn(lab: LvmLab): Promise<string[]> {
+  return (await lab.run('pgrep -af onevmdump-[g]uard || true')).split('\n').filter(Boolean);
 }
 
 /** The volumes of a VM that are active. */
