@@ -14,9 +14,10 @@ const command = '/run/lab/onevmdump';
 export const folder = '/tmp/lvm-export';
 const programs = ['lvs', 'lvchange', 'lvcreate', 'lvremove', 'qemu-nbd', 'virsh'];
 
-// Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump.
+// Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump, or sudo.
 const standIn = `#!/bin/bash
-real=$(PATH=\${PATH#${folder}/bin:} type -P "\${0##*/}")
+folders=:$PATH: own=:\${0%/*}:
+real=$(PATH=\${folders//"$own"/:} type -P "\${0##*/}")
 read -r when match <${folder}/plan
 due() {
   [ "$when" = "$1" ] && case "\${0##*/} $*" in *$match*) mkdir ${folder}/done 2>/dev/null ;; *) false ;; esac
@@ -78,9 +79,7 @@ export async function exportOn(
   const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
   const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
   if (meddling !== undefined) {
-    const { when, match, action } = meddling;
-    const files = `cd ${folder} && rm -rf done && read -r line && echo "$line" >plan && cat >action`;
-    await onHost(lab, files, { input: `${when} ${match}\n${action}\n` });
+    await planMeddling(lab, meddling);
   }
   const words = [
     'env',
@@ -96,18 +95,38 @@ export async function exportOn(
   return await onHost(lab, words.join(' '), { user, input: await vm.xml() });
 }
 
+async function planMeddling(lab: LvmLab, { when, match, action }: Meddling): Promise<void> {
+  const files = `cd ${folder} && rm -rf done && read -r line && echo "$line" >plan && cat >action`;
+  await onHost(lab, files, { input: `${when} ${match}\n${action}\n` });
+}
+
+/** As long as `body` runs, for everyone on the host: by ssh, and by sudo, too. Both have this folder first on PATH. */
+export async function whileMeddling<T>(
+  lab: LvmLab,
+  meddling: Meddling,
+  body: () => Promise<T>,
+): Promise<T> {
+  await planMeddling(lab, meddling);
+  const all = programs.join(',');
+  await lab.run(`for name in {${all}}; do ln -s ${folder}/stand-in /usr/local/sbin/$name; done`);
+  try {
+    return await body();
+  } finally {
+    await lab.run(`rm -f /usr/local/sbin/{${all}}`);
+  }
+}
+
 export async function cleanupOn(lab: LvmLab, user: 'root' | 'oneadmin' = 'root'): Promise<Ended> {
   const variables = Object.entries(settings).map((one) => one.join('='));
   return await onHost(lab, ['env', ...variables, command, 'cleanup'].join(' '), { user });
 }
 
-/** Less than the defaults, which are more than the lab's disks have. */
-const settings = {
-  ONEVMDUMP_DESTINATION: folder,
-  ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48',
-};
+/** Less than the default, which is more than the lab's disks have. */
+export const roomForLab = { ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48' };
 
-function onHost(
+const settings = { ONEVMDUMP_DESTINATION: folder, ...roomForLab };
+
+export function onHost(
   lab: LvmLab,
   line: string,
   { user = 'root', input = '' }: { user?: string; input?: string },

@@ -14,6 +14,8 @@ export interface LvmLab {
   readonly sshConfig: string;
   /** Put first on PATH, its `ssh` is one that uses `sshConfig`. */
   readonly sshFolder: string;
+  /** The network device here that leads to the host, and to nothing else. */
+  readonly device: string;
   /** VM 20, and where its LVs are. */
   readonly thick: LabVm;
   /** VM 21; its LVs are activated with `lvchange -ay -K` only. */
@@ -48,6 +50,7 @@ export async function upLvm(): Promise<LvmLab> {
     host,
     sshConfig,
     sshFolder: facts.get('ssh_folder'),
+    device: facts.get('device'),
     thick: new LabVm(20, '/var/lib/one/datastores/110/20', place),
     thin: new LabVm(21, '/var/lib/one/datastores/111/21', place),
     startedNow: facts.startedNow,
