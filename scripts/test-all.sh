@@ -82,9 +82,9 @@ printf '\n== tests\n'
 printf '\n== tests with real components\n'
 if start_labs; then
   # User-mode Linux has one processor, and its tests wait for it most of the time: the others run beside them.
-  tests lvm --config test/lab/jest.config.js --testMatch='**/test/lab/*lvm*.lab.ts' "$@" &
+  tests lvm --config test/lab/jest.config.js "$@" --testMatch='**/test/lab/*lvm*.lab.ts' &
   beside=$!
-  (tests lab --config test/lab/jest.config.js --testPathIgnorePatterns='lvm[^/]*$' "$@") || status=1
+  (tests lab --config test/lab/jest.config.js "$@" --testPathIgnorePatterns='lvm[^/]*$') || status=1
   wait "$beside" || status=1
   beside=
 else

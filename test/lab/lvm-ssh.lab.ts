@@ -126,24 +126,45 @@ describe('an export of a running VM from a host with LVM', () => {
     await expectNothingLeft();
   }
 
+  async function expectWhole(report: string, level: string): Promise<void> {
+    const { bundle, consistency } = JSON.parse(report) as Report;
+    expect(consistency.level).toBe(level);
+    const { code, stderr } = await scene.onevmdump(['verify', bundle]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  }
+
   const killSshd = `pkill -KILL -f '^sshd: oneadmin'`;
 
   test.each([
-    ['after the freeze', 'ssh is killed', 'after', 'virsh*domfsfreeze*', 'reached; sleep 5'],
-    ['after the freeze', 'sshd is killed', 'after', 'virsh*domfsfreeze*', killSshd],
+    ['ssh is killed', 'reached; sleep 5'],
+    ['sshd is killed', killSshd],
+  ])(
+    'whose connection is cut after the freeze (%s) pauses the guest instead, or fails',
+    async (_how, action) => {
+      const meddling = { when: 'after', match: 'virsh*domfsfreeze*', action } as const;
+      const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
+      // Frozen or not, nobody knows: a new connection thaws it, and the instant is fixed anew.
+      expect(ended.stderr).toContain('connecting again');
+      if (ended.code === 0) await expectWhole(ended.stdout, 'suspend');
+      else expect(await readdir(scene.bundles)).toEqual([]);
+      await expectAsBefore();
+    },
+    120_000,
+  );
+
+  test.each([
     // It is root's and outlives the connection: the snapshot is there long after the connection was lost.
-    ['in a slow lvcreate', 'ssh is killed', 'before', 'lvcreate*-0 vg-*', 'reached; sleep 8'],
-    ['between the snapshots', 'sshd is killed', 'before', 'lvcreate*-1 vg-*', killSshd],
-    ['in the data', 'ssh is killed', 'before', 'qemu-nbd*', '(sleep 2; reached) &'],
-    ['in the data', 'sshd is killed', 'before', 'qemu-nbd*', `(sleep 2; ${killSshd}) &`],
-  ] as const)(
+    ['in a slow lvcreate', 'ssh is killed', 'lvcreate*-0 vg-*', 'reached; sleep 8'],
+    ['between the snapshots', 'sshd is killed', 'lvcreate*-1 vg-*', killSshd],
+    ['in the data', 'ssh is killed', 'qemu-nbd*', '(sleep 2; reached) &'],
+    ['in the data', 'sshd is killed', 'qemu-nbd*', `(sleep 2; ${killSshd}) &`],
+  ])(
     'whose connection is cut %s (%s) leaves the guest as it was, and no bundle',
-    async (_place, _how, when, match, action) => {
-      const ended = await scene.meddled({ when, match, action }, scene.killSsh, () =>
-        scene.exportOf(vm),
-      );
-      process.stderr.write(`${ended.stderr.trim().split('\n').at(-1) ?? ''}\n`);
-      expect(ended).toMatchObject({ code: 4, stdout: '' });
+    async (_place, _how, match, action) => {
+      const meddling = { when: 'before', match, action } as const;
+      const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
+      expect(ended.code).toBeGreaterThan(0);
+      expect(ended.stderr).toMatch(/the connection to \S+ was lost|the guest was let go/);
       expect(await readdir(scene.bundles)).toEqual([]);
       await expectAsBefore();
     },
@@ -157,9 +178,7 @@ describe('an export of a running VM from a host with LVM', () => {
       code: 0,
       stderr: expect.stringContaining('connecting again') as unknown,
     });
-    const { bundle } = JSON.parse(ended.stdout) as Report;
-    const { code, stderr } = await scene.onevmdump(['verify', bundle]);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    await expectWhole(ended.stdout, 'agent');
     await expectAsBefore();
   }, 120_000);
 
@@ -170,7 +189,7 @@ describe('an export of a running VM from a host with LVM', () => {
       () => Promise.resolve(),
       () => scene.exportOf(vm),
     );
-    expect(ended).toMatchObject({ code: 4, stdout: '' });
+    expect(ended.code).toBeGreaterThan(0);
     expect(ended.stderr).toContain('it does not answer');
     expect(await readdir(scene.bundles)).toEqual([]);
     // Its keeper would, two minutes later.
@@ -193,7 +212,7 @@ describe('an export of a running VM from a host with LVM', () => {
       },
       () => scene.exportOf(vm, [], { env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` } }),
     );
-    expect(ended).toMatchObject({ code: 4, stdout: '' });
+    expect(ended.code).toBeGreaterThan(0);
     const named =
       /on onevmdump-lvm: the snapshot vg-one-110\/onevmdump-[0-9a-f]{16}-[01] may be left/g;
     expect(ended.stderr.match(named)).toHaveLength(2);
