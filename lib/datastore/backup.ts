@@ -16,6 +16,7 @@ import { connect } from '../with-run.ts';
 import { writeBundle } from '../write-bundle.ts';
 import { backupDatastore, bundleFolder } from './backup-datastore.ts';
 import { refuseIncrements, type BackupRequest } from './backup-request.ts';
+import { makeBase, makeFolder } from './housekeeping.ts';
 import { inMb } from './open-bundle.ts';
 import { stagedDisks, stagedVm, stagingFolder } from './staged-disks.ts';
 
@@ -50,12 +51,12 @@ export async function backupVm(
   const compression = datastore.compression ?? parseCompression(config.compress);
   const folder = bundleFolder(datastore, vmId);
   // Removed again if no bundle comes to lie in it.
-  const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder });
-  await run.runner.run(
-    { program: 'mkdir', args: ['-p', '-m', '0700', '--', folder] },
-    { doing: `make the folder ${folder}` },
-  );
-  const target = await bundleTarget(`${folder}/`, undefined, run, {
+  const { host } = datastore;
+  // First of all, so that a host that cannot be reached has nothing to be undone.
+  await makeBase(datastore, run.runnerAt(host));
+  const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder }, host);
+  await makeFolder(run.runnerAt(host), folder);
+  const target = await bundleTarget(`${folder}/`, host, run, {
     vmId,
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,
