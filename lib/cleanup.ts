@@ -1,5 +1,5 @@
 // What runs left that were killed, or whose machine went down: their journals are still there, and
-// their processes are not.
+// their processes are not. And what was left to a later process on purpose.
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, hasCode } from './report/errors.ts';
@@ -17,21 +17,42 @@ export interface Remains {
 }
 
 /**
- * Finds the journals of dead runs.
+ * Finds the journals of runs that were killed.
  * @param vmId only those of this VM.
  */
-export async function findRemains(
+export function findRemains(
   stateFolder: string,
   vmId: number | undefined,
   log: Log,
+): Promise<readonly Remains[]> {
+  return findJournals(stateFolder, vmId, log, false);
+}
+
+/**
+ * Finds what was fixed for a backup that OpenNebula runs, and is kept for its next driver action. Nothing of
+ * it may be undone while the VM is being backed up.
+ */
+export function findHeld(
+  stateFolder: string,
+  vmId: number | undefined,
+  log: Log,
+): Promise<readonly Remains[]> {
+  return findJournals(stateFolder, vmId, log, true);
+}
+
+async function findJournals(
+  stateFolder: string,
+  vmId: number | undefined,
+  log: Log,
+  wanted: boolean,
 ): Promise<readonly Remains[]> {
   const folder = journalFolder(stateFolder);
   const found: Remains[] = [];
   for (const name of await namesIn(folder)) {
     const path = join(folder, name);
     try {
-      const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
-      if (vmId !== undefined && header.vmId !== vmId) continue;
+      const { header, pending, held } = parseJournal(await readFile(path, 'utf8'), path);
+      if (held !== wanted || (vmId !== undefined && header.vmId !== vmId)) continue;
       if (await isAlive(header.process)) continue;
       found.push({ path, header, pending: pending.map(({ undo, on }) => ({ undo, on })) });
     } catch (error) {
@@ -48,8 +69,13 @@ export async function undoRemains(
   handlers: UndoHandlers,
   log: Log,
 ): Promise<boolean> {
-  const { journal } = await adoptJournal(path, log);
-  await journal.undoAll(handlers);
+  try {
+    const { journal } = await adoptJournal(path, log);
+    await journal.undoAll(handlers);
+  } catch (error) {
+    // Another process was faster.
+    if (!hasCode(error, 'ENOENT')) throw error;
+  }
   return await access(path).then(
     () => false,
     () => true,

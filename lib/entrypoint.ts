@@ -15,7 +15,8 @@ export interface Entrypoint {
   readonly light?: boolean;
   /** A driver of oned, to which all of stderr is the message: warnings and one line for the error. */
   readonly driver?: boolean;
-  readonly main: (context: EntrypointContext) => Promise<void>;
+  /** @returns the exit code, where it is another program's; nothing is 0 */
+  readonly main: (context: EntrypointContext) => Promise<number | undefined> | Promise<void>;
 }
 
 export interface EntrypointContext {
@@ -36,12 +37,11 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
       controller.abort(new InterruptedError(name));
     });
   }
-  let exitCode = 0;
-  try {
-    await main({ log, signal: controller.signal });
-  } catch (error) {
-    exitCode = report(controller.signal.aborted ? controller.signal.reason : error, log, driver);
-  }
+  const exitCode = await Promise.resolve(main({ log, signal: controller.signal })).then(
+    (code) => code ?? 0,
+    (error: unknown) =>
+      report(controller.signal.aborted ? controller.signal.reason : error, log, driver),
+  );
   // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
   process.exit(exitCode);
 }

@@ -1,9 +1,10 @@
 // Everything an export or restore needs around it: journal, runner, OpenNebula client; and the undo
 // of all that is left recorded when the work has ended, well or not.
-import { findRemains, undoRemains } from './cleanup.ts';
+import { findHeld, findRemains, undoRemains } from './cleanup.ts';
 import type { Config } from './input/config.ts';
 import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
+import { isBackedUp } from './one/vms.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
 import { claimVm } from './run/claim.ts';
@@ -22,6 +23,10 @@ export interface RunSetup {
   readonly vmId: number | undefined;
   /** The host where the disks are; undefined is this machine. */
   readonly remote?: SshTarget | undefined;
+  /** What `body` has recorded is left to a later process when it succeeds (`Journal.hold`). */
+  readonly hold?: boolean;
+  /** For asking whether OpenNebula is backing up the VM; undefined: it cannot be asked. */
+  readonly one?: OneClient | undefined;
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -32,9 +37,10 @@ export interface RunSetup {
  * @throws BusyError when it would export a VM that another process is exporting
  */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
-  const { config, action, vmId, signal } = setup;
+  const { config, action, vmId, hold = false, signal } = setup;
   const folder = await stateFolder(config.stateDir, process.env);
-  if (action !== 'export' || vmId === undefined) return runIn(folder, setup, body);
+  // A backup that is being written is in the hands of oned, which makes one of a VM at a time.
+  if ((action !== 'export' && !hold) || vmId === undefined) return runIn(folder, setup, body);
   // Before the undo of earlier runs: it would let go the VM of a run that has just begun.
   const claim = await claimVm(folder, vmId, signal);
   try {
@@ -46,14 +52,17 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
 
 async function runIn<T>(
   folder: string,
-  { config, action, vmId, remote, log, progress, signal }: RunSetup,
+  setup: RunSetup,
   body: (run: Run) => Promise<T>,
 ): Promise<T> {
+  const { config, action, vmId, remote, hold = false, log, progress, signal } = setup;
   const journal = await createJournal({ stateFolder: folder, action, vmId, log });
+  // What is held for another process outlives this one; its connections do not.
+  const transient = lazyJournal({ stateFolder: folder, action, vmId: undefined, log });
   const connections = sshConnections({
     log,
     ciphers: config.sshCiphers,
-    record: (undo) => journal.record(undo),
+    record: (undo) => (hold ? transient : journal).record(undo),
   });
   const handlers = handlersFor(config, log, connections);
   const runnerAt = (target: SshTarget | undefined): Runner =>
@@ -70,16 +79,40 @@ async function runIn<T>(
     libvirtUri: config.libvirtUri,
     lvmSnapshot: { percent: config.lvmSnapshotPercent, minMb: config.lvmSnapshotMinMb },
   };
+  let held = false;
   try {
     // First of all, so that it is the last to be undone; and what cannot be reached is told at once.
     if (remote) await connections.open(remote);
-    if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, log);
+    if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, setup);
     signal.throwIfAborted();
-    return await body(run);
+    const result = await body(run);
+    if (hold) {
+      signal.throwIfAborted();
+      await journal.hold();
+      held = true;
+    }
+    return result;
   } finally {
     // No signal here: what was done is undone also when the run was interrupted.
-    await journal.undoAll(handlers);
+    if (!held) await journal.undoAll(handlers);
+    await transient.undoAll(handlers);
   }
+}
+
+/** A journal that is made when something is recorded in it, which for most never happens. */
+function lazyJournal(
+  options: Parameters<typeof createJournal>[0],
+): Pick<Journal, 'record' | 'undoAll'> {
+  let opening: Promise<Journal> | undefined;
+  return {
+    async record(undo, on) {
+      opening ??= createJournal(options);
+      return (await opening).record(undo, on);
+    },
+    async undoAll(handlers) {
+      await (await opening)?.undoAll(handlers);
+    },
+  };
 }
 
 /** Connections, and the handlers that undo through them. */
@@ -93,25 +126,22 @@ export interface Connected {
  * their own when the first is made, and have ended when this returns.
  */
 export async function withConnections<T>(
-  action: 'cleanup' | 'read',
+  action: 'cleanup' | 'read' | 'release',
   { config, log }: { readonly config: Config; readonly log: Log },
   body: (connected: Connected) => Promise<T>,
 ): Promise<T> {
-  const stateDir = await stateFolder(config.stateDir, process.env);
-  let opening: Promise<Journal> | undefined;
+  const folder = await stateFolder(config.stateDir, process.env);
+  const journal = lazyJournal({ stateFolder: folder, action, vmId: undefined, log });
   const connections = sshConnections({
     log,
     ciphers: config.sshCiphers,
-    async record(undo) {
-      opening ??= createJournal({ stateFolder: stateDir, action, vmId: undefined, log });
-      await (await opening).record(undo);
-    },
+    record: (undo) => journal.record(undo),
   });
   const handlers = handlersFor(config, log, connections);
   try {
     return await body({ connections, handlers });
   } finally {
-    await (await opening)?.undoAll(handlers);
+    await journal.undoAll(handlers);
   }
 }
 
@@ -123,17 +153,28 @@ function handlersFor(config: Config, log: Log, connections: SshConnections): Und
   });
 }
 
-/** What an earlier run on the VM left when it was killed would be in the way, such as a backup job. */
+/**
+ * What an earlier run on the VM left when it was killed would be in the way, such as a backup job; and so would what
+ * OpenNebula's last backup has left, if its end was never told to us.
+ */
 async function undoEarlierRuns(
   vmId: number,
   folder: string,
   handlers: UndoHandlers,
-  log: Log,
+  { hold = false, one, log }: RunSetup,
 ): Promise<void> {
   for (const remains of await findRemains(folder, vmId, log)) {
     const { action, process, started } = remains.header;
     log.warn(`undoing what an ${action} of VM ${vmId} left (process ${process.pid}, ${started})`);
     await undoRemains(remains, handlers, log);
+  }
+  for (const held of await findHeld(folder, vmId, log)) {
+    // A backup that begins is the only one of its VM.
+    if (!hold && (!one || (await isBackedUp(one, vmId)))) continue;
+    log.warn(
+      `undoing what was fixed for a backup of VM ${vmId} at ${held.header.started}, which OpenNebula did not end`,
+    );
+    await undoRemains(held, handlers, log);
   }
 }
 

@@ -1,10 +1,18 @@
 // onevmdump cleanup: undoes what killed runs left.
-import { describeRemains, findRemains, undoRemains, type Remains } from '../../lib/cleanup.ts';
+import {
+  describeRemains,
+  findHeld,
+  findRemains,
+  undoRemains,
+  type Remains,
+} from '../../lib/cleanup.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { FailedError } from '../../lib/report/errors.ts';
+import type { Config } from '../../lib/input/config.ts';
+import { isBackedUp } from '../../lib/one/vms.ts';
+import { FailedError, OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
 import { sweepClaims } from '../../lib/run/claim.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
-import { withConnections } from '../../lib/with-run.ts';
+import { connect, withConnections } from '../../lib/with-run.ts';
 import {
   configFor,
   parseId,
@@ -32,29 +40,70 @@ export const cleanupCommand: CommandDefinition<CleanupOptions> = {
   run: runCleanup,
 };
 
+/** What was found, and what has become of it. */
+interface Found {
+  readonly remains: Remains;
+  readonly end: 'undone' | 'left' | 'kept';
+}
+
 async function runCleanup(options: CleanupOptions, context: EntrypointContext): Promise<void> {
   const { log, signal } = context;
   const vmId = options.vm === undefined ? undefined : parseId(options.vm, 'the VM id');
   const config = await configFor(options, log);
   const folder = await stateFolder(config.stateDir, process.env);
-  const runs: { readonly remains: Remains; readonly undone: boolean }[] = [];
+  const runs: Found[] = [];
   await withConnections('cleanup', { config, log }, async ({ handlers }) => {
-    for (const remains of await findRemains(folder, vmId, log)) {
+    const undo = async (remains: Remains): Promise<Found['end']> => {
       signal.throwIfAborted();
-      const undone = !options.dryRun && (await undoRemains(remains, handlers, log));
-      runs.push({ remains, undone });
+      if (options.dryRun) return 'left';
+      return (await undoRemains(remains, handlers, log)) ? 'undone' : 'left';
+    };
+    for (const remains of await findRemains(folder, vmId, log)) {
+      runs.push({ remains, end: await undo(remains) });
+    }
+    for (const remains of await findHeld(folder, vmId, log)) {
+      const inUse = await isInUse(remains, config, context);
+      const end = inUse === undefined ? 'left' : inUse ? 'kept' : await undo(remains);
+      runs.push({ remains, end });
     }
   });
   if (!options.dryRun) await sweepClaims(folder, vmId);
-  const lines = runs.flatMap(({ remains, undone }) => [
-    `${inWords(remains)}: ${undone ? 'undone' : 'left'}`,
-    ...(undone ? [] : describeRemains(remains).map((line) => `  ${line}`)),
+  const lines = runs.flatMap(({ remains, end }) => [
+    `${inWords(remains)}: ${end === 'kept' ? 'kept, OpenNebula needs it for its backup' : end}`,
+    ...(end === 'left' ? describeRemains(remains).map((line) => `  ${line}`) : []),
   ]);
   await printResult(options, lines.length === 0 ? 'nothing is left' : lines.join('\n'), {
-    runs: runs.map(({ remains: { header, pending }, undone }) => ({ ...header, pending, undone })),
+    runs: runs.map(({ remains: { header, pending }, end }) => ({
+      ...header,
+      pending,
+      undone: end === 'undone',
+      ...(end === 'kept' ? { inUse: true } : {}),
+    })),
   });
-  if (!options.dryRun && runs.some(({ undone }) => !undone)) {
+  if (!options.dryRun && runs.some(({ end }) => end === 'left')) {
     throw new FailedError('not everything could be undone; see the warnings');
+  }
+}
+
+/**
+ * Whether OpenNebula is still making the backup for which something was fixed; undefined, with a warning, when
+ * it cannot be asked: nobody else knows.
+ */
+async function isInUse(
+  { header: { vmId } }: Remains,
+  config: Config,
+  { log, signal }: EntrypointContext,
+): Promise<boolean | undefined> {
+  if (vmId === null) return false;
+  try {
+    const one = await connect({ config, endpoint: undefined, log, signal });
+    return await isBackedUp(one, vmId);
+  } catch (error) {
+    if (!(error instanceof OpenNebulaError) && !(error instanceof UsageError)) throw error;
+    log.warn(
+      `what was fixed for a backup of VM ${vmId} is left alone, since it is not known whether OpenNebula still needs it: ${error.message}`,
+    );
+    return undefined;
   }
 }
 

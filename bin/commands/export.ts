@@ -142,7 +142,7 @@ async function runExport(
   const vm = await readVm(vmId, options.stdin, one);
   const remote = remoteOf(vm);
   const report = await withProgress(log, (progress) =>
-    withRun({ config, action: 'export', vmId: vm.id, remote, log, progress, signal }, (run) =>
+    withRun({ config, action: 'export', vmId: vm.id, remote, one, log, progress, signal }, (run) =>
       exportVm(
         {
           vm,

@@ -4,19 +4,22 @@ import { dirname, join } from 'node:path';
 import { runAction } from '../../lib/datastore/action.ts';
 import { backupVm } from '../../lib/datastore/backup.ts';
 import { parseBackupRequest } from '../../lib/datastore/backup-request.ts';
+import { disksPlace } from '../../lib/datastore/disks-place.ts';
 import { backupBasePath } from '../../lib/input/datastore-conf.ts';
 import { readStdin } from '../../lib/input/stdin.ts';
 import { silent } from '../../lib/report/progress.ts';
+import { stateFolder } from '../../lib/run/state-folder.ts';
 import { withRun } from '../../lib/with-run.ts';
 
 void runAction('backup', async ({ args, log, signal, config: load }) => {
   const request = parseBackupRequest(args, await readStdin(process.stdin));
-  const config = await load();
+  const { remote, config } = await disksPlace(request, await load());
   // remotes/datastore/onevmdump/backup
   const remotes = join(dirname(process.argv[1] ?? ''), '../..');
   const basePath = await backupBasePath(remotes);
+  const folder = await stateFolder(config.stateDir, process.env);
   return await withRun(
-    { config, action: 'backup', vmId: request.vmId, log, progress: silent, signal },
-    (run) => backupVm(request, { config, basePath }, run),
+    { config, action: 'backup', vmId: request.vmId, remote, log, progress: silent, signal },
+    (run) => backupVm(request, { config, basePath, stateFolder: folder }, run),
   );
 });

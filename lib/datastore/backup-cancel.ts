@@ -8,6 +8,8 @@ import { FailedError, hasCode } from '../report/errors.ts';
 import { identify, isAlive, type ProcessIdentity } from '../run/process-identity.ts';
 
 const pollMs = 50;
+/** So long no action may be seen before the backup counts as ended. */
+const quietMs = 1000;
 const actions = ['prebackup', 'prebackup_live', 'backup'];
 
 export interface RunningBackup {
@@ -22,32 +24,44 @@ export interface RunningBackup {
  * @throws FailedError when one does not end in time
  */
 export async function cancelBackup(backup: RunningBackup, limitMs: number): Promise<number> {
-  const found = await findActions(backup);
-  for (const { identity, action } of found) {
-    if (!(await isAlive(identity))) continue;
-    try {
-      process.kill(identity.pid, 'SIGTERM');
-    } catch (error) {
-      if (hasCode(error, 'ESRCH')) continue;
-      throw new FailedError(`cannot end ${action} (process ${identity.pid}): ${String(error)}`);
-    }
-  }
   const deadline = Date.now() + limitMs;
-  for (const { identity, action } of found) {
-    while (await isAlive(identity)) {
-      if (Date.now() > deadline) {
-        throw new FailedError(
-          `${action} of ${backup.place} (process ${identity.pid}) was told to end, but still runs after ${limitMs / 1000} s`,
-        );
-      }
-      await sleep(pollMs);
-    }
+  let ended = 0;
+  // One action may just have ended well, and oned be about to start the next.
+  for (let quietSince = Date.now(); Date.now() - quietSince < quietMs;) {
+    const found = await findActions(backup);
+    for (const one of found) await end(one, deadline);
+    ended += found.length;
+    if (found.length > 0) quietSince = Date.now();
+    await sleep(pollMs);
   }
-  return found.length;
+  return ended;
 }
 
-async function findActions({ place, deployId }: RunningBackup) {
-  const found: { identity: ProcessIdentity; action: string }[] = [];
+interface FoundAction {
+  readonly identity: ProcessIdentity;
+  /** As messages name it. */
+  readonly name: string;
+}
+
+/** Tells an action to end and waits until it has. @throws FailedError */
+async function end({ identity, name }: FoundAction, deadline: number): Promise<void> {
+  if (!(await isAlive(identity))) return;
+  try {
+    process.kill(identity.pid, 'SIGTERM');
+  } catch (error) {
+    if (hasCode(error, 'ESRCH')) return;
+    throw new FailedError(`cannot end ${name}: ${String(error)}`);
+  }
+  while (await isAlive(identity)) {
+    if (Date.now() > deadline) {
+      throw new FailedError(`${name} was told to end, but does not`);
+    }
+    await sleep(pollMs);
+  }
+}
+
+async function findActions({ place, deployId }: RunningBackup): Promise<readonly FoundAction[]> {
+  const found: FoundAction[] = [];
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
@@ -56,7 +70,7 @@ async function findActions({ place, deployId }: RunningBackup) {
     const action = basename(script);
     if (!actions.includes(action) || !args.includes(place) || !args.includes(deployId)) continue;
     const identity = await identify(Number(pid)).catch(() => undefined);
-    if (identity) found.push({ identity, action });
+    if (identity) found.push({ identity, name: `${action} of ${place} (process ${pid})` });
   }
   return found;
 }

@@ -1,4 +1,4 @@
-// What oned asks of `backup`: its arguments, the datastore and the VM, checked.
+// What oned asks of `backup`, and of the TM actions around it: arguments, the datastore and the VM, checked.
 import { basename, posix } from 'node:path';
 import { parseVm } from '../input/vm-xml.ts';
 import { parseXml } from '../input/xml-parse.ts';
@@ -7,7 +7,8 @@ import { UnsupportedError, UsageError } from '../report/errors.ts';
 import type { Vm } from '../vm/vm.ts';
 import { asId, parseActionData } from './action-data.ts';
 
-export interface BackupRequest {
+/** What the arguments of `backup`, `prebackup` and `postbackup` say. */
+export interface BackupArguments {
   /** The host the VM is on, or was last, as OpenNebula names it. */
   readonly host: string;
   /** The VM's folder on that host. */
@@ -15,6 +16,9 @@ export interface BackupRequest {
   readonly vmId: number;
   /** DISK_IDs of what is to be in the backup. */
   readonly diskIds: readonly number[];
+}
+
+export interface BackupRequest extends BackupArguments {
   /** The data with the DATASTORE. */
   readonly data: XmlElement;
   /** Undefined with OpenNebula 6.6, which says nothing of the VM; `prebackup` left its XML then. */
@@ -22,11 +26,10 @@ export interface BackupRequest {
 }
 
 /**
- * `host:dir disk:disk:... deploy_id [job_id] vm_id datastore_id`; the job id came with 6.8. On stdin
- * `<DS_DRIVER_ACTION_DATA>` with DATASTORE and VM, or the DATASTORE alone (6.6).
+ * `host:dir disk:disk:... deploy_id [job_id] vm_id datastore_id`; the job id came with 6.8.
  * @throws UsageError
  */
-export function parseBackupRequest(args: readonly string[], stdin: Buffer): BackupRequest {
+export function parseBackupArguments(args: readonly string[]): BackupArguments {
   if (args.length !== 5 && args.length !== 6) {
     throw new UsageError(
       `expected host:folder disks deploy_id job_id vm_id datastore_id, but got ${args.length} arguments; this program is started by OpenNebula`,
@@ -43,10 +46,24 @@ export function parseBackupRequest(args: readonly string[], stdin: Buffer): Back
     .filter(Boolean)
     .map((id) => asId(id, 'the id of a disk'));
   if (diskIds.length === 0) throw new UnsupportedError(`VM ${vmId} has no disks to back up`);
+  return { host, folder, vmId, diskIds: [...new Set(diskIds)] };
+}
+
+/**
+ * The arguments, and on stdin `<DS_DRIVER_ACTION_DATA>` with DATASTORE and VM, or the DATASTORE alone (6.6).
+ * @throws UsageError
+ */
+export function parseBackupRequest(args: readonly string[], stdin: Buffer): BackupRequest {
+  const known = parseBackupArguments(args);
   const data = parseActionData(stdin);
   const vm = child(data, 'VM') && parseVm(vmBytes(stdin));
-  if (vm && vm.id !== vmId) throw new UsageError(`the XML is of VM ${vm.id}, not of VM ${vmId}`);
-  return { host, folder, vmId, diskIds: [...new Set(diskIds)], data, vm };
+  if (vm) requireVm(vm, known.vmId);
+  return { ...known, data, vm };
+}
+
+/** @throws UsageError when it is the XML of another VM */
+export function requireVm(vm: Vm, vmId: number): void {
+  if (vm.id !== vmId) throw new UsageError(`the XML is of VM ${vm.id}, not of VM ${vmId}`);
 }
 
 /** `host:folder`, the first argument of many actions. @throws UsageError */

@@ -34,7 +34,15 @@ export async function exportByHook(
   const one = config.hookLock
     ? await connect({ config, endpoint: undefined, log, signal })
     : undefined;
-  const setup = { config, action: 'export', vmId: vm.id, log, progress: silent, signal } as const;
+  const setup = {
+    config,
+    action: 'export',
+    vmId: vm.id,
+    one,
+    log,
+    progress: silent,
+    signal,
+  } as const;
   try {
     const report = await withRun(setup, (run) => exportAndRotate(vm, config, run, one));
     if (report) await printLine(report.bundle);

@@ -1,5 +1,7 @@
 // one.vm.*: what oned knows of a VM.
 import { parseVm } from '../input/vm-xml.ts';
+import { OpenNebulaError } from '../report/errors.ts';
+import { isInBackup } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { OneClient } from './client.ts';
 
@@ -11,4 +13,17 @@ import type { OneClient } from './client.ts';
  */
 export async function getVm(client: OneClient, id: number): Promise<Vm> {
   return parseVm(Buffer.from(await client.text('one.vm.info', id, false)));
+}
+
+const codeNoSuchObject = 1024;
+
+/** Whether oned is backing up the VM at this moment. A VM that is gone is not. @throws OpenNebulaError */
+export async function isBackedUp(client: OneClient, id: number): Promise<boolean> {
+  try {
+    const { lcmState } = await getVm(client, id);
+    return isInBackup(lcmState);
+  } catch (error) {
+    if (error instanceof OpenNebulaError && error.code === codeNoSuchObject) return false;
+    throw error;
+  }
 }

@@ -83,8 +83,10 @@ export class OpenNebulaError extends OnevmdumpError {
 /** SIGINT (130) or SIGTERM (143) ended the run; everything was undone before this is reported. */
 export class InterruptedError extends OnevmdumpError {
   readonly exitCode: number;
+  readonly signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP';
   constructor(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP') {
     super(`interrupted by ${signal}`);
+    this.signal = signal;
     this.exitCode = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }[signal];
   }
 }

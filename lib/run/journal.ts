@@ -1,9 +1,10 @@
 // The undo journal: before anything outside this process is changed, the way back is on disk.
 // One file per run, `<state folder>/journal/<run id>.jsonl`: a header line that identifies the
-// process, then one line per recorded undo and one per undo that is no longer needed. A line that
-// was cut short by a crash is ignored: what it announced had not been done yet.
+// process, then one line per recorded undo and one per undo that is no longer needed; a last one when
+// the rest is left to another process. A line that was cut short by a crash is ignored: what it announced
+// had not been done yet.
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { constants, open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
@@ -29,6 +30,11 @@ export interface Journal {
    * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`.
    */
   undoAll(handlers: UndoHandlers): Promise<void>;
+  /**
+   * Leaves all that is still recorded to a process that comes later and adopts the journal, instead of undoing
+   * it: what OpenNebula's prebackup has fixed, its postbackup releases. The last call on a journal.
+   */
+  hold(): Promise<void>;
 }
 
 export interface JournalHeader {
@@ -78,7 +84,8 @@ export async function adoptJournal(
   log: Log,
 ): Promise<{ header: JournalHeader; journal: Journal; pending: readonly PlacedUndo[] }> {
   const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
-  const file = await open(path, 'a', 0o600);
+  // Not made anew when another process has just done all of it.
+  const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
   const journal = journalOn(file, path, header.runId, pending, log);
   return { header, journal, pending: pending.map(({ undo, on }) => ({ undo, on })) };
 }
@@ -129,6 +136,10 @@ function journalOn(
       // Another `cleanup` may have been faster.
       if (pending.length === 0) await rm(path, { force: true });
     },
+    async hold() {
+      await append(file, { held: true });
+      await file.close();
+    },
   };
 }
 
@@ -151,11 +162,17 @@ async function append(file: FileHandle, line: object): Promise<void> {
   await file.datasync();
 }
 
-/** Reads a journal's text: its header and the undos not yet done. @throws FailedError when it is none. */
-export function parseJournal(
-  text: string,
-  path: string,
-): { readonly header: JournalHeader; readonly pending: readonly Pending[] } {
+/** A journal as it stands in its file. */
+export interface ParsedJournal {
+  readonly header: JournalHeader;
+  /** The undos that are not done yet, in the order in which they were recorded. */
+  readonly pending: readonly Pending[];
+  /** Left to another process by `hold`. */
+  readonly held: boolean;
+}
+
+/** Reads a journal's text. @throws FailedError when it is none. */
+export function parseJournal(text: string, path: string): ParsedJournal {
   const lines: unknown[] = [];
   for (const line of text.split('\n')) {
     try {
@@ -168,8 +185,8 @@ export function parseJournal(
   if (header?.version !== 1 || typeof header.runId !== 'string') {
     throw new FailedError(`${path} is not a journal of this version of onevmdump`);
   }
-  const entries = lines as (Pending | { seq: number; done: true })[];
-  const doneSeqs = new Set(entries.filter((one) => 'done' in one).map((one) => one.seq));
+  const entries = lines as (Pending | { seq: number; done: true } | { held: true })[];
+  const doneSeqs = new Set(entries.flatMap((one) => ('done' in one ? [one.seq] : [])));
   const pending = entries.filter((one): one is Pending => 'undo' in one && !doneSeqs.has(one.seq));
-  return { header, pending };
+  return { header, pending, held: entries.some((one) => 'held' in one) };
 }

@@ -10,7 +10,15 @@ import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
 import { holdGuest, type FreezeWish } from './freeze.ts';
 import { lvmStorage } from './lvm.ts';
-import type { DumpPlan, OpenableDisk, Prepared, StorageModule, VmSnapshot } from './storage.ts';
+import type {
+  DumpPlan,
+  Instant,
+  OpenableDisk,
+  Prepared,
+  Snapshot,
+  StorageModule,
+  VmSnapshot,
+} from './storage.ts';
 
 /** All storages together; a guest can hardly stand more. */
 const snapshotLimitMs = 10_000;
@@ -33,15 +41,20 @@ export interface DiskPlan {
 }
 
 /**
- * Plans the dump of every disk of a VM. Pure.
+ * Plans the dump of the disks of a VM. Pure.
  * @param images what oned knows of the disks' images, by DISK_ID.
- * @throws UnsupportedError for the first disk that cannot be dumped.
+ * @param only the DISK_IDs of those that are wanted; undefined: all.
+ * @throws UnsupportedError for the first disk that cannot be dumped, or that the VM has not.
  */
 export function planDisks(
   vm: Vm,
   images: ReadonlyMap<number, Pick<ImageFacts, 'format'>>,
+  only?: readonly number[],
 ): readonly DiskPlan[] {
-  return vm.disks.map((disk) => {
+  const missing = only?.find((id) => !vm.disks.some((disk) => disk.id === id));
+  if (missing !== undefined) throw new UnsupportedError(`VM ${vm.id} has no disk ${missing}`);
+  const wanted = vm.disks.filter(({ id }) => only?.includes(id) ?? true);
+  return wanted.map((disk) => {
     const module = moduleOf(vm, disk);
     const format = declaredFormat(disk, images.get(disk.id)?.format);
     return { module, plan: module.plan(vm, disk, format) };
@@ -49,24 +62,34 @@ export function planDisks(
 }
 
 /**
- * Fixes one instant for all planned disks (of one VM), of whatever storages. A running guest is held
- * meanwhile as `wish` says. Everything this changes is in the run's journal.
+ * Fixes one instant for all planned disks (of one VM), of whatever storages, and makes them ready to be
+ * read. A running guest is held meanwhile as `wish` says. Everything this changes is in the run's journal.
  */
 export async function snapshotDisks(
   plans: readonly DiskPlan[],
   run: Run,
   wish: FreezeWish = { mode: 'agent', required: false },
 ): Promise<VmSnapshot> {
-  const parts: Part[] = [];
+  const { snapshots, consistency } = await fixInstant(plans, run, wish);
+  return { disks: openableDisks(plans, snapshots, run), consistency };
+}
+
+/** The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept. */
+export async function fixInstant(
+  plans: readonly DiskPlan[],
+  run: Run,
+  wish: FreezeWish,
+): Promise<Instant> {
+  const parts: Prepared[] = [];
   for (const module of new Set(plans.map((one) => one.module))) {
     const own = plans.filter((one) => one.module === module).map(({ plan }) => plan);
-    parts.push({ module, prepared: await module.prepare(own, run) });
+    parts.push(await module.prepare(own, run));
   }
-  const instants = parts.map(({ prepared }) => prepared.instant).filter((one) => one !== 'given');
+  const instants = parts.map(({ instant }) => instant).filter((one) => one !== 'given');
   const [first] = plans;
   if (!first || instants.length === 0) {
     const at = new Date().toISOString();
-    return { disks: await fixAll(parts, run), consistency: { level: 'offline', at, frozenMs: 0 } };
+    return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
   const hold = await holdGuest(
     first.plan.vm,
@@ -75,37 +98,39 @@ export async function snapshotDisks(
     run,
   );
   const at = new Date().toISOString();
-  const work = fixAll(parts, run);
+  const work = fixAll(parts);
   // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.
   const inTime = await settlesWithin(work, snapshotLimitMs);
   const frozenMs = await hold.release();
-  const disks = await work;
+  const snapshots = await work;
   if (!inTime) {
     throw new FailedError(
       `cannot fix the instant of the disks of VM ${first.plan.vm.id}: it took longer than ${snapshotLimitMs / 1000} s, and the guest was let go meanwhile`,
     );
   }
-  return { disks, consistency: { level: hold.level, at, frozenMs } };
+  return { snapshots, consistency: { level: hold.level, at, frozenMs } };
 }
 
-/** The disks of one module. */
-interface Part {
-  readonly module: StorageModule;
-  readonly prepared: Prepared;
-}
-
-async function fixAll(parts: readonly Part[], run: Run): Promise<readonly OpenableDisk[]> {
+/** The second half: disks that can be read. @param plans those whose instant was fixed */
+export function openableDisks(
+  plans: readonly DiskPlan[],
+  snapshots: readonly Snapshot[],
+  run: Run,
+): readonly OpenableDisk[] {
   const disks: OpenableDisk[] = [];
-  for (const { module, prepared } of parts) {
-    for (const snapshot of await prepared.snapshot()) {
-      disks.push({
-        id: snapshot.plan.disk.id,
-        layout: snapshot.layout,
-        open: () => module.open(snapshot, run),
-      });
-    }
+  for (const { module, plan } of plans) {
+    const snapshot = snapshots.find((one) => one.plan.disk.id === plan.disk.id);
+    if (!snapshot) throw new Error(`no instant was fixed for disk ${plan.disk.id}`);
+    const { layout } = snapshot;
+    disks.push({ id: plan.disk.id, layout, open: () => module.open(snapshot, run) });
   }
   return disks.sort((one, other) => one.id - other.id);
+}
+
+async function fixAll(parts: readonly Prepared[]): Promise<readonly Snapshot[]> {
+  const snapshots: Snapshot[] = [];
+  for (const prepared of parts) snapshots.push(...(await prepared.snapshot()));
+  return snapshots;
 }
 
 /** Whether `work` ends, well or not, in that time. Never rejects. */

@@ -94,16 +94,25 @@ export interface OpenableDisk {
   open(): Promise<DiskReader>;
 }
 
+/** How consistent an instant is. */
+export interface Consistency {
+  readonly level: ConsistencyLevel;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly frozenMs: number;
+}
+
+/** One instant of all disks of a VM that are dumped: plain data. */
+export interface Instant {
+  readonly snapshots: readonly Snapshot[];
+  readonly consistency: Consistency;
+}
+
 /** All disks of a VM at one instant. */
 export interface VmSnapshot {
   /** Ascending by id. */
   readonly disks: readonly OpenableDisk[];
-  readonly consistency: {
-    readonly level: ConsistencyLevel;
-    /** ISO 8601, UTC. */
-    readonly at: string;
-    readonly frozenMs: number;
-  };
+  readonly consistency: Consistency;
 }
 
 /** How messages name a disk. */

@@ -121,3 +121,8 @@ export function activityOf(state: number, lcmState: number): Activity | undefine
       return undefined;
   }
 }
+
+/** Whether oned runs the driver actions of a backup for a VM with this LCM_STATE. */
+export function isInBackup(lcmState: number): boolean {
+  return ['BACKUP', 'BACKUP_POWEROFF'].includes(lcmStates[lcmState] ?? '');
+}

@@ -33,6 +33,7 @@ function memoryJournal(): { journal: Journal; pending: Undo[]; order: string[] }
       });
     },
     undoAll: () => Promise.resolve(),
+    hold: () => Promise.resolve(),
   };
   return { journal, pending, order };
 }

@@ -55,6 +55,7 @@ export async function inWorld(
         });
       },
       undoAll: () => Promise.resolve(),
+      hold: () => Promise.resolve(),
     };
     const commands: Command[] = [];
     const run: Run = {

@@ -1,0 +1,38 @@
+// Runs a program in place of this one, as a shell's exec would, which Node has not: it gets our stdin's bytes and
+// our signals, and writes to our stdout and stderr.
+import { constants } from 'node:os';
+import { execa } from 'execa';
+import { CommandError, InterruptedError } from '../report/errors.ts';
+
+/**
+ * @param input what was read from stdin already
+ * @returns its exit status; of a program that a signal ended, as shells say it
+ * @throws CommandError when it cannot be started
+ */
+export async function runInOurPlace(
+  program: string,
+  args: readonly string[],
+  { input, signal }: { readonly input: Uint8Array; readonly signal: AbortSignal },
+): Promise<number> {
+  const child = execa(program, [...args], {
+    reject: false,
+    input,
+    stdout: 'inherit',
+    stderr: 'inherit',
+    buffer: false,
+  });
+  const passOn = (): void => {
+    const { reason } = signal as { reason: unknown };
+    child.kill(reason instanceof InterruptedError ? reason.signal : 'SIGTERM');
+  };
+  signal.addEventListener('abort', passOn);
+  if (signal.aborted) passOn();
+  const result = await child;
+  signal.removeEventListener('abort', passOn);
+  if (result.exitCode !== undefined) return result.exitCode;
+  if (result.signal !== undefined) return 128 + constants.signals[result.signal];
+  throw new CommandError(`cannot run ${program}: ${result.originalMessage ?? 'unknown reason'}`, {
+    command: program,
+    cause: result,
+  });
+}

@@ -1,0 +1,60 @@
+// `postbackup` and `postbackup_live`: releases what `prebackup` has fixed. Also run after a failure, and perhaps twice.
+import { dirname, join } from 'node:path';
+import { findHeld, findRemains, undoRemains } from '../cleanup.ts';
+import { parseBackupArguments } from '../datastore/backup-request.ts';
+import { disksPlace } from '../datastore/disks-place.ts';
+import { stagingFolder } from '../datastore/staged-disks.ts';
+import { backupBasePath } from '../input/datastore-conf.ts';
+import { errorMessage, OnevmdumpError } from '../report/errors.ts';
+import { localRunner } from '../run/local-runner.ts';
+import { stateFolder } from '../run/state-folder.ts';
+import { realPaths } from '../tools/file-facts.ts';
+import { withConnections } from '../with-run.ts';
+import type { IsOurs, Outcome, TmContext } from './action.ts';
+
+/**
+ * What cannot be released is a warning, and stays in its journal for the next backup of the VM, or for `onevmdump
+ * cleanup`: the bundle is complete, and would be lost to oned if this failed.
+ */
+export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Outcome> {
+  const ours = await isOurs();
+  if (ours === false) return 'stock';
+  try {
+    if (await release(context)) return 'done';
+    // Nothing is held: prebackup failed, or was killed; or we were here before; or the stock prebackup was run for us,
+    // because oned could not be asked then.
+    return ours === undefined || (await isStaged(context)) ? 'stock' : 'done';
+  } catch (error) {
+    if (ours || !(error instanceof OnevmdumpError)) throw error;
+    context.log.warn(errorMessage(error));
+    return 'stock';
+  }
+}
+
+/** @returns whether there was anything of ours */
+async function release({ args, config: load, log }: TmContext): Promise<boolean> {
+  const { vmId } = parseBackupArguments(args);
+  const config = await load();
+  const folder = await stateFolder(config.stateDir, process.env);
+  const held = await findHeld(folder, vmId, log);
+  const killed = (await findRemains(folder, vmId, log)).filter(
+    ({ header }) => header.action === 'backup',
+  );
+  await withConnections('release', { config, log }, async ({ handlers }) => {
+    for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
+  });
+  return held.length > 0;
+}
+
+/** Whether the stock `prebackup` has left its files. */
+async function isStaged({ args, config: load, script, log }: TmContext): Promise<boolean> {
+  const known = parseBackupArguments(args);
+  const { remote, config } = await disksPlace(known, await load());
+  // remotes/tm/<tm>/postbackup
+  const base = await backupBasePath(join(dirname(script), '../..'));
+  const path = join(stagingFolder(known.folder, known.vmId, base), 'vm.xml');
+  return await withConnections('release', { config, log }, async ({ connections }) => {
+    const runner = remote ? connections.runner(remote) : localRunner(log);
+    return (await realPaths(runner, [path])).length > 0;
+  });
+}

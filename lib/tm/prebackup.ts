@@ -1,0 +1,58 @@
+// `prebackup` and `prebackup_live`: fixes one instant of the disks that a backup is to hold, and leaves the rest to
+// our `backup`, which reads them, and to `postbackup`, which releases them. Nothing is staged.
+import type { FreezeMode } from '../input/freeze-mode.ts';
+import { decodeVmInput } from '../input/stdin.ts';
+import { parseVm } from '../input/vm-xml.ts';
+import { childText } from '../input/xml.ts';
+import { parseBackupArguments, refuseIncrements, requireVm } from '../datastore/backup-request.ts';
+import { disksPlace } from '../datastore/disks-place.ts';
+import { imageFacts } from '../datastore/image-facts.ts';
+import { keepPrepared } from '../datastore/prepared-backup.ts';
+import { UnsupportedError } from '../report/errors.ts';
+import { silent } from '../report/progress.ts';
+import { stateFolder } from '../run/state-folder.ts';
+import type { FreezeWish } from '../storage/freeze.ts';
+import { fixInstant, planDisks } from '../storage/modules.ts';
+import { activityOf, stateName } from '../vm/states.ts';
+import type { Vm } from '../vm/vm.ts';
+import { withRun } from '../with-run.ts';
+import type { IsOurs, Outcome, TmContext } from './action.ts';
+
+/**
+ * What an earlier backup of the VM left is undone first: oned makes one at a time.
+ * @throws an OnevmdumpError of any kind; guest and storage are as before then
+ */
+export async function prebackup(
+  { args, stdin, config: load, log, signal }: TmContext,
+  isOurs: IsOurs,
+): Promise<Outcome> {
+  if ((await isOurs()) !== true) return 'stock';
+  const known = parseBackupArguments(args);
+  const vm = parseVm(decodeVmInput(stdin));
+  requireVm(vm, known.vmId);
+  refuseIncrements(vm);
+  if (!activityOf(vm.state, vm.lcmState)) {
+    const state = stateName(vm.state, vm.lcmState);
+    throw new UnsupportedError(`VM ${vm.id} is in state ${state} and cannot be backed up in it`);
+  }
+  const { remote, config } = await disksPlace(known, await load());
+  const images = await imageFacts(vm, config, log);
+  const plans = planDisks(vm, images, known.diskIds);
+  const folder = await stateFolder(config.stateDir, process.env);
+  const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
+  await withRun({ ...setup, hold: true, progress: silent }, async (run) => {
+    const instant = await fixInstant(plans, run, freezeWish(vm));
+    await keepPrepared({ vm, images, instant }, folder, run);
+  });
+  return 'done';
+}
+
+/**
+ * FS_FREEZE of the VM's backup configuration; NONE where it has none, as for oned. What the owner asks for is required,
+ * as it is by OpenNebula's own actions.
+ */
+function freezeWish({ backupConfig }: Vm): FreezeWish {
+  const word = backupConfig && childText(backupConfig, 'FS_FREEZE')?.toLowerCase();
+  const mode: FreezeMode = word === 'agent' || word === 'suspend' ? word : 'none';
+  return { mode, required: mode !== 'none' };
+}
