@@ -13,7 +13,7 @@ import { undoFreeze, undoSuspend } from './storage/let-go.ts';
 import { undoSnapshot } from './storage/ceph-snapshots.ts';
 import { abortOwnBackupJob } from './storage/running-files.ts';
 import { undoActivation, undoVolumeSnapshot } from './storage/lvm-undo.ts';
-import { removeUnfinished } from './tools/bundle-file.ts';
+import { removeEmptyFolder, removeUnfinished } from './tools/bundle-file.ts';
 import { stopProcesses } from './tools/processes.ts';
 import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
@@ -42,7 +42,8 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       }
       await remove('-rf', path, on);
     },
-    'remove-empty-folder': async ({ path }) => {
+    'remove-empty-folder': async ({ path }, on) => {
+      if (on !== undefined) return removeEmptyFolder(runnerAt(on), path);
       try {
         await rmdir(path);
       } catch (error) {

@@ -4,7 +4,7 @@ import { exportVm } from '../../lib/export-vm.ts';
 import { parseCompression } from '../../lib/input/compression.ts';
 import type { Config } from '../../lib/input/config.ts';
 import { parseFreezeMode, type FreezeMode } from '../../lib/input/freeze-mode.ts';
-import { hostOfVm, parseSshTarget } from '../../lib/input/ssh-target.ts';
+import { hostOfDisks, parseSshTarget } from '../../lib/input/ssh-target.ts';
 import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
@@ -130,7 +130,7 @@ async function runExport(
     throw new UsageError('which VM? Give its id, or its XML with --stdin (see: onevmdump --help)');
   }
   const config = await configFor(options, log);
-  const remoteOf = remoteTarget(options, config);
+  const wished = remoteTarget(options, config);
   const destinationHost = destinationTarget(options, config);
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
@@ -140,7 +140,7 @@ async function runExport(
     ? undefined
     : await connect({ config, endpoint: options.endpoint, log, signal });
   const vm = await readVm(vmId, options.stdin, one);
-  const remote = remoteOf(vm);
+  const remote = hostOfDisks(wished, vm, remoteOption);
   const report = await withProgress(log, (progress) =>
     withRun({ config, action: 'export', vmId: vm.id, remote, one, log, progress, signal }, (run) =>
       exportVm(
@@ -160,19 +160,17 @@ async function runExport(
   await printResult(options, report.bundle, report);
 }
 
-/**
- * Where the disks are, as options and settings say: known when the VM is.
- * @throws UsageError
- */
+const remoteOption = '--remote-host';
+
+/** Where the disks are, as options and settings say. @throws UsageError */
 function remoteTarget(
   { remoteHost, remoteUser }: ExportOptions,
   config: Config,
-): (vm: Vm) => SshTarget | undefined {
-  const names = { hostOption: '--remote-host', userOption: '--remote-user' };
+): SshTarget | undefined {
+  const names = { hostOption: remoteOption, userOption: '--remote-user' };
   const host = remoteHost ?? (config.remoteHost || undefined);
   const user = remoteUser ?? (host === undefined ? undefined : config.remoteUser || undefined);
-  const target = parseSshTarget(host, user, names);
-  return target?.host === 'auto' ? (vm) => hostOfVm(vm, target.user) : () => target;
+  return parseSshTarget(host, user, names);
 }
 
 /** @throws UsageError */

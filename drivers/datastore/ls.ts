@@ -6,7 +6,7 @@ import { listDisks } from '../../lib/datastore/list-disks.ts';
 import { readStdin } from '../../lib/input/stdin.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 
-void runAction('ls', async ({ args, log, signal }) => {
+void runAction('ls', async (context) => {
   const data = parseActionData(await readStdin(process.stdin));
-  return await listDisks(args, data, await findSession(process.env), { log, signal });
+  return await listDisks(data, await findSession(process.env), context);
 });

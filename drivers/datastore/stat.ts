@@ -2,6 +2,7 @@
 // oned asks when an image is registered from a backup.
 import { decodeActionData, requiredAt } from '../../lib/datastore/action-data.ts';
 import { runAction } from '../../lib/datastore/action.ts';
+import { atBundles } from '../../lib/datastore/at-bundles.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { diskOf, inMb, openBackup, virtualSize } from '../../lib/datastore/open-bundle.ts';
@@ -9,18 +10,20 @@ import { readStdin } from '../../lib/input/stdin.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
-void runAction('stat', async ({ args, log, signal }) => {
-  const data = decodeActionData(args, await readStdin(process.stdin));
+void runAction('stat', async (context) => {
+  const data = decodeActionData(context.args, await readStdin(process.stdin));
   const datastore = backupDatastore(data);
   const secret = await findSession(process.env);
   const address = parseDiskUrl(requiredAt(data, 'IMAGE/PATH'), secret);
   if (address.datastoreId !== datastore.id) {
     throw new UsageError(`the disk is in datastore ${address.datastoreId}, not in ${datastore.id}`);
   }
-  const bundle = await openBackup(datastore, address.bundle, { log, signal });
-  try {
-    return String(inMb(await virtualSize(bundle, diskOf(bundle, address.diskId))));
-  } finally {
-    await bundle.close();
-  }
+  return await atBundles(datastore, context, async (runner) => {
+    const bundle = await openBackup(datastore, address.bundle, runner, context);
+    try {
+      return String(inMb(await virtualSize(bundle, diskOf(bundle, address.diskId))));
+    } finally {
+      await bundle.close();
+    }
+  });
 });

@@ -1,6 +1,7 @@
 // stream_disk URL: writes one disk of a bundle to stdout. Started by datastore/downloader.sh, which
 // install.sh has taught our addresses; the datastore they name is looked up in OpenNebula.
 import { runAction } from '../../lib/datastore/action.ts';
+import { atBundles } from '../../lib/datastore/at-bundles.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { diskOf, openBackup } from '../../lib/datastore/open-bundle.ts';
@@ -9,18 +10,21 @@ import { askXml } from '../../lib/one/answers.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { connect } from '../../lib/with-run.ts';
 
-void runAction('stream_disk', async ({ args, log, signal, config }) => {
+void runAction('stream_disk', async (context) => {
+  const { args, log, signal, config } = context;
   const address = parseDiskUrl(args[0] ?? '', await findSession(process.env));
   const one = await connect({ config: await config(), endpoint: undefined, log, signal });
   const { datastoreId } = address;
   const found = await askXml(one, 'DATASTORE', 'one.datastore.info', datastoreId, false);
   const datastore = backupDatastore({ name: 'ANSWER', text: '', children: [found] });
-  const bundle = await openBackup(datastore, address.bundle, { log, signal });
-  try {
-    const disk = diskOf(bundle, address.diskId);
-    await streamDisk(bundle, disk, address.form, process.stdout, signal);
-  } finally {
-    await bundle.close();
-  }
+  await atBundles(datastore, context, async (runner) => {
+    const bundle = await openBackup(datastore, address.bundle, runner, context);
+    try {
+      const disk = diskOf(bundle, address.diskId);
+      await streamDisk(bundle, disk, address.form, process.stdout, signal);
+    } finally {
+      await bundle.close();
+    }
+  });
   return '';
 });

@@ -1,15 +1,20 @@
 // A backup datastore of ours, from the XML that oned gives to its driver, and where its bundles lie:
-// `<BASE_PATH>/<vm id>/<bundle>`. The attributes are documented in docs/opennebula.md.
+// `<BASE_PATH>/<vm id>/<bundle>`, on the front-end or on the host that it names. The attributes are documented in
+// docs/opennebula.md.
 import { posix } from 'node:path';
 import { parseCompression } from '../input/compression.ts';
+import { parseSshTarget } from '../input/ssh-target.ts';
 import type { XmlElement } from '../input/xml.ts';
-import { UnsupportedError, UsageError } from '../report/errors.ts';
+import { UsageError } from '../report/errors.ts';
+import type { SshTarget } from '../run/runner.ts';
 import type { CompressionChoice } from '../tools/compressor.ts';
 import { parseBundleName } from '../vm/names.ts';
 import { idAt, requiredAt, valueAt } from './action-data.ts';
 
 export interface BackupDatastore {
   readonly id: number;
+  /** ONEVMDUMP_HOST and ONEVMDUMP_USER; undefined: the front-end. */
+  readonly host: SshTarget | undefined;
   /** Without a slash at its end. */
   readonly basePath: string;
   /** ONEVMDUMP_COMPRESS; undefined: as configured. */
@@ -27,15 +32,14 @@ export function backupDatastore(data: XmlElement): BackupDatastore {
       `BASE_PATH of the datastore is ${JSON.stringify(basePath)}, expected a path`,
     );
   }
-  const host = valueAt(data, 'DATASTORE/TEMPLATE/ONEVMDUMP_HOST');
-  if (host !== undefined) {
-    throw new UnsupportedError(
-      `the datastore has ONEVMDUMP_HOST ${JSON.stringify(host)}, but bundles on another host are not supported yet; remove the attribute to keep them in ${basePath} on the front-end`,
-    );
-  }
-  const compress = valueAt(data, 'DATASTORE/TEMPLATE/ONEVMDUMP_COMPRESS');
+  const attribute = (name: string) => valueAt(data, `DATASTORE/TEMPLATE/${name}`);
+  const compress = attribute('ONEVMDUMP_COMPRESS');
   return {
     id: idAt(data, 'DATASTORE/ID'),
+    host: parseSshTarget(attribute('ONEVMDUMP_HOST'), attribute('ONEVMDUMP_USER'), {
+      hostOption: 'ONEVMDUMP_HOST of the datastore',
+      userOption: 'ONEVMDUMP_USER of the datastore',
+    }),
     basePath,
     compression: compress === undefined ? undefined : parseCompression(compress),
   };

@@ -11,6 +11,7 @@ import type { Vm } from '../vm/vm.ts';
 import { writeBundle } from '../write-bundle.ts';
 import { backupDatastore, bundleFolder } from './backup-datastore.ts';
 import { refuseIncrements, type BackupRequest } from './backup-request.ts';
+import { makeBase, makeFolder } from './housekeeping.ts';
 import { imageFacts } from './image-facts.ts';
 import { inMb } from './open-bundle.ts';
 import { findPrepared, preparedDisks } from './prepared-backup.ts';
@@ -42,14 +43,12 @@ export async function backupVm(
   const compression = datastore.compression ?? parseCompression(config.compress);
   const folder = bundleFolder(datastore, vmId);
   // Removed again if no bundle comes to lie in it.
-  const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder });
-  await run
-    .runnerAt(undefined)
-    .run(
-      { program: 'mkdir', args: ['-p', '-m', '0700', '--', folder] },
-      { doing: `make the folder ${folder}` },
-    );
-  const target = await bundleTarget(`${folder}/`, undefined, run, {
+  const { host } = datastore;
+  // First of all, so that a host that cannot be reached has nothing to be undone.
+  await makeBase(datastore, run.runnerAt(host));
+  const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder }, host);
+  await makeFolder(run.runnerAt(host), folder);
+  const target = await bundleTarget(`${folder}/`, host, run, {
     vmId,
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,

@@ -1,8 +1,24 @@
-// What happens to bundles beside being written and read: they are removed, and their space is counted.
+// What happens to bundles beside being written and read: they get a folder, are removed, and their space is
+// counted. The runner is that of the machine where they lie.
 import { dirname } from 'node:path';
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
+import { removeEmptyFolder } from '../tools/bundle-file.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
+
+/** Makes the datastore's folder when it is missing, as oned does for others. @throws CommandError */
+export async function makeBase({ basePath }: BackupDatastore, runner: Runner): Promise<void> {
+  const doing = `make the datastore's folder ${basePath}`;
+  await runner.run({ program: 'mkdir', args: ['-p', '--', basePath] }, { doing });
+}
+
+/** Makes the folder of a VM's bundles, which only we can look into. @throws CommandError */
+export async function makeFolder(runner: Runner, folder: string): Promise<void> {
+  await runner.run(
+    { program: 'mkdir', args: ['-p', '-m', '0700', '--', folder] },
+    { doing: `make the folder ${folder}` },
+  );
+}
 
 /**
  * Removes one bundle, and the VM's folder when it is the last one. One that is gone already is fine, but
@@ -15,16 +31,10 @@ export async function removeBundle(
   runner: Runner,
 ): Promise<void> {
   const path = bundlePath(datastore, name);
-  await runner.run(
-    { program: 'test', args: ['-d', datastore.basePath] },
-    { doing: `find the datastore's folder ${datastore.basePath}` },
-  );
+  const doing = `find the datastore's folder ${datastore.basePath}`;
+  await runner.run({ program: 'test', args: ['-d', datastore.basePath] }, { doing });
   await runner.run({ program: 'rm', args: ['-f', '--', path] }, { doing: `remove ${path}` });
-  await runner.run(
-    { program: 'rmdir', args: ['--ignore-fail-on-non-empty', '--', dirname(path)] },
-    // 1: there is no such folder any more.
-    { doing: `remove the folder ${dirname(path)}`, acceptStatus: [1] },
-  );
+  await removeEmptyFolder(runner, dirname(path));
 }
 
 /** Sizes of the file system with the bundles, in MiB. */
@@ -34,10 +44,11 @@ export interface Space {
   readonly freeMb: number;
 }
 
-/** Makes the datastore's folder when it is missing, as oned does for others. @throws CommandError */
-export async function spaceOf({ basePath }: BackupDatastore, runner: Runner): Promise<Space> {
+/** Makes the datastore's folder when it is missing. @throws CommandError */
+export async function spaceOf(datastore: BackupDatastore, runner: Runner): Promise<Space> {
+  await makeBase(datastore, runner);
+  const { basePath } = datastore;
   const doing = `look at the space in ${basePath}`;
-  await runner.run({ program: 'mkdir', args: ['-p', '--', basePath] }, { doing });
   const args = ['-B1M', '--output=used,size,avail', '--', basePath];
   const { stdout } = await runner.run({ program: 'df', args }, { doing });
   const [, used, size, free] = /\n\s*(\d+)\s+(\d+)\s+(\d+)\s*$/.exec(stdout.toString()) ?? [];

@@ -2,36 +2,36 @@
 import type { XmlElement } from '../input/xml.ts';
 import { child } from '../input/xml.ts';
 import { UsageError } from '../report/errors.ts';
-import type { Log } from '../report/log.ts';
+import type { ActionContext } from './action.ts';
 import { requiredAt, valueAt } from './action-data.ts';
+import { atBundles } from './at-bundles.ts';
 import { backupDatastore } from './backup-datastore.ts';
 import { diskUrl, type DiskForm } from './disk-url.ts';
 import { openBackup } from './open-bundle.ts';
 
 /**
- * @param args `-i INCREMENT`; -1 for the last
+ * @param context `args` are `-i INCREMENT`; -1 for the last
  * @returns JSON: the disks' ids and addresses
  */
 export async function listDisks(
-  args: readonly string[],
   data: XmlElement,
   secret: string,
-  options: { readonly log: Log; readonly signal: AbortSignal },
+  context: ActionContext,
 ): Promise<string> {
-  requireFull(args);
+  requireFull(context.args);
   const datastore = backupDatastore(data);
   const name = requiredAt(data, 'IMAGE/SOURCE');
-  const bundle = await openBackup(datastore, name, options);
-  try {
-    const form = formFor(data);
-    const urls = bundle.disks.map(({ id }) => {
-      const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };
-      return [String(id), diskUrl(address, secret)];
-    });
-    return JSON.stringify(Object.fromEntries(urls));
-  } finally {
+  const form = formFor(data);
+  const ids = await atBundles(datastore, context, async (runner) => {
+    const bundle = await openBackup(datastore, name, runner, context);
     await bundle.close();
-  }
+    return bundle.disks.map(({ id }) => id);
+  });
+  const urls = ids.map((id) => {
+    const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };
+    return [String(id), diskUrl(address, secret)];
+  });
+  return JSON.stringify(Object.fromEntries(urls));
 }
 
 /**

@@ -4,20 +4,31 @@ import { openFileSource } from '../bundle/file-source.ts';
 import type { OpenedBundle } from '../bundle/opened.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
 import { openBundle } from '../bundle/reader.ts';
+import { openSshSource } from '../bundle/ssh-source.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import { parseVm } from '../input/vm-xml.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
+import type { Runner } from '../run/runner.ts';
+import { loginName } from '../run/ssh-errors.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
-/** @throws UsageError when there is no such bundle, BundleError when it is damaged */
+/**
+ * @param runner runs commands on the machine where the datastore's bundles lie
+ * @throws UsageError when there is no such bundle, BundleError when it is damaged, CommandError, ConnectionError
+ */
 export async function openBackup(
   datastore: BackupDatastore,
   name: string,
+  runner: Runner,
   options: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<OpenedBundle> {
-  return openBundle(await openFileSource(bundlePath(datastore, name)), options);
+  const path = bundlePath(datastore, name);
+  const source = datastore.host
+    ? await openSshSource(runner, path, `${loginName(datastore.host)}:${path}`)
+    : await openFileSource(path);
+  return openBundle(source, options);
 }
 
 /** @throws UsageError when the bundle does not hold this disk */

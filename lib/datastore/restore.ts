@@ -42,7 +42,8 @@ export async function restoreBackup(
   const datastore = backupDatastore(data);
   const target = idAt(data, 'DESTINATION_DS_ID');
   refuseIncrement(data);
-  const bundle = await openBackup(datastore, requiredAt(data, 'IMAGE/SOURCE'), run);
+  const source = requiredAt(data, 'IMAGE/SOURCE');
+  const bundle = await openBackup(datastore, source, run.runnerAt(datastore.host), run);
   try {
     const vm = parseVm(bundle.vmXml);
     if (bundle.manifest && bundle.manifest.vm.id !== vm.id) {
@@ -71,7 +72,7 @@ export async function restoreBackup(
       const path = diskUrl(
         {
           datastoreId: datastore.id,
-          bundle: requiredAt(data, 'IMAGE/SOURCE'),
+          bundle: source,
           diskId: disk.id,
           form: 'image',
         },

@@ -5,6 +5,7 @@ import type { EntrypointContext } from '../entrypoint.ts';
 import { exportVm, type ExportReport } from '../export-vm.ts';
 import { parseCompression } from '../input/compression.ts';
 import type { Config } from '../input/config.ts';
+import { hostOfDisks } from '../input/ssh-target.ts';
 import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
 import { FailedError, UsageError } from '../report/errors.ts';
@@ -14,6 +15,7 @@ import { silent } from '../report/progress.ts';
 import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.ts';
 import { BusyError } from '../run/claim.ts';
 import type { Run } from '../run/run.ts';
+import type { SshTarget } from '../run/runner.ts';
 import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect, withRun } from '../with-run.ts';
@@ -38,6 +40,7 @@ export async function exportByHook(
     config,
     action: 'export',
     vmId: vm.id,
+    remote: diskHost(vm, config),
     one,
     log,
     progress: silent,
@@ -61,7 +64,7 @@ async function exportAndRotate(
 ): Promise<ExportReport | undefined> {
   const folder = localBundleFolder(config.hookDestination);
   if (await isRecent(folder, given.id, config.hookMinAge, run.log)) return undefined;
-  const vm = one ? await asItIsNow(given, one) : given;
+  const vm = one ? await asItIsNow(given, config, one) : given;
   const report = await exportVm(
     {
       vm,
@@ -95,16 +98,28 @@ async function isRecent(
   return true;
 }
 
+/** Where the VM's disks are. @throws UnsupportedError when that is to be its host, and there is none */
+function diskHost(vm: Vm, { remoteHost, remoteUser }: Config): SshTarget | undefined {
+  if (remoteHost === '') return undefined;
+  const wished = { host: remoteHost, ...(remoteUser === '' ? {} : { user: remoteUser }) };
+  return hostOfDisks(wished, vm, 'REMOTE_HOST');
+}
+
 /**
  * The XML that a hook gets may be old: it waited behind ten others, or it is run again by `onehook retry`.
- * @throws FailedError when the VM has left the state that the hook is for
+ * @throws FailedError when the VM has left the state that the hook is for, or its disks the host
  */
-async function asItIsNow(given: Vm, one: OneClient): Promise<Vm> {
+async function asItIsNow(given: Vm, config: Config, one: OneClient): Promise<Vm> {
   const vm = await getVm(one, given.id);
   if (vm.state !== given.state || vm.lcmState !== given.lcmState) {
     const [from, to] = [given, vm].map(({ state, lcmState }) => stateName(state, lcmState));
     throw new FailedError(
       `VM ${vm.id} went from ${from ?? ''} to ${to ?? ''} before the hook could begin; nothing was exported`,
+    );
+  }
+  if (diskHost(vm, config)?.host !== diskHost(given, config)?.host) {
+    throw new FailedError(
+      `VM ${vm.id} went to host ${vm.history?.hostname ?? ''} before the hook could begin; nothing was exported`,
     );
   }
   return vm;

@@ -230,7 +230,7 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     default: '',
     description: [
       'The host where the disks are, read by ssh; auto for the one in the last history record of the',
-      'VM. Empty ("") for this machine.',
+      'VM. Empty ("") for this machine. It counts for the command and for the export hook.',
     ],
     parse: (text) => (text === '' ? text : parseHost(text)),
   },

@@ -38,17 +38,26 @@ export function parseUser(text: string): string {
 const undeployed = 9;
 
 /**
- * The host that has the VM's disks, by its last history record (`--remote-host auto`).
- * @returns undefined when that is this machine
+ * Where a VM's disks are, as a setting or an option says: known when the VM is.
+ * @param wished `auto` is the host of its last history record
+ * @returns undefined for this machine
  * @throws UnsupportedError when the record names none
  */
-export function hostOfVm(vm: Vm, user: string | undefined): SshTarget | undefined {
+export function hostOfDisks(
+  wished: SshTarget | undefined,
+  vm: Vm,
+  hostOption: string,
+): SshTarget | undefined {
+  return wished?.host === 'auto' ? hostOfVm(vm, wished.user, hostOption) : wished;
+}
+
+function hostOfVm(vm: Vm, user: string | undefined, hostOption: string): SshTarget | undefined {
   if (vm.state === undeployed || isThisMachine(vm.history?.hostname)) return undefined;
   const host = vm.history?.hostname ?? '';
   if (!hostPattern.test(host)) {
     const what = `VM ${vm.id} (${stateName(vm.state, vm.lcmState)})`;
     throw new UnsupportedError(
-      `--remote-host auto: the history of ${what} names no host: ${JSON.stringify(host)}`,
+      `${hostOption} auto: the history of ${what} names no host: ${JSON.stringify(host)}`,
     );
   }
   return { host, ...(user === undefined ? {} : { user }) };

@@ -64,6 +64,12 @@ export async function kindOfPath(
   return kind === 'folder' || kind === 'nothing' ? kind : 'other';
 }
 
+/** Removes a folder that is empty; one that is not, or is not there, is fine. */
+export async function removeEmptyFolder(runner: Runner, path: string): Promise<void> {
+  const text = '[ ! -d "$1" ] || rmdir --ignore-fail-on-non-empty -- "$1"';
+  await runner.run(script(text, path), { doing: `remove the folder ${path}` });
+}
+
 /** Whether files can be made in a folder there. */
 export async function canWriteFolder(runner: Runner, path: string): Promise<boolean> {
   const command = script('[ -w "$1" ] && [ -x "$1" ]', path);

@@ -153,9 +153,18 @@ describe('backup', () => {
       await expectRefused(other.args, other.input, /\/etc\/hostname/);
     });
 
-    test('for a datastore on another host, which is not supported yet', async () => {
-      const input = vm.input.replace('<TEMPLATE>', '<TEMPLATE><ONEVMDUMP_HOST>b1</ONEVMDUMP_HOST>');
-      await expectRefused(vm.args, input, /ONEVMDUMP_HOST "b1"/);
+    test.each([
+      [
+        '<ONEVMDUMP_HOST>-oProxyCommand=x</ONEVMDUMP_HOST>',
+        /"-oProxyCommand=x" is no name of a host/,
+      ],
+      [
+        '<ONEVMDUMP_USER>backup</ONEVMDUMP_USER>',
+        /ONEVMDUMP_USER of the datastore needs ONEVMDUMP_HOST/,
+      ],
+    ])('for a datastore with %s', async (attribute, words) => {
+      const input = vm.input.replace('<TEMPLATE>', `<TEMPLATE>${attribute}`);
+      await expectRefused(vm.args, input, words);
     });
 
     test('for a BASE_PATH that is none', async () => {

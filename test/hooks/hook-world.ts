@@ -9,8 +9,8 @@ import { makeWorld, type World } from '../e2e/world.ts';
 export const hook = new URL('../../dist/hooks/export', import.meta.url).pathname;
 
 export interface HookWorld extends World {
-  /** A powered-off VM with one raw disk, known to the sandbox. */
-  makeVm(vmId: number, userTemplate?: string): Promise<void>;
+  /** A powered-off VM with one raw disk, known to the sandbox, whose last host has this name. */
+  makeVm(vmId: number, userTemplate?: string, hostname?: string): Promise<void>;
   /** The VM's XML as a hook gets it on stdin: base64 on one line without its end. */
   hookInput(vmId: number): string;
   /** Runs the hook on a VM, or on any input. */
@@ -34,10 +34,14 @@ export async function makeHookWorld(): Promise<HookWorld> {
   await mkdir(world.bundles, { recursive: true });
   return {
     ...world,
-    async makeVm(vmId, userTemplate = '<ONEVMDUMP_EXPORT>YES</ONEVMDUMP_EXPORT>') {
+    async makeVm(
+      vmId,
+      userTemplate = '<ONEVMDUMP_EXPORT>YES</ONEVMDUMP_EXPORT>',
+      hostname = 'localhost',
+    ) {
       const vm = await fileVm(world.datastores, vmId, [{ id: 0 }], { userTemplate });
       await writeFile(vm.path(0), randomBytes(1024 * 1024));
-      world.sandbox.addVm(vm.xml);
+      world.sandbox.addVm(vm.xml.replace('localhost', hostname));
     },
     hookInput,
     runHook: (input, { args = [], env: more, started } = {}) =>
