@@ -1,9 +1,12 @@
 // A backup as oned makes it: prebackup, backup, postbackup, by the built driver actions, each in a process of
 // its own, with the arguments and the stdin that were recorded of OpenNebula 6.10.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import { runToEnd, type Ended } from '../demo/shell.ts';
+import type { ContractStorage } from './contract.ts';
+import type { ExportScene } from './export-scene.ts';
+import type { LabVm } from './lab-vm.ts';
 
 const drivers = new URL('../../dist/drivers', import.meta.url).pathname;
 
@@ -78,4 +81,41 @@ function asInBackup(xml: string, running: boolean, fsFreeze: string): string {
     .replace(/<BACKUP_CONFIG\/>/, config)
     .replaceAll(/>\s+</g, '><')
     .trim();
+}
+
+/** What the contract needs of a VM whose disks oned backs up, in place of exports by the command. */
+export function backedUpByOned(
+  scene: ExportScene,
+  vm: LabVm,
+  { location, diskIds }: { readonly location: string; readonly diskIds: readonly number[] },
+): Pick<ContractStorage, 'exportVm' | 'removeBundles' | 'cleanup'> {
+  const basePath = join(scene.bundles, 'datastore');
+  const actions = async (
+    fsFreeze: 'AGENT' | 'SUSPEND',
+    env: NodeJS.ProcessEnv,
+  ): Promise<OnedActions> =>
+    actionsOf({
+      xml: await vm.xml(),
+      host: 'localhost',
+      location,
+      diskIds,
+      fsFreeze,
+      basePath,
+      // Nobody answers: nothing is known of the images.
+      env: { ...scene.env, ONE_XMLRPC: 'http://127.0.0.1:1/RPC2', ONE_AUTH: '/dev/null', ...env },
+    });
+  return {
+    async exportVm(args, env = {}) {
+      const debug = args.includes('-D') ? { ONEVMDUMP_DEBUG: '1' } : {};
+      const freeze = args.includes('suspend') ? 'SUSPEND' : 'AGENT';
+      const ended = await backUp(await actions(freeze, { ...env, ...debug }));
+      if (ended.code !== 0) return ended;
+      const bundle = join(basePath, String(vm.id), ended.stdout.split(' ')[0] ?? '');
+      const shown = await scene.onevmdump(['show', bundle, '--json']);
+      return { ...ended, stdout: shown.stdout };
+    },
+    removeBundles: () => rm(basePath, { recursive: true, force: true }),
+    // What an action leaves that is killed, postbackup releases, here when it was that one.
+    cleanup: async () => (await actions('AGENT', {})).post(),
+  };
 }
