@@ -1,13 +1,11 @@
 // onevmdump list: the bundles of a folder, a line each, from their manifests alone.
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Manifest } from '../../lib/bundle/manifest.ts';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
 import { findTrailer, openBundle } from '../../lib/bundle/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { errorMessage, UsageError } from '../../lib/report/errors.ts';
+import { ConnectionError, errorMessage } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
-import { printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { withBundleFolder, type BundleFolder } from '../../lib/with-bundle.ts';
+import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { textTable } from './text-table.ts';
 
 interface ListOptions extends GlobalOptions {
@@ -16,8 +14,8 @@ interface ListOptions extends GlobalOptions {
 
 interface ListedBundle {
   readonly file: string;
-  /** Bytes. */
-  readonly size: number;
+  /** Bytes; absent when it cannot be opened. */
+  readonly size?: number;
   /** Absent for a bundle without manifest. */
   readonly manifest?: Manifest;
   /** Why nothing more is known. */
@@ -30,36 +28,38 @@ export const listCommand: CommandDefinition<ListOptions> = {
   options: (argv) =>
     argv
       .usage('$0 list <folder>')
-      .positional('folder', { type: 'string', describe: 'The folder', demandOption: true }),
+      .positional('folder', {
+        type: 'string',
+        describe: 'The folder; [user@]host:path on another machine',
+        demandOption: true,
+      }),
   run: runList,
 };
 
 async function runList(options: ListOptions, context: EntrypointContext): Promise<void> {
   const { folder } = options;
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    throw new UsageError(`cannot list ${folder}: ${errorMessage(error)}`, { cause: error });
-  }
-  const bundles: ListedBundle[] = [];
-  for (const name of names.filter((one) => /\.(tar(\.gz|\.zst)?|tgz)$/.test(one)).sort()) {
-    bundles.push(await look(folder, name, context));
-  }
+  const { log, signal } = context;
+  const config = await configFor(options, log);
+  const bundles = await withBundleFolder(folder, { config, log, signal }, async (there) => {
+    const found: ListedBundle[] = [];
+    for (const name of there.names.filter((one) => /\.(tar(\.gz|\.zst)?|tgz)$/.test(one)).sort()) {
+      found.push(await look(there, name, context));
+    }
+    return found;
+  });
   await printResult(options, plain(folder, bundles), { folder, bundles: bundles.map(report) });
 }
 
 /** Never reads a bundle whole: one without an index is only named. */
 async function look(
-  folder: string,
+  folder: BundleFolder,
   file: string,
   { log, signal }: EntrypointContext,
 ): Promise<ListedBundle> {
-  const path = join(folder, file);
-  let size = 0;
+  let size: number | undefined;
   try {
-    size = (await stat(path)).size;
-    const source = await openFileSource(path);
+    const source = await folder.open(file);
+    size = source.size;
     if (!(await findTrailer(source))) {
       await source.close();
       return { file, size, note: 'no index: see onevmdump show' };
@@ -70,7 +70,9 @@ async function look(
     return manifest ? { file, size, manifest } : { file, size, note: 'no manifest' };
   } catch (error) {
     signal.throwIfAborted();
-    return { file, size, note: errorMessage(error) };
+    // The others could not be opened either.
+    if (error instanceof ConnectionError) throw error;
+    return { file, ...(size === undefined ? {} : { size }), note: errorMessage(error) };
   }
 }
 
@@ -86,16 +88,20 @@ function plain(folder: string, bundles: readonly ListedBundle[]): string {
           manifest.consistency.level,
           manifest.created.slice(0, 19),
           String(manifest.disks.length),
-          formatBytes(size),
+          sizeInWords(size),
           file,
         ]
-      : ['-', '-', '-', '-', '-', '-', formatBytes(size), `${file} (${note ?? ''})`],
+      : ['-', '-', '-', '-', '-', '-', sizeInWords(size), `${file} (${note ?? ''})`],
   );
   return textTable([head, ...rows]);
 }
 
+function sizeInWords(size: number | undefined): string {
+  return size === undefined ? '-' : formatBytes(size);
+}
+
 function report({ file, size, manifest, note }: ListedBundle): object {
-  if (!manifest) return { file, size, note };
+  if (!manifest) return { file, size: size ?? null, note };
   const { vm, consistency, created, compression, disks } = manifest;
   return { file, size, vm, consistency, created, compression, disks: disks.length };
 }

@@ -73,7 +73,10 @@ export async function openImage(
   }
 }
 
-/** Connects as soon as the server listens. `refused` is asked whether it does, and we are kept from it. */
+/**
+ * Connects as soon as the server listens. `refused` rejects when it does: then we are kept from it, unless it has
+ * begun to after the last try.
+ */
 async function whenListening(
   connect: () => Promise<DiskReader>,
   service: Service,
@@ -81,13 +84,18 @@ async function whenListening(
   refused: () => Promise<void>,
 ): Promise<DiskReader> {
   const deadline = Date.now() + startLimitMs;
+  let refusals = 0;
   for (let tries = 1; ; tries++) {
     try {
       return await connect();
     } catch (error) {
       if (!(error instanceof NotListeningError) || Date.now() > deadline) throw error;
     }
-    if (tries % triesToRefuse === 0) await refused();
+    if (tries % triesToRefuse === 0) {
+      await refused().catch((error: unknown) => {
+        if (++refusals > 1) throw error;
+      });
+    }
     const end = await endedWithin(service, pollMs);
     if (end) {
       const why = end.stderr || `it ended with status ${end.status ?? 'unknown'}`;

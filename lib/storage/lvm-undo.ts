@@ -20,7 +20,7 @@ const busyLimitMs = 10_000;
 const pollMs = 250;
 const secondLookMs = 1000;
 /** An lvcreate waits for others that change the group, and one by sudo is not ended with its connection. */
-const makerLimitMs = 60_000;
+const programLimitMs = 60_000;
 
 /**
  * Removes a snapshot of ours. One that is not there may be just being made, if the run that wanted it was
@@ -33,7 +33,7 @@ export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Pr
   let found = await find(lvm, volume);
   if (!found) {
     await sleep(secondLookMs);
-    await makerEnds(runner, volume);
+    await programEnds(runner, 'lvcreate', volume.name);
     found = await find(lvm, volume);
   }
   if (!found) return;
@@ -45,25 +45,32 @@ export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Pr
   );
 }
 
-/** @throws FailedError when the volume is still being made after all that time. */
-async function makerEnds(runner: Runner, { group, name }: VolumeName): Promise<void> {
-  const deadline = performance.now() + makerLimitMs;
-  while (await isRunningWith(runner, ['lvcreate', 'sudo'], name)) {
-    if (performance.now() > deadline) {
-      throw new FailedError(`the snapshot ${group}/${name} is still being made by lvcreate`);
-    }
+/**
+ * Waits for an LVM program that has `argument` in its command line.
+ * @throws FailedError when it still runs after all that time.
+ */
+async function programEnds(runner: Runner, program: string, argument: string): Promise<void> {
+  const deadline = performance.now() + programLimitMs;
+  while (await isRunningWith(runner, [program, 'sudo'], argument)) {
+    if (performance.now() > deadline) throw new FailedError(`${program} of ${argument} still runs`);
     await sleep(pollMs);
   }
 }
 
-/** Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. */
+/**
+ * Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. One that is not
+ * active may be just being activated, likewise.
+ */
 export async function undoActivation(runner: Runner, volume: VolumeName): Promise<void> {
   const lvm = await lvmOn(runner);
   const settled = async (): Promise<boolean> => {
     const found = await find(lvm, volume);
     return !found?.active || found.open;
   };
-  if (await settled()) return;
+  if (await settled()) {
+    await programEnds(runner, 'lvchange', `${volume.group}/${volume.name}`);
+    if (await settled()) return;
+  }
   await whileBusy(() => deactivate(lvm, volume), settled);
 }
 

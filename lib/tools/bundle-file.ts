@@ -50,6 +50,18 @@ while read -r offset length; do
   dd bs=1M iflag=skip_bytes,count_bytes,fullblock skip="$offset" count="$length" status=none <"/proc/self/fd/4" || exit
 done`;
 
+const cannotList = 3;
+// Names end with NUL: they may hold everything else.
+const namesScript = `
+if [ ! -d "$1" ]; then
+  if [ -e "$1" ]; then echo 'it is not a folder'; else echo 'no such folder'; fi
+  exit ${cannotList}
+fi
+cd -- "$1" 2>/dev/null && [ -r . ] || { echo 'permission denied'; exit ${cannotList}; }
+for name in * .[!.]* ..?*; do
+  if [ -e "$name" ] || [ -L "$name" ]; then printf '%s\\0' "$name"; fi
+done`;
+
 function script(text: string, ...args: readonly string[]): Command {
   return { program: 'sh', args: ['-c', text, 'sh', ...args] };
 }
@@ -68,6 +80,17 @@ export async function kindOfPath(
 export async function removeEmptyFolder(runner: Runner, path: string): Promise<void> {
   const text = '[ ! -d "$1" ] || rmdir --ignore-fail-on-non-empty -- "$1"';
   await runner.run(script(text, path), { doing: `remove the folder ${path}` });
+}
+
+/** The names of all that is in a folder there; or, in words, why it cannot be read. */
+export async function namesIn(runner: Runner, path: string): Promise<readonly string[] | string> {
+  const command = script(namesScript, path);
+  const { status, stdout } = await runner.run(command, {
+    doing: `list ${path}`,
+    acceptStatus: [cannotList],
+  });
+  if (status === cannotList) return stdout.toString().trim();
+  return stdout.toString().split('\0').slice(0, -1);
 }
 
 /** Whether files can be made in a folder there. */

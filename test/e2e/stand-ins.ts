@@ -22,7 +22,7 @@ export interface StandInOptions {
   /** Whether a program is there where they are going to be used; default: on this machine. */
   readonly installed?: (program: string) => Promise<boolean>;
   readonly programs?: readonly string[];
-  /** Lines of shell that send the command the signal `$action`; default: where the command is their parent. */
+  /** Lines of sh that send the command the signal `$action`; default: where the command is their parent. */
   readonly signal?: string;
 }
 

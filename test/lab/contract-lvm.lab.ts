@@ -1,5 +1,6 @@
 // The contract for logical volumes, by the built command on a host in user-mode Linux, and by ssh from here. To
-// end an export at every command takes half an hour there: lvm-export.lab.ts does it where it matters.
+// fail, end and kill exports at each command takes half an hour there: they are killed, on thick volumes, and ended
+// where it matters in lvm-export.lab.ts.
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeContract, type ContractStorage } from './contract.ts';
@@ -18,7 +19,7 @@ import {
 } from './lvm-host.ts';
 import { downLvm, upLvm } from './lvm.ts';
 
-describeContract('thick LVM volumes', () => volumes('thick'), { atEachCommand: [] });
+describeContract('thick LVM volumes', () => volumes('thick'), { atEachCommand: ['SIGKILL'] });
 describeContract('thin LVM volumes', () => volumes('thin'), { atEachCommand: [] });
 describeContract('thick LVM volumes by ssh', () => bySsh('thick'), { atEachCommand: 'never' });
 describeContract('thin LVM volumes by ssh', () => bySsh('thin'), { atEachCommand: 'never' });

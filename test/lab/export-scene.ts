@@ -10,11 +10,14 @@ import type { LabVm } from './lab-vm.ts';
 import { readNumbers, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
 
-const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
+export const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
 /** As much of the --json report as tests look at. */
 export interface Report {
   readonly bundle: string;
+  /** Bytes of the bundle. */
+  readonly size: number;
+  readonly disks: readonly { readonly dataBytes: number; readonly virtualSize: number }[];
   readonly consistency: { readonly level: string; readonly frozenMs: number };
 }
 

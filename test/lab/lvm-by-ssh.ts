@@ -36,7 +36,8 @@ export const nothingLeft = { journals: [], parts: [], connections: [], processes
 export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
   const path = `${lab.sshFolder}:${process.env['PATH'] ?? ''}`;
   const scene = await makeScene({ PATH: path, ...roomForLab });
-  const connections = (): Promise<number[]> => processesWith(lab.host, 'ServerAliveInterval');
+  // Another lab has a host of the same name.
+  const connections = (): Promise<number[]> => processesWith(lab.sshConfig, 'ServerAliveInterval');
   const left = async (): Promise<object> => ({
     ...(await scene.leftHere()),
     connections: await connections(),

@@ -237,19 +237,4 @@ describe('an export of a running VM', () => {
     expect(await lab.thick.isFrozen()).toBe(false);
     await expectWriting(lab.thick);
   });
-
-  test.each([
-    ['after', 'virsh*domfsfreeze*'],
-    ['before', 'lvcreate*-0 vg-*'],
-    ['after', 'lvcreate*-1 vg-*'],
-  ] as const)(
-    'ended by SIGKILL %s %s goes on by itself; cleanup does the rest',
-    async (when, match) => {
-      const meddling = { when, match, action: 'kill -KILL $PPID' } as const;
-      expect((await exportOn(lab, lab.thick, { meddling })).code).not.toBe(0);
-      for (let tries = 0; (await lab.thick.isFrozen()) && tries < 40; tries++) await sleep(500);
-      await expectWriting(lab.thick);
-      expect(await cleanupOn(lab)).toMatchObject({ code: 0 });
-    },
-  );
 });

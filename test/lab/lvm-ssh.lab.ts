@@ -85,7 +85,7 @@ describe('an export from a host with LVM', () => {
     const names = [3, 4].map((id) => `vg-one-110/lv-one-20-${id}`);
     for (const name of names) {
       const create = `lvcreate -q -Wn -Zn -L 8M -n ${name.slice(11)} vg-one-110`;
-      await lab.run(`${create} && dd if=/dev/urandom of=/dev/${name} bs=1M status=none`);
+      await lab.run(`${create} && dd if=/dev/urandom of=/dev/${name} bs=1M count=8 status=none`);
     }
     const sums = (await lab.run(`sha256sum ${names.map((name) => `/dev/${name}`).join(' ')}`))
       .trim()
@@ -149,7 +149,7 @@ describe('an export of a running VM from a host with LVM', () => {
       else expect(await readdir(scene.bundles)).toEqual([]);
       await expectAsBefore();
     },
-    120_000,
+    240_000,
   );
 
   test.each([
@@ -168,19 +168,20 @@ describe('an export of a running VM from a host with LVM', () => {
       expect(await readdir(scene.bundles)).toEqual([]);
       await expectAsBefore();
     },
-    120_000,
+    240_000,
   );
 
   test('whose connection is cut when the bundle has just got its name is whole, and undone', async () => {
     const meddling = { when: 'before', match: 'lvremove*', action: 'reached; sleep 2' } as const;
     const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
-    expect(ended).toMatchObject({
+    expect({ code: ended.code, stderr: ended.stderr }).toEqual({
       code: 0,
-      stderr: expect.stringContaining('connecting again') as unknown,
+      stderr: expect.stringMatching(/^WARNING: .*connecting again$/m) as unknown,
     });
+    expect(ended.stderr).not.toContain('could not undo');
     await expectWhole(ended.stdout, 'agent');
     await expectAsBefore();
-  }, 120_000);
+  }, 240_000);
 
   test('whose host falls silent while the guest is frozen ends, and the guest goes on', async () => {
     const stop = `pkill -STOP -f '^sshd: oneadmin'`;

@@ -1,6 +1,6 @@
 // A scene whose disks are on a host, and whose bundles go to another one: the labs of this machine behind a real
 // sshd, under an account that has what OpenNebula's oneadmin has on its hosts, and a third account for bundles.
-import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sh } from '../demo/shell.ts';
@@ -18,16 +18,31 @@ export interface RemoteScene extends ExportScene {
   readonly host: Account;
   /** Whom bundles belong to. */
   readonly store: Account;
-  /** First on PATH on the host. */
-  readonly hostBin: string;
+  /** Meddles with the first call on a host that is meant; until `undisturbed`. */
+  disturb(disturbance: Disturbance): Promise<void>;
+  undisturbed(): Promise<void>;
   /** Gives the host's account a VM: it must be off. The socket of libvirt is given, too. */
   give(vm: LabVm, more?: readonly string[]): Promise<void>;
-  /** What an export may have left on the host, and of connections; what ends by itself gets some seconds for it. */
-  leftThere(seconds?: number): Promise<object>;
+  /** What ends by itself gets some seconds for it. */
+  left(seconds?: number): Promise<object>;
+  /** Makes the host one that cannot be reached any more, or can again. Connections that are there stay. */
+  setAway(away: boolean): Promise<void>;
 }
 
-/** What `leftThere` says when nothing is. */
-export const nothingThere = { processes: [], folders: [], connections: [] };
+export interface Disturbance {
+  readonly program: string;
+  /** One of its arguments, or the end of one. */
+  readonly word: string;
+  readonly when: 'before' | 'after';
+  /** Done by this process while the program's caller waits. */
+  readonly act: () => Promise<unknown>;
+}
+
+/** What `left` says when nothing is. */
+export const nothingLeft = {
+  ...{ processes: [], folders: [], connections: [] },
+  ...{ journals: [], parts: [], bundles: [] },
+};
 
 export interface RemoteOptions {
   /** The URI of the lab's libvirt. */
@@ -65,19 +80,16 @@ export async function makeRemoteScene({
   await writeFile(join(sshd.folder, 'path'), `export PATH='${bins.join(':')}':$PATH\n`);
   await chmod(scene.folder, 0o755);
   if (!bundlesHere) await sh('chown', store.owner, scene.bundles);
+  const disturbances: Disturbance[] = [];
   const requests = await answerRequests(join(scene.folder, 'requests'), async (what) => {
-    if (command === undefined) return;
-    process.kill(command, what);
-    // Who goes on is the one that was meant to see it.
-    for (let tries = 0; what === 'SIGKILL' && (await isThere(command)) && tries < 100; tries++) {
-      await sleep(20);
-    }
-    await sleep(100);
+    const disturbance = disturbances[Number(what)];
+    if (disturbance) await disturbance.act();
+    else if (command !== undefined) await signal(command, what);
   });
   const given: { readonly vm: LabVm; readonly paths: readonly string[] }[] = [];
   const socket = new URL(uri.replace('qemu+unix:', 'http://x')).searchParams.get('socket') ?? '';
 
-  const leftNow = async (): Promise<object> => ({
+  const leftThere = async (): Promise<Record<string, readonly unknown[]>> => ({
     processes: [...(await host.processes()), ...(await store.processes())],
     folders:
       (await sh('find', '/tmp', '-maxdepth', '1', '-name', 'onevmdump-*', '(', '-user', host.name, '-o', '-user', store.name, ')')) // prettier-ignore
@@ -86,9 +98,9 @@ export async function makeRemoteScene({
     connections: await processesWith(sshd.host, 'ssh'),
   });
 
-  const remote: RemoteScene = {
+  return {
     ...scene,
-    ...{ sshd, host, store, hostBin },
+    ...{ sshd, host, store },
     exportOf: (vm, args, more = {}) =>
       scene.exportOf(vm, args, {
         ...more,
@@ -104,16 +116,42 @@ export async function makeRemoteScene({
       await sh('chgrp', host.owner.split(':')[1] ?? '', socket);
       vm.runAs(host.owner);
     },
-    async leftThere(seconds = 5) {
-      let left = await leftNow();
+    async left(seconds = 5) {
+      let there = await leftThere();
       for (let tries = 0; tries < seconds * 4; tries++) {
-        if (JSON.stringify(left) === JSON.stringify(nothingThere)) break;
+        if (Object.values(there).every(({ length }) => length === 0)) break;
         await sleep(250);
-        left = await leftNow();
+        there = await leftThere();
       }
-      return left;
+      return { ...there, ...(await scene.left()) };
     },
-    left: async () => ({ ...(await remote.leftThere()), ...(await scene.left()) }),
+    setAway: (away) => sshd.configure(away ? `Host ${sshd.host}\n  Port 1` : ''),
+    async disturb(disturbance) {
+      const { program, word, when } = disturbance;
+      const number = disturbances.push(disturbance) - 1;
+      const real = (await sh('bash', '-c', `type -P ${program}`)).trim();
+      const once = `if ! [ -e '${scene.folder}/done-${number}' ] && [[ " $* " == *'${word} '* ]]; then
+  ${requests.ask(String(number))}
+fi`;
+      const script = `#!/bin/bash
+${when === 'before' ? once : ''}
+'${real}' "$@"
+status=$?
+${when === 'after' ? once : ''}
+exit $status
+`;
+      disturbances[number] = {
+        ...disturbance,
+        async act() {
+          await writeFile(join(scene.folder, `done-${number}`), '');
+          await disturbance.act();
+        },
+      };
+      await writeFile(join(hostBin, program), script, { mode: 0o755 });
+    },
+    async undisturbed() {
+      for (const name of await readdir(hostBin)) await rm(join(hostBin, name));
+    },
     async standIns() {
       // The keeper of a connection calls head every now and then.
       const programs = usualPrograms.filter((one) => one !== 'head');
@@ -145,7 +183,15 @@ export async function makeRemoteScene({
       for (const account of [host, store]) await account.remove();
     },
   };
-  return remote;
+}
+
+/** Who goes on when this returns is the one that was meant to see it. */
+async function signal(pid: number, name: string): Promise<void> {
+  process.kill(pid, name);
+  for (let tries = 0; name === 'SIGKILL' && (await isThere(pid)) && tries < 100; tries++) {
+    await sleep(20);
+  }
+  await sleep(100);
 }
 
 async function isThere(pid: number): Promise<boolean> {

@@ -35,7 +35,7 @@ export async function answerRequests(
   })();
   answering.catch(() => undefined);
   return {
-    ask: (what) => `file='${folder}'/$$
+    ask: (what) => `file='${folder}'/\${BASHPID:-$$}
   echo "${what}" > "$file" && mv "$file" "$file.ask"
   while [ -e "$file.ask" ]; do sleep 0.02; done`,
     async close() {

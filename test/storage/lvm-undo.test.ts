@@ -1,5 +1,6 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,19 @@ const lvmWith = (volume: FakeVolume, meddle?: (line: string) => void): FakeLvm =
 
 const own = { group: 'vg', name: 'onevmdump-1234-0' };
 const other = { group: 'vg', name: 'lv-one-7-0' };
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'onevmdump-lvm-undo-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Starts a program of that name, which runs for two seconds and then does its work. */
+async function whileRunning(program: string, argument: string, work: () => void): Promise<void> {
+  const script = join(folder, program);
+  await writeFile(script, '#!/bin/sh\nsleep 2\n', { mode: 0o755 });
+  await once(spawn(script, [argument]).once('exit', work), 'spawn');
+}
 
 describe('the undo of a snapshot', () => {
   test.each([
@@ -41,20 +55,13 @@ describe('the undo of a snapshot', () => {
   });
 
   test('waits for the lvcreate that still makes it', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'onevmdump-lvcreate-'));
     const lvm = lvmWith({ name: other.name, mb: 4 });
     const name = `onevmdump-${process.pid}-0`;
-    try {
-      const script = join(folder, 'lvcreate');
-      await writeFile(script, '#!/bin/sh\nsleep 2\n', { mode: 0o755 });
-      spawn(script, ['--name', name]).once('exit', () => {
-        lvm.volumes.set(name, { name, mb: 4, origin: other.name });
-      });
-      await undoVolumeSnapshot(lvm.runner, { ...own, name });
-      expect([...lvm.volumes.keys()]).toEqual([other.name]);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    await whileRunning('lvcreate', name, () => {
+      lvm.volumes.set(name, { name, mb: 4, origin: other.name });
+    });
+    await undoVolumeSnapshot(lvm.runner, { ...own, name });
+    expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
   test('touches no volume of another name, whatever it is', async () => {
@@ -111,6 +118,16 @@ describe('the undo of an activation', () => {
     });
     await undoActivation(lvm.runner, other);
     expect(lvm.volumes.get(other.name)?.active).toBe(true);
+  });
+
+  test('waits for the lvchange that still activates it', async () => {
+    const name = `lv-one-${process.pid}-0`;
+    const lvm = lvmWith({ name, mb: 4 });
+    await whileRunning('lvchange', `vg/${name}`, () => {
+      lvm.volumes.set(name, { name, mb: 4, active: true });
+    });
+    await undoActivation(lvm.runner, { group: 'vg', name });
+    expect(lvm.changes).toEqual([`lvchange --quiet -an vg/${name}`]);
   });
 
   test('has nothing to do for a volume that is gone', async () => {

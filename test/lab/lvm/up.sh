@@ -72,9 +72,10 @@ boot() {
 # One connection for all: later ones take 0.06 s instead of 0.6 s. It also brings the guests' control ports here.
 connect() {
   rm -f "$RUN"/one-*.control
-  ssh -F "$SSH_CONFIG" -o ControlMaster=yes -o StreamLocalBindUnlink=yes -fN "root@$HOST" \
+  # Under load sshd may not answer in time at first.
+  await 60 ssh -F "$SSH_CONFIG" -o ControlMaster=yes -o StreamLocalBindUnlink=yes -fN "root@$HOST" \
     -L "$RUN/one-20.control:/run/lab/one-20.control" -L "$RUN/one-21.control:/run/lab/one-21.control" \
-    >/dev/null 2>&1 </dev/null
+    </dev/null || die 'the host does not answer by ssh'
 }
 
 vm_xml() {

@@ -1,0 +1,127 @@
+// Exports from a host with Ceph by ssh: what crosses the network, and what happens when the connection is cut.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { downCeph, upCeph, type CephLab } from './ceph.ts';
+import { cutsOf, secondsToThaw, type Cuts } from './cuts.ts';
+import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
+import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
+import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
+import { expectFewBytes } from './wire.ts';
+
+let libvirt: LibvirtLab;
+let lab: CephLab;
+let scene: RemoteScene;
+
+beforeAll(async () => {
+  libvirt = await upLibvirt();
+  lab = await upCeph();
+  scene = await makeRemoteScene({ uri: libvirt.uri, datastores: lab.datastores });
+  for (const vm of [lab.vm, lab.mixed]) {
+    if (await vm.isRunning()) await vm.destroy();
+    await scene.give(vm, [lab.keyfile]);
+  }
+}, 600_000);
+
+afterAll(async () => {
+  for (const vm of [lab.vm, lab.mixed]) if (await vm.isRunning()) await vm.destroy();
+  await scene.close();
+  if (lab.startedNow) await downCeph();
+  if (libvirt.startedNow) await downLibvirt();
+}, 120_000);
+
+afterEach(async () => {
+  await scene.removeBundles();
+  await scene.undisturbed();
+});
+
+/** The snapshots of the images, as rbd lists them. */
+async function snapshots(): Promise<string[]> {
+  const images = [...lab.images, lab.mixedImage];
+  return await Promise.all(images.map((image) => lab.rbd('snap', 'ls', image)));
+}
+
+async function expectNothingLeft(before: readonly string[], seconds?: number): Promise<void> {
+  expect(await scene.left(seconds)).toEqual(nothingLeft);
+  expect(await snapshots()).toEqual(before);
+}
+
+type Case = readonly [keyof Cuts, string, string, 'before' | 'after'];
+
+/** Minutes: by hand, as README.md here says. */
+const each = process.env['ONEVMDUMP_LAB_EACH'] === '1';
+const stopped: readonly Case[] = [
+  ['sshd is stopped', 'rbd', 'create', 'after'],
+  ['sshd is stopped', 'rbd', 'export-diff', 'before'],
+];
+
+describe('an export from a host with Ceph', () => {
+  test.each(['vm', 'mixed'] as const)(
+    '(%s) has little more than the data cross the network',
+    async (which) => {
+      await expectFewBytes(scene, lab[which], `Ceph (${which}), off`);
+    },
+  );
+});
+
+describe('an export of a running VM from a host with Ceph whose connection is cut', () => {
+  let before: readonly string[];
+
+  beforeAll(async () => {
+    await lab.vm.start();
+    before = await snapshots();
+  }, 300_000);
+
+  test.each<Case>([
+    ['ssh is killed', 'rbd', 'create', 'before'],
+    ['ssh is killed', 'rbd', 'create', 'after'],
+    ['sshd is killed', 'virsh', 'domfsfreeze', 'after'],
+    ['sshd is killed', 'rbd', 'create', 'after'],
+    ['sshd is killed', 'rbd', 'export-diff', 'before'],
+    ['ssh is killed', 'rbd', 'export-diff', 'before'],
+    ...(each ? stopped : []),
+  ])(
+    '(%s) around %s %s (%s) leaves nothing, and the guest goes on',
+    async (how, program, word, when) => {
+      let cutAt: number | undefined;
+      const act = async (): Promise<void> => {
+        cutAt = Date.now();
+        await cutsOf(scene.host)[how]();
+      };
+      await scene.disturb({ program, word: ` ${word}`, when, act });
+      const [seconds, { code, stderr }] = await Promise.all([
+        secondsToThaw(lab.vm, () => cutAt),
+        scene.exportOf(lab.vm),
+      ]);
+      const last = stderr.trim().split('\n').at(-1) ?? '';
+      process.stderr.write(
+        `${how}, ${when} ${word}: thawed after ${seconds} s, ${code}: ${last}\n`,
+      );
+      expect([1, 4]).toContain(code);
+      expect(seconds).toBeLessThan(70);
+      await expectNothingLeft(before, 150);
+      expect(await leftOfGuest(lab.vm)).toEqual(asBefore);
+      await expectWriting(lab.vm);
+    },
+    300_000,
+  );
+
+  test('and that stays away names its snapshots, and cleanup removes them later', async () => {
+    const act = async (): Promise<void> => {
+      await scene.setAway(true);
+      await cutsOf(scene.host)['ssh is killed']();
+    };
+    await scene.disturb({ program: 'rbd', word: ' export-diff', when: 'before', act });
+    try {
+      const { code, stderr } = await scene.exportOf(lab.vm);
+      expect(code).toBe(4);
+      for (const image of [lab.images[0], lab.images[1], lab.images[3]]) {
+        expect(stderr).toMatch(new RegExp(`on ${scene.sshd.host}: .*${image}@onevmdump-`));
+      }
+      expect(await lab.vm.isFrozen()).toBe(false);
+      expect(await snapshots()).not.toEqual(before);
+    } finally {
+      await scene.setAway(false);
+    }
+    expect(await scene.onevmdump(['cleanup'])).toMatchObject({ code: 0, stderr: '' });
+    await expectNothingLeft(before);
+  }, 180_000);
+});
