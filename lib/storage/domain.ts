@@ -1,6 +1,6 @@
 // What libvirt knows of a running VM: its domain and its disks, and whether they are the ones that
 // OpenNebula speaks of.
-import { attribute, child, childrenOf, type XmlElement } from '../input/xml.ts';
+import { attribute, child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { activeJob, domainAt, domainState, dumpXml, type Domain } from '../tools/virsh.ts';
@@ -53,15 +53,20 @@ export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
   );
 }
 
+/** A domain that libvirt has no job for. */
+export interface IdleDomain {
+  /** By their target. */
+  readonly disks: ReadonlyMap<string, DomainDisk>;
+  /** Whom its QEMU runs as, for chown; undefined where libvirt does not say. */
+  readonly owner: string | undefined;
+}
+
 /**
- * The disks of the domain by their target. libvirt does one job at a time: one that runs already
+ * The domain's disks, and whom QEMU runs as. libvirt does one job at a time: one that runs already
  * would have us wait for 30 s with the guest frozen.
  * @throws FailedError when the domain has a job.
  */
-export async function idleDomainDisks(
-  vm: Vm,
-  domain: Domain,
-): Promise<ReadonlyMap<string, DomainDisk>> {
+export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
   await requireRunning(vm, domain);
   const job = await activeJob(domain);
   if (job !== undefined) {
@@ -69,14 +74,26 @@ export async function idleDomainDisks(
       `VM ${vm.id} cannot be dumped now: libvirt has another job for its domain ${domain.name} (${job}); try again when it has ended, or end it with: virsh domjobabort ${domain.name}`,
     );
   }
-  return await domainDisks(domain);
+  const xml = await dumpXml(domain);
+  return { disks: disksOf(xml), owner: ownerOf(xml) };
 }
 
 /** The disks of the domain by their target. */
 export async function domainDisks(domain: Domain): Promise<ReadonlyMap<string, DomainDisk>> {
-  const devices = child(await dumpXml(domain), 'devices');
+  return disksOf(await dumpXml(domain));
+}
+
+function disksOf(xml: XmlElement): ReadonlyMap<string, DomainDisk> {
+  const devices = child(xml, 'devices');
   const disks = devices ? childrenOf(devices, 'disk').map(domainDisk) : [];
   return new Map(disks.map((disk) => [disk.target, disk]));
+}
+
+/** libvirt has this label on all that run, also where it changes no file's owner. */
+function ownerOf(xml: XmlElement): string | undefined {
+  const dac = childrenOf(xml, 'seclabel').find((label) => attribute(label, 'model') === 'dac');
+  const owner = dac ? childText(dac, 'label') : undefined;
+  return owner !== undefined && /^[^:\s]+:[^:\s]+$/.test(owner) ? owner : undefined;
 }
 
 function domainDisk(xml: XmlElement): DomainDisk {

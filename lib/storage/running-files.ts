@@ -8,6 +8,7 @@ import { NotListeningError } from '../read/nbd-socket.ts';
 import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths, writeSmallFile } from '../tools/file-facts.ts';
+import { createScratch } from '../tools/qemu-img.ts';
 import {
   abortJob,
   activeJob,
@@ -18,7 +19,7 @@ import {
 } from '../tools/virsh.ts';
 import { backupOrder, backupSocket, scratchFile } from '../vm/names.ts';
 import { backupXml } from './backup-xml.ts';
-import { domainOf, idleDomainDisks, type DomainDisk } from './domain.ts';
+import { domainOf, requireIdle, type DomainDisk } from './domain.ts';
 import { requireForwarding } from './forwarded.ts';
 import type { ImageTop } from './image-chain.ts';
 import {
@@ -56,7 +57,7 @@ export async function prepareBackupJob(
   if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
   const { vm } = first.plan;
   const domain = domainOf(vm, run);
-  const known = await idleDomainDisks(vm, domain);
+  const { disks: known, owner } = await requireIdle(vm, domain);
   const targets = new Map<RunningDisk, string>();
   for (const disk of disks) targets.set(disk, await matchingTarget(disk, known, run));
 
@@ -67,9 +68,10 @@ export async function prepareBackupJob(
   }
   await journal.record({ kind: 'remove-file', path: socket }, runner.target);
   const scratch = new Map<string, string>();
-  for (const [{ plan }, target] of targets) {
+  for (const [{ plan, top }, target] of targets) {
     const path = scratchFile(folder, journal.runId, plan.disk.id);
     await journal.record({ kind: 'remove-file', path }, runner.target);
+    await createScratch(runner, path, top.virtualSize, owner);
     scratch.set(target, path);
   }
   const order = backupOrder(folder, journal.runId);

@@ -106,9 +106,13 @@ export async function resumeDomain(domain: Domain): Promise<void> {
   await virsh(domain, ['resume', domain.name], { doing: `resume ${domain.name}` });
 }
 
-/** Begins the backup job that a file describes (a <domainbackup>). */
+/**
+ * Begins the backup job that a file describes (a <domainbackup>). Its scratch files must be there: libvirt would make
+ * them as root, and where it leaves owners alone, as on OpenNebula's hosts, QEMU could not open them.
+ */
 export async function beginBackup(domain: Domain, xmlPath: string): Promise<void> {
-  await virsh(domain, ['backup-begin', domain.name, '--backupxml', xmlPath], {
+  const args = ['backup-begin', domain.name, '--reuse-external', '--backupxml', xmlPath];
+  await virsh(domain, args, {
     doing: `begin a backup job of ${domain.name}`,
   });
 }

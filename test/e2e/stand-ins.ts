@@ -4,7 +4,7 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sh } from '../demo/shell.ts';
 
-const programs = [
+export const usualPrograms = [
   'head', 'igzip', 'gzip', 'lvchange', 'lvcreate', 'lvremove', 'lvs', 'mkdir', 'pigz', 'qemu-img',
   'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm', 'stat', 'tee', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
@@ -18,13 +18,26 @@ export interface StandIns {
   called(): Promise<string[]>;
 }
 
-/**
- * Makes them in `folder`.
- * @param installed whether a program is there where they are going to be used; default: on this machine.
- */
+export interface StandInOptions {
+  /** Whether a program is there where they are going to be used; default: on this machine. */
+  readonly installed?: (program: string) => Promise<boolean>;
+  readonly programs?: readonly string[];
+  /** Lines of bash that send the command the signal `$action`; default: where the command is their parent. */
+  readonly signal?: string;
+}
+
+// Compressors are started by a shell of their own: the command is the first Node above.
+const signalAbove = `command=$PPID
+  while [ "$(/usr/bin/readlink "/proc/$command/exe")" = "$(/usr/bin/readlink -f /bin/sh)" ]; do
+    read -r _ _ _ command _ < "/proc/$command/stat"
+  done
+  kill -s "\${action#SIG}" "$command"
+  /usr/bin/sleep 0.1`;
+
+/** Makes them in `folder`. */
 export async function makeStandIns(
   folder: string,
-  installed: (program: string) => Promise<boolean> = isHere,
+  { installed = isHere, programs = usualPrograms, signal = signalAbove }: StandInOptions = {},
 ): Promise<StandIns> {
   const bin = join(folder, 'stand-ins');
   const list = join(folder, 'called');
@@ -44,13 +57,7 @@ if [ "$number" = "$at" ]; then
     echo '${program}: told to fail' >&2
     exit 77
   fi
-  # Compressors are started by a shell of their own: the command is the first Node above.
-  command=$PPID
-  while [ "$(/usr/bin/readlink "/proc/$command/exe")" = "$(/usr/bin/readlink -f /bin/sh)" ]; do
-    read -r _ _ _ command _ < "/proc/$command/stat"
-  done
-  kill -s "\${action#SIG}" "$command"
-  /usr/bin/sleep 0.1
+  ${signal}
 fi
 exec "$real" "$@"
 `;

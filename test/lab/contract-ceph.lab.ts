@@ -1,25 +1,27 @@
 // The contract for disks on Ceph, by the built command on a real cluster and libvirt.
 import { readdir } from 'node:fs/promises';
 import { downCeph, upCeph } from './ceph.ts';
-import { guestTraces, local, temporary } from './contract-local.ts';
+import { guestTraces, local, sceneAt, temporary } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
-import { makeScene } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { runProgram } from './program.ts';
 
-describeContract('Ceph', () => ceph('vm'), { atEachCommand: [] });
-describeContract('Ceph with a volatile disk in a file', () => ceph('mixed'), {
+describeContract('Ceph', () => ceph('vm', 'here'), { atEachCommand: [] });
+describeContract('Ceph with a volatile disk in a file', () => ceph('mixed', 'here'), {
   atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'],
 });
+describeContract('Ceph of a host', () => ceph('vm', 'host'), { atEachCommand: [] });
+describeContract('Ceph of a host with a volatile disk in a file', () => ceph('mixed', 'host'), {
+  atEachCommand: [],
+});
 
-async function ceph(which: 'vm' | 'mixed'): Promise<ContractStorage> {
+async function ceph(which: 'vm' | 'mixed', where: 'here' | 'host'): Promise<ContractStorage> {
   const libvirt: LibvirtLab = await upLibvirt();
   const lab = await upCeph();
-  const scene = await makeScene({
-    ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
-    ONEVMDUMP_LIBVIRT_URI: libvirt.uri,
-  });
   const vm = lab[which];
+  const scene = await sceneAt(where, { ...libvirt, datastores: lab.datastores }, [
+    { vm, more: [lab.keyfile] },
+  ]);
   const images: readonly string[] = which === 'vm' ? lab.images : [lab.mixedImage];
   const ids = which === 'vm' ? [0, 1, 2, 3] : [0, 1];
   return {
@@ -34,7 +36,7 @@ async function ceph(which: 'vm' | 'mixed'): Promise<ContractStorage> {
       }),
     traces: async () => ({
       ...(await guestTraces(vm)),
-      ...(await scene.leftHere()),
+      ...(await scene.left()),
       folder: (await readdir(vm.folder)).sort(),
       images: await lab.rbd('ls', 'one'),
       snapshots: await Promise.all(images.map((image) => lab.rbd('snap', 'ls', image))),

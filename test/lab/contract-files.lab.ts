@@ -1,25 +1,27 @@
 // The contract for disks that are files, by the built command on a real libvirt.
 import { readdir } from 'node:fs/promises';
-import { guestTraces, local, temporary } from './contract-local.ts';
+import { join } from 'node:path';
+import { guestTraces, local, sceneAt, temporary } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
-import { makeScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt } from './libvirt.ts';
 import { runProgram } from './program.ts';
 
-describeContract('files of TM qcow2', () => files('qcow2'), {
+describeContract('files of TM qcow2', () => files('qcow2', 'here'), {
   atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'],
 });
-describeContract('files of TM ssh', () => files('ssh'), { atEachCommand: [] });
+describeContract('files of TM ssh', () => files('ssh', 'here'), { atEachCommand: [] });
+describeContract('files of TM qcow2 on a host', () => files('qcow2', 'host'), {
+  atEachCommand: [],
+});
+describeContract('files of TM ssh on a host', () => files('ssh', 'host'), { atEachCommand: [] });
 
-async function files(tm: 'qcow2' | 'ssh'): Promise<ContractStorage> {
+async function files(tm: 'qcow2' | 'ssh', where: 'here' | 'host'): Promise<ContractStorage> {
   const lab = await upLibvirt();
-  const scene = await makeScene({
-    ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
-    ONEVMDUMP_LIBVIRT_URI: lab.uri,
-  });
   const vm = lab[tm];
   const wasRunning = await vm.isRunning();
+  const images = tm === 'qcow2' ? [join(lab.datastores, '101')] : [];
+  const scene = await sceneAt(where, lab, [{ vm, more: images }]);
   const formats = new Map([
     [0, 'qcow2'],
     [1, 'raw'],
@@ -37,15 +39,15 @@ async function files(tm: 'qcow2' | 'ssh'): Promise<ContractStorage> {
       }),
     traces: async () => ({
       ...(await guestTraces(vm)),
-      ...(await scene.leftHere()),
+      ...(await scene.left()),
       folder: (await readdir(vm.folder)).sort(),
       // What runs writes to its disks.
       sums: (await vm.isRunning()) ? undefined : await checksums(vm, [...formats.keys()]),
     }),
     async close() {
-      if (wasRunning) await vm.start();
-      else if (await vm.isRunning()) await vm.powerOff();
+      if ((where === 'host' || !wasRunning) && (await vm.isRunning())) await vm.powerOff();
       await scene.close();
+      if (wasRunning) await vm.start();
       if (lab.startedNow) await downLibvirt();
     },
   };

@@ -1,10 +1,33 @@
-// What the contract needs of storages that this machine sees.
+// What the contract needs of storages that this machine sees, whether the command reads them here or by ssh.
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeStandIns } from '../e2e/stand-ins.ts';
 import type { ContractStorage } from './contract.ts';
-import { leftOfGuest, type ExportScene } from './export-scene.ts';
+import { leftOfGuest, makeScene, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
+import { makeRemoteScene } from './remote-scene.ts';
+
+/**
+ * A scene for exports on this machine, or on one that is reached by ssh under an account that gets these VMs, with
+ * `more` folders and files. They are powered off then.
+ */
+export async function sceneAt(
+  where: 'here' | 'host',
+  { uri, datastores }: { readonly uri: string; readonly datastores: string },
+  vms: readonly { readonly vm: LabVm; readonly more: readonly string[] }[],
+): Promise<ExportScene> {
+  if (where === 'here') {
+    return await makeScene({
+      ONEVMDUMP_DATASTORE_LOCATION: datastores,
+      ONEVMDUMP_LIBVIRT_URI: uri,
+    });
+  }
+  const scene = await makeRemoteScene({ uri, datastores });
+  for (const { vm, more } of vms) {
+    if (await vm.isRunning()) await vm.powerOff();
+    await scene.give(vm, more);
+  }
+  return scene;
+}
 
 /** What is alike for all storages that this machine sees. */
 export function local(
@@ -16,14 +39,14 @@ export function local(
     exportVm: (args, env) => scene.exportOf(vm, args, env ? { env } : {}),
     extracted: async (bundle, body) => {
       const result = await scene.extracted(bundle, async (out) => {
-        await rename(bundle, join(out, 'bundle'));
+        await rename(scene.pathOf(bundle), join(out, 'bundle'));
         return await body(out);
       });
       return result;
     },
     removeBundles: () => scene.removeBundles(),
     cleanup: () => scene.onevmdump(['cleanup']),
-    standIns: () => makeStandIns(scene.folder),
+    standIns: () => scene.standIns(),
   };
 }
 

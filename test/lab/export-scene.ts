@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
+import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
@@ -20,6 +21,8 @@ export interface Report {
 export interface ExportOptions {
   /** Added to the command's environment. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Instead of the VM's own. */
+  readonly xml?: string;
   readonly started?: (pid: number) => void;
 }
 
@@ -35,18 +38,27 @@ export interface ExportScene {
   exportOf(vm: LabVm, args?: readonly string[], options?: ExportOptions): Promise<Ended>;
   /** An export that is slow, and what is done as soon as it reads the disks. */
   whileReading(vm: LabVm, act: (pid: number) => unknown): Promise<Ended>;
+  /** The path of a bundle that an export has named; where it lies on another host, all is on this machine, too. */
+  pathOf(bundle: string): string;
   /** Extracts a bundle by GNU tar into a new folder, which `body` may use. */
   extracted<T>(bundle: string, body: (folder: string) => Promise<T>): Promise<T>;
   /** Both disks the guest writes to, in a bundle. */
   numbersIn(bundle: string, format0?: 'raw' | 'qcow2'): Promise<{ vda: Numbers; vdb: Numbers }>;
   /** Journals and part files that an export has left. */
   leftHere(): Promise<{ journals: string[]; parts: string[] }>;
+  /** The same, bundles, and where hosts are involved, what there is of connections and on them. */
+  left(): Promise<object>;
+  /** The stand-ins of the end-to-end tests, wherever the command runs programs. */
+  standIns(): Promise<StandIns>;
   removeBundles(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** A scene; `env` says where the disks are. */
-export async function makeScene(more: NodeJS.ProcessEnv): Promise<ExportScene> {
+/** A scene; `more` environment, and `words` for each export, say where the disks are. */
+export async function makeScene(
+  more: NodeJS.ProcessEnv,
+  words: readonly string[] = [],
+): Promise<ExportScene> {
   const folder = await mkdtemp('/var/tmp/onevmdump-scene-');
   const bundles = join(folder, 'bundles');
   await mkdir(bundles);
@@ -65,10 +77,12 @@ export async function makeScene(more: NodeJS.ProcessEnv): Promise<ExportScene> {
     env,
     onevmdump: (args) => runToEnd(onevmdump, args, { env }),
     async exportOf(vm, args = [], options = {}) {
-      return runToEnd(onevmdump, ['export', '--stdin', '--no-lock', '--json', ...args], {
-        ...options,
+      const { xml = await vm.xml(), ...rest } = options;
+      const all = ['export', '--stdin', '--no-lock', '--json', ...words, ...args];
+      return runToEnd(onevmdump, all, {
+        ...rest,
         env: { ...env, ...options.env },
-        input: await vm.xml(),
+        input: xml,
       });
     },
     async whileReading(vm, act) {
@@ -81,10 +95,11 @@ export async function makeScene(more: NodeJS.ProcessEnv): Promise<ExportScene> {
       await acted;
       return ended;
     },
+    pathOf: (bundle) => bundle.replace(/^[^/:]*:/, ''),
     async extracted(bundle, body) {
       const out = await mkdtemp(join(folder, 'out-'));
       try {
-        await runProgram('tar', ['-xzf', bundle, '-C', out]);
+        await runProgram('tar', ['-xzf', scene.pathOf(bundle), '-C', out]);
         return await body(out);
       } finally {
         await rm(out, { recursive: true });
@@ -101,6 +116,8 @@ export async function makeScene(more: NodeJS.ProcessEnv): Promise<ExportScene> {
       const parts = (await readdir(bundles)).filter((name) => name.endsWith('.part'));
       return { journals, parts };
     },
+    left: async () => ({ ...(await scene.leftHere()), bundles: await readdir(bundles) }),
+    standIns: () => makeStandIns(folder),
     async removeBundles() {
       for (const name of await readdir(bundles)) await rm(join(bundles, name));
     },

@@ -15,7 +15,7 @@ export interface VmPlace {
   readonly xmlFolder: string;
   /** Has the guest's control port, one-<id>.control. */
   readonly controlFolder: string;
-  /** Starts a VM, given its id. */
+  /** Starts a VM, given its id, and whom QEMU is to run as. */
   readonly startScript: string;
   /** What OpenNebula does on the host when the VM with this id has ended. */
   ended?(id: number): Promise<void>;
@@ -29,6 +29,7 @@ export class LabVm {
   readonly folder: string;
   readonly #place: VmPlace;
   #furtherDisk = '';
+  #owner: readonly string[] = [];
 
   constructor(id: number, folder: string, place: VmPlace) {
     this.id = id;
@@ -49,6 +50,11 @@ export class LabVm {
     this.#furtherDisk = xml ?? '';
   }
 
+  /** From now on `start` has QEMU run as this user, `UID:GID`, as on OpenNebula's hosts; undefined: as root. */
+  runAs(owner: string | undefined): void {
+    this.#owner = owner === undefined ? [] : [owner];
+  }
+
   /** The path OpenNebula knows: with TM qcow2 a link for most disks. */
   diskPath(diskId: number): string {
     return join(this.folder, `disk.${diskId}`);
@@ -65,7 +71,8 @@ export class LabVm {
   /** Creates the domain unless it runs, and waits until the agent answers. The numbers begin anew. */
   async start(): Promise<void> {
     if (!(await this.isRunning())) {
-      await runProgram('bash', [this.#place.startScript, String(this.id)], { timeoutMs: 400_000 });
+      const args = [this.#place.startScript, String(this.id), ...this.#owner];
+      await runProgram('bash', args, { timeoutMs: 400_000 });
     }
   }
 

@@ -150,7 +150,9 @@ export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
   const installed = new Set(there.split('\n'));
   const out = await mkdtemp(`${tmpdir()}/lab-stand-ins-`);
   try {
-    const { env } = await makeStandIns(out, (program) => Promise.resolve(installed.has(program)));
+    const { env } = await makeStandIns(out, {
+      installed: (program) => Promise.resolve(installed.has(program)),
+    });
     const ship = 'tar -C / -c "${3#/}" | ssh -F "$1" "root@$2" tar -C / -x';
     await runProgram('bash', ['-c', ship, 'bash', lab.sshConfig, lab.host, out]);
     const list = join(out, 'called');

@@ -35,6 +35,8 @@ export async function startSshd({ sshd = '', shell, home }: SshdOptions = {}): P
   const folder = await mkdtemp(join(tmpdir(), 'onevmdump-sshd-'));
   const bin = join(folder, 'bin');
   await mkdir(bin);
+  // sshd reads the key as the account that logs in.
+  await chmod(folder, 0o755);
   const key = join(folder, 'key');
   const hostKey = join(folder, 'host-key');
   for (const path of [key, hostKey])

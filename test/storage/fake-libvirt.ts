@@ -31,6 +31,8 @@ export interface FakeFacts {
   /** Gets each command first; what it throws is what virsh says. */
   readonly meddle?: (command: string) => void;
   readonly frozenSystems?: number;
+  /** Whom QEMU runs as; default root. */
+  readonly owner?: string;
 }
 
 export function fakeLibvirt({
@@ -38,6 +40,7 @@ export function fakeLibvirt({
   disks = [],
   meddle = () => undefined,
   frozenSystems = 2,
+  owner = '+0:+0',
 }: FakeFacts): FakeLibvirt {
   const calls: string[] = [];
   const real = localRunner(quiet);
@@ -52,7 +55,7 @@ export function fakeLibvirt({
         ? 'Job type:         None        \n'
         : 'Job type:         Unbounded   \nOperation:        Backup      \n',
     dumpxml: () =>
-      `<domain type='kvm'><name>${name}</name><devices>${disks.map(diskXml).join('')}</devices></domain>`,
+      `<domain type='kvm'><name>${name}</name><devices>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel></domain>`,
     domtime: () => 'Time: 1\n',
     'guest-agent-timeout': () => '',
     domfsfreeze: () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { existsSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InterruptedError } from '../../lib/report/errors.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
@@ -114,6 +115,37 @@ describe('the disks of a running VM', () => {
       expect(recordedAt.get('backup-begin')).toContain('abort-backup-job');
       expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
     }));
+
+  // OpenNebula's packages set dynamic_ownership = 0: libvirt would make them as root, and QEMU runs as oneadmin.
+  test('are overwritten into files that are there before, for QEMU alone', () => {
+    const found: object[] = [];
+    let folder = '';
+    return inScene(
+      async ({ fix, world }) => {
+        folder = world.vmFolder;
+        await fix();
+        const root = process.getuid?.() === 0;
+        const uid = root ? 4711 : process.getuid?.();
+        const facts = { mode: 0o600, uid, format: 'qcow2', virtualSize: MiB };
+        expect(found).toEqual([facts, facts]);
+      },
+      {
+        owner: '+4711:+4712',
+        meddle: (command) => {
+          if (!command.startsWith('backup-begin one-7 --reuse-external ')) return;
+          for (const name of readdirSync(folder).filter((one) => one.includes('.scratch.'))) {
+            const { mode, uid } = statSync(join(folder, name));
+            const info = execFileSync('qemu-img', ['info', '--output=json', join(folder, name)]);
+            const { format, 'virtual-size': virtualSize } = JSON.parse(info.toString()) as Record<
+              string,
+              unknown
+            >;
+            found.push({ mode: mode & 0o777, uid, format, virtualSize });
+          }
+        },
+      },
+    );
+  });
 
   test('are as before after the undo: no job, no file of ours', () =>
     inScene(async ({ fix, undo, libvirt, world }) => {

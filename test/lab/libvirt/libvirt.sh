@@ -23,7 +23,7 @@ start_libvirtd() {
     mkdir -p "/$path" "$FOLDER/private/$path"
   done
   mkdir -p "$FOLDER/private/var/log/libvirt/qemu"
-  cp "$HERE/qemu.conf" "$FOLDER/private/etc/libvirt/"
+  cp "$HERE/qemu.conf" "$HERE/libvirtd.conf" "$FOLDER/private/etc/libvirt/"
   # Debian's libvirtd insists on the user and group it is built for, even where others are configured.
   grep -v '^libvirt-qemu:' /etc/passwd >"$FOLDER/private/etc/passwd"
   grep -v '^libvirt-qemu:' /etc/group >"$FOLDER/private/etc/group"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# start-vm.sh 8|9: creates the transient domain as OpenNebula does (virsh create) and waits until its
-# guest agent and its writer answer.
+# start-vm.sh 8|9 [UID:GID]: creates the transient domain as OpenNebula does (virsh create) and waits until its
+# guest agent and its writer answer. QEMU runs as that user; without it as root.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../functions.sh
@@ -12,14 +12,15 @@ case $1 in
   9) uuid=$UUID_9 vm_folder=$DATASTORES/0/9 ;;
   *) die "there is no VM $1, only 8 and 9" ;;
 esac
-domain=one-$1 console=$FOLDER/one-$1.console
+owner=${2:-0:0} domain=one-$1 console=$FOLDER/one-$1.console
 
 # From OpenNebula 6.8 on the domain has the resolved paths.
 disks=()
 for disk in 0 1 2 3 4; do disks+=("DISK_$disk=$(realpath "$vm_folder/disk.$disk")"); done
 rm -f "$console" "$FOLDER/$domain.control"
+install -m 600 -o "${owner%:*}" -g "${owner#*:}" /dev/null "$console"
 fill DOMAIN="$domain" UUID="$uuid" GUEST="$FOLDER/guest" CONSOLE="$console" CONTROL="$FOLDER/$domain.control" \
-  "${disks[@]}" <"$HERE/domain.xml" >"$FOLDER/$domain.xml"
+  OWNER="+${owner/:/:+}" "${disks[@]}" <"$HERE/domain.xml" >"$FOLDER/$domain.xml"
 lab_virsh create "$FOLDER/$domain.xml" >&2
 
 agent_answers() { lab_virsh qemu-agent-command "$domain" --timeout 5 '{"execute":"guest-ping"}'; }
