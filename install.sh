@@ -462,11 +462,10 @@ END
 # ---- our actions in the place of OpenNebula's own, for the TM drivers of --tm
 #
 #   tm/qcow2/prebackup          ours
-#   tm/qcow2.stock/prebackup    OpenNebula's own, to which ours hands over (lib/tm/stock-action.ts)
+#   tm/qcow2/stock.prebackup    OpenNebula's own, to which ours hands over (lib/tm/stock-action.ts)
 #
-# OpenNebula's own keeps its name: fs_lvm_ssh of 7.0 looks at it to know whether the VM runs, and
-# backup_cancel of the other backup datastores finds it by it. Two folders below remotes/ it also finds
-# what it loads from ../lib.
+# In the same folder, OpenNebula's own finds what it loads from ../lib. The end of its name stays: fs_lvm_ssh of
+# 7.0 takes from it whether the VM runs, and backup_cancel of the other backup datastores finds it by it.
 
 # The storages that onevmdump reads: lib/storage/modules.ts.
 known_tms=(ssh local shared qcow2 fs_lvm fs_lvm_ssh ceph)
@@ -476,9 +475,11 @@ taken_tms=() tms=()
 
 # What stands on the disk counts: a run that was ended may not have come to its list.
 find_taken() {
-  local tm
+  local tm action
   for tm in "${known_tms[@]}"; do
-    [[ ! -d $destdir$remotes/tm/$tm.stock ]] || taken_tms+=("$tm")
+    for action in "${tm_actions[@]}"; do
+      ! is_there "$destdir$remotes/tm/$tm/stock.$action" || is_one_of "$tm" "${taken_tms[@]}" || taken_tms+=("$tm")
+    done
   done
 }
 
@@ -535,7 +536,7 @@ package; run install.sh --tm on the machine where both are installed"
       die "there is no TM driver $tm here: $folder is missing; leave it out of --tm"
     fi
     for action in "${tm_actions[@]}"; do
-      stock=$destdir$remotes/tm/$tm.stock/$action
+      stock=$folder/stock.$action
       if is_our_tm_action "$folder/$action"; then
         is_there "$stock" || die "$stock, OpenNebula's own action, is gone: install that package of \
 OpenNebula again, then this"
@@ -548,7 +549,7 @@ leave $tm out of --tm"
   check_tm_links
 }
 
-# An action that is a link to one of another driver would become ours with it.
+# An action that is a link to another one would become ours with it.
 check_tm_links() {
   local tm action link target
   for action in "${tm_actions[@]}"; do
@@ -556,7 +557,7 @@ check_tm_links() {
       [[ -L $link ]] || continue
       target=$(readlink -f -- "$link") || true
       for tm in "${tms[@]}"; do
-        [[ $target != "$(readlink -f -- "$destdir$remotes/tm")/$tm/"* || $link == "$destdir$remotes/tm/$tm/"* ]] ||
+        [[ $target != "$(readlink -f -- "$destdir$remotes/tm/$tm")"/* ]] ||
           die "$link is a link to $target, and would be changed with it: make it a file, or leave $tm out of --tm"
       done
     done
@@ -565,33 +566,25 @@ check_tm_links() {
 
 take_tm() {
   local tm=$1 action file stock
-  make_folder "$remotes/tm/$tm.stock" 755
   for action in "${tm_actions[@]}"; do
-    file=$remotes/tm/$tm/$action stock=$remotes/tm/$tm.stock/$action
+    file=$remotes/tm/$tm/$action stock=$remotes/tm/$tm/stock.$action
     if is_there "$destdir$file" && ! is_our_tm_action "$destdir$file"; then
       # After an upgrade of OpenNebula there is an older one. A second name first, and then ours over the
       # first one: a backup finds an action at every moment.
       [[ $destdir$file -ef $destdir$stock ]] || ln -PfT -- "$destdir$file" "$destdir$stock"
     fi
-    put_text "$(our_tm_action "$action")" "$file" 755
+    put <(our_tm_action "$action") "$file" 755
+    files+=("$(checksum "$destdir$file")  $file")
   done
-}
-
-# TEXT TARGET MODE, with a line break at the end
-put_text() {
-  put <(say "$1") "$2" "$3"
-  files+=("$(checksum "$destdir$2")  $2")
 }
 
 # The very files come back, whatever their mode, owner and times.
 give_back_tm() {
   local tm=$1 action file stock
   for action in "${tm_actions[@]}"; do
-    file=$destdir$remotes/tm/$tm/$action stock=$destdir$remotes/tm/$tm.stock/$action
+    file=$destdir$remotes/tm/$tm/$action stock=$destdir$remotes/tm/$tm/stock.$action
     unset "installed[${file#"$destdir"}]"
-    if [[ ! -d ${file%/*} ]]; then
-      say "Kept $stock: there is no ${file%/*} any more"
-    elif is_there "$file" && ! is_our_tm_action "$file"; then
+    if is_there "$file" && ! is_our_tm_action "$file"; then
       say "Kept $file, which is newer than what onevmdump took the place of"
       rm -f -- "$stock"
     elif is_there "$stock"; then
@@ -601,12 +594,11 @@ give_back_tm() {
       warn "$stock, OpenNebula's own action, is gone: install that package of OpenNebula again"
     fi
   done
-  rmdir -- "$destdir$remotes/tm/$tm.stock" 2>/dev/null || true
 }
 
 say_tms() {
   ((${#tms[@]} == 0)) || say "Backups of VMs on ${tms[*]} go through onevmdump when they go into a datastore of \
-onevmdump; OpenNebula's own actions, in $destdir$remotes/tm/*.stock, make all others."
+onevmdump; OpenNebula's own actions, which are kept beside ours ($destdir$remotes/tm/*/stock.*), make all others."
 }
 
 # ---- checking
@@ -665,7 +657,7 @@ check_taken() {
   local tm action stock
   for tm in "${taken_tms[@]}"; do
     for action in "${tm_actions[@]}"; do
-      stock=$destdir$remotes/tm/$tm.stock/$action
+      stock=$destdir$remotes/tm/$tm/stock.$action
       as_user test -x "$stock" ||
         problem "$stock, OpenNebula's own action, is missing or $user cannot run it: other backups fail"
     done

@@ -3,13 +3,13 @@
 //   ARGUMENTS: $TEMPLATE, the VM's XML in base64, on stdin (ARGUMENTS_STDIN = yes) or as one word
 //   stdout:    the bundle's path; nothing when there was nothing to do
 //   stderr:    short log lines; after an error one last plain line. Both stand in `onehook show ID -e`
-import { runEntrypoint } from '../lib/entrypoint.ts';
+import { isDebug, runEntrypoint } from '../lib/entrypoint.ts';
 import { runExportHook } from '../lib/hook/run-hook.ts';
 import { rawStdin } from '../lib/input/raw-stdin.ts';
 
 void runEntrypoint({
   script: 'export',
-  debug: Boolean(process.env['ONEVMDUMP_DEBUG']),
+  debug: isDebug(process.env),
   light: true,
   main: (context) =>
     runExportHook({ words: process.argv.slice(2), stdin: rawStdin(), env: process.env }, context),

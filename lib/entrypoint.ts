@@ -25,6 +25,11 @@ export interface EntrypointContext {
   readonly signal: AbortSignal;
 }
 
+/** Whether the environment asks for debug lines: ONEVMDUMP_DEBUG, anything but `0` and nothing. */
+export function isDebug(env: NodeJS.ProcessEnv): boolean {
+  return !['', '0'].includes(env['ONEVMDUMP_DEBUG'] ?? '');
+}
+
 /** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
 export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   const { script, debug, light = false, driver = false, main } = entrypoint;

@@ -16,7 +16,7 @@ import { withHostAdvice } from './storage/host-advice.ts';
 import type { FreezeWish } from './storage/freeze.ts';
 import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
-import { activityOf, stateName } from './vm/states.ts';
+import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { isVolatile, type Vm } from './vm/vm.ts';
 import { writeBundle } from './write-bundle.ts';
 
@@ -60,6 +60,11 @@ export async function exportVm(
 ): Promise<ExportReport> {
   const started = new Date();
   const state = stateName(vm.state, vm.lcmState);
+  if (isInBackup(vm.lcmState)) {
+    throw new FailedError(
+      `OpenNebula is backing up VM ${vm.id} (${state}); export it when that has ended`,
+    );
+  }
   if (!activityOf(vm.state, vm.lcmState)) {
     throw new UnsupportedError(
       `VM ${vm.id} is in state ${state}; only RUNNING, POWEROFF and UNDEPLOYED VMs can be exported`,

@@ -1,6 +1,6 @@
 // The frame around every action of the datastore driver: oned takes stdout as the answer when the exit
 // code is 0, and otherwise the whole stderr as the error a user sees, so that must be one line.
-import { runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
+import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
 import { loadConfig, type Config } from '../input/config.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 
@@ -17,7 +17,7 @@ export async function runAction(
 ): Promise<void> {
   await runEntrypoint({
     script: name,
-    debug: false,
+    debug: isDebug(process.env),
     driver: true,
     main: async (context) => {
       const config = () =>

@@ -8,9 +8,11 @@ import { FailedError, hasCode } from '../report/errors.ts';
 import { identify, isAlive, type ProcessIdentity } from '../run/process-identity.ts';
 
 const pollMs = 50;
-/** So long no action may be seen before the backup counts as ended. */
-const quietMs = 1000;
+/** So long no action may be seen before the backup counts as ended: a busy oned takes its time to start the next. */
+const quietMs = 5000;
 const actions = ['prebackup', 'prebackup_live', 'backup'];
+/** oned runs them last, also after a failure: nothing comes after them. */
+const lastActions = ['postbackup', 'postbackup_live'];
 
 export interface RunningBackup {
   /** `host:folder`, as OpenNebula gives it to every action. */
@@ -28,7 +30,8 @@ export async function cancelBackup(backup: RunningBackup, limitMs: number): Prom
   let ended = 0;
   // One action may just have ended well, and oned be about to start the next.
   for (let quietSince = Date.now(); Date.now() - quietSince < quietMs;) {
-    const found = await findActions(backup);
+    if ((await findActions(lastActions, backup)).length > 0) break;
+    const found = await findActions(actions, backup);
     for (const one of found) await end(one, deadline);
     ended += found.length;
     if (found.length > 0) quietSince = Date.now();
@@ -60,7 +63,10 @@ async function end({ identity, name }: FoundAction, deadline: number): Promise<v
   }
 }
 
-async function findActions({ place, deployId }: RunningBackup): Promise<readonly FoundAction[]> {
+async function findActions(
+  names: readonly string[],
+  { place, deployId }: RunningBackup,
+): Promise<readonly FoundAction[]> {
   const found: FoundAction[] = [];
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
@@ -68,7 +74,7 @@ async function findActions({ place, deployId }: RunningBackup): Promise<readonly
     // The interpreter, the script, its arguments.
     const [, script = '', ...args] = line.split('\0');
     const action = basename(script);
-    if (!actions.includes(action) || !args.includes(place) || !args.includes(deployId)) continue;
+    if (!names.includes(action) || !args.includes(place) || !args.includes(deployId)) continue;
     const identity = await identify(Number(pid)).catch(() => undefined);
     if (identity) found.push({ identity, name: `${action} of ${place} (process ${pid})` });
   }

@@ -79,7 +79,11 @@ async function exportAndRotate(
       // The slash says that it is a folder, and not the name of one bundle.
       destination: `${config.hookDestination}/`,
       compression: parseCompression(config.compress),
-      freeze: { mode: config.fsFreeze, required: false },
+      freeze: {
+        mode: config.fsFreeze,
+        required: false,
+        agentWaitMs: config.hookAgentWait * 1000,
+      },
     },
     run,
     one,

@@ -34,6 +34,8 @@ export interface Config {
   readonly hookKeepLastMax: number;
   /** Seconds. */
   readonly hookMinAge: number;
+  /** Seconds. */
+  readonly hookAgentWait: number;
   /** Whether the hook asks oned, and locks the VM there. */
   readonly hookLock: boolean;
   /** A host, `auto`, or empty for this machine. */
@@ -212,6 +214,15 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     description: [
       'Seconds: the export hook leaves a VM alone whose newest bundle is younger. A VM comes back to',
       'RUNNING, and to POWEROFF, after every snapshot, backup or attached disk. 0 for no limit.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  hookAgentWait: {
+    key: 'HOOK_AGENT_WAIT',
+    default: '120',
+    description: [
+      'Seconds for which the export hook waits for the agent of a guest that has just been started,',
+      'with FS_FREEZE = agent. Then, and if the VM has no agent, its disks are as after a power cut.',
     ],
     parse: (text) => seconds(text, 0),
   },

@@ -32,6 +32,9 @@ const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
   ],
 ];
 
+// A socket that was not there yet when it was tried: its user tries again, and knows better.
+const beforeItListened = /^channel \d+: open failed: connect failed: /;
+
 /**
  * Why a connection failed or ended.
  * @param stderr of ssh.
@@ -41,6 +44,8 @@ export function sshReason(target: SshTarget, stderr: string, noise = ''): string
   for (const [pattern, words] of reasons) {
     if (pattern.test(stderr)) return words(loginName(target));
   }
-  const lines = `${noise}\n${stderr}`.split(/\s*\n\s*/).filter((line) => line !== '');
+  const lines = `${noise}\n${stderr}`
+    .split(/\s*\n\s*/)
+    .filter((line) => line !== '' && !beforeItListened.test(line));
   return lines.slice(-3).join('; ').slice(-500) || 'ssh ended without a word';
 }

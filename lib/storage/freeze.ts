@@ -1,6 +1,7 @@
 // Holds a running guest while the instant of its disks is fixed, and lets it go on. A guest must never
 // stay frozen: the way back is in the journal before the freeze, a process beside us thaws the guest
 // when we are killed, and a thaw counts when libvirt has confirmed it.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsistencyLevel } from '../bundle/manifest.ts';
 import type { FreezeMode } from '../input/freeze-mode.ts';
 import { errorMessage, FailedError } from '../report/errors.ts';
@@ -22,6 +23,8 @@ import type { Vm } from '../vm/vm.ts';
 /** Seconds for an agent's answer: a ping, and a freeze, which has to write out what the guest has cached. */
 const pingSeconds = 5;
 const freezeSeconds = 20;
+/** Between two looks for the agent of a guest that boots. */
+const bootPollMs = 1000;
 /** After a failed freeze: how long the thaw is awaited before the export goes on. */
 const thawAfterFailureMs = 6000;
 
@@ -29,6 +32,8 @@ export interface FreezeWish {
   readonly mode: FreezeMode;
   /** Rather no export than one of a guest that was not held in this mode. */
   readonly required: boolean;
+  /** Milliseconds for which the agent of a guest that is booting is awaited; default none. */
+  readonly agentWaitMs?: number;
 }
 
 /** A guest that is held, or that could not be. */
@@ -46,7 +51,7 @@ export interface Hold {
  */
 export async function holdGuest(
   vm: Vm,
-  { mode, required }: FreezeWish,
+  { mode, required, agentWaitMs = 0 }: FreezeWish,
   pause: boolean,
   run: Run,
 ): Promise<Hold> {
@@ -58,11 +63,11 @@ export async function holdGuest(
   }
   if (mode === 'suspend') return await suspend(domain, run);
   if (mode === 'agent') {
-    const held = await freeze(domain, run);
+    const held = await freeze(domain, agentWaitMs, run);
     if (typeof held !== 'string') return held;
     const what = `the file systems of VM ${vm.id} cannot be frozen: ${held}`;
     if (required)
-      throw new FailedError(`${what}; nothing was exported, as --require-freeze demands`);
+      throw new FailedError(`${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`);
     run.log.warn(`${what}; its disks will be as after a power cut`);
   }
   if (pause && state !== 'paused') return await suspend(domain, run);
@@ -70,10 +75,10 @@ export async function holdGuest(
 }
 
 /** @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed. */
-async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
+async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Hold | string> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back.
-  const refusal = await reachAgent(domain);
+  const refusal = await reachBootingAgent(domain, agentWaitMs, run);
   signal.throwIfAborted();
   if (refusal !== undefined) return refusal;
 
@@ -108,6 +113,25 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
     );
   }
   return why;
+}
+
+/** As below, for a guest whose agent may have to come up first; the guest is not held meanwhile. */
+async function reachBootingAgent(
+  domain: Domain,
+  waitMs: number,
+  { log, signal }: Run,
+): Promise<string | undefined> {
+  const deadline = performance.now() + waitMs;
+  for (let tries = 0; ; tries++) {
+    const refusal = await reachAgent(domain);
+    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
+    const mayCome = refusal?.includes('agent is not connected') === true;
+    if (!mayCome || performance.now() >= deadline) return refusal;
+    if (tries === 0)
+      log.info(`waiting for the guest agent of ${domain.name}, which is not there yet`);
+    await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
 }
 
 /** @returns why the agent cannot be reached; undefined when it answers. */

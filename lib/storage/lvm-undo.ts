@@ -12,16 +12,19 @@ import {
   type Volume,
   type VolumeName,
 } from '../tools/lvm.ts';
+import { isRunningWith } from '../tools/processes.ts';
 import { ownPrefix } from '../vm/names.ts';
 
 /** Whoever had a volume open may still be letting go of it: a server that was ended, udev. */
 const busyLimitMs = 10_000;
 const pollMs = 250;
 const secondLookMs = 1000;
+/** An lvcreate waits for others that change the group, and one by sudo is not ended with its connection. */
+const makerLimitMs = 60_000;
 
 /**
  * Removes a snapshot of ours. One that is not there may be just being made, if the run that wanted it was
- * killed: then it is there a moment later.
+ * killed, or has lost its host: then its lvcreate is awaited.
  * @throws FailedError for a volume that is none of ours; CommandError when LVM does not remove it.
  */
 export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Promise<void> {
@@ -30,6 +33,7 @@ export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Pr
   let found = await find(lvm, volume);
   if (!found) {
     await sleep(secondLookMs);
+    await makerEnds(runner, volume);
     found = await find(lvm, volume);
   }
   if (!found) return;
@@ -39,6 +43,17 @@ export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Pr
     () => removeVolume(lvm, volume),
     async () => (await find(lvm, volume)) === undefined,
   );
+}
+
+/** @throws FailedError when the volume is still being made after all that time. */
+async function makerEnds(runner: Runner, { group, name }: VolumeName): Promise<void> {
+  const deadline = performance.now() + makerLimitMs;
+  while (await isRunningWith(runner, ['lvcreate', 'sudo'], name)) {
+    if (performance.now() > deadline) {
+      throw new FailedError(`the snapshot ${group}/${name} is still being made by lvcreate`);
+    }
+    await sleep(pollMs);
+  }
 }
 
 /** Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. */

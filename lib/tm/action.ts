@@ -1,6 +1,6 @@
 // The frame around the TM actions: reads what oned gives, and decides whether the backup is ours. OpenNebula's own
 // action does the work of every other one, with the same arguments and the same stdin.
-import { runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
+import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
 import { loadConfig, type Config } from '../input/config.ts';
 import { readStdin } from '../input/stdin.ts';
 import { runInOurPlace } from '../run/in-our-place.ts';
@@ -33,7 +33,7 @@ export async function runTmAction(
 ): Promise<void> {
   await runEntrypoint({
     script: name,
-    debug: Boolean(process.env['ONEVMDUMP_DEBUG']),
+    debug: isDebug(process.env),
     driver: true,
     main: async ({ log, signal }) => {
       const script = process.argv[1] ?? '';

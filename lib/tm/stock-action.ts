@@ -1,11 +1,12 @@
-// OpenNebula's own action, whose place ours has taken in a TM driver's folder (install.sh --tm): it lies under its own
-// name in `<folder>.stock`, beside the folder, since it looks at its name, and loads what lies beside the folders.
+// OpenNebula's own action, whose place ours has taken in a TM driver's folder (install.sh --tm). It lies beside
+// ours as `stock.<action>`: it loads what lies beside the folders, fs_lvm_ssh of 7.0 looks at the end of its name, and
+// backup_cancel of the rsync and restic drivers finds it by `backup ` or `backup_live ` in its command line.
 import { access, constants } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** @param script the path by which our action was started. @returns undefined when there is none */
 export async function stockAction(script: string): Promise<string | undefined> {
-  const path = join(`${dirname(script)}.stock`, basename(script));
+  const path = join(dirname(script), `stock.${basename(script)}`);
   return access(path, constants.X_OK).then(
     () => path,
     () => undefined,

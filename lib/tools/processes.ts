@@ -5,14 +5,17 @@ import type { Runner } from '../run/runner.ts';
 const stopGraceMs = 3000;
 const pollMs = 50;
 
-// -z: arguments end in NUL, proc(5). The argument comes by the environment, or this script would find itself.
+// Its arguments are a signal and the names of programs. -z: arguments end in NUL, proc(5). What is looked for in them
+// comes by the environment, or this script would find itself.
 const script = `
+signal=$1
+shift
 for file in $(grep -lzF -e "$ONEVMDUMP_ARGUMENT" /proc/[0-9]*/cmdline 2>/dev/null); do
   pid=\${file#/proc/}
   pid=\${pid%/cmdline}
   { read -r name <"/proc/$pid/comm"; } 2>/dev/null || continue
-  [ "$name" = "$1" ] || continue
-  kill -s "$2" "$pid" 2>/dev/null
+  case " $* " in *" $name "*) ;; *) continue ;; esac
+  [ "$signal" = none ] || kill -s "$signal" "$pid" 2>/dev/null
   echo "$pid"
 done`;
 
@@ -29,15 +32,7 @@ export async function stopProcesses(
   for (;;) {
     const after = Date.now() - started;
     const signal = after < stopGraceMs ? 'TERM' : 'KILL';
-    const { stdout } = await runner.run(
-      {
-        program: 'sh',
-        args: ['-c', script, 'sh', program, signal],
-        env: { ONEVMDUMP_ARGUMENT: argument },
-      },
-      { doing: `end ${program}` },
-    );
-    const found = stdout.toString().trim();
+    const found = await matching(runner, [program], argument, signal);
     if (found === '') return;
     if (after > 2 * stopGraceMs) {
       throw new FailedError(
@@ -46,4 +41,31 @@ export async function stopProcesses(
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
+}
+
+/** Whether a process of one of these names has `argument` in its command line. */
+export async function isRunningWith(
+  runner: Runner,
+  programs: readonly string[],
+  argument: string,
+): Promise<boolean> {
+  return (await matching(runner, programs, argument, 'none')) !== '';
+}
+
+/** Their process numbers, a line each; each gets the signal. */
+async function matching(
+  runner: Runner,
+  programs: readonly string[],
+  argument: string,
+  signal: 'TERM' | 'KILL' | 'none',
+): Promise<string> {
+  const { stdout } = await runner.run(
+    {
+      program: 'sh',
+      args: ['-c', script, 'sh', signal, ...programs],
+      env: { ONEVMDUMP_ARGUMENT: argument },
+    },
+    { doing: `${signal === 'none' ? 'look for' : 'end'} ${programs.join(' and ')}` },
+  );
+  return stdout.toString().trim();
 }

@@ -85,7 +85,11 @@ function bootOrder(
 
 function diskElement(restored: RestoredDisk): XmlElement {
   const { disk } = restored;
-  const kept = disk.xml.children.filter(({ name }) => !(name in generatedInDisk));
+  const volatile = restored.as === 'volatile';
+  // Both are what oned makes a new, empty disk of.
+  const kept = disk.xml.children.filter(
+    ({ name }) => !(name in generatedInDisk) && (volatile || !['FS', 'FSTYPE'].includes(name)),
+  );
   const readonly = disk.readonly && !/CDROM/i.test(disk.type) ? [text('READONLY', 'YES')] : [];
   const prefix = disk.devPrefix === undefined ? [] : [text('DEV_PREFIX', disk.devPrefix)];
   if (restored.as === 'image') {

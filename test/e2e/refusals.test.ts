@@ -123,6 +123,12 @@ describe('states', () => {
     });
   });
 
+  test('BACKUP is left to OpenNebula', async () => {
+    const { xml } = await fileVm(world.datastores, 71, [], { state: 3, lcmState: 69 });
+    const message = /OpenNebula is backing up VM 71 \(BACKUP\); export it when that has ended/;
+    await refused(['export', '--stdin', '-L'], 1, message, { input: xml });
+  });
+
   test('RUNNING without a libvirt that answers is refused with its words', async () => {
     const { xml, path } = await fileVm(world.datastores, 71, [{ id: 0 }], {
       state: 3,

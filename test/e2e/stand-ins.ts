@@ -22,7 +22,7 @@ export interface StandInOptions {
   /** Whether a program is there where they are going to be used; default: on this machine. */
   readonly installed?: (program: string) => Promise<boolean>;
   readonly programs?: readonly string[];
-  /** Lines of bash that send the command the signal `$action`; default: where the command is their parent. */
+  /** Lines of shell that send the command the signal `$action`; default: where the command is their parent. */
   readonly signal?: string;
 }
 
@@ -44,14 +44,22 @@ export async function makeStandIns(
   await mkdir(bin, { recursive: true });
   for (const program of programs) {
     if (!(await installed(program))) continue;
-    const script = `#!/bin/bash
-real=$(PATH=\${PATH//'${bin}:'/} type -P '${program}')
-exec 9>>'${list}.lock'
-/usr/bin/flock 9
-echo ${program} >> '${list}'
-number=$(/usr/bin/wc -l < '${list}')
-exec 9>&-
-read -r at action < '${list}.plan'
+    // It starts no program before the real one: where starting one takes long, every call counts.
+    const script = `#!/bin/sh
+IFS=:
+for folder in $PATH; do
+  real=$folder/${program}
+  [ "$folder" = '${bin}' ] || ! [ -x "$real" ] || break
+done
+unset IFS
+# Lines of several at once do not mix; ours is the last with this process's number.
+echo "${program} $$" >>'${list}'
+lines=0
+while read -r _ pid; do
+  lines=$((lines + 1))
+  [ "$pid" != $$ ] || number=$lines
+done <'${list}'
+read -r at action <'${list}.plan'
 if [ "$number" = "$at" ]; then
   if [ "$action" = fail ]; then
     echo '${program}: told to fail' >&2
@@ -71,8 +79,16 @@ exec "$real" "$@"
       await writeFile(`${list}.plan`, `${at} ${then}\n`);
       await writeFile(list, '');
     },
-    called: async () => (await readFile(list, 'utf8')).split('\n').filter(Boolean),
+    called: async () => programsIn(await readFile(list, 'utf8')),
   };
+}
+
+/** What the stand-ins have written: a line for each call, the program and its process. */
+export function programsIn(list: string): string[] {
+  return list
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => line.replace(/ .*/, ''));
 }
 
 async function isHere(program: string): Promise<boolean> {

@@ -42,6 +42,7 @@ const defaults: Config = {
   hookKeepLast: 0,
   hookKeepLastMax: 30,
   hookMinAge: 0,
+  hookAgentWait: 120,
   hookLock: true,
   remoteHost: '',
   remoteUser: '',

@@ -7,6 +7,7 @@ import {
   lstat,
   mkdir,
   readFile,
+  readlink,
   rm,
   symlink,
   utimes,
@@ -25,7 +26,7 @@ const stock = (tm: string, action: string) =>
 const handsOver = `module.exports = (name) => {
   const { dirname, join } = require('node:path');
   const { spawnSync } = require('node:child_process');
-  const stock = join(dirname(process.argv[1]) + '.stock', name);
+  const stock = join(dirname(process.argv[1]), 'stock.' + name);
   process.exitCode = spawnSync(stock, process.argv.slice(2), { stdio: 'inherit' }).status;
 };\n`;
 
@@ -90,7 +91,7 @@ describe('install.sh --tm', () => {
         `#!/usr/bin/env node\nrequire('../onevmdump/onevmdump.cjs')('${action}');\n`,
       );
       expect(run('qcow2', action)).toBe(
-        `ok ${action} of qcow2/${action}: kvm1:/vms/8 0:1 < <VM/>\n`,
+        `ok stock.${action} of qcow2/${action}: kvm1:/vms/8 0:1 < <VM/>\n`,
       );
     }
     expect(await readFile(join(tmFolder, 'fs_lvm_ssh/prebackup'), 'utf8')).toBe(
@@ -98,13 +99,28 @@ describe('install.sh --tm', () => {
     );
   });
 
-  test('follows an action that is a link to one beside it', async () => {
+  test('takes an action that is a link out of the TM folders, and puts the link back', async () => {
+    const elsewhere = join(release.temp, 'sources/qcow2');
+    await mkdir(elsewhere, { recursive: true });
+    await cp(join(tmFolder, 'lib'), join(release.temp, 'sources/lib'), { recursive: true });
+    await writeFile(join(elsewhere, 'postbackup'), '#!/bin/sh\necho from the sources\n');
+    await chmod(join(elsewhere, 'postbackup'), 0o755);
+    await rm(join(tmFolder, 'qcow2/postbackup'));
+    await symlink(join(elsewhere, 'postbackup'), join(tmFolder, 'qcow2/postbackup'));
+    await install('--tm', 'qcow2');
+    expect(run('qcow2', 'postbackup')).toBe('from the sources\n');
+    await install('--tm', 'none');
+    expect(await readlink(join(tmFolder, 'qcow2/postbackup'))).toBe(join(elsewhere, 'postbackup'));
+  });
+
+  test('refuses an action that is a link to one that would be ours', async () => {
     await rm(join(tmFolder, 'qcow2/postbackup'));
     await symlink('postbackup_live', join(tmFolder, 'qcow2/postbackup'));
-    await install('--tm', 'qcow2');
-    expect(run('qcow2', 'postbackup')).toContain('ok postbackup of qcow2/postbackup_live: ');
-    await install('--tm', 'none');
-    expect((await lstat(join(tmFolder, 'qcow2/postbackup'))).isSymbolicLink()).toBe(true);
+    const { status, stderr } = await install('--tm', 'qcow2');
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringContaining('would be changed with it: make it a file'),
+    });
   });
 
   test('changes nothing when it is done again, and is remembered by an upgrade', async () => {
@@ -137,9 +153,9 @@ describe('install.sh --tm', () => {
 
   test("--check tells when OpenNebula's own action is gone, and nothing is installed then", async () => {
     await install('--tm', 'qcow2');
-    await rm(join(tmFolder, 'qcow2.stock/prebackup'));
+    await rm(join(tmFolder, 'qcow2/stock.prebackup'));
     expect((await install('--check')).stderr).toContain(
-      "qcow2.stock/prebackup, OpenNebula's own action, is missing",
+      "qcow2/stock.prebackup, OpenNebula's own action, is missing",
     );
     const { status, stderr } = await install();
     expect(status).toBe(1);
@@ -194,7 +210,7 @@ describe('install.sh --tm', () => {
       stderr: '',
     });
     tmFolder = join(root, 'var/lib/one/remotes/tm');
-    expect(run('qcow2', 'prebackup')).toContain('ok prebackup of qcow2/prebackup: ');
+    expect(run('qcow2', 'prebackup')).toContain('ok stock.prebackup of qcow2/prebackup: ');
   });
 
   test('puts all back when a driver is left out, with none, and when onevmdump is uninstalled', async () => {
@@ -234,11 +250,11 @@ describe('install.sh --tm', () => {
     await writeFile(list, known);
     spawnSync('ln', [
       '-f',
-      join(tmFolder, 'qcow2.stock/prebackup'),
+      join(tmFolder, 'qcow2/stock.prebackup'),
       join(tmFolder, 'qcow2/prebackup'),
     ]);
     expect(await install()).toMatchObject({ status: 0, stderr: '' });
-    expect(run('qcow2', 'prebackup')).toContain('ok prebackup of qcow2/prebackup: ');
+    expect(run('qcow2', 'prebackup')).toContain('ok stock.prebackup of qcow2/prebackup: ');
     await install('--uninstall');
     expect(await facts()).toEqual(before);
   });

@@ -2,7 +2,7 @@
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContractStorage } from './contract.ts';
-import { leftOfGuest, makeScene, type ExportScene } from './export-scene.ts';
+import { guardsOf, leftOfGuest, makeScene, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { makeRemoteScene } from './remote-scene.ts';
 
@@ -45,6 +45,7 @@ export function local(
       return result;
     },
     removeBundles: () => scene.removeBundles(),
+    guards: () => guardsOf(vm),
     cleanup: () => scene.onevmdump(['cleanup']),
     standIns: () => scene.standIns(),
   };

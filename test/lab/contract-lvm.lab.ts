@@ -1,24 +1,27 @@
-// The contract for logical volumes, by the built command on a host in user-mode Linux. To end an export at every
-// command takes half an hour there: lvm-export.lab.ts does it where it matters.
-import { mkdtemp, rm } from 'node:fs/promises';
+// The contract for logical volumes, by the built command on a host in user-mode Linux, and by ssh from here. To
+// end an export at every command takes half an hour there: lvm-export.lab.ts does it where it matters.
+import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { guestTraces } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
+import { sceneBySsh } from './lvm-by-ssh.ts';
 import {
   activeVolumes,
   cleanupOn,
   exportOn,
   folder as hostFolder,
+  guardsOn,
   hostStandIns,
-  leftOn,
   prepareHost,
   tidyHost,
+  tracesOn,
   withBundle,
 } from './lvm-host.ts';
 import { downLvm, upLvm } from './lvm.ts';
 
 describeContract('thick LVM volumes', () => volumes('thick'), { atEachCommand: [] });
 describeContract('thin LVM volumes', () => volumes('thin'), { atEachCommand: [] });
+describeContract('thick LVM volumes by ssh', () => bySsh('thick'), { atEachCommand: 'never' });
+describeContract('thin LVM volumes by ssh', () => bySsh('thin'), { atEachCommand: 'never' });
 
 async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
   const lab = await upLvm();
@@ -50,12 +53,10 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
       }
     },
     traces: async () => ({
-      ...(await guestTraces(vm)),
-      left: await leftOn(lab),
-      active: await activeVolumes(lab, vm),
-      volumes: await lab.run('lvs --noheadings -o vg_name,lv_name,lv_size'),
-      bundles: (await lab.run(`ls ${hostFolder}`)).match(/.*\.(gz|part)$/gm) ?? [],
+      host: await tracesOn(lab, vm),
+      frozen: (await vm.isRunning()) && (await vm.isFrozen()),
     }),
+    guards: () => guardsOn(lab),
     removeBundles: async () => {
       await lab.run(`rm -f ${hostFolder}/*.tar.gz`);
     },
@@ -65,6 +66,30 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
       if (await vm.isRunning()) await vm.powerOff();
       await tidyHost(lab);
       if (lab.startedNow) await downLvm();
+    },
+  };
+}
+
+/** The command runs here, as whoever is oneadmin there; the bundle comes here. */
+async function bySsh(kind: 'thick' | 'thin'): Promise<ContractStorage> {
+  const there = await volumes(kind);
+  const lab = await upLvm();
+  const scene = await sceneBySsh(lab);
+  const { vm } = there;
+  return {
+    ...there,
+    exportVm: (args, env) => scene.exportOf(vm, args, env ? { env } : {}),
+    extracted: (bundle, body) =>
+      scene.extracted(bundle, async (out) => {
+        await rename(bundle, join(out, 'bundle'));
+        return await body(out);
+      }),
+    traces: async () => ({ here: await scene.leftByNow(), there: await there.traces() }),
+    removeBundles: () => scene.removeBundles(),
+    cleanup: () => scene.onevmdump(['cleanup']),
+    async close() {
+      await scene.close();
+      await there.close();
     },
   };
 }

@@ -143,21 +143,26 @@ export async function expectWriting(vm: LabVm): Promise<void> {
 
 /** What an export may have left of a running VM in libvirt and among the processes. */
 export async function leftOfGuest(vm: LabVm): Promise<object> {
+  return {
+    job: (await vm.virsh('domjobinfo', vm.domain)).trim().split(/\s+/).at(-1),
+    guards: await guardsOf(vm),
+    state: (await vm.virsh('domstate', vm.domain)).trim(),
+    frozen: await vm.isFrozen(),
+  };
+}
+
+/** The processes of this machine that see to it that the guest of a VM goes on. */
+export async function guardsOf(vm: LabVm): Promise<readonly string[]> {
   const processes = (await runProgram('ps', ['-eo', 'args'])).split('\n');
   // Another lab can have a VM of the same name; libvirt's socket, which guards name, lies in its folder.
   const lab = process.env['ONEVMDUMP_LAB'] ?? '/var/tmp/onevmdump-lab';
   const names = [vm.domain, (await vm.virsh('domuuid', vm.domain)).trim()];
-  return {
-    job: (await vm.virsh('domjobinfo', vm.domain)).trim().split(/\s+/).at(-1),
-    guards: processes.filter(
-      (line) =>
-        line.includes('onevmdump-guard-') &&
-        line.includes(lab) &&
-        names.some((name) => line.endsWith(` ${name}`)),
-    ),
-    state: (await vm.virsh('domstate', vm.domain)).trim(),
-    frozen: await vm.isFrozen(),
-  };
+  return processes.filter(
+    (line) =>
+      line.includes('onevmdump-guard-') &&
+      line.includes(lab) &&
+      names.some((name) => line.endsWith(` ${name}`)),
+  );
 }
 
 /** What `leftOfGuest` says of a guest that is as before. */

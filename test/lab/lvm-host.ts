@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
+import { makeStandIns, programsIn, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { LvmLab } from './lvm.ts';
 import { runProgram } from './program.ts';
@@ -14,9 +14,10 @@ const command = '/run/lab/onevmdump';
 export const folder = '/tmp/lvm-export';
 const programs = ['lvs', 'lvchange', 'lvcreate', 'lvremove', 'qemu-nbd', 'virsh'];
 
-// Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump.
+// Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump, or sudo.
 const standIn = `#!/bin/bash
-real=$(PATH=\${PATH#${folder}/bin:} type -P "\${0##*/}")
+folders=:$PATH: own=:\${0%/*}:
+real=$(PATH=\${folders//"$own"/:} type -P "\${0##*/}")
 read -r when match <${folder}/plan
 due() {
   [ "$when" = "$1" ] && case "\${0##*/} $*" in *$match*) mkdir ${folder}/done 2>/dev/null ;; *) false ;; esac
@@ -75,13 +76,10 @@ export async function exportOn(
   vm: LabVm,
   { user = 'root', args = [], env = {}, meddling }: ExportOptions = {},
 ): Promise<Ended> {
-  await lab.run(`rm -rf ${folder}/plan ${folder}/done`);
   const variables = Object.entries({ ...settings, ...env }).map((one) => one.join('='));
   const path = meddling === undefined ? [] : [`PATH=${folder}/bin:$PATH`];
   if (meddling !== undefined) {
-    const { when, match, action } = meddling;
-    await onHost(lab, `cat >${folder}/action`, { input: `${action}\n` });
-    await onHost(lab, `cat >${folder}/plan`, { input: `${when} ${match}\n` });
+    await planMeddling(lab, meddling);
   }
   const words = [
     'env',
@@ -97,18 +95,38 @@ export async function exportOn(
   return await onHost(lab, words.join(' '), { user, input: await vm.xml() });
 }
 
+async function planMeddling(lab: LvmLab, { when, match, action }: Meddling): Promise<void> {
+  const files = `cd ${folder} && rm -rf done && read -r line && echo "$line" >plan && cat >action`;
+  await onHost(lab, files, { input: `${when} ${match}\n${action}\n` });
+}
+
+/** As long as `body` runs, for everyone on the host: by ssh, and by sudo, too. Both have this folder first on PATH. */
+export async function whileMeddling<T>(
+  lab: LvmLab,
+  meddling: Meddling,
+  body: () => Promise<T>,
+): Promise<T> {
+  await planMeddling(lab, meddling);
+  const all = programs.join(',');
+  await lab.run(`for name in {${all}}; do ln -s ${folder}/stand-in /usr/local/sbin/$name; done`);
+  try {
+    return await body();
+  } finally {
+    await lab.run(`rm -f /usr/local/sbin/{${all}}`);
+  }
+}
+
 export async function cleanupOn(lab: LvmLab, user: 'root' | 'oneadmin' = 'root'): Promise<Ended> {
   const variables = Object.entries(settings).map((one) => one.join('='));
   return await onHost(lab, ['env', ...variables, command, 'cleanup'].join(' '), { user });
 }
 
-/** Less than the defaults, which are more than the lab's disks have. */
-const settings = {
-  ONEVMDUMP_DESTINATION: folder,
-  ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48',
-};
+/** Less than the default, which is more than the lab's disks have. */
+export const roomForLab = { ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48' };
 
-function onHost(
+const settings = { ONEVMDUMP_DESTINATION: folder, ...roomForLab };
+
+export function onHost(
   lab: LvmLab,
   line: string,
   { user = 'root', input = '' }: { user?: string; input?: string },
@@ -162,7 +180,7 @@ export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
       async reset(at, then) {
         await lab.run(`chmod 755 ${out}; echo '${at} ${then}' >${list}.plan; : >${list}`);
       },
-      called: async () => (await lab.run(`cat ${list}`)).split('\n').filter(Boolean),
+      called: async () => programsIn(await lab.run(`cat ${list}`)),
     };
   } finally {
     await rm(out, { recursive: true });
@@ -187,14 +205,34 @@ function sums(text: string): readonly string[] {
     .map((line) => line.slice(0, 64));
 }
 
-/** All that exports may have left on the host, line by line, and all volumes that are active. */
-export async function leftOn(lab: LvmLab): Promise<string> {
-  return await lab.run(`cd /
-lvs --noheadings -o lv_name | grep onevmdump- | xargs -rn1 echo volume
+/** Files and processes that exports may have left on the host, a line each. */
+const filesAndProcesses = `cd /
 find /tmp ${folder} /var/lib/one -name 'onevmdump*' ! -name onevmdump | sort -u | grep -v 'tar.gz$'
 find /var/lib/one/onevmdump -type f 2>/dev/null
-ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'
+ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'`;
+
+/** All that exports may have left on the host, line by line. */
+export async function leftOn(lab: LvmLab): Promise<string> {
+  return await lab.run(`lvs --noheadings -o lv_name | grep onevmdump- | xargs -rn1 echo volume
+${filesAndProcesses}
 true`);
+}
+
+/**
+ * All that exports may have left or changed there, the guest's state, and all volumes. One ssh for all: where any
+ * program takes its tenths of a second, this is asked after each of hundreds of exports.
+ */
+export async function tracesOn(lab: LvmLab, { domain }: LabVm): Promise<string> {
+  return await lab.run(`virsh -q -c qemu:///system 'domstate ${domain}; domjobinfo ${domain}' 2>/dev/null || echo off
+lvs --noheadings -o vg_name,lv_name,lv_size,lv_active,origin
+ls ${folder} | grep -e gz -e part
+${filesAndProcesses}
+true`);
+}
+
+/** The processes there that see to it that a guest goes on. */
+export async function guardsOn(lab: LvmLab): Promise<string[]> {
+  return (await lab.run('pgrep -af onevmdump-[g]uard || true')).split('\n').filter(Boolean);
 }
 
 /** The volumes of a VM that are active. */

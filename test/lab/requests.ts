@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Requests {
-  /** Lines of bash that ask for `what`, in double quotes, and go on when it is done. */
+  /** Lines of shell that ask for `what`, in double quotes, and go on when it is done. */
   ask(what: string): string;
   close(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export async function answerRequests(
   })();
   answering.catch(() => undefined);
   return {
-    ask: (what) => `file='${folder}'/$BASHPID
+    ask: (what) => `file='${folder}'/$$
   echo "${what}" > "$file" && mv "$file" "$file.ask"
   while [ -e "$file.ask" ]; do sleep 0.02; done`,
     async close() {

@@ -61,7 +61,7 @@ describe('an export of a running VM', () => {
 
       const refused = await scene.exportOf(vm, ['--require-freeze']);
       expect(refused.code).toBe(1);
-      expect(refused.stderr).toContain('as --require-freeze demands');
+      expect(refused.stderr).toContain('that is required (--require-freeze');
       expect(await leftOn(vm)).toEqual(nothing);
       expect(await readdir(scene.bundles)).toHaveLength(1);
     } finally {

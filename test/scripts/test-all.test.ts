@@ -37,8 +37,8 @@ async function write(path: string, text: string): Promise<void> {
 
 type Numbers = Readonly<Record<string, number>>;
 
-/** Jest's report has these numbers, and the others 0; that of the labs' tests too. */
-function jestReports(quick: Numbers, ofLabs: Numbers = {}): Promise<void> {
+/** Jest's report has these numbers, and the others 0; those of the labs' tests and of the lvm lab's too. */
+function jestReports(quick: Numbers, ofLabs: Numbers = {}, ofLvm: Numbers = {}): Promise<void> {
   const none = {
     ...{ numPassedTests: 0, numFailedTests: 0, numRuntimeErrorTestSuites: 0 },
     ...{ numPendingTests: 0, numTodoTests: 0 },
@@ -46,11 +46,13 @@ function jestReports(quick: Numbers, ofLabs: Numbers = {}): Promise<void> {
   const reports = [
     { ...none, ...quick },
     { ...none, ...ofLabs },
+    { ...none, ...ofLvm },
   ];
   return write(
     jest,
     `const file = process.argv.find((one) => one.startsWith('--outputFile=')).slice(13);
-     const report = ${JSON.stringify(reports)}[process.argv.includes('--config') ? 1 : 0];
+     const has = (word) => process.argv.some((one) => one.startsWith(word));
+     const report = ${JSON.stringify(reports)}[has('--testMatch=') ? 2 : has('--config') ? 1 : 0];
      require('fs').writeFileSync(file, JSON.stringify(report));`,
   );
 }
@@ -97,16 +99,27 @@ describe('test:all', () => {
   });
 
   test('starts the labs for the tests with real components, and ends those it has started', async () => {
-    await jestReports({ numPassedTests: 7 }, { numPassedTests: 5, numPendingTests: 1 });
-    expect(run()).toMatchObject({ status: 0, lastLine: '12 passed, 0 failed, 1 skipped' });
+    const ofLabs = { numPassedTests: 5, numPendingTests: 1 };
+    await jestReports({ numPassedTests: 7 }, ofLabs, { numPassedTests: 2 });
+    expect(run()).toMatchObject({ status: 0, lastLine: '14 passed, 0 failed, 1 skipped' });
     expect(await readFile(join(root, 'bin/labs'), 'utf8')).toBe(
       'up libvirt\nup lvm\nup ceph\ndown lvm\n',
     );
   });
 
-  test('fails when a test with real components failed', async () => {
-    await jestReports({ numPassedTests: 7 }, { numFailedTests: 1 });
+  test.each([
+    ['with real components', { numFailedTests: 1 }, {}],
+    ['of the lvm lab, which run beside the others,', {}, { numFailedTests: 1 }],
+  ])('fails when a test %s failed', async (_, ofLabs, ofLvm) => {
+    await jestReports({ numPassedTests: 7 }, ofLabs, ofLvm);
     expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('fails when the jest of the lvm lab ends without a report', async () => {
+    const usual = await readFile(join(root, jest), 'utf8');
+    const gone = "if (process.argv.some((one) => one.startsWith('--testMatch='))) process.exit(1);";
+    await write(jest, `${gone}\n${usual}`);
+    expect(run().status).toBe(1);
   });
 
   test('fails when a lab does not start', async () => {

@@ -1,4 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm-undo.ts';
 import { quiet } from '../read/servers.ts';
@@ -34,6 +38,23 @@ describe('the undo of a snapshot', () => {
     setTimeout(() => lvm.volumes.set(own.name, { ...own, mb: 4, origin: other.name }), 300);
     await undoVolumeSnapshot(lvm.runner, own);
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
+  });
+
+  test('waits for the lvcreate that still makes it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'onevmdump-lvcreate-'));
+    const lvm = lvmWith({ name: other.name, mb: 4 });
+    const name = `onevmdump-${process.pid}-0`;
+    try {
+      const script = join(folder, 'lvcreate');
+      await writeFile(script, '#!/bin/sh\nsleep 2\n', { mode: 0o755 });
+      spawn(script, ['--name', name]).once('exit', () => {
+        lvm.volumes.set(name, { name, mb: 4, origin: other.name });
+      });
+      await undoVolumeSnapshot(lvm.runner, { ...own, name });
+      expect([...lvm.volumes.keys()]).toEqual([other.name]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test('touches no volume of another name, whatever it is', async () => {

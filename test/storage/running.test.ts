@@ -183,11 +183,39 @@ describe('the disks of a running VM', () => {
       refusal('domtime', 'Guest agent is not responding'),
     ));
 
+  test('of a guest that is booting are held by its agent as soon as that is there', () => {
+    let asked = 0;
+    return inScene(
+      async ({ fix, libvirt }) => {
+        const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
+        expect((await fix(wish)).consistency.level).toBe('agent');
+        expect(libvirt.calls.filter((call) => call === 'domtime')).toHaveLength(3);
+      },
+      {
+        meddle: (command) => {
+          if (command.startsWith('domtime') && ++asked < 3) {
+            throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
+          }
+        },
+      },
+    );
+  });
+
+  test('of a guest that has no agent do not wait for one', () =>
+    inScene(
+      async ({ fix, libvirt }) => {
+        const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
+        expect((await fix(wish)).consistency.level).toBe('crash');
+        expect(libvirt.calls.filter((call) => call === 'domtime')).toHaveLength(1);
+      },
+      refusal('domtime', 'argument unsupported: QEMU guest agent is not configured'),
+    ));
+
   test('of such a guest are not dumped when the freeze is required', () =>
     inScene(
       async ({ fix, libvirt }) => {
         await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
-          /cannot be frozen: .*not responding; nothing was exported, as --require-freeze demands/,
+          /cannot be frozen: .*not responding; nothing was exported, since that is required/,
         );
         expect(libvirt.calls).not.toContain('backup-begin');
       },

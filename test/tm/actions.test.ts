@@ -18,7 +18,7 @@ let folder: string;
 beforeAll(async () => {
   world = await makeBackupWorld({ ONEVMDUMP_COMPRESS: 'zstd' });
   folder = join(world.folder, 'remotes/tm/ssh');
-  for (const one of [folder, `${folder}.stock`]) await mkdir(one, { recursive: true });
+  await mkdir(folder, { recursive: true });
   for (const action of actions) {
     const ours = `#!/usr/bin/env node\nrequire('${shared}')('${action}');\n`;
     await writeFile(join(folder, action), ours, { mode: 0o755 });
@@ -32,7 +32,7 @@ trap 'echo "$BASHPID got SIGTERM" >"${folder}/got.signal"; exit 3' TERM
 for ((i = 0; i < \${STOCK_TENTHS:-0}; i++)); do sleep 0.1; done
 exit "\${STOCK_EXIT:-0}"
 `;
-    await writeFile(join(`${folder}.stock`, action), stock, { mode: 0o755 });
+    await writeFile(join(folder, `stock.${action}`), stock, { mode: 0o755 });
   }
 });
 afterAll(() => world.close());
@@ -85,7 +85,7 @@ const done = { code: 0, stdout: '', stderr: '' };
 
 async function expectStock(action: string, { vm, xml }: BackedUp): Promise<void> {
   const argv = (await readFile(join(folder, 'got.argv'), 'utf8')).split('\0').slice(0, -1);
-  expect(argv).toEqual([action, ...vm.args]);
+  expect(argv).toEqual([`stock.${action}`, ...vm.args]);
   expect(await readFile(join(folder, 'got.stdin'), 'utf8')).toBe(xml);
 }
 

@@ -63,6 +63,17 @@ describe('the restored template', () => {
     ]);
   });
 
+  test('does not have a volatile disk with data formatted', () => {
+    const vm = vmWith(
+      '<DISK><DISK_ID>0</DISK_ID><TYPE>fs</TYPE><FORMAT>raw</FORMAT><SIZE>512</SIZE><FS>ext4</FS></DISK>',
+    );
+    const disk = vm.disks[0]!;
+    const asImage = restore(vm, { disks: [{ disk, as: 'image', imageId: 5 }] });
+    expect(JSON.stringify(asImage)).not.toContain('ext4');
+    const fresh = restore(vm, { disks: [{ disk, as: 'volatile' }] });
+    expect(JSON.stringify(fresh)).toContain('ext4');
+  });
+
   test('gives a fresh volatile disk its type, format and size again', () => {
     const vm = vmWith(
       '<DISK><DISK_ID>1</DISK_ID><TYPE>swap</TYPE><SIZE>16</SIZE><FORMAT>raw</FORMAT></DISK>',

@@ -107,4 +107,5 @@ folder=$FOLDER
 host=$HOST
 ssh_config=$SSH_CONFIG
 ssh_folder=$FOLDER/bin
+device=$TAP
 FACTS

@@ -1,0 +1,21 @@
+import { describe, expect, test } from '@jest/globals';
+import { sshReason } from '../../lib/run/ssh-errors.ts';
+
+const early = 'channel 4: open failed: connect failed: open failed\r\n';
+
+describe('the reason why a connection ended', () => {
+  test('is none of the sockets that were not there yet when they were tried', () => {
+    expect(sshReason({ host: 'kvm1' }, early.repeat(3))).toBe('ssh ended without a word');
+    const closed = `${early}Connection to 10.0.0.7 closed by remote host.\r\n${early}`;
+    expect(sshReason({ host: 'kvm1' }, closed)).toBe(
+      'Connection to 10.0.0.7 closed by remote host.',
+    );
+  });
+
+  test('is told in words that say what to do', () => {
+    const stderr = 'oneadmin@kvm1: Permission denied (publickey,password).\r\n';
+    expect(sshReason({ host: 'kvm1', user: 'oneadmin' }, stderr)).toMatch(
+      /^it refuses the login; .*ssh -o BatchMode=yes oneadmin@kvm1 true$/,
+    );
+  });
+});
