@@ -317,7 +317,12 @@ put_scripts() {
     [[ ! -x $from/$name ]] || mode=755
     put_listed "$from/$name" "$remotes/$kind/onevmdump/$name" "$mode"
     count=$((count + 1))
-  done < <(cd "$from" && find . -type f -printf '%P\0' | sort -z)
+  # Parts of programs before what loads them: their names change with their content, so one that starts
+  # meanwhile finds its own, old or new.
+  done < <(cd "$from" && for name in -name '! -name'; do
+    # shellcheck disable=SC2086 # two words
+    find . -type f $name 'part-*' -printf '%P\0' | sort -z
+  done)
   ((count == 0)) || say "Installed $count files in $destdir$remotes/$kind/onevmdump"
 }
 

@@ -1,10 +1,10 @@
 // Builds everything that is started into CommonJS files without extension under dist/: each program into
-// one self-contained file; driver actions, of which every host gets a copy, into one file for each
-// folder and a line of its own for each action (docs/decisions/0010-shared-actions.md).
+// one self-contained file; driver actions, of which every host gets a copy, into parts that they share.
 // OpenNebula runs drivers by their bare action name, so the output carries no extension.
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { build } from 'esbuild';
+import { buildActions } from './build-actions.mjs';
 import { buildHooks } from './build-hooks.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
@@ -12,8 +12,6 @@ process.chdir(root);
 
 /** Folders whose files OpenNebula runs. */
 const actionFolders = ['drivers/tm', 'drivers/datastore'];
-/** The code that the actions of one folder share. */
-const sharedFile = 'onevmdump.cjs';
 const helpers = ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts'];
 
 async function programsIn(folder) {
@@ -65,26 +63,6 @@ await buildHooks({ version, outdir: 'dist/hooks' });
 
 for (const folder of actionFolders) {
   const programs = await programsIn(folder);
-  if (programs.length === 0) continue;
-  const actions = programs.map((file) => basename(file, '.ts'));
-  // An import() inside one file only delays the evaluation: an action runs what it needs and no more.
-  const table = actions.map((name) => `${JSON.stringify(name)}: () => import('./${name}.ts')`);
-  await build({
-    ...options,
-    stdin: {
-      contents: `const actions = { ${table.join(', ')} };\nmodule.exports = (name) => actions[name]();\n`,
-      resolveDir: folder,
-      sourcefile: sharedFile,
-    },
-    outfile: join('dist', folder, sharedFile),
-    minifyWhitespace: true,
-    minifySyntax: true,
-    banner: { js: metaUrl },
-  });
-  for (const name of actions) {
-    const stub = `#!/usr/bin/env node\nrequire('./${sharedFile}')('${name}');\n`;
-    await writeFile(join('dist', folder, name), stub, { mode: 0o755 });
-    await chmod(join('dist', folder, name), 0o755);
-  }
+  if (programs.length > 0) await buildActions({ folder, programs, options, metaUrl });
 }
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');

@@ -1,4 +1,4 @@
-// What the export hook does with a VM that is to be exported: the export, with all its choices from
+// What the export hook does with a VM that may be marked: whether it is, the export, with all its choices from
 // the configuration, then the removal of old bundles.
 import { basename } from 'node:path';
 import type { EntrypointContext } from '../entrypoint.ts';
@@ -6,6 +6,7 @@ import { exportVm, type ExportReport } from '../export-vm.ts';
 import { parseCompression } from '../input/compression.ts';
 import type { Config } from '../input/config.ts';
 import { hostOfDisks } from '../input/ssh-target.ts';
+import { parseVm } from '../input/vm-xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
 import { FailedError, UsageError } from '../report/errors.ts';
@@ -19,14 +20,20 @@ import type { SshTarget } from '../run/runner.ts';
 import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect, withRun } from '../with-run.ts';
-import { keepCount } from './owner-wish.ts';
+import { notMarked } from './mark.ts';
+import { isWanted, keepCount } from './owner-wish.ts';
 
-/** Exports the VM, unless somebody is doing so already, and prints the bundle's path. */
+/** Exports the VM, when that is wanted and nobody is doing so already, and prints the bundle's path. */
 export async function exportByHook(
-  vm: Vm,
+  xml: Buffer,
   config: Config,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
+  const vm = parseVm(xml);
+  if (!isWanted(vm, config, log)) {
+    log.info(notMarked(vm.id));
+    return;
+  }
   guardOutput();
   if (config.hookDestination === '') {
     throw new UsageError(

@@ -4,9 +4,8 @@ import type { Config } from '../input/config.ts';
 import { childrenOf } from '../input/xml.ts';
 import type { Log } from '../report/log.ts';
 import type { Vm } from '../vm/vm.ts';
+import { exportKey } from './mark.ts';
 
-/** Marks a VM for export: YES or NO. */
-const exportKey = 'ONEVMDUMP_EXPORT';
 /** How many of the VM's bundles are kept. */
 const keepKey = 'ONEVMDUMP_KEEP_LAST';
 

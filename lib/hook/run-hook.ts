@@ -1,11 +1,11 @@
 // The export hook up to the decision whether there is anything to do. It is started for every VM that
-// reaches a state, so the rest, which is most of the program, is loaded only when it is needed.
+// reaches a state, so the rest, which is most of the program, is loaded only when it is needed; even to read the XML
+// of a VM that cannot be marked.
 import type { EntrypointContext } from '../entrypoint.ts';
 import { loadConfig } from '../input/config.ts';
 import { decodeVmInput, readStdin, type InputStream } from '../input/stdin.ts';
-import { parseVm } from '../input/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
-import { isWanted } from './owner-wish.ts';
+import { exportKey, notMarked } from './mark.ts';
 
 export interface HookInput {
   /** The words behind the program's name. */
@@ -20,14 +20,26 @@ export async function runExportHook(
   context: EntrypointContext,
 ): Promise<void> {
   const { log } = context;
-  const vm = parseVm(await readInput(words, stdin));
+  const xml = await readInput(words, stdin);
   const config = await loadConfig({ file: undefined, env, warn: (text) => log.warn(text) });
-  if (!isWanted(vm, config, log)) {
-    log.info(`VM ${vm.id} is not marked by ONEVMDUMP_EXPORT = "YES": nothing to do`);
+  const vmId = config.hookVms === 'marked' ? idOfUnmarked(xml) : undefined;
+  if (vmId !== undefined) {
+    log.info(notMarked(vmId));
     return;
   }
   const { exportByHook } = await import('./export-by-hook.ts');
-  await exportByHook(vm, config, context);
+  await exportByHook(xml, config, context);
+}
+
+/**
+ * The id of a VM whose XML is whole and does not have the mark's name anywhere: nothing is done with that VM, so
+ * nothing else of it has to be right. undefined: it may be marked, or is not as oned writes it.
+ */
+function idOfUnmarked(xml: Buffer): string | undefined {
+  if (xml.includes(exportKey) || !/<\/VM>\s*$/.test(xml.toString('latin1', xml.length - 100))) {
+    return undefined;
+  }
+  return /^<VM>\s*<ID>(\d{1,9})<\/ID>/.exec(xml.toString('latin1', 0, 100))?.[1];
 }
 
 /** With ARGUMENTS_STDIN = yes all is on stdin; else $TEMPLATE is one of the words, and stdin is empty. */

@@ -1,7 +1,7 @@
 // A VM's XML from standard input: plain, as `onevm show -x` prints it and driver actions get it, or
 // in base64, as OpenNebula's hook manager hands it over (one line; `base64` wraps its lines).
 import { errorMessage, UsageError } from '../report/errors.ts';
-import { maxXmlBytes } from './xml-parse.ts';
+import { maxXmlBytes } from './xml.ts';
 
 /** Bytes of the longest XML accepted, in base64, with its line breaks. */
 export const maxStdinBytes = Math.ceil(maxXmlBytes * 1.4);

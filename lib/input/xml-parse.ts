@@ -3,10 +3,7 @@
 import { XMLParser } from 'fast-xml-parser';
 import { UsageError } from '../report/errors.ts';
 import { findReferenceFault, findXmlFault } from './xml-scan.ts';
-import type { XmlElement } from './xml.ts';
-
-/** A VM's XML has some tens of KiB; a page of a pool a few MiB. */
-export const maxXmlBytes = 16 * 1024 * 1024;
+import { maxXmlBytes, type XmlElement } from './xml.ts';
 
 // A blank before each name keeps names such as `__proto__`, which the parser refuses, plain text.
 const namePrefix = ' ';

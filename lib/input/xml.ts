@@ -1,6 +1,9 @@
 // XML documents as trees: parsed by fast-xml-parser (xml-parse.ts), written by xml-write.ts.
 // The tree keeps every value as text, exactly; nothing is turned into numbers or trimmed.
 
+/** The longest document that is accepted. A VM's XML has some tens of KiB; a page of a pool a few MiB. */
+export const maxXmlBytes = 16 * 1024 * 1024;
+
 /** An element: either text or children. `text` is '' for an element with children. */
 export interface XmlElement {
   readonly name: string;
