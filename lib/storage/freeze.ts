@@ -3,7 +3,7 @@
 // when we are killed, and a thaw counts when libvirt has confirmed it.
 import type { ConsistencyLevel } from '../bundle/manifest.ts';
 import type { FreezeMode } from '../input/freeze-mode.ts';
-import { errorMessage, FailedError } from '../report/errors.ts';
+import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import { guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
@@ -69,7 +69,10 @@ export async function holdGuest(
   return { level: 'crash', release: () => Promise.resolve(0) };
 }
 
-/** @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed. */
+/**
+ * @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed.
+ * @throws ConnectionError: nobody knows then what the guest can do.
+ */
 async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back.
@@ -90,12 +93,14 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
     return await released(started, undo, service, run, domain);
   };
   let why: string;
+  let lost: ConnectionError | undefined;
   try {
     if ((await freezeFileSystems(domain)) > 0) return { level: 'agent', release };
     why = 'the agent found none to freeze';
   } catch (error) {
     signal.throwIfAborted();
     why = errorMessage(error);
+    if (error instanceof ConnectionError) lost = error;
   }
   try {
     await thawUntilConfirmed(domain, thawAfterFailureMs);
@@ -107,16 +112,18 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
       `${domain.name} may freeze when its agent comes back; its thaw is kept trying (${errorMessage(error)})`,
     );
   }
+  if (lost) throw lost;
   return why;
 }
 
-/** @returns why the agent cannot be reached; undefined when it answers. */
+/** @returns why the agent cannot be reached; undefined when it answers. @throws ConnectionError */
 async function reachAgent(domain: Domain): Promise<string | undefined> {
   try {
     await setAgentTimeout(domain, pingSeconds);
     await askAgent(domain);
     return undefined;
   } catch (error) {
+    if (error instanceof ConnectionError) throw error;
     return errorMessage(error);
   }
 }

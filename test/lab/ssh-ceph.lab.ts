@@ -5,7 +5,7 @@ import { cutsOf, secondsToThaw, type Cuts } from './cuts.ts';
 import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
-import { expectFewBytes } from './wire.ts';
+import { expectFewBytes } from './few-bytes.ts';
 
 let libvirt: LibvirtLab;
 let lab: CephLab;

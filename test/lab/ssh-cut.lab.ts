@@ -80,14 +80,7 @@ describe('when the connection to the host is cut', () => {
         `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}: ${lastWords(ended)}\n`,
       );
       expect(seconds).toBeLessThan(how === 'sshd is stopped' ? 70 : 15);
-      expect({ ...ended }).toMatchObject({
-        code: expect.any(Number) as unknown,
-        stderr: expect.stringContaining(scene.sshd.host) as unknown,
-      });
-      if (ended.code === 0) {
-        expect(ended.stderr).toContain('connecting again');
-        await scene.removeBundles();
-      }
+      expect([1, 4]).toContain(ended.code);
       await expectNothingLeft();
       await expectWriting(vm);
     },
