@@ -26,13 +26,11 @@ export const listCommand: CommandDefinition<ListOptions> = {
   words: 'list <folder>',
   describe: 'List the bundles in a folder',
   options: (argv) =>
-    argv
-      .usage('$0 list <folder>')
-      .positional('folder', {
-        type: 'string',
-        describe: 'The folder; [user@]host:path on another machine',
-        demandOption: true,
-      }),
+    argv.usage('$0 list <folder>').positional('folder', {
+      type: 'string',
+      describe: 'The folder; [user@]host:path on another machine',
+      demandOption: true,
+    }),
   run: runList,
 };
 

@@ -44,7 +44,7 @@ export async function openSshSource(
   const { size, modified } = await take(async () => parseHead(await line(answers))).catch(
     async (error: unknown) => {
       const { stderr } = await service.ended;
-      if (/no such file/.test(stderr)) {
+      if (/^(no such file|it is not a regular file)$/.test(stderr)) {
         throw new UsageError(`cannot open bundle ${name}: ${stderr}`, { cause: error });
       }
       throw error;

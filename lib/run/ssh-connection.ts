@@ -93,7 +93,13 @@ export async function openConnection(
     },
     async forward(remote) {
       const local = `${control}.${++forwarded}`;
-      await orderForward(target, control, local, remote, log);
+      try {
+        await orderForward(target, control, local, remote, log);
+      } catch (error) {
+        // A master that has just ended refuses the order, as if nobody listened at the host.
+        await Promise.race([ended, sleep(lastWordsMs)]);
+        throw failure ?? error;
+      }
       return local;
     },
   };

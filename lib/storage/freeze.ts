@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsistencyLevel } from '../bundle/manifest.ts';
 import type { FreezeMode } from '../input/freeze-mode.ts';
-import { errorMessage, FailedError } from '../report/errors.ts';
+import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import { guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
@@ -67,14 +67,19 @@ export async function holdGuest(
     if (typeof held !== 'string') return held;
     const what = `the file systems of VM ${vm.id} cannot be frozen: ${held}`;
     if (required)
-      throw new FailedError(`${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`);
+      throw new FailedError(
+        `${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`,
+      );
     run.log.warn(`${what}; its disks will be as after a power cut`);
   }
   if (pause && state !== 'paused') return await suspend(domain, run);
   return { level: 'crash', release: () => Promise.resolve(0) };
 }
 
-/** @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed. */
+/**
+ * @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed.
+ * @throws ConnectionError: nobody knows then what the guest can do.
+ */
 async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Hold | string> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back.
@@ -95,12 +100,14 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
     return await released(started, undo, service, run, domain);
   };
   let why: string;
+  let lost: ConnectionError | undefined;
   try {
     if ((await freezeFileSystems(domain)) > 0) return { level: 'agent', release };
     why = 'the agent found none to freeze';
   } catch (error) {
     signal.throwIfAborted();
     why = errorMessage(error);
+    if (error instanceof ConnectionError) lost = error;
   }
   try {
     await thawUntilConfirmed(domain, thawAfterFailureMs);
@@ -112,6 +119,7 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
       `${domain.name} may freeze when its agent comes back; its thaw is kept trying (${errorMessage(error)})`,
     );
   }
+  if (lost) throw lost;
   return why;
 }
 
@@ -134,13 +142,14 @@ async function reachBootingAgent(
   }
 }
 
-/** @returns why the agent cannot be reached; undefined when it answers. */
+/** @returns why the agent cannot be reached; undefined when it answers. @throws ConnectionError */
 async function reachAgent(domain: Domain): Promise<string | undefined> {
   try {
     await setAgentTimeout(domain, pingSeconds);
     await askAgent(domain);
     return undefined;
   } catch (error) {
+    if (error instanceof ConnectionError) throw error;
     return errorMessage(error);
   }
 }

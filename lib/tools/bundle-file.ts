@@ -41,7 +41,7 @@ if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo oth
 // would be waited for, so it is looked at before.
 const readScript = `
 if [ ! -f "$1" ]; then
-  if [ -e "$1" ]; then echo 'it is not a regular file: no such file' >&2; else echo 'no such file' >&2; fi
+  if [ -e "$1" ]; then echo 'it is not a regular file' >&2; else echo 'no such file' >&2; fi
   exit 1
 fi
 exec 4<"$1" || exit

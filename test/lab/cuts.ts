@@ -14,9 +14,7 @@ export interface Cuts {
 
 /** They cut the connections to one account. */
 export function cutsOf({ name }: Account): Cuts {
-  const toSshd = async (signal: NodeJS.Signals): Promise<void> => {
-    for (const pid of await sshdProcesses(name)) kill(pid, signal);
-  };
+  const toSshd = (signal: NodeJS.Signals): Promise<void> => signalSshd(name, signal);
   return {
     'ssh is killed': async () => {
       for (const pid of await processesWith('ServerAliveInterval', `\0-l\0${name}\0`)) {
@@ -26,6 +24,15 @@ export function cutsOf({ name }: Account): Cuts {
     'sshd is killed': () => toSshd('SIGKILL'),
     'sshd is stopped': () => toSshd('SIGSTOP'),
   };
+}
+
+/** The half of a stopped sshd that is root's: what else would end it is a restart of the host. */
+export async function goOn({ name }: Account): Promise<void> {
+  await signalSshd(name, 'SIGCONT');
+}
+
+async function signalSshd(account: string, signal: NodeJS.Signals): Promise<void> {
+  for (const pid of await sshdProcesses(account)) kill(pid, signal);
 }
 
 /** Both of a connection: the one that is root, and the account's own. */

@@ -64,7 +64,9 @@ export async function makeRemoteScene({
   const options = { ONEVMDUMP_DATASTORE_LOCATION: datastores, ONEVMDUMP_LIBVIRT_URI: uri };
   const bins: string[] = [];
   const sshd = await startSshd({
-    shell: `. "$(dirname "$0")/path"; exec sh -c "$SSH_ORIGINAL_COMMAND"`,
+    // A profile that talks, and a PATH without the folders of admin tools.
+    shell: `PATH=/usr/bin:/bin; echo Welcome; echo 'warning: disk full' >&2
+. "$(dirname "$0")/path"; exec sh -c "$SSH_ORIGINAL_COMMAND"`,
   });
   const to = bundlesHere ? [] : ['--destination-host', sshd.host, '--destination-user', store.name];
   const scene = await makeScene({ ...options, PATH: `${sshd.bin}:${process.env['PATH'] ?? ''}` }, [

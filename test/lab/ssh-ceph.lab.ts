@@ -1,11 +1,11 @@
 // Exports from a host with Ceph by ssh: what crosses the network, and what happens when the connection is cut.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
-import { cutsOf, secondsToThaw, type Cuts } from './cuts.ts';
+import { cutsOf, goOn, secondsToThaw, type Cuts } from './cuts.ts';
 import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
-import { expectFewBytes } from './wire.ts';
+import { expectFewBytes } from './few-bytes.ts';
 
 let libvirt: LibvirtLab;
 let lab: CephLab;
@@ -40,6 +40,7 @@ async function snapshots(): Promise<string[]> {
 }
 
 async function expectNothingLeft(before: readonly string[], seconds?: number): Promise<void> {
+  await goOn(scene.host);
   expect(await scene.left(seconds)).toEqual(nothingLeft);
   expect(await snapshots()).toEqual(before);
 }

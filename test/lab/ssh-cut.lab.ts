@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Ended } from '../demo/shell.ts';
-import { cutsOf, secondsToThaw, type Cuts } from './cuts.ts';
+import { cutsOf, goOn, secondsToThaw, type Cuts } from './cuts.ts';
 import { asBefore, expectWriting, leftOfGuest } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
@@ -36,10 +36,11 @@ afterEach(async () => {
 
 // A host that does not answer any more is given up after a minute, and gives up what we ran there after two.
 const long = 150;
-/** By hand: docs in README.md of this folder. */
+/** Minutes: by hand, as README.md here says. */
 const each = process.env['ONEVMDUMP_LAB_EACH'] === '1';
 
 async function expectNothingLeft(): Promise<void> {
+  for (const account of [scene.host, scene.store]) await goOn(account);
   expect(await scene.left(long)).toEqual(nothingLeft);
   const files = (await readdir(vm.folder)).filter((name) => name.startsWith('onevmdump-'));
   expect(files).toEqual([]);
@@ -80,14 +81,12 @@ describe('when the connection to the host is cut', () => {
         `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}: ${lastWords(ended)}\n`,
       );
       expect(seconds).toBeLessThan(how === 'sshd is stopped' ? 70 : 15);
-      expect({ ...ended }).toMatchObject({
-        code: expect.any(Number) as unknown,
-        stderr: expect.stringContaining(scene.sshd.host) as unknown,
-      });
       if (ended.code === 0) {
-        expect(ended.stderr).toContain('connecting again');
+        // A freeze that gives no answer for a minute is one that failed, here as anywhere.
+        expect(how).toBe('sshd is stopped');
+        expect(ended.stderr).toMatch(/cannot be frozen: .*as after a power cut/);
         await scene.removeBundles();
-      }
+      } else expect([1, 4]).toContain(ended.code);
       await expectNothingLeft();
       await expectWriting(vm);
     },
@@ -100,7 +99,7 @@ describe('when the connection to the host is cut', () => {
     async (how) => {
       const ended = await scene.whileReading(vm, () => cutsOf(scene.host)[how]());
       process.stderr.write(`${how} in the data: code ${ended.code}: ${lastWords(ended)}\n`);
-      expect(ended.code).toBe(4);
+      expect([1, 4]).toContain(ended.code);
       await expectNothingLeft();
       await expectWriting(vm);
     },
@@ -157,7 +156,7 @@ describe('when the connection to the machine that gets the bundle is cut', () =>
     async (how) => {
       const ended = await scene.whileReading(vm, () => cutsOf(scene.store)[how]());
       process.stderr.write(`${how} in the data: code ${ended.code}: ${lastWords(ended)}\n`);
-      expect(ended.code).toBe(4);
+      expect([1, 4]).toContain(ended.code);
       await expectNothingLeft();
       await expectWriting(vm);
     },

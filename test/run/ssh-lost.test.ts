@@ -194,6 +194,13 @@ describe.each([
   }, 30_000);
 
   describe('a forwarded socket', () => {
+    test('that is wanted when the connection has just been lost says so, or gets a new one', async () => {
+      await host.runner.run({ program: 'true', args: [] });
+      await host.cut();
+      const answer = await host.runner.forwardSocket(join(folder, 'no')).catch(String);
+      expect(answer).toMatch(/the connection to .* was lost|^\/tmp\/onevmdump-/);
+    });
+
     test.each(['plain', 'a b \'c\' "d" :e\\f $(g)'])(
       'leads to the one on the host: %s',
       async (name) => {

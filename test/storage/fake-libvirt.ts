@@ -1,6 +1,6 @@
 // A runner that answers as a libvirt with one domain does, and notes what it is told. Everything but
 // virsh is run for real.
-import { CommandError, InterruptedError } from '../../lib/report/errors.ts';
+import { CommandError, ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Output, Runner } from '../../lib/run/runner.ts';
 import { quiet } from '../read/servers.ts';
@@ -103,7 +103,7 @@ export function fakeLibvirt({
         if (!answer) throw new Error(`virsh has no command ${word}`);
         return { status: 0, stdout: Buffer.from(await answer(args)), stderr: '' };
       } catch (error) {
-        if (error instanceof InterruptedError) throw error;
+        if (error instanceof InterruptedError || error instanceof ConnectionError) throw error;
         const stderr = `error: ${error instanceof Error ? error.message : String(error)}\n`;
         if (options.acceptStatus?.includes(1)) {
           return { status: 1, stdout: Buffer.alloc(0), stderr };

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InterruptedError } from '../../lib/report/errors.ts';
+import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/storage/freeze.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
@@ -221,6 +221,26 @@ describe('the disks of a running VM', () => {
       },
       refusal('domtime', 'Guest agent is not responding'),
     ));
+
+  // Nobody knows what the guest does then: that is no agent that does not answer.
+  test.each(['domtime', 'domfsfreeze'])(
+    'are not dumped, and are thawed, when the connection is lost in %s',
+    (word) =>
+      inScene(
+        async ({ fix, libvirt }) => {
+          await expect(fix()).rejects.toThrow('the connection was lost');
+          expect(libvirt.calls).not.toContain('backup-begin');
+          expect(libvirt.frozen()).toBe(false);
+          expect(libvirt.calls.includes('domfsthaw')).toBe(word === 'domfsfreeze');
+        },
+        {
+          meddle: (command) => {
+            if (!command.startsWith(word)) return;
+            throw new ConnectionError('the connection was lost', { command });
+          },
+        },
+      ),
+  );
 
   test('of a guest whose agent may not tell the time are frozen all the same', () =>
     inScene(
