@@ -93,6 +93,10 @@ export async function restoreVm(
       const { disk } = plan;
       if (plan.as === 'volatile') {
         disks.push({ disk, as: 'volatile' });
+      } else if (plan.as === 'absent') {
+        run.log.warn(
+          `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
+        );
       } else if (plan.as === 'reuse') {
         run.log.info(
           `disk ${disk.id}: the CD-ROM's image ${plan.imageId} still exists and is used`,

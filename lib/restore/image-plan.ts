@@ -26,7 +26,9 @@ export type DiskPlan =
   | ImagePlan
   /** A CD-ROM whose image still exists. */
   | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
-  | { readonly as: 'volatile'; readonly disk: Disk };
+  | { readonly as: 'volatile'; readonly disk: Disk }
+  /** A CD-ROM that the bundle does not hold, and whose image is gone: the VM comes back without it. */
+  | { readonly as: 'absent'; readonly disk: Disk };
 
 export interface PlanOptions {
   /** Base of the image names. */
@@ -60,9 +62,10 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
       if (cdrom !== undefined) return { as: 'reuse', disk, imageId: cdrom };
       if (comesBackEmpty(disk, options)) return { as: 'volatile', disk };
       const source = inBundle.get(disk.id);
-      // A backup of OpenNebula leaves volatile disks out unless the VM's owner asked for them.
-      if (!source && bundle.manifest && isVolatile(disk) && !options.only) {
-        return { as: 'volatile', disk };
+      // A backup of OpenNebula leaves out CD-ROMs, and volatile disks unless the VM's owner asked for them.
+      if (!source && bundle.manifest && !options.only) {
+        if (isVolatile(disk)) return { as: 'volatile', disk };
+        if (isCdrom(disk)) return { as: 'absent', disk };
       }
       if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
       return imagePlan(bundle, disk, source, options.name, disk.id === os);

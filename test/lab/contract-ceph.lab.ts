@@ -1,9 +1,10 @@
 // The contract for disks on Ceph, by the built command on a real cluster and libvirt.
 import { readdir } from 'node:fs/promises';
 import { downCeph, upCeph } from './ceph.ts';
-import { guestTraces, local, sceneAt, temporary } from './contract-local.ts';
+import { guestTraces, local, sceneAt, temporary, type How } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
+import { backedUpByOned } from './oned-backup.ts';
 import { runProgram } from './program.ts';
 
 describeContract('Ceph', () => ceph('vm', 'here'), { atEachCommand: [] });
@@ -14,18 +15,28 @@ describeContract('Ceph of a host', () => ceph('vm', 'host'), { atEachCommand: []
 describeContract('Ceph of a host with a volatile disk in a file', () => ceph('mixed', 'host'), {
   atEachCommand: [],
 });
+describeContract(
+  'Ceph with a volatile disk in a file, backed up by oned',
+  () => ceph('mixed', 'oned'),
+  {
+    atEachCommand: [],
+  },
+);
 
-async function ceph(which: 'vm' | 'mixed', where: 'here' | 'host'): Promise<ContractStorage> {
+async function ceph(which: 'vm' | 'mixed', how: How): Promise<ContractStorage> {
   const libvirt: LibvirtLab = await upLibvirt();
   const lab = await upCeph();
   const vm = lab[which];
-  const scene = await sceneAt(where, { ...libvirt, datastores: lab.datastores }, [
+  const scene = await sceneAt(how, { ...libvirt, datastores: lab.datastores }, [
     { vm, more: [lab.keyfile] },
   ]);
   const images: readonly string[] = which === 'vm' ? lab.images : [lab.mixedImage];
   const ids = which === 'vm' ? [0, 1, 2, 3] : [0, 1];
   return {
     ...local(scene, vm),
+    ...(how === 'oned'
+      ? backedUpByOned(scene, vm, { location: lab.datastores, diskIds: ids })
+      : {}),
     formats: new Map(ids.map((id) => [id, 'raw'])),
     foreign: (id, body) =>
       temporary(scene, async (path) => {

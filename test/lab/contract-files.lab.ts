@@ -1,10 +1,11 @@
 // The contract for disks that are files, by the built command on a real libvirt.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { guestTraces, local, sceneAt, temporary } from './contract-local.ts';
+import { guestTraces, local, sceneAt, temporary, type How } from './contract-local.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt } from './libvirt.ts';
+import { backedUpByOned } from './oned-backup.ts';
 import { runProgram } from './program.ts';
 
 describeContract('files of TM qcow2', () => files('qcow2', 'here'), {
@@ -15,21 +16,28 @@ describeContract('files of TM qcow2 on a host', () => files('qcow2', 'host'), {
   atEachCommand: [],
 });
 describeContract('files of TM ssh on a host', () => files('ssh', 'host'), { atEachCommand: [] });
+describeContract('files of TM qcow2, backed up by oned', () => files('qcow2', 'oned'), {
+  atEachCommand: [],
+});
 
-async function files(tm: 'qcow2' | 'ssh', where: 'here' | 'host'): Promise<ContractStorage> {
+async function files(tm: 'qcow2' | 'ssh', how: How): Promise<ContractStorage> {
   const lab = await upLibvirt();
   const vm = lab[tm];
   const wasRunning = await vm.isRunning();
   const images = tm === 'qcow2' ? [join(lab.datastores, '101')] : [];
-  const scene = await sceneAt(where, lab, [{ vm, more: images }]);
-  const formats = new Map([
+  const scene = await sceneAt(how, lab, [{ vm, more: images }]);
+  const all = [
     [0, 'qcow2'],
     [1, 'raw'],
     [2, 'raw'],
     [3, 'qcow2'],
-  ] as const);
+  ] as const;
+  // oned backs up no CD-ROMs.
+  const formats = new Map(all.filter(([id]) => how !== 'oned' || id !== 2));
+  const wish = { location: lab.datastores, diskIds: [...formats.keys()] };
   return {
     ...local(scene, vm),
+    ...(how === 'oned' ? backedUpByOned(scene, vm, wish) : {}),
     formats,
     foreign: (id, body) =>
       temporary(scene, async (path) => {
@@ -45,7 +53,7 @@ async function files(tm: 'qcow2' | 'ssh', where: 'here' | 'host'): Promise<Contr
       sums: (await vm.isRunning()) ? undefined : await checksums(vm, [...formats.keys()]),
     }),
     async close() {
-      if ((where === 'host' || !wasRunning) && (await vm.isRunning())) await vm.powerOff();
+      if ((how === 'host' || !wasRunning) && (await vm.isRunning())) await vm.powerOff();
       await scene.close();
       if (wasRunning) await vm.start();
       if (lab.startedNow) await downLibvirt();

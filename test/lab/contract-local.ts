@@ -6,16 +6,19 @@ import { guardsOf, leftOfGuest, makeScene, type ExportScene } from './export-sce
 import type { LabVm } from './lab-vm.ts';
 import { makeRemoteScene } from './remote-scene.ts';
 
+/** Who exports: the command on this machine, the command by ssh, or oned by its driver actions. */
+export type How = 'here' | 'host' | 'oned';
+
 /**
  * A scene for exports on this machine, or on one that is reached by ssh under an account that gets these VMs, with
  * `more` folders and files. They are powered off then.
  */
 export async function sceneAt(
-  where: 'here' | 'host',
+  how: How,
   { uri, datastores }: { readonly uri: string; readonly datastores: string },
   vms: readonly { readonly vm: LabVm; readonly more: readonly string[] }[],
 ): Promise<ExportScene> {
-  if (where === 'here') {
+  if (how !== 'host') {
     return await makeScene({
       ONEVMDUMP_DATASTORE_LOCATION: datastores,
       ONEVMDUMP_LIBVIRT_URI: uri,

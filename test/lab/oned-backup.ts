@@ -89,7 +89,7 @@ export function backedUpByOned(
   vm: LabVm,
   { location, diskIds }: { readonly location: string; readonly diskIds: readonly number[] },
 ): Pick<ContractStorage, 'exportVm' | 'removeBundles' | 'cleanup'> {
-  const basePath = join(scene.bundles, 'datastore');
+  const basePath = join(scene.folder, 'datastore');
   const actions = async (
     fsFreeze: 'AGENT' | 'SUSPEND',
     env: NodeJS.ProcessEnv,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Bundle, BundleDisk } from '../../lib/bundle/bundle.ts';
+import type { Manifest } from '../../lib/bundle/manifest.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import { planDisks, type PlanOptions } from '../../lib/restore/image-plan.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
@@ -82,6 +83,12 @@ describe('the plan of a restore', () => {
   test('uses the image of a CD-ROM again', () => {
     const plans = planDisks(vm, bundleOf([0, 1, 2, 3]), { ...options, cdroms: new Map([[4, 77]]) });
     expect(plans[4]).toMatchObject({ as: 'reuse', imageId: 77 });
+  });
+
+  test('leaves out a CD-ROM that a backup of OpenNebula does not hold and whose image is gone', () => {
+    const backup = { ...bundleOf([0, 1, 2, 3]), manifest: { disks: [] } as unknown as Manifest };
+    const plans = planDisks(vm, backup, options);
+    expect(plans[4]).toMatchObject({ as: 'absent', disk: { id: 4 } });
   });
 
   test('refuses a bundle that lacks a disk of its VM', () => {
