@@ -1,12 +1,19 @@
 // What runs left that were killed, or whose machine went down: their journals are still there, and
 // their processes are not. And what was left to a later process on purpose.
-import { access, readdir, readFile } from 'node:fs/promises';
+import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import { adoptJournal, journalFolder, parseJournal, type JournalHeader } from './run/journal.ts';
 import { isAlive } from './run/process-identity.ts';
 import { remedy, type PlacedUndo, type UndoHandlers } from './run/undo.ts';
+
+/**
+ * A run that was killed may have left a program that is just making what the journal's last line announced: so long
+ * after that line it has ended. (LVM's programs can take longer; their undo waits for them.)
+ */
+const settleMs = 2000;
 
 /** The journal of a dead run. */
 export interface Remains {
@@ -14,6 +21,8 @@ export interface Remains {
   readonly header: JournalHeader;
   /** What is to be undone, in the order in which it was recorded. */
   readonly pending: readonly PlacedUndo[];
+  /** Left to another process on purpose, by a run that had come to its end. */
+  readonly held: boolean;
 }
 
 /**
@@ -54,7 +63,7 @@ async function findJournals(
       const { header, pending, held } = parseJournal(await readFile(path, 'utf8'), path);
       if (held !== wanted || (vmId !== undefined && header.vmId !== vmId)) continue;
       if (await isAlive(header.process)) continue;
-      found.push({ path, header, pending: pending.map(({ undo, on }) => ({ undo, on })) });
+      found.push({ path, header, pending: pending.map(({ undo, on }) => ({ undo, on })), held });
     } catch (error) {
       // It has ended well meanwhile; or nobody knows what it says, and somebody has to look.
       if (!hasCode(error, 'ENOENT')) log.warn(`left alone: ${errorMessage(error)}`);
@@ -65,11 +74,12 @@ async function findJournals(
 
 /** Undoes what a dead run left. @returns whether nothing is left now; what is was warned of. */
 export async function undoRemains(
-  { path }: Remains,
+  { path, held }: Remains,
   handlers: UndoHandlers,
   log: Log,
 ): Promise<boolean> {
   try {
+    if (!held) await sleep(Math.max(0, (await stat(path)).mtimeMs + settleMs - Date.now()));
     const { journal } = await adoptJournal(path, log);
     await journal.undoAll(handlers);
   } catch (error) {
