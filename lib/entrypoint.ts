@@ -13,7 +13,10 @@ export interface Entrypoint {
    * closed. It calls `guardOutput` before it does more than to log a line or two.
    */
   readonly light?: boolean;
-  /** A driver of oned, to which all of stderr is the message: warnings and one line for the error. */
+  /**
+   * A driver of oned, to which all of stderr is the message, of which it shows the beginning: one line for the error,
+   * then the warnings.
+   */
   readonly driver?: boolean;
   /** @returns the exit code, where it is another program's; nothing is 0 */
   readonly main: (context: EntrypointContext) => Promise<number | undefined> | Promise<void>;
@@ -33,7 +36,9 @@ export function isDebug(env: NodeJS.ProcessEnv): boolean {
 /** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
 export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   const { script, debug, light = false, driver = false, main } = entrypoint;
-  const log = createLog({ script, debug, quiet: driver, write: writeToStderr });
+  const later: string[] = [];
+  const write = driver && !debug ? (text: string): unknown => later.push(text) : writeToStderr;
+  const log = createLog({ script, debug, quiet: driver, write });
   if (!light) guardOutput();
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -47,6 +52,7 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
     (error: unknown) =>
       report(controller.signal.aborted ? controller.signal.reason : error, log, driver),
   );
+  for (const text of later) writeToStderr(text);
   // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
   process.exit(exitCode);
 }

@@ -5,6 +5,7 @@ import { bundleTarget } from '../destination.ts';
 import { parseCompression } from '../input/compression.ts';
 import type { Config } from '../input/config.ts';
 import type { ImageFacts } from '../bundle/manifest.ts';
+import { ConnectionError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -47,7 +48,11 @@ export async function backupVm(
   // First of all, so that a host that cannot be reached has nothing to be undone.
   await makeBase(datastore, run.runnerAt(host));
   const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder }, host);
-  await makeFolder(run.runnerAt(host), folder);
+  await makeFolder(run.runnerAt(host), folder).catch(async (error: unknown) => {
+    // Not made: there is nothing to remove, and where this failed that would fail, too.
+    if (!(error instanceof ConnectionError)) await made.done();
+    throw error;
+  });
   const target = await bundleTarget(`${folder}/`, host, run, {
     vmId,
     epoch: Math.floor(started.getTime() / 1000),

@@ -6,6 +6,7 @@ import { disksPlace } from '../datastore/disks-place.ts';
 import { stagingFolder } from '../datastore/staged-disks.ts';
 import { backupBasePath } from '../input/datastore-conf.ts';
 import { errorMessage, OnevmdumpError } from '../report/errors.ts';
+import { sweepClaims } from '../run/claim.ts';
 import { localRunner } from '../run/local-runner.ts';
 import { stateFolder } from '../run/state-folder.ts';
 import { realPaths } from '../tools/file-facts.ts';
@@ -43,6 +44,8 @@ async function release({ args, config: load, log }: TmContext): Promise<boolean>
   await withConnections('release', { config, log }, async ({ handlers }) => {
     for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
   });
+  // Of a prebackup that was killed.
+  await sweepClaims(folder, vmId);
   return held.length > 0;
 }
 

@@ -82,6 +82,16 @@ describe('backup', () => {
     expect(stderr).toMatch(/^WARNING: backup: nothing is known of the images .*\n$/);
   });
 
+  test('that fails says why before it warns of anything, as oned shows the beginning', async () => {
+    const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
+    const args = vm.args.with(1, '0:3');
+    const { code, stderr } = await world.action('backup', args, vm.input, { env });
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /^VM \d+ has no disk 3\nWARNING: backup: nothing is known of the images/,
+    );
+  });
+
   describe('that cannot be made', () => {
     let before: string[];
     beforeEach(async () => {

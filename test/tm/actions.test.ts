@@ -161,7 +161,7 @@ describe('a backup when oned cannot be asked whose datastore it is', () => {
     const pre = await run('prebackup', one, { env });
     expect(pre).toMatchObject({ code: 0, stdout: 'stock out\n' });
     expect(pre.stderr).toMatch(
-      /^WARNING: prebackup: cannot find out which driver .*\nstock err\n$/,
+      /^stock err\nWARNING: prebackup: cannot find out which driver .*\n$/,
     );
     expect((await backup(one)).code).toBe(0);
     // What the stock prebackup staged, the stock postbackup removes, also when oned answers again.
