@@ -404,8 +404,12 @@ describe('an export of a running VM on Ceph that is ended', () => {
     async (mode, program, command, times) => {
       const { env: killing } = await standIn(program, {
         after: `if [[ " $* " == *' ${command} '* ]]; then
+  # Snapshots are made at the same time.
+  exec 9>"$bin/lock"
+  flock 9
   echo >> "$bin/done"
   [ "$(wc -l < "$bin/done")" != ${times} ] || kill -KILL "$PPID"
+  flock -u 9
 fi`,
       });
       const { code } = await exportOf(lab.vm, ['--fs-freeze', mode], { env: killing });
