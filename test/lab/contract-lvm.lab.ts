@@ -18,11 +18,15 @@ import {
   withBundle,
 } from './lvm-host.ts';
 import { downLvm, upLvm } from './lvm.ts';
+import { backedUpByOned } from './oned-backup.ts';
 
 describeContract('thick LVM volumes', () => volumes('thick'), { atEachCommand: ['SIGKILL'] });
 describeContract('thin LVM volumes', () => volumes('thin'), { atEachCommand: [] });
 describeContract('thick LVM volumes by ssh', () => bySsh('thick'), { atEachCommand: 'never' });
 describeContract('thin LVM volumes by ssh', () => bySsh('thin'), { atEachCommand: 'never' });
+describeContract('thin LVM volumes, backed up by oned', () => bySsh('thin', 'oned'), {
+  atEachCommand: 'never',
+});
 
 async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
   const lab = await upLvm();
@@ -71,12 +75,16 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
   };
 }
 
-/** The command runs here, as whoever is oneadmin there; the bundle comes here. */
-async function bySsh(kind: 'thick' | 'thin'): Promise<ContractStorage> {
+/** The command, or oned's driver actions, run here, as whoever is oneadmin there; the bundle comes here. */
+async function bySsh(
+  kind: 'thick' | 'thin',
+  who: 'command' | 'oned' = 'command',
+): Promise<ContractStorage> {
   const there = await volumes(kind);
   const lab = await upLvm();
   const scene = await sceneBySsh(lab);
   const { vm } = there;
+  const wish = { host: lab.host, location: '/var/lib/one/datastores', diskIds: [0, 1] };
   return {
     ...there,
     exportVm: (args, env) => scene.exportOf(vm, args, env ? { env } : {}),
@@ -88,6 +96,7 @@ async function bySsh(kind: 'thick' | 'thin'): Promise<ContractStorage> {
     traces: async () => ({ here: await scene.leftByNow(), there: await there.traces() }),
     removeBundles: () => scene.removeBundles(),
     cleanup: () => scene.onevmdump(['cleanup']),
+    ...(who === 'oned' ? backedUpByOned(scene, vm, wish) : {}),
     async close() {
       await scene.close();
       await there.close();

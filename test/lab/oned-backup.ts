@@ -85,9 +85,13 @@ function asInBackup(xml: string, running: boolean, fsFreeze: string): string {
 
 /** What the contract needs of a VM whose disks oned backs up, in place of exports by the command. */
 export function backedUpByOned(
-  scene: ExportScene,
+  scene: Pick<ExportScene, 'folder' | 'env' | 'onevmdump'>,
   vm: LabVm,
-  { location, diskIds }: { readonly location: string; readonly diskIds: readonly number[] },
+  {
+    host = 'localhost',
+    location,
+    diskIds,
+  }: Pick<OnedBackup, 'location' | 'diskIds'> & { readonly host?: string },
 ): Pick<ContractStorage, 'exportVm' | 'removeBundles' | 'cleanup'> {
   const basePath = join(scene.folder, 'datastore');
   const actions = async (
@@ -96,7 +100,7 @@ export function backedUpByOned(
   ): Promise<OnedActions> =>
     actionsOf({
       xml: await vm.xml(),
-      host: 'localhost',
+      host,
       location,
       diskIds,
       fsFreeze,
