@@ -1,5 +1,5 @@
 // Every setting of etc/onevmdump.conf: the one table from which the file is read, the shipped copy
-// is checked, and the defaults come.
+// is checked, and the defaults come. Long because it is a table: a dozen lines for each setting.
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
