@@ -9,6 +9,12 @@ export const usualPrograms = [
   'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm', 'stat', 'tee', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
 
+/** On hosts that are reached by ssh; there the keeper of a connection calls head every now and then. */
+export const programsBySsh = [
+  ...usualPrograms.filter((one) => one !== 'head'),
+  ...['dd', 'ln', 'sh', 'sync'],
+];
+
 export interface StandIns {
   /** What to add to the command's environment. */
   readonly env: NodeJS.ProcessEnv;
@@ -46,10 +52,11 @@ export async function makeStandIns(
     if (!(await installed(program))) continue;
     // It starts no program before the real one: where starting one takes long, every call counts.
     const script = `#!/bin/sh
+own=\${0%/*}
 IFS=:
 for folder in $PATH; do
   real=$folder/${program}
-  [ "$folder" = '${bin}' ] || ! [ -x "$real" ] || break
+  [ "$folder" = "$own" ] || ! [ -x "$real" ] || break
 done
 unset IFS
 # Lines of several at once do not mix; ours is the last with this process's number.

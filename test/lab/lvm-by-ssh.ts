@@ -2,10 +2,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { processesWith } from '../run/ssh-support.ts';
+import { programsBySsh, type StandIns } from '../e2e/stand-ins.ts';
 import { makeScene, type ExportOptions, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
-import { folder as hostFolder, roomForLab, whileMeddling, type Meddling } from './lvm-host.ts';
+import {
+  folder as hostFolder,
+  hostStandIns,
+  roomForLab,
+  whileMeddling,
+  type Meddling,
+} from './lvm-host.ts';
 import type { LvmLab } from './lvm.ts';
+import { signal } from './requests.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
@@ -27,9 +35,18 @@ export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading'>
     act: () => Promise<unknown>,
     body: () => Promise<Ended>,
   ): Promise<Ended>;
+  /** Runs `body`, an export that meets the stand-ins on the host; what else runs there afterwards does not. */
+  met(standIns: StandIns, body: () => Promise<Ended>): Promise<Ended>;
   /** Kills the connection's ssh process here. */
   readonly killSsh: () => Promise<void>;
 }
+
+/** Both of ssh and of sudo on the host. */
+const firstOnPath = '/usr/local/sbin';
+
+// Pipes: who waits at one costs the host nothing.
+const said = `${hostFolder}/said`;
+const acted = `${hostFolder}/acted`;
 
 export const nothingLeft = { journals: [], parts: [], connections: [], processes: [] };
 
@@ -43,12 +60,17 @@ export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
     connections: await connections(),
     processes: (await lab.run('ps -u oneadmin -o args= || true')).split('\n').filter(Boolean),
   });
+  let command = 0;
   return {
     ...scene,
     async exportOf(vm, args = [], { xml, env, ...options } = {}) {
       const words = ['export', '--stdin', '--no-lock', '--json', '--remote-host', lab.host];
       return await runToEnd(onevmdump, [...words, ...args], {
         ...options,
+        started(pid) {
+          command = pid;
+          options.started?.(pid);
+        },
         env: { ...scene.env, ...env },
         input: xml ?? (await vm.xml()),
       });
@@ -63,22 +85,61 @@ export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
       return now;
     },
     async meddled({ action, ...when }, act, body) {
-      // A pipe: who waits at one costs the host nothing.
-      const pipe = `${hostFolder}/reached`;
-      await lab.run(`rm -f ${pipe} && mkfifo -m 666 ${pipe}`);
-      const acted = lab.run(`cat ${pipe}`).then(async (said) => {
-        if (said !== '') await act();
+      const meddling = { ...when, action: `reached() { ${say('reached')}; }\n${action}` };
+      return await whileActing(lab, act, () => whileMeddling(lab, meddling, body));
+    },
+    async standIns() {
+      const standIns = await hostStandIns(lab, {
+        programs: programsBySsh,
+        signal: say('$action'),
       });
-      const reached = `reached() { echo reached >${pipe}; }`;
-      const meddling = { ...when, action: `${reached}\n${action}` };
-      const ended = await whileMeddling(lab, meddling, body);
-      // Nobody has reached it: then nobody waits any more, either.
-      await lab.run(`timeout 1 bash -c ': >${pipe}' || true`);
-      await acted;
-      return ended;
+      const [bin = ''] = standIns.env['PATH']?.split(':') ?? [];
+      await lab.run(`ln -s ${bin}/* ${firstOnPath}`);
+      return { ...standIns, env: {} };
+    },
+    async met(standIns, body) {
+      try {
+        return await whileActing(lab, (name) => signal(command, name), body);
+      } finally {
+        await standIns.reset(0, 'fail');
+      }
     },
     async killSsh() {
       for (const pid of await connections()) process.kill(pid, 'SIGKILL');
     },
+    async close() {
+      await lab.run(`find ${firstOnPath} -lname '*/stand-ins/*' -delete`);
+      await scene.close();
+    },
   };
+}
+
+/** Lines of sh on the host: they say `what`, in double quotes, and go on when it was acted on. */
+function say(what: string): string {
+  return `echo "${what}" >${said}; read -r _ <${acted}`;
+}
+
+/** Acts, here, on the first that is said on the host while `body` runs. */
+async function whileActing<T>(
+  lab: LvmLab,
+  act: (what: string) => Promise<unknown>,
+  body: () => Promise<T>,
+): Promise<T> {
+  await lab.run(`rm -f ${said} ${acted} && mkfifo -m 666 ${said} ${acted}`);
+  const acting = lab.run(`cat ${said}`).then(async (what) => {
+    if (what === '') return;
+    await act(what.trim());
+    await lab.run(touch(acted));
+  });
+  try {
+    return await body();
+  } finally {
+    await lab.run(touch(said));
+    await acting;
+  }
+}
+
+/** Who waits at a pipe goes on, if anyone does: a pipe that is opened for both waits for nobody. */
+function touch(pipe: string): string {
+  return `: <>${pipe}`;
 }

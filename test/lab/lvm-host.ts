@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns, programsIn, type StandIns } from '../e2e/stand-ins.ts';
+import { makeStandIns, programsIn, type StandInOptions, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { LvmLab } from './lvm.ts';
 import { runProgram } from './program.ts';
@@ -163,12 +163,16 @@ export function withDisks<T>(
 }
 
 /** The stand-ins of the end-to-end tests, on the host. */
-export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
+export async function hostStandIns(
+  lab: LvmLab,
+  options: Omit<StandInOptions, 'installed'> = {},
+): Promise<StandIns> {
   const there = await lab.run('ls /usr/bin /usr/sbin /bin /sbin');
   const installed = new Set(there.split('\n'));
   const out = await mkdtemp(`${tmpdir()}/lab-stand-ins-`);
   try {
     const { env } = await makeStandIns(out, {
+      ...options,
       installed: (program) => Promise.resolve(installed.has(program)),
     });
     const ship = 'tar -C / -c "${3#/}" | ssh -F "$1" "root@$2" tar -C / -x';
@@ -178,7 +182,8 @@ export async function hostStandIns(lab: LvmLab): Promise<StandIns> {
     return {
       env: { PATH: `${bin}:$PATH` },
       async reset(at, then) {
-        await lab.run(`chmod 755 ${out}; echo '${at} ${then}' >${list}.plan; : >${list}`);
+        const files = `echo '${at} ${then}' >${list}.plan; : >${list}; chmod 666 ${list}`;
+        await lab.run(`chmod 755 ${out}; ${files}`);
       },
       called: async () => programsIn(await lab.run(`cat ${list}`)),
     };

@@ -4,12 +4,12 @@ import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sh } from '../demo/shell.ts';
-import { makeStandIns, usualPrograms } from '../e2e/stand-ins.ts';
+import { makeStandIns, programsBySsh } from '../e2e/stand-ins.ts';
 import { processesWith } from '../run/ssh-support.ts';
 import { startSshd, type TestSshd } from '../run/sshd.ts';
 import { makeAccount, type Account } from './accounts.ts';
 import { makeScene, type ExportScene } from './export-scene.ts';
-import { answerRequests } from './requests.ts';
+import { answerRequests, signal } from './requests.ts';
 import type { LabVm } from './lab-vm.ts';
 
 export interface RemoteScene extends ExportScene {
@@ -155,10 +155,8 @@ exit $status
       for (const name of await readdir(hostBin)) await rm(join(hostBin, name));
     },
     async standIns() {
-      // The keeper of a connection calls head every now and then.
-      const programs = usualPrograms.filter((one) => one !== 'head');
       const standIns = await makeStandIns(scene.folder, {
-        programs: [...programs, 'dd', 'ln', 'sh', 'sync'],
+        programs: programsBySsh,
         signal: requests.ask('$action'),
       });
       const [bin = ''] = standIns.env['PATH']?.split(':') ?? [];
@@ -168,8 +166,7 @@ exit $status
         env: { PATH: `${bin}:${scene.env['PATH'] ?? ''}` },
         async reset(at, then) {
           await standIns.reset(at, then);
-          await writeFile(`${list}.lock`, '');
-          for (const path of [list, `${list}.lock`]) await chmod(path, 0o666);
+          await chmod(list, 0o666);
         },
       };
     },
@@ -185,17 +182,4 @@ exit $status
       for (const account of [host, store]) await account.remove();
     },
   };
-}
-
-/** Who goes on when this returns is the one that was meant to see it. */
-async function signal(pid: number, name: string): Promise<void> {
-  process.kill(pid, name);
-  for (let tries = 0; name === 'SIGKILL' && (await isThere(pid)) && tries < 100; tries++) {
-    await sleep(20);
-  }
-  await sleep(100);
-}
-
-async function isThere(pid: number): Promise<boolean> {
-  return (await readdir('/proc')).includes(String(pid));
 }

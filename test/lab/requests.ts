@@ -44,3 +44,16 @@ export async function answerRequests(
     },
   };
 }
+
+/** Sends a process a signal. Who goes on when this returns is the one that was meant to see it. */
+export async function signal(pid: number, name: string): Promise<void> {
+  process.kill(pid, name);
+  for (let tries = 0; name === 'SIGKILL' && (await isThere(pid)) && tries < 100; tries++) {
+    await sleep(20);
+  }
+  await sleep(100);
+}
+
+async function isThere(pid: number): Promise<boolean> {
+  return (await readdir('/proc')).includes(String(pid));
+}
