@@ -4,7 +4,6 @@
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Ended } from '../demo/shell.ts';
-import type { StandIns } from '../e2e/stand-ins.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
 import { sceneBySsh } from './lvm-by-ssh.ts';
 import {
@@ -14,6 +13,7 @@ import {
   folder as hostFolder,
   guardsOn,
   hostStandIns,
+  type HostStandIns,
   prepareHost,
   tidyHost,
   tracesOn,
@@ -86,7 +86,7 @@ async function bySsh(
   const lab = await upLvm();
   const scene = await sceneBySsh(lab);
   const { vm } = there;
-  let standIns: StandIns | undefined;
+  let standIns: HostStandIns | undefined;
   const wish = { host: lab.host, location: '/var/lib/one/datastores', diskIds: [0, 1] };
   return {
     ...there,

@@ -2,12 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { processesWith } from '../run/ssh-support.ts';
-import { programsBySsh, type StandIns } from '../e2e/stand-ins.ts';
+import { programsBySsh } from '../e2e/stand-ins.ts';
 import { makeScene, type ExportOptions, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
   folder as hostFolder,
   hostStandIns,
+  type HostStandIns,
   roomForLab,
   whileMeddling,
   type Meddling,
@@ -17,7 +18,7 @@ import { signal } from './requests.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
-export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading'> {
+export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading' | 'standIns'> {
   /** `xml`: instead of the VM's own. */
   exportOf(
     vm: LabVm,
@@ -35,8 +36,10 @@ export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading'>
     act: () => Promise<unknown>,
     body: () => Promise<Ended>,
   ): Promise<Ended>;
+  /** The stand-ins of the end-to-end tests, on the host, until `close`. */
+  standIns(): Promise<HostStandIns>;
   /** Runs `body`, an export that meets the stand-ins on the host; what else runs there afterwards does not. */
-  met(standIns: StandIns, body: () => Promise<Ended>): Promise<Ended>;
+  met(standIns: HostStandIns, body: () => Promise<Ended>): Promise<Ended>;
   /** Kills the connection's ssh process here. */
   readonly killSsh: () => Promise<void>;
 }
@@ -94,14 +97,14 @@ export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
         signal: say('$action'),
       });
       const [bin = ''] = standIns.env['PATH']?.split(':') ?? [];
-      await lab.run(`ln -s ${bin}/* ${firstOnPath}`);
+      await lab.run(`ln -sf ${bin}/* ${firstOnPath}`);
       return { ...standIns, env: {} };
     },
     async met(standIns, body) {
       try {
         return await whileActing(lab, (name) => signal(command, name), body);
       } finally {
-        await standIns.reset(0, 'fail');
+        await standIns.disarm();
       }
     },
     async killSsh() {

@@ -162,11 +162,16 @@ export function withDisks<T>(
   );
 }
 
+export interface HostStandIns extends StandIns {
+  /** Lets everything succeed from now on. */
+  disarm(): Promise<void>;
+}
+
 /** The stand-ins of the end-to-end tests, on the host. */
 export async function hostStandIns(
   lab: LvmLab,
   options: Omit<StandInOptions, 'installed'> = {},
-): Promise<StandIns> {
+): Promise<HostStandIns> {
   const there = await lab.run('ls /usr/bin /usr/sbin /bin /sbin');
   const installed = new Set(there.split('\n'));
   const out = await mkdtemp(`${tmpdir()}/lab-stand-ins-`);
@@ -184,6 +189,9 @@ export async function hostStandIns(
       async reset(at, then) {
         const files = `echo '${at} ${then}' >${list}.plan; : >${list}; chmod 666 ${list}`;
         await lab.run(`chmod 755 ${out}; ${files}`);
+      },
+      disarm: async () => {
+        await lab.run(`echo '0 fail' >${list}.plan`);
       },
       called: async () => programsIn(await lab.run(`cat ${list}`)),
     };
