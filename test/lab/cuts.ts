@@ -1,9 +1,11 @@
 // The ways in which a connection ends that has no say in it.
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Ended } from '../demo/shell.ts';
 import { processesWith } from '../run/ssh-support.ts';
 import type { Account } from './accounts.ts';
 import type { LabVm } from './lab-vm.ts';
+import type { RemoteScene } from './remote-scene.ts';
 
 export interface Cuts {
   readonly 'ssh is killed': () => Promise<void>;
@@ -55,8 +57,43 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** What cuts a connection, around the call of which program with which argument. */
+export type Cut = readonly [
+  how: keyof Cuts,
+  program: string,
+  word: string,
+  when: 'before' | 'after',
+];
+
+/**
+ * Exports a VM that runs, and cuts the connection to its host.
+ * @returns how it ended, its last words, and how many seconds after the cut the guest was not frozen any more.
+ */
+export async function exportWhileCut(
+  scene: RemoteScene,
+  vm: LabVm,
+  [how, program, word, when]: Cut,
+): Promise<{ readonly ended: Ended; readonly seconds: number; readonly last: string }> {
+  let cutAt: number | undefined;
+  const act = async (): Promise<void> => {
+    cutAt = Date.now();
+    await cutsOf(scene.host)[how]();
+  };
+  await scene.disturb({ program, word: ` ${word}`, when, act });
+  const thawed = secondsToThaw(vm, () => cutAt);
+  const [seconds, ended] = await Promise.all([thawed, scene.exportOf(vm)]);
+  const last = lastWords(ended);
+  const what = `${how}, ${when} ${word}`;
+  process.stderr.write(`${what}: thawed after ${seconds} s, code ${ended.code}: ${last}\n`);
+  return { ended, seconds, last };
+}
+
+export function lastWords({ stderr }: Ended): string {
+  return stderr.trim().split('\n').at(-1) ?? '';
+}
+
 /** How many seconds after `cutAt` says a time, in epoch milliseconds, a guest is not frozen any more. */
-export async function secondsToThaw(vm: LabVm, cutAt: () => number | undefined): Promise<number> {
+async function secondsToThaw(vm: LabVm, cutAt: () => number | undefined): Promise<number> {
   for (let tries = 0; cutAt() === undefined; tries++) {
     if (tries > 2000) throw new Error('no connection was cut');
     await sleep(50);

@@ -1,7 +1,7 @@
 // Exports from a host with Ceph by ssh: what crosses the network, and what happens when the connection is cut.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
-import { cutsOf, goOn, secondsToThaw, type Cuts } from './cuts.ts';
+import { cutsOf, exportWhileCut, goOn, type Cut } from './cuts.ts';
 import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
@@ -45,20 +45,29 @@ async function expectNothingLeft(before: readonly string[], seconds?: number): P
   expect(await snapshots()).toEqual(before);
 }
 
-type Case = readonly [keyof Cuts, string, string, 'before' | 'after'];
-
 /** Minutes: by hand, as README.md here says. */
 const each = process.env['ONEVMDUMP_LAB_EACH'] === '1';
-const stopped: readonly Case[] = [
+const stopped: readonly Cut[] = [
   ['sshd is stopped', 'rbd', 'create', 'after'],
   ['sshd is stopped', 'rbd', 'export-diff', 'before'],
 ];
 
 describe('an export from a host with Ceph', () => {
   test.each(['vm', 'mixed'] as const)(
-    '(%s) has little more than the data cross the network',
+    '(%s) has little more than the data cross the network, off and running',
     async (which) => {
-      await expectFewBytes(scene, lab[which], `Ceph (${which}), off`);
+      const vm = lab[which];
+      const before = await snapshots();
+      await expectFewBytes(scene, vm, `Ceph (${which}), off`);
+      await scene.removeBundles();
+      await vm.start();
+      try {
+        await expectFewBytes(scene, vm, `Ceph (${which}), running`);
+      } finally {
+        await vm.destroy();
+      }
+      await scene.removeBundles();
+      await expectNothingLeft(before);
     },
   );
 });
@@ -71,7 +80,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
     before = await snapshots();
   }, 300_000);
 
-  test.each<Case>([
+  test.each<Cut>([
     ['ssh is killed', 'rbd', 'create', 'before'],
     ['ssh is killed', 'rbd', 'create', 'after'],
     ['sshd is killed', 'virsh', 'domfsfreeze', 'after'],
@@ -81,22 +90,9 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
     ...(each ? stopped : []),
   ])(
     '(%s) around %s %s (%s) leaves nothing, and the guest goes on',
-    async (how, program, word, when) => {
-      let cutAt: number | undefined;
-      const act = async (): Promise<void> => {
-        cutAt = Date.now();
-        await cutsOf(scene.host)[how]();
-      };
-      await scene.disturb({ program, word: ` ${word}`, when, act });
-      const [seconds, { code, stderr }] = await Promise.all([
-        secondsToThaw(lab.vm, () => cutAt),
-        scene.exportOf(lab.vm),
-      ]);
-      const last = stderr.trim().split('\n').at(-1) ?? '';
-      process.stderr.write(
-        `${how}, ${when} ${word}: thawed after ${seconds} s, ${code}: ${last}\n`,
-      );
-      expect([1, 4]).toContain(code);
+    async (...cut) => {
+      const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut);
+      expect([1, 4]).toContain(ended.code);
       expect(seconds).toBeLessThan(70);
       await expectNothingLeft(before, 150);
       expect(await leftOfGuest(lab.vm)).toEqual(asBefore);

@@ -2,8 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Ended } from '../demo/shell.ts';
-import { cutsOf, goOn, secondsToThaw, type Cuts } from './cuts.ts';
+import { cutsOf, exportWhileCut, goOn, lastWords, type Cut } from './cuts.ts';
 import { asBefore, expectWriting, leftOfGuest } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
@@ -47,14 +46,8 @@ async function expectNothingLeft(): Promise<void> {
   expect(await leftOfGuest(vm)).toEqual(asBefore);
 }
 
-function lastWords({ stderr }: Ended): string {
-  return stderr.trim().split('\n').at(-1) ?? '';
-}
-
-type Case = readonly [keyof Cuts, string, string, 'before' | 'after'];
-
 describe('when the connection to the host is cut', () => {
-  const cases: readonly Case[] = [
+  const cases: readonly Cut[] = [
     ['ssh is killed', 'virsh', 'domfsfreeze', 'before'],
     ['ssh is killed', 'virsh', 'domfsfreeze', 'after'],
     ['ssh is killed', 'virsh', 'backup-begin', 'before'],
@@ -66,20 +59,9 @@ describe('when the connection to the host is cut', () => {
   ];
   test.each(cases)(
     '(%s) around %s %s (%s), the guest goes on, and nothing is left',
-    async (how, program, word, when) => {
-      let cutAt: number | undefined;
-      const act = async (): Promise<void> => {
-        cutAt = Date.now();
-        await cutsOf(scene.host)[how]();
-      };
-      await scene.disturb({ program, word: ` ${word}`, when, act });
-      const [seconds, ended] = await Promise.all([
-        secondsToThaw(vm, () => cutAt),
-        scene.exportOf(vm),
-      ]);
-      process.stderr.write(
-        `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}: ${lastWords(ended)}\n`,
-      );
+    async (...cut) => {
+      const [how] = cut;
+      const { ended, seconds } = await exportWhileCut(scene, vm, cut);
       expect(seconds).toBeLessThan(how === 'sshd is stopped' ? 70 : 15);
       if (ended.code === 0) {
         // A freeze that gives no answer for a minute is one that failed, here as anywhere.
@@ -123,7 +105,7 @@ describe('when the connection to the host is cut', () => {
 });
 
 describe('when the connection to the machine that gets the bundle is cut', () => {
-  const cases: readonly Case[] = [
+  const cases: readonly Cut[] = [
     ['ssh is killed', 'ln', '-T', 'before'],
     ['ssh is killed', 'ln', '-T', 'after'],
     ['sshd is killed', 'ln', '-T', 'before'],
