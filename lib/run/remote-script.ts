@@ -64,15 +64,22 @@ kill -s KILL "$watch"
 printf '\\n%s=%s\\n' "$nonce" "$status" >&3
 `;
 
-// Keeps a connection: as long as a byte comes every now and then. When none does, or stdin ends, our program
-// is gone or cannot be reached, and sshd's process for the connection is ended, with all that watches it.
+// Keeps a connection: as long as a byte comes every now and then. When none does, stdin ends, or SIGTERM comes, our
+// program is gone, cannot be reached, or has another connection, and sshd's process for this one is ended, with all
+// that watches it. A shell hears a signal while it waits, not while a command runs.
 const keeperScript = `
-nonce=$2 limit=$3
+nonce=$1 limit=$2
 ${begin}
-while [ "$(timeout "$limit" head -c 1)" = b ]; do :; done
+trap : TERM
+exec 3<&0
+beat() { timeout "$limit" head -c 1 <&3 | grep -q b; }
+while beat & wait "$!"; do :; done
 connected && kill -s TERM "$sshd"
-sleep 1
-connected && kill -s KILL "$sshd"
+for tenth in 0 1 2 3 4 5 6 7 8 9; do
+  connected || exit
+  sleep 0.1
+done
+kill -s KILL "$sshd"
 `;
 
 /** What tells a program that the connection to it is gone. */
@@ -93,9 +100,13 @@ export function commandLine(nonce: string, end: EndOfConnection, command: Comman
   return `${quoteOnOneLine(words)}; eval "$1"\n`;
 }
 
-/** The line on stdin of the keeper of a connection; a `b` has to follow every `limitSeconds` at least. */
-export function keeperLine(nonce: string, limitSeconds: number): string {
-  return `${quoteOnOneLine([keeperScript, nonce, String(limitSeconds)])}; eval "$1"\n`;
+/**
+ * The line on stdin of the keeper of a connection; a `b` has to follow every `limitSeconds` at least.
+ * @param name what the keeper, an `sh`, is found by in its command line.
+ */
+export function keeperLine(name: string, nonce: string, limitSeconds: number): string {
+  const words = ['/bin/sh', '-c', keeperScript, name, nonce, String(limitSeconds)];
+  return `${quoteOnOneLine(words)}; exec "$@"\n`;
 }
 
 export const heartbeat = 'b';

@@ -27,6 +27,8 @@ export interface SshConnection {
   readonly target: SshTarget;
   /** Path of the master's socket. */
   readonly control: string;
+  /** What the `sh` at its far end is found by that keeps the connection, and ends it on SIGTERM. */
+  readonly keeper: string;
   /** Why it has ended; undefined while it stands. */
   readonly failure: () => ConnectionError | undefined;
   /** The same, for a caller who has noticed that something is wrong, and has `stderr` to show. */
@@ -51,6 +53,7 @@ export async function openConnection(
   log.debug(`start ${command}`);
   const master = spawn('ssh', args, { detached: true, env: environment() });
   const nonce = randomBytes(16).toString('hex');
+  const keeper = `onevmdump-keeper-${randomBytes(8).toString('hex')}`;
   const tail = collected(master.stderr);
   const stderr = (): string => parseStderr(Buffer.from(tail()), nonce).text;
   const ended = endOf(master);
@@ -59,7 +62,7 @@ export async function openConnection(
     (failure ??= new ConnectionError(reason, { command, stderr: stderr() }));
 
   master.stdin.on('error', () => undefined);
-  master.stdin.write(keeperLine(nonce, keeperSeconds));
+  master.stdin.write(keeperLine(keeper, nonce, keeperSeconds));
   const late = setTimeout(() => master.kill('SIGKILL'), startLimitMs);
   const start = await readStart(master.stdout, nonce);
   clearTimeout(late);
@@ -79,6 +82,7 @@ export async function openConnection(
   return {
     target,
     control,
+    keeper,
     failure: () => failure,
     async explain(text) {
       await Promise.race([ended, sleep(lastWordsMs)]);

@@ -2,8 +2,9 @@
 // Their sockets lie in one private folder.
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { ConnectionError } from '../report/errors.ts';
+import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
+import { stopProcesses } from '../tools/processes.ts';
 import type { Runner, SshTarget } from './runner.ts';
 import { openConnection, type SshConnection } from './ssh-connection.ts';
 import { loginName } from './ssh-errors.ts';
@@ -30,12 +31,33 @@ export interface SshConnectionsMeans {
 
 export function sshConnections({ log, ciphers = '', record }: SshConnectionsMeans): SshConnections {
   const known = new Map<string, Promise<SshConnection>>();
+  /** By login name, the keepers of connections that were lost. */
+  const lost = new Map<string, readonly string[]>();
   let folder: Promise<string> | undefined;
   let made = 0;
 
   async function make(target: SshTarget): Promise<SshConnection> {
     folder ??= makeFolder(record);
-    return await openConnection(target, `${await folder}/${++made}`, { ciphers, log });
+    const connection = await openConnection(target, `${await folder}/${++made}`, { ciphers, log });
+    const name = loginName(target);
+    for (const keeper of lost.get(name) ?? []) await endLost(connection, keeper);
+    lost.delete(name);
+    return connection;
+  }
+
+  /**
+   * Ends an earlier connection at the host, where it may stand still, and with it what was run by it: QEMU ends no
+   * backup job as long as someone seems to read it.
+   */
+  async function endLost(connection: SshConnection, keeper: string): Promise<void> {
+    const { target } = connection;
+    const runner = sshRunner({ target, connect: () => Promise.resolve(connection), log });
+    try {
+      await stopProcesses(runner, 'sh', keeper);
+    } catch (error) {
+      // It ends by itself, later.
+      log.debug(`${target.host}: ${errorMessage(error)}`);
+    }
   }
 
   async function connect(target: SshTarget): Promise<SshConnection> {
@@ -48,6 +70,7 @@ export function sshConnections({ log, ciphers = '', record }: SshConnectionsMean
       // Somebody else may have noticed, too.
       if (known.get(name) !== before) return connect(target);
       log.warn(`${failure.message}; connecting again`);
+      lost.set(name, [...(lost.get(name) ?? []), connection.keeper]);
     }
     const opening = make(target);
     known.set(name, opening);

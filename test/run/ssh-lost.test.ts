@@ -193,6 +193,23 @@ describe.each([
     }
   }, 30_000);
 
+  test('what a connection that hangs has left on its host ends as soon as there is a new one', async () => {
+    const service = await host.runner.start(sh('sleep 8805; true'));
+    const sessions = await sshdSessions();
+    expect(sessions.length).toBeGreaterThan(0);
+    for (const pid of sessions) process.kill(pid, 'SIGSTOP');
+    try {
+      await host.cut();
+      await service.ended;
+      expect(await processesWith('8805', 'sleep\0')).toHaveLength(1);
+      await host.runner.run({ program: 'true', args: [] });
+      expect(await gone('sleep\x008805', 5)).toBe(true);
+      for (const pid of await sshdSessions()) expect(sessions).not.toContain(pid);
+    } finally {
+      for (const pid of await sshdSessions()) process.kill(pid, 'SIGCONT');
+    }
+  }, 30_000);
+
   describe('a forwarded socket', () => {
     test('that is wanted when the connection has just been lost says so, or gets a new one', async () => {
       await host.runner.run({ program: 'true', args: [] });
