@@ -112,7 +112,7 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
       return { ...service(started), stdin, stdout };
     },
 
-    forwardSocket: (path) => Promise.resolve(path),
+    forwardSocket: (path) => Promise.resolve({ path, lost: () => Promise.resolve(undefined) }),
   };
 }
 

@@ -2,6 +2,7 @@
 // A command is a program and a list of arguments, never a line for a shell.
 
 import type { Readable, Writable } from 'node:stream';
+import type { ConnectionError } from '../report/errors.ts';
 
 /** A machine that is reached by ssh; host and user are checked words. */
 export interface SshTarget {
@@ -58,6 +59,13 @@ export interface PipedService extends Service {
   readonly stdout: Readable;
 }
 
+export interface ForwardedSocket {
+  /** On this machine. */
+  readonly path: string;
+  /** For who has lost what the socket leads to: why the connection to the machine has ended, if it has. */
+  lost(): Promise<ConnectionError | undefined>;
+}
+
 export interface Runner {
   /** Printable: `this machine` or the host's name. */
   readonly where: string;
@@ -79,5 +87,5 @@ export interface Runner {
    * Whether anybody listens there, and whether the host allows it, shows when it is used.
    * @throws ConnectionError
    */
-  forwardSocket(path: string): Promise<string>;
+  forwardSocket(path: string): Promise<ForwardedSocket>;
 }

@@ -31,7 +31,9 @@ export interface SshConnection {
   readonly keeper: string;
   /** Why it has ended; undefined while it stands. */
   readonly failure: () => ConnectionError | undefined;
-  /** The same, for a caller who has noticed that something is wrong, and has `stderr` to show. */
+  /** The same, for a caller who has noticed that something is wrong: it may take a moment to end. */
+  lost(): Promise<ConnectionError | undefined>;
+  /** The same for one who knows that it has failed, and has `stderr` to show. */
   explain(stderr: string): Promise<ConnectionError>;
   /** A new local socket that leads to `remote`; whether the host allows that shows when it is used. */
   forward(remote: string): Promise<string>;
@@ -78,17 +80,22 @@ export async function openConnection(
     fail(`the connection to ${target.host} was lost: ${sshReason(target, stderr())}`);
   });
 
+  async function lost(): Promise<ConnectionError | undefined> {
+    await Promise.race([ended, sleep(lastWordsMs)]);
+    return failure;
+  }
+
   let forwarded = 0;
   return {
     target,
     control,
     keeper,
     failure: () => failure,
+    lost,
     async explain(text) {
-      await Promise.race([ended, sleep(lastWordsMs)]);
       const reason = sshReason(target, text);
       return (
-        failure ??
+        (await lost()) ??
         new ConnectionError(`the connection to ${target.host} failed: ${reason}`, {
           command,
           stderr: text,
@@ -101,8 +108,7 @@ export async function openConnection(
         await orderForward(target, control, local, remote, log);
       } catch (error) {
         // A master that has just ended refuses the order, as if nobody listened at the host.
-        await Promise.race([ended, sleep(lastWordsMs)]);
-        throw failure ?? error;
+        throw (await lost()) ?? error;
       }
       return local;
     },

@@ -117,7 +117,10 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
       return { ...service, stdin: session.stdin, stdout: session.stdout };
     },
 
-    forwardSocket: async (path) => await (await connect()).forward(path),
+    async forwardSocket(path) {
+      const connection = await connect();
+      return { path: await connection.forward(path), lost: () => connection.lost() };
+    },
   };
 }
 

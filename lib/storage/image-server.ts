@@ -8,10 +8,10 @@ import { openNbdReader } from '../read/nbd-reader.ts';
 import { NotListeningError } from '../read/nbd-socket.ts';
 import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import type { Service } from '../run/runner.ts';
+import type { ForwardedSocket, Service } from '../run/runner.ts';
 import { startQemuNbd } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../vm/names.ts';
-import { requireForwarding } from './forwarded.ts';
+import { ifLost, requireForwarding } from './forwarded.ts';
 import type { SnapshotSource } from './storage.ts';
 
 /** Short, since a socket's path has 107 bytes at most. */
@@ -57,12 +57,13 @@ export async function openImage(
     await undoFolder.done();
   };
   try {
-    const socketPath = await runner.forwardSocket(socket);
+    const forwarded = await runner.forwardSocket(socket);
+    const { path: socketPath } = forwarded;
     const connect = (): Promise<DiskReader> =>
       openNbdReader({ socketPath, exportName: '', label, log, signal, virtualSize });
     const refused = (): Promise<void> => requireForwarding(runner, socket);
     const reader = await whenListening(connect, service, label, refused);
-    return withService(reader, service, label, () =>
+    return withService(reader, { service, forwarded, label }, () =>
       // The journal knows what is left; the reader's user has a better error, or none.
       clean().catch((error: unknown) => log.debug(`${label}: ${errorMessage(error)}`)),
     );
@@ -110,11 +111,15 @@ async function whenListening(
 /** The reader, with the server's last words in its errors, and with its end in `close`. */
 function withService(
   reader: DiskReader,
-  service: Service,
-  label: string,
+  {
+    service,
+    forwarded,
+    label,
+  }: { readonly service: Service; readonly forwarded: ForwardedSocket; readonly label: string },
   clean: () => Promise<void>,
 ): DiskReader {
-  const explained = async (error: unknown): Promise<unknown> => {
+  const explained = async (failure: unknown): Promise<unknown> => {
+    const error = await ifLost(failure, forwarded, label);
     const end = error instanceof FailedError ? await endedWithin(service, lastWordsMs) : undefined;
     // One that ended well did so because the connection had ended: the error is the whole story.
     if (!end || end.status === 0) return error;

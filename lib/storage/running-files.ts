@@ -5,8 +5,9 @@ import type { DiskReader } from '../read/disk-reader.ts';
 import { explainedReader } from '../read/explained-reader.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
 import { NotListeningError } from '../read/nbd-socket.ts';
-import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
+import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import type { ForwardedSocket } from '../run/runner.ts';
 import { realPaths, writeSmallFile } from '../tools/file-facts.ts';
 import { createScratch } from '../tools/qemu-img.ts';
 import {
@@ -20,7 +21,7 @@ import {
 import { backupOrder, backupSocket, scratchFile } from '../vm/names.ts';
 import { backupXml } from './backup-xml.ts';
 import { domainOf, requireIdle, type DomainDisk } from './domain.ts';
-import { requireForwarding } from './forwarded.ts';
+import { ifLost, requireForwarding } from './forwarded.ts';
 import type { ImageTop } from './image-chain.ts';
 import {
   diskLabel,
@@ -131,17 +132,21 @@ export async function openExport(
 ): Promise<DiskReader> {
   const { runner, log, signal } = run;
   const domain = domainOf(plan.vm, run);
-  const explained = (error: unknown): Promise<unknown> => whyLost(error, plan, domain, signal);
+  const label = diskLabel(plan);
+  let forwarded: ForwardedSocket | undefined;
+  const explained = async (error: unknown): Promise<unknown> =>
+    await whyLost(await ifLost(error, forwarded, label), plan, domain, signal);
   try {
-    const socketPath = await runner.forwardSocket(source.socket);
+    forwarded = await runner.forwardSocket(source.socket);
     const { exportName, virtualSize } = source;
-    const label = diskLabel(plan);
+    const { path: socketPath } = forwarded;
     return explainedReader(
       await openNbdReader({ socketPath, exportName, label, log, signal, virtualSize }),
       explained,
     );
   } catch (error) {
-    if (error instanceof NotListeningError) await requireForwarding(runner, source.socket);
+    const refused = error instanceof NotListeningError && !(await forwarded?.lost());
+    if (refused) await requireForwarding(runner, source.socket);
     throw await explained(error);
   }
 }
@@ -155,12 +160,7 @@ async function whyLost(
 ): Promise<unknown> {
   // libvirt notices the end of QEMU a moment after we do.
   for (let asked = 0; error instanceof FailedError && !signal.aborted && asked < 10; asked++) {
-    const state = await domainState(domain).catch((reason: unknown) =>
-      reason instanceof ConnectionError ? reason : 'unknown',
-    );
-    if (state instanceof ConnectionError) {
-      return new ConnectionError(`cannot read ${diskLabel(plan)}: ${state.message}`, state);
-    }
+    const state = await domainState(domain).catch(() => 'unknown');
     if (state === undefined || state === 'shut off') {
       return new FailedError(
         `the guest of VM ${plan.vm.id} was shut down while ${diskLabel(plan)} was being read; export the VM again as it is now`,

@@ -214,8 +214,16 @@ describe.each([
     test('that is wanted when the connection has just been lost says so, or gets a new one', async () => {
       await host.runner.run({ program: 'true', args: [] });
       await host.cut();
-      const answer = await host.runner.forwardSocket(join(folder, 'no')).catch(String);
+      const forwarded = host.runner.forwardSocket(join(folder, 'no'));
+      const answer = await forwarded.then(({ path }) => path).catch(String);
       expect(answer).toMatch(/the connection to .* was lost|^\/tmp\/onevmdump-/);
+    });
+
+    test('that leads nowhere any more says why', async () => {
+      const forwarded = await host.runner.forwardSocket(join(folder, 'no'));
+      expect(await forwarded.lost()).toBeUndefined();
+      await host.cut();
+      expect(await forwarded.lost()).toBeInstanceOf(ConnectionError);
     });
 
     test.each(['plain', 'a b \'c\' "d" :e\\f $(g)'])(
@@ -225,7 +233,8 @@ describe.each([
         const server = createServer((socket) => socket.pipe(socket)).listen(path);
         await once(server, 'listening');
         try {
-          const socket = connect(await host.runner.forwardSocket(path));
+          const forwarded = await host.runner.forwardSocket(path);
+          const socket = connect(forwarded.path);
           socket.write('hello');
           const [data] = (await once(socket, 'data')) as [Buffer];
           expect(data.toString()).toBe('hello');

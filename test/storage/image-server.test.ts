@@ -14,7 +14,8 @@ function runWithSocketAfter(looks: number, { run, outside }: World): Run {
   const runner: Runner = {
     ...run.runner,
     target: { host: 'kvm1' },
-    forwardSocket: () => Promise.resolve(forwarded),
+    forwardSocket: () =>
+      Promise.resolve({ path: forwarded, lost: () => Promise.resolve(undefined) }),
     async run(command, options) {
       const output = await run.runner.run(command, options);
       const [, socket] = command.args;
