@@ -61,7 +61,9 @@ export function startSession(connection: SshConnection, command: Command): Sessi
     // The master has it as well, and may wait for a host that does not answer.
     if (!(await endsWithin(said, lastWordsMs))) child.stderr.destroy();
     const { text, status } = parseStderr(stderr, nonce);
-    if (status !== undefined || ending) return { status, stderr: text, lost: undefined };
+    if (status !== undefined) return { status, stderr: text, lost: undefined };
+    // Ended by us, because it took too long: a host that does not answer any more may be the reason.
+    if (ending) return { status, stderr: text, lost: await connection.lost() };
     const noise = stdout.readableEnded ? await started : undefined;
     const words = noise && 'noise' in noise ? `${noise.noise}\n${text}` : text;
     return { status, stderr: text, lost: await connection.explain(words) };

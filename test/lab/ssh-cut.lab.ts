@@ -63,12 +63,7 @@ describe('when the connection to the host is cut', () => {
       const [how] = cut;
       const { ended, seconds } = await exportWhileCut(scene, vm, cut);
       expect(seconds).toBeLessThan(how === 'sshd is stopped' ? 70 : 15);
-      if (ended.code === 0) {
-        // A freeze that gives no answer for a minute is one that failed, here as anywhere.
-        expect(how).toBe('sshd is stopped');
-        expect(ended.stderr).toMatch(/cannot be frozen: .*as after a power cut/);
-        await scene.removeBundles();
-      } else expect([1, 4]).toContain(ended.code);
+      expect([1, 4]).toContain(ended.code);
       await expectNothingLeft();
       await expectWriting(vm);
     },

@@ -193,6 +193,21 @@ describe.each([
     }
   }, 30_000);
 
+  test('a program that is given up because its host does not answer any more says so', async () => {
+    await host.runner.run({ program: 'true', args: [] });
+    for (const pid of await sshdSessions()) process.kill(pid, 'SIGSTOP');
+    try {
+      const failed = expect(
+        host.runner.run({ program: 'true', args: [] }, { timeoutMs: 500 }),
+      ).rejects.toBeInstanceOf(ConnectionError);
+      await sleep(1000);
+      await host.cut();
+      await failed;
+    } finally {
+      for (const pid of await sshdSessions()) process.kill(pid, 'SIGCONT');
+    }
+  }, 30_000);
+
   test('what a connection that hangs has left on its host ends as soon as there is a new one', async () => {
     const service = await host.runner.start(sh('sleep 8805; true'));
     const sessions = await sshdSessions();
