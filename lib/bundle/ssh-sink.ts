@@ -1,7 +1,7 @@
 // A bundle as a file on another machine: streamed into `<path>.part` there, and given its name when it is
 // whole. A guard beside the file removes it when the connection is lost; the journal has it, too.
 import { dirname } from 'node:path/posix';
-import { CommandError, ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
+import { CommandError, ConnectionError, errorMessage } from '../report/errors.ts';
 import type { PipedService, Runner } from '../run/runner.ts';
 import {
   finishBundle,
@@ -51,14 +51,11 @@ export async function createSshSink(
       signal.throwIfAborted();
       if (end.status !== 0) throw await whyNotWritten(stream, name, undefined);
       await nameBundle(runner, file, dirname(file.path));
-      const size = await finish(runner, file);
+      signal.throwIfAborted();
+      await finish(runner, file, position);
       ended = true;
       signal.removeEventListener('abort', stop);
       await guard.stop();
-      if (size === position) return;
-      throw new FailedError(
-        `cannot write ${name}: it has ${size} bytes instead of ${position}; something else has changed it`,
-      );
     },
 
     async discard() {
@@ -97,13 +94,13 @@ async function whyNotWritten(
 }
 
 /** The last step. When the connection is lost in it, nobody knows whether it was done: so once more. */
-async function finish(runner: Runner, file: BundleFile): Promise<number> {
+async function finish(runner: Runner, file: BundleFile, size: number): Promise<void> {
   try {
-    return await finishBundle(runner, file);
+    await finishBundle(runner, file, size);
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;
     // The guard may just be removing it all.
     await stopProcesses(runner, 'sh', file.part);
-    return await finishBundle(runner, file);
+    await finishBundle(runner, file, size);
   }
 }

@@ -62,6 +62,7 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
 
     async run({ program, args, env }: Command, options: RunOptions = {}): Promise<Output> {
       const line = quoteCommand(program, args);
+      const interrupt = options.uninterrupted === true ? undefined : signal;
       log.debug(`run ${line}`);
       const child = execa(program, [...args], {
         reject: false,
@@ -74,10 +75,10 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
         detached: true,
         ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       });
-      const guard = endWhen(child.pid, options.timeoutMs ?? defaultTimeoutMs, signal);
+      const guard = endWhen(child.pid, options.timeoutMs ?? defaultTimeoutMs, interrupt);
       const result = await child;
       guard.stop();
-      signal?.throwIfAborted();
+      interrupt?.throwIfAborted();
       const stderr = Buffer.from(result.stderr).toString();
       const accepted = [0, ...(options.acceptStatus ?? [])];
       const status = result.isMaxBuffer || guard.timedOut() ? undefined : result.exitCode;

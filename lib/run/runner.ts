@@ -34,6 +34,8 @@ export interface RunOptions {
   readonly acceptStatus?: readonly number[];
   /** What is being done, for the error message: "read the header of disk.0". */
   readonly doing?: string;
+  /** A step that must not be left half done: it is made also when the run is interrupted. */
+  readonly uninterrupted?: boolean;
 }
 
 export interface Output {

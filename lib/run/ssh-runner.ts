@@ -28,8 +28,12 @@ export interface SshRunnerMeans {
 export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Runner {
   const { host } = target;
 
-  async function begin(verb: string, command: Command): Promise<Session> {
-    signal?.throwIfAborted();
+  async function begin(
+    verb: string,
+    command: Command,
+    interrupt: AbortSignal | undefined,
+  ): Promise<Session> {
+    interrupt?.throwIfAborted();
     const connection = await connect();
     log.debug(`${verb} on ${host}: ${quoteCommand(command.program, command.args)}`);
     return startSession(connection, command);
@@ -37,7 +41,7 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
 
   /** A program that runs, and goes on running. */
   async function startRunning(command: Command): Promise<{ session: Session; service: Service }> {
-    const session = await begin('start', command);
+    const session = await begin('start', command, signal);
     const pid = await session.started;
     if (pid === undefined) throw failure(command, await session.ended, { doing: 'start' });
     const ended = session.ended.then(({ status, stderr, lost }) => ({
@@ -75,7 +79,8 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
 
     async run(command: Command, options: RunOptions = {}): Promise<Output> {
       const { input = '', timeoutMs = defaultTimeoutMs, maxOutput = 16 * 1024 * 1024 } = options;
-      const session = await begin('run', command);
+      const interrupt = options.uninterrupted === true ? undefined : signal;
+      const session = await begin('run', command, interrupt);
       let why: string | undefined;
       const end = (): void => void session.end();
       const timer =
@@ -85,8 +90,8 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
               end();
             }, timeoutMs)
           : undefined;
-      signal?.addEventListener('abort', end, { once: true });
-      if (signal?.aborted) end();
+      interrupt?.addEventListener('abort', end, { once: true });
+      if (interrupt?.aborted) end();
       session.stdin.end(input);
       const stdout = await collect(session, maxOutput, () => {
         why = 'printed more than expected';
@@ -94,8 +99,8 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
       });
       const result = await session.ended;
       clearTimeout(timer);
-      signal?.removeEventListener('abort', end);
-      signal?.throwIfAborted();
+      interrupt?.removeEventListener('abort', end);
+      interrupt?.throwIfAborted();
       const { status } = result;
       const accepted: readonly unknown[] = [0, ...(options.acceptStatus ?? [])];
       if (why === undefined && typeof status === 'number' && accepted.includes(status)) {

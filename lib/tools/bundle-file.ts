@@ -34,6 +34,14 @@ if ! ln -T -- "$1" "$2" 2>/dev/null; then
 fi
 sync -- "$3"`;
 
+const finishScript = `
+size=$(stat -c %s -- "$2") || exit
+if [ "$size" != "$3" ]; then
+  echo "it has $size bytes instead of $3; something else has changed it" >&2
+  exit 1
+fi
+rm -f -- "$1"`;
+
 const kindScript = `
 if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo other; else echo nothing; fi`;
 
@@ -128,11 +136,17 @@ export async function nameBundle(
   await runner.run(script(nameScript, part, path, folder), { doing, timeoutMs: longMs });
 }
 
-/** Makes the bundle one that stays. May be repeated. @returns its size in bytes. */
-export async function finishBundle(runner: Runner, { part, path }: BundleFile): Promise<number> {
-  const command = script('rm -f -- "$1" && stat -c %s -- "$2"', part, path);
-  const { stdout } = await runner.run(command, { doing: `finish the bundle ${path}` });
-  return Number(stdout.toString());
+/**
+ * Makes the bundle one that stays, if it has so many bytes. May be repeated. Once begun it is done, whoever
+ * interrupts: half done, nobody would know whether the bundle stays.
+ */
+export async function finishBundle(
+  runner: Runner,
+  { part, path }: BundleFile,
+  size: number,
+): Promise<void> {
+  const command = script(finishScript, part, path, String(size));
+  await runner.run(command, { doing: `finish the bundle ${path}`, uninterrupted: true });
 }
 
 /** Removes a bundle that is not finished; none is fine, and a finished one is left alone. */

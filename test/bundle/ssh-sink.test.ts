@@ -1,6 +1,6 @@
 // Bundles written on another machine, against a real sshd on loopback.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,13 +50,17 @@ async function write(sink: BundleSink, megabytes = 3): Promise<void> {
 }
 
 /** The host's runner, which does something before or after the command that has this in its script. */
-function when(text: string, act: { before?: () => unknown; after?: () => unknown }): Runner {
+function when(
+  text: string,
+  act: { before?: () => unknown; after?: () => unknown },
+  runner = host.runner,
+): Runner {
   return {
-    ...host.runner,
+    ...runner,
     async run(command: Command, options) {
       const here = command.args[1]?.includes(text) === true;
       if (here) await act.before?.();
-      const output = await host.runner.run(command, options);
+      const output = await runner.run(command, options);
       if (here) await act.after?.();
       return output;
     },
@@ -131,6 +135,50 @@ describe('a bundle on another machine', () => {
     await sink.discard();
     expect(await readdir(folder)).toEqual([]);
   });
+});
+
+describe('when it is interrupted', () => {
+  /** The sink of a bundle whose export is interrupted around the command that has this in its script. */
+  async function interrupted(text: string, place: 'before' | 'after'): Promise<BundleSink> {
+    const { signal, stop } = interruption();
+    const sink = await open(when(text, { [place]: stop }, host.runnerWith(signal)), signal);
+    await write(sink);
+    return sink;
+  }
+
+  function interruption(): { signal: AbortSignal; stop: () => void } {
+    const controller = new AbortController();
+    const stop = (): void => controller.abort(new Error('stopped'));
+    return { signal: controller.signal, stop };
+  }
+
+  test.each([
+    ['before it gets', 'before'],
+    ['when it has just got', 'after'],
+  ] as const)('%s its name, nothing is left', async (_, place) => {
+    const sink = await interrupted('ln -T', place);
+    await expect(sink.commit()).rejects.toThrow('stopped');
+    await sink.discard();
+    await removeUnfinished(host.runner, file);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('while it is finished, it is finished, since half done nobody would know', async () => {
+    const sink = await interrupted('stat -c', 'before');
+    await sink.commit();
+    await sink.discard();
+    expect(await readdir(folder)).toEqual(['a bundle']);
+  });
+});
+
+test('a bundle that somebody else has written into is not finished', async () => {
+  const sink = await open(when('stat -c', { before: () => appendFile(file.path, 'x') }));
+  await write(sink);
+  await expect(sink.commit()).rejects.toThrow(
+    'it has 3145729 bytes instead of 3145728; something else has changed it',
+  );
+  await sink.discard();
+  expect(await readdir(folder)).toEqual([]);
 });
 
 describe('when the connection is lost', () => {

@@ -143,10 +143,10 @@ export function describeContract(
             await standIns.reset(at, then);
             const { code, stderr } = await storage.exportVm([], standIns.env);
             const what = `${then} at command ${at}, ${commands[at - 1] ?? ''}`;
-            // After the last byte the bundle is there; what is undone then may be undone once more.
+            // After the last byte the bundle is there, and is finished; what is undone then may be undone once more.
             const late = commands
               .slice(at - 1)
-              .every((one) => /^(virsh|lvs|lvremove|rbd|rm)$/.test(one));
+              .every((one) => /^(virsh|lvs|lvremove|rbd|rm|sh|stat|test)$/.test(one));
             const codes: readonly (number | null)[] = {
               fail: [0, 1, 4],
               SIGTERM: [143, ...(late ? [0] : [])],
