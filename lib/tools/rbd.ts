@@ -1,6 +1,6 @@
 // rbd: images of a Ceph cluster, their snapshots, and what has been written to them. Manual page: rbd(8).
 // Keys are given as the path of a file, never themselves.
-import { CommandError, FailedError } from '../report/errors.ts';
+import { FailedError } from '../report/errors.ts';
 import type { Command, Runner } from '../run/runner.ts';
 
 /** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */
@@ -82,15 +82,11 @@ export async function createSnapshot(
   snapshot: string,
 ): Promise<void> {
   const spec = `${image}@${snapshot}`;
-  const service = await runner.start(rbd(access, 'snap', 'create', '--no-progress', spec));
-  const timer = setTimeout(() => void service.stop(), createLimitMs);
-  const { status, stderr } = await service.ended;
-  clearTimeout(timer);
-  if (status === 0) return;
-  const ending = status === undefined ? 'it was ended before it was done' : `exit status ${status}`;
-  const why = stderr || ending;
-  const text = `cannot create the snapshot ${spec}: rbd: ${why}`;
-  throw new CommandError(text, { command: `rbd snap create ${spec}`, status, stderr });
+  await runner.run(rbd(access, 'snap', 'create', '--no-progress', spec), {
+    doing: `create the snapshot ${spec}`,
+    timeoutMs: createLimitMs,
+    uninterrupted: true,
+  });
 }
 
 /** Removes a snapshot. @returns whether there was one. @throws CommandError, also for a protected one. */

@@ -79,35 +79,31 @@ export function fakeCeph({
 
   const runner: Runner = {
     ...real,
-    run(command, options_ = {}) {
-      if (!['rbd', 'virsh'].includes(command.program)) return real.run(command, options_);
+    async run(command, options_ = {}) {
+      if (!['rbd', 'virsh'].includes(command.program)) return await real.run(command, options_);
       const words = note(command);
-      const why = meddle(words.join(' '));
-      const text = why === '' ? answer(words) : undefined;
-      if (text === undefined && !(options_.acceptStatus?.includes(2) ?? false)) {
-        const message = `cannot ${options_.doing ?? 'do it'}: ${command.program}: ${why}`;
-        return Promise.reject(new CommandError(message, { command: words.join(' '), status: 1 }));
-      }
-      const status = text === undefined ? 2 : 0;
-      return Promise.resolve({ status, stdout: Buffer.from(text ?? ''), stderr: why });
-    },
-    start(command) {
-      const stop = (): Promise<void> => Promise.resolve();
-      if (command.program === 'sh') {
-        return Promise.resolve({ pid: 1, ended: new Promise(() => undefined), stop });
-      }
-      const words = note(command);
-      const create = async () => {
+      const creates = words[0] === 'snap' && words[1] === 'create';
+      if (creates) {
         check();
         atOnce.most = Math.max(atOnce.most, ++atOnce.now);
         await sleep(createMs);
         atOnce.now -= 1;
-        const why = meddle(words.join(' '));
-        if (why === '') snapshots.add(words.at(-1) ?? '');
-        return { status: why === '' ? 0 : 1, stderr: why };
-      };
-      return Promise.resolve({ pid: 1, ended: create(), stop });
+      }
+      const why = meddle(words.join(' '));
+      const text = why === '' ? answer(words) : undefined;
+      if (text === undefined && !(options_.acceptStatus?.includes(2) ?? false)) {
+        const message = `cannot ${options_.doing ?? 'do it'}: ${command.program}: ${why}`;
+        throw new CommandError(message, { command: words.join(' '), status: 1 });
+      }
+      if (creates) snapshots.add(words.at(-1) ?? '');
+      return { status: text === undefined ? 2 : 0, stdout: Buffer.from(text ?? ''), stderr: why };
     },
+    start: () =>
+      Promise.resolve({
+        pid: 1,
+        ended: new Promise(() => undefined),
+        stop: () => Promise.resolve(),
+      }),
     startPiped(command) {
       const words = note(command);
       const printed =
