@@ -13,7 +13,7 @@ describeContract('files of TM qcow2', () => files('qcow2', 'here'), {
 });
 describeContract('files of TM ssh', () => files('ssh', 'here'), { atEachCommand: [] });
 describeContract('files of TM qcow2 on a host', () => files('qcow2', 'host'), {
-  atEachCommand: [],
+  atEachCommand: ['SIGTERM'],
 });
 describeContract('files of TM ssh on a host', () => files('ssh', 'host'), { atEachCommand: [] });
 describeContract('files of TM qcow2, backed up by oned', () => files('qcow2', 'oned'), {

@@ -67,13 +67,13 @@ export type Cut = readonly [
 
 /**
  * Exports a VM that runs, and cuts the connection to its host.
- * @returns how it ended, its last words, and how many seconds after the cut the guest was not frozen any more.
+ * @returns how it ended, and how many seconds after the cut the guest was not frozen any more.
  */
 export async function exportWhileCut(
   scene: RemoteScene,
   vm: LabVm,
   [how, program, word, when]: Cut,
-): Promise<{ readonly ended: Ended; readonly seconds: number; readonly last: string }> {
+): Promise<{ readonly ended: Ended; readonly seconds: number }> {
   let cutAt: number | undefined;
   const act = async (): Promise<void> => {
     cutAt = Date.now();
@@ -82,10 +82,9 @@ export async function exportWhileCut(
   await scene.disturb({ program, word: ` ${word}`, when, act });
   const thawed = secondsToThaw(vm, () => cutAt);
   const [seconds, ended] = await Promise.all([thawed, scene.exportOf(vm)]);
-  const last = lastWords(ended);
-  const what = `${how}, ${when} ${word}`;
-  process.stderr.write(`${what}: thawed after ${seconds} s, code ${ended.code}: ${last}\n`);
-  return { ended, seconds, last };
+  const what = `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}`;
+  process.stderr.write(`${what}: ${lastWords(ended)}\n`);
+  return { ended, seconds };
 }
 
 export function lastWords({ stderr }: Ended): string {
