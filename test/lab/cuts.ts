@@ -1,4 +1,5 @@
 // The ways in which a connection ends that has no say in it.
+import { expect } from '@jest/globals';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ended } from '../demo/shell.ts';
@@ -85,6 +86,13 @@ export async function exportWhileCut(
   const what = `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}`;
   process.stderr.write(`${what}: ${lastWords(ended)}\n`);
   return { ended, seconds };
+}
+
+/** That an export ended because its connection was lost; the guest's guard may have noticed that before. */
+export function expectLost(ended: Ended): void {
+  const last = lastWords(ended);
+  const code = last.includes('was let go by its guard') ? 1 : 4;
+  expect({ last, code: ended.code }).toEqual({ last, code });
 }
 
 export function lastWords({ stderr }: Ended): string {

@@ -1,7 +1,7 @@
 // Exports from a host with Ceph by ssh: what crosses the network, and what happens when the connection is cut.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
-import { cutsOf, exportWhileCut, goOn, type Cut } from './cuts.ts';
+import { cutsOf, expectLost, exportWhileCut, goOn, type Cut } from './cuts.ts';
 import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
@@ -92,7 +92,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
     '(%s) around %s %s (%s) leaves nothing, and the guest goes on',
     async (...cut) => {
       const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut);
-      expect([1, 4]).toContain(ended.code);
+      expectLost(ended);
       expect(seconds).toBeLessThan(70);
       await expectNothingLeft(before, 150);
       expect(await leftOfGuest(lab.vm)).toEqual(asBefore);
