@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { CommandError } from '../../lib/report/errors.ts';
+import { CommandError, InterruptedError } from '../../lib/report/errors.ts';
 import { createLog } from '../../lib/report/log.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { isAlive, identify } from '../../lib/run/process-identity.ts';
@@ -55,6 +55,18 @@ describe('running a program on this machine', () => {
   test('ends a program that takes too long', async () => {
     const error = await failure(runner.run(sh('sleep 60'), { timeoutMs: 100 }));
     expect(error.message).toContain('gave no answer within 0.1 s');
+  });
+
+  test('ends a program when its signal is aborted, but for a step that must not be left half done', async () => {
+    const controller = new AbortController();
+    const interrupted = localRunner(log, controller.signal);
+    const works = [{}, { uninterrupted: true }].map((options) =>
+      interrupted.run(sh('sleep 1; echo done'), options),
+    );
+    setTimeout(() => controller.abort(new InterruptedError('SIGINT')), 200);
+    const [ended, made] = await Promise.allSettled(works);
+    expect(ended).toMatchObject({ reason: expect.any(InterruptedError) as unknown });
+    expect(made).toMatchObject({ value: { stdout: Buffer.from('done\n') } });
   });
 
   test('ends a program that says too much', async () => {
