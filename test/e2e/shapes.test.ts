@@ -1,6 +1,6 @@
 // Disks of every shape through export and restore, compared by foreign tools.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { open, stat } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { childText } from '../../lib/input/xml.ts';
 import { parseXml } from '../../lib/input/xml-parse.ts';
@@ -239,7 +239,9 @@ describe('a raw disk in which the guest wrote a foreign header', () => {
   ])('that is one of %s is not unpacked or converted by the datastore', async (name, magic) => {
     const vm = await fileVm(world.datastores, 46, [{ id: 0 }]);
     await rawDisk(vm.path(0), mib, [[0, magic], [4096, noise(4096)]]); // prettier-ignore
-    const { sources } = await roundTrip(vm, `magic-${name}`);
+    const { sources, bundle } = await roundTrip(vm, `magic-${name}`);
     await sh('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', vm.path(0), sources.get(0)!);
+    // The next one may have the same name: names have seconds.
+    await rm(bundle);
   });
 });
