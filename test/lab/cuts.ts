@@ -81,8 +81,15 @@ export async function exportWhileCut(
     await cutsOf(scene.host)[how]();
   };
   await scene.disturb({ program, word: ` ${word}`, when, act });
-  const thawed = secondsToThaw(vm, () => cutAt);
-  const [seconds, ended] = await Promise.all([thawed, scene.exportOf(vm)]);
+  let over: Ended | undefined;
+  const exporting = scene.exportOf(vm).then((ended) => (over = ended));
+  const thawed = secondsToThaw(vm, () => {
+    if (cutAt === undefined && over) {
+      throw new Error(`no connection was cut: code ${over.code}: ${over.stderr}`);
+    }
+    return cutAt;
+  });
+  const [seconds, ended] = await Promise.all([thawed, exporting]);
   const what = `${how}, ${when} ${word}: thawed after ${seconds} s, code ${ended.code}`;
   process.stderr.write(`${what}: ${lastWords(ended)}\n`);
   return { ended, seconds };
@@ -101,10 +108,7 @@ export function lastWords({ stderr }: Ended): string {
 
 /** How many seconds after `cutAt` says a time, in epoch milliseconds, a guest is not frozen any more. */
 async function secondsToThaw(vm: LabVm, cutAt: () => number | undefined): Promise<number> {
-  for (let tries = 0; cutAt() === undefined; tries++) {
-    if (tries > 2000) throw new Error('no connection was cut');
-    await sleep(50);
-  }
+  while (cutAt() === undefined) await sleep(50);
   while (await vm.isFrozen()) await sleep(200);
   return (Date.now() - (cutAt() ?? 0)) / 1000;
 }
