@@ -2,6 +2,7 @@
 import { expect } from '@jest/globals';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hasCode } from '../../lib/report/errors.ts';
 import type { Ended } from '../demo/shell.ts';
 import { processesWith } from '../run/ssh-support.ts';
 import type { Account } from './accounts.ts';
@@ -54,7 +55,7 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 

@@ -142,9 +142,13 @@ status=$?
 ${when === 'after' ? once : ''}
 exit $status
 `;
+      let acted = false;
       disturbances[number] = {
         ...disturbance,
         async act() {
+          // Calls at the same time have all asked.
+          if (acted) return;
+          acted = true;
           await writeFile(join(scene.folder, `done-${number}`), '');
           await disturbance.act();
         },
