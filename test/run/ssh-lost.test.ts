@@ -210,6 +210,7 @@ describe.each([
 
   test('what a connection that hangs has left on its host ends as soon as there is a new one', async () => {
     const service = await host.runner.start(sh('sleep 8805; true'));
+    while ((await processesWith('8805', 'sleep\0')).length === 0) await sleep(20);
     const sessions = await sshdSessions();
     expect(sessions.length).toBeGreaterThan(0);
     for (const pid of sessions) process.kill(pid, 'SIGSTOP');
