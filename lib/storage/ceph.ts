@@ -9,7 +9,7 @@ import { imageSize, snapshotNames, type CephAccess } from '../tools/rbd.ts';
 import { clonedRbdImage, ownPrefix, rbdSnapshot, volatileRbdImage } from '../vm/names.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
-import { createSnapshots, type RbdImage } from './ceph-snapshots.ts';
+import { awaitLostClients, createSnapshots, type RbdImage } from './ceph-snapshots.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from './domain.ts';
 import {
   diskLabel,
@@ -44,6 +44,7 @@ export const cephStorage: StorageModule = {
     const written = disks.filter(({ plan }) => !isCdrom(plan.disk));
     const running = plans.some(({ vm }) => isRunning(vm)) && written.length > 0;
     if (running) await requireSameImages(written, run);
+    await awaitLostClients(written, running ? 1 : 0, run);
 
     const { journal, runner } = run;
     const snapshot = rbdSnapshot(journal.runId);
@@ -82,7 +83,7 @@ async function inspect(plan: DumpPlan, { runner, log }: Run): Promise<RbdDisk> {
       `${what} has the snapshot ${name} of another export: it was killed and could not be cleaned up after, or it still runs`,
     );
   }
-  return { plan, image, access, virtualSize };
+  return { plan, image, access, what, virtualSize };
 }
 
 function snapshotOf({ plan, image, access, virtualSize }: RbdDisk, snapshot?: string): Snapshot {
@@ -121,7 +122,7 @@ async function requireSameImages(disks: readonly RbdDisk[], run: Run): Promise<v
  * that was reverted to one of its snapshots keeps this name: what it was before gets another one.
  * @throws UnsupportedError when it has no name, or one that rbd would take for something else.
  */
-function rbdImageOf({ vm, disk }: DumpPlan): RbdImage {
+function rbdImageOf({ vm, disk }: DumpPlan): Pick<RbdImage, 'image' | 'access'> {
   const what = `disk ${disk.id} of VM ${vm.id}`;
   const image = rbdName(vm, disk);
   if (image === undefined)

@@ -38,7 +38,7 @@ export async function imageSize(
 ): Promise<number> {
   const doing = `look at ${what}`;
   const info = await answer(runner, rbd(access, 'info', '--format', 'json', image), doing);
-  const size: unknown = typeof info === 'object' && info !== null && 'size' in info && info.size;
+  const size: unknown = isObject(info) && info['size'];
   if (typeof size === 'number' && Number.isSafeInteger(size) && size >= 0) return size;
   throw new FailedError(`cannot ${doing}: rbd does not say its size`);
 }
@@ -54,11 +54,35 @@ export async function snapshotNames(
   const list = await answer(runner, rbd(access, 'snap', 'ls', '--format', 'json', image), doing);
   if (!Array.isArray(list)) throw new FailedError(`cannot ${doing}: rbd printed no list`);
   return list.map((one: unknown) => {
-    if (typeof one === 'object' && one !== null && 'name' in one && typeof one.name === 'string') {
-      return one.name;
-    }
+    if (isObject(one) && typeof one['name'] === 'string') return one['name'];
     throw new FailedError(`cannot ${doing}: rbd printed a snapshot without a name`);
   });
+}
+
+/**
+ * Who has an image open for writing: QEMU, rbd commands that change it, and for `osd_client_watch_timeout`
+ * (half a minute) those of them that were killed or cut off.
+ * @returns the address of each. @throws CommandError
+ */
+export async function imageClients(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  what: string,
+): Promise<readonly string[]> {
+  const doing = `see who has ${what} open`;
+  const status = await answer(runner, rbd(access, 'status', '--format', 'json', image), doing);
+  const watchers: unknown = isObject(status) ? status['watchers'] : undefined;
+  if (!isObject(watchers)) throw new FailedError(`cannot ${doing}: rbd printed no watchers`);
+  // A list; up to Ceph 13 an object.
+  return Object.values(watchers).map((one: unknown) => {
+    if (isObject(one) && typeof one['address'] === 'string') return one['address'];
+    throw new FailedError(`cannot ${doing}: rbd printed a watcher without an address`);
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 async function answer(runner: Runner, command: Command, doing: string): Promise<unknown> {

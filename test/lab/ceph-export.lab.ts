@@ -343,6 +343,29 @@ describe('an export of a running VM on Ceph', () => {
     expect(await leftOn(lab.vm)).toEqual(nothingOn);
   });
 
+  test('does not hold the guest while the cluster waits for a client that was killed', async () => {
+    const [image] = lab.images;
+    const spec = `${image}@killed`;
+    const access = ['--id', lab.user, '--keyfile', lab.keyfile, '--conf', lab.conf];
+    const args = [...access, 'snap', 'create', '--no-progress', spec];
+    await runToEnd('rbd', args, {
+      started: (pid) => void setTimeout(() => process.kill(pid, 'SIGKILL'), 150),
+    });
+    try {
+      const ended = await exportOf(lab.vm);
+      expect(ended.stderr).toMatch(
+        new RegExp(`the RBD image ${image} .* is open in 1 more than the VM`),
+      );
+      const { consistency } = reportOf(ended);
+      expect(consistency.level).toBe('agent');
+      expect(consistency.frozenMs).toBeLessThan(5000);
+      expect(await leftOn(lab.vm)).toEqual(nothingOn);
+    } finally {
+      // QEMU may have made it, or not.
+      await lab.rbd('snap', 'rm', '--no-progress', spec).catch(() => undefined);
+    }
+  });
+
   test('goes on when the guest is shut down meanwhile', async () => {
     const before = await lab.vm.lastNumber();
     const ended = await whileReading(lab.vm, () => lab.vm.destroy());

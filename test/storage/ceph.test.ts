@@ -1,13 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
-import { CommandError, UnsupportedError } from '../../lib/report/errors.ts';
+import { CommandError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import { carryOut, remedy } from '../../lib/run/undo.ts';
+import { awaitLostClients } from '../../lib/storage/ceph-snapshots.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { wholeDisk } from '../read/servers.ts';
-import { fakeCeph, type FakeCeph } from './fake-ceph.ts';
+import { fakeCeph, watchers, type FakeCeph } from './fake-ceph.ts';
 import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
 
 const access = { cephUser: 'libvirt', cephKey: '/etc/ceph/key', cephConf: '/etc/ceph/c.conf' };
@@ -120,6 +121,8 @@ describe('the images of a VM', () => {
         'snap ls --format json one/one-3',
         'info --format json one/one-4',
         'snap ls --format json one/one-4',
+        'status --format json one/one-3-7-0',
+        'status --format json one/one-3',
         'snap create --no-progress one/one-3-7-0@onevmdump-test',
         'snap create --no-progress one/one-3@onevmdump-test',
       ]);
@@ -144,7 +147,7 @@ describe('the images of a VM', () => {
     inScene(async ({ run, cluster }) => {
       const bare = { cephUser: undefined, cephKey: undefined, cephConf: undefined };
       await snapshotDisks(planDisks(vm([rbdDisk(0, bare)], ceph), new Map()), run);
-      expect(cluster.options).toEqual([[], [], []]);
+      expect(cluster.options).toEqual([[], [], [], []]);
     }));
 
   test('of which one cannot get a snapshot are not dumped; the others are awaited', () =>
@@ -250,6 +253,109 @@ describe('the images of a running VM', () => {
       },
       { disks },
     ));
+});
+
+describe('an image that others have open', () => {
+  const image = { image: 'one/one-3', access: {}, what: 'the RBD image one/one-3' };
+  const limits = { pollMs: 10, limitMs: 60_000 };
+  const [qemu, dead] = ['192.0.2.1:0/1', '192.0.2.2:0/9'];
+
+  function logged(run: World['run']): { readonly run: World['run']; readonly lines: string[] } {
+    const lines: string[] = [];
+    const log = {
+      ...run.log,
+      info: (text: string) => void lines.push(`INFO ${text}`),
+      warn: (text: string) => void lines.push(`WARNING ${text}`),
+    };
+    return { run: { ...run, log }, lines };
+  }
+
+  test.each([
+    ['that is off', 0, watchers(dead), watchers()],
+    ['that runs', 1, watchers(dead, qemu), watchers(qemu)],
+    [
+      'that runs, up to Ceph 13',
+      1,
+      watchers(dead, qemu),
+      `{"watchers":{"watcher":{"address":"a"}}}`,
+    ],
+    ['that runs and was just shut down', 1, watchers(dead, qemu), watchers()],
+  ])('of a VM %s is waited for', (_, usual, before, after) =>
+    inScene(
+      async (scene) => {
+        const { run, lines } = logged(scene.run);
+        await awaitLostClients([image], usual, run, limits);
+        expect(scene.cluster.calls).toEqual(Array(4).fill('status --format json one/one-3'));
+        expect(lines).toEqual([
+          expect.stringMatching(
+            /^INFO the RBD image one\/one-3 is open in 1 more than the VM \(192.*\): waiting/,
+          ),
+        ]);
+      },
+      { status: (asked) => (asked < 4 ? before : after) },
+    ),
+  );
+
+  test('for long is dumped all the same, with a warning', () =>
+    inScene(
+      async (scene) => {
+        const { run, lines } = logged(scene.run);
+        await awaitLostClients([image], 0, run, { pollMs: 10, limitMs: 100 });
+        expect(lines).toHaveLength(2);
+        expect(lines[1]).toBe(
+          'WARNING the RBD image one/one-3 is open in 2 more than the VM (192.0.2.2:0/9, 192.0.2.1:0/1): its snapshot may take long',
+        );
+      },
+      { status: () => watchers(dead, qemu) },
+    ));
+
+  test('is not waited for when the export is interrupted', () =>
+    inScene(
+      async (scene) => {
+        const stop = new AbortController();
+        setTimeout(() => stop.abort(new InterruptedError('SIGTERM')), 50);
+        const run = { ...scene.run, signal: stop.signal };
+        const work = awaitLostClients([image], 0, run, { pollMs: 60_000, limitMs: 60_000 });
+        await expect(work).rejects.toThrow(InterruptedError);
+      },
+      { status: () => watchers(dead) },
+    ));
+
+  test('is waited for before the guest is held', () =>
+    inScene(
+      async ({ run, cluster }) => {
+        const plans = planDisks(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
+        await snapshotDisks(plans, run);
+        const acts = cluster.calls.filter((call) => /status|freeze/.test(call));
+        expect(acts).toEqual([
+          'status --format json one/one-3-7-0',
+          'status --format json one/one-3-7-0',
+          'domfsfreeze one-7',
+        ]);
+      },
+      {
+        disks: { vd0: { rbd: 'one/one-3-7-0' } },
+        status: (asked) => (asked === 1 ? watchers(dead, qemu) : watchers(qemu)),
+      },
+    ));
+
+  test.each([
+    '[]',
+    '{}',
+    'null',
+    '{"watchers":3}',
+    '{"watchers":[{}]}',
+    '{"watchers":["a"]}',
+    'no',
+  ])('and of which rbd says %s is an error', (status) =>
+    inScene(
+      async ({ run }) => {
+        const work = snapshotDisks(planDisks(vm([rbdDisk(0)], ceph), new Map()), run);
+        await expect(work).rejects.toThrow('cannot see who has the RBD image one/one-3-7-0');
+      },
+      { status: () => status },
+    ),
+  );
 });
 
 describe('a mixed VM', () => {

@@ -30,6 +30,8 @@ export interface FakeFacts {
   readonly createMs?: number;
   /** What `rbd info` prints. */
   readonly info?: string;
+  /** What `rbd status` prints, when it is asked for the how-manieth time. Without it: the QEMU of the domain, if there is one. */
+  readonly status?: (asked: number) => string;
   /** The disks of the domain by target. */
   readonly disks?: Readonly<Record<string, { rbd?: string; file?: string; busy?: boolean }>>;
 }
@@ -39,6 +41,12 @@ export function fakeCeph({
   createMs = 0,
   info = `{"size":${MiB}}`,
   disks = {},
+  status = () =>
+    watchers(
+      ...Object.keys(disks)
+        .slice(0, 1)
+        .map(() => '192.0.2.1:0/1'),
+    ),
 }: FakeFacts = {}): FakeCeph {
   const calls: string[] = [];
   const options: (readonly string[])[] = [];
@@ -46,6 +54,7 @@ export function fakeCeph({
   const content = Buffer.alloc(MiB);
   content.fill(7, 8192, 16_384);
   const atOnce = { now: 0, most: 0 };
+  let asked = 0;
   let check = (): void => undefined;
   const real = localRunner(quiet);
 
@@ -72,6 +81,7 @@ export function fakeCeph({
     const [word = '', next] = words;
     const last = words.at(-1) ?? '';
     if (word === 'info') return info;
+    if (word === 'status') return status(++asked);
     if (word === 'snap' && next === 'ls') return '[{"id":4,"name":"snap","protected":"true"}]';
     if (word === 'snap' && next === 'rm') return snapshots.delete(last) ? '' : undefined;
     return virsh[word]?.() ?? '';
@@ -124,6 +134,13 @@ export function fakeCeph({
       check = given;
     },
   };
+}
+
+/** What `rbd status --format json` prints for clients with these addresses. */
+export function watchers(...addresses: readonly string[]): string {
+  return JSON.stringify({
+    watchers: addresses.map((address, at) => ({ address, client: 4100 + at, cookie: at })),
+  });
 }
 
 function diskXml([target, { rbd, file, busy = false }]: [
