@@ -1,5 +1,6 @@
 // Exports of VMs whose disks are RBD images, by the built command against a real Ceph and libvirt.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -146,12 +147,16 @@ async function leftOn(vm: LabVm): Promise<object> {
 
 const nothingOn = { ...nothing, job: 'None', state: 'running', frozen: false };
 
-async function expectWriting(vm: LabVm): Promise<void> {
-  const before = await vm.lastNumber();
-  for (let tries = 0; (await vm.lastNumber()) === before; tries += 1) {
-    if (tries > 50) throw new Error(`the guest of ${vm.domain} does not write`);
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()); tries += 1) {
+    if (tries > 400) throw new Error(`in vain waited until ${what}`);
     await sleep(100);
   }
+}
+
+async function expectWriting(vm: LabVm): Promise<void> {
+  const before = await vm.lastNumber();
+  await until(`${vm.domain} writes`, async () => (await vm.lastNumber()) !== before);
 }
 
 /** A program for PATH that runs lines of bash before and after the real one. Gives the environment. */
@@ -345,25 +350,24 @@ describe('an export of a running VM on Ceph', () => {
 
   test('does not hold the guest while the cluster waits for a client that was killed', async () => {
     const [image] = lab.images;
-    const spec = `${image}@killed`;
+    const clients = async (): Promise<unknown[]> => {
+      const status = await lab.rbd('status', '--format', 'json', image);
+      return (JSON.parse(status) as { watchers: unknown[] }).watchers;
+    };
+    await until('only QEMU has it open', async () => (await clients()).length === 1);
     const access = ['--id', lab.user, '--keyfile', lab.keyfile, '--conf', lab.conf];
-    const args = [...access, 'snap', 'create', '--no-progress', spec];
-    await runToEnd('rbd', args, {
-      started: (pid) => void setTimeout(() => process.kill(pid, 'SIGKILL'), 150),
+    // It has the image open until its stdin ends.
+    const client = spawn('rbd', [...access, 'watch', image], {
+      stdio: ['pipe', 'ignore', 'ignore'],
     });
-    try {
-      const ended = await exportOf(lab.vm);
-      expect(ended.stderr).toMatch(
-        new RegExp(`the RBD image ${image} .* is open in 1 more than the VM`),
-      );
-      const { consistency } = reportOf(ended);
-      expect(consistency.level).toBe('agent');
-      expect(consistency.frozenMs).toBeLessThan(5000);
-      expect(await leftOn(lab.vm)).toEqual(nothingOn);
-    } finally {
-      // QEMU may have made it, or not.
-      await lab.rbd('snap', 'rm', '--no-progress', spec).catch(() => undefined);
-    }
+    await until('rbd has it open', async () => (await clients()).length === 2);
+    client.kill('SIGKILL');
+    const ended = await exportOf(lab.vm);
+    expect(ended.stderr).toMatch(new RegExp(`RBD image ${image} .* is open in 1 more than the VM`));
+    const { consistency } = reportOf(ended);
+    expect(consistency.level).toBe('agent');
+    expect(consistency.frozenMs).toBeLessThan(5000);
+    expect(await leftOn(lab.vm)).toEqual(nothingOn);
   });
 
   test('goes on when the guest is shut down meanwhile', async () => {
