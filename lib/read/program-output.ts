@@ -64,6 +64,8 @@ async function* printed(
   let waitingSince: number | undefined = performance.now();
   const end = (error: unknown): void => {
     reason ??= { error };
+    // Here too: who reads may have left us where we are, and never come back.
+    clearInterval(watch);
     void service.stop();
     // A program that waits for its reader sees that there is none.
     service.stdout.destroy();

@@ -218,6 +218,10 @@ describe('an RBD image is not read to a wrong end:', () => {
   });
 });
 
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((one) => one === 'Timeout').length;
+}
+
 describe('a reader that is closed', () => {
   // Prints for ever, and notes how far it came.
   const script = `cat "$out"
@@ -234,6 +238,7 @@ done`;
 
   test('while nobody reads lets rbd wait, and then ends it', () =>
     inScene(endless, async (reader, folder) => {
+      const before = timers();
       const pieces = reader.read([{ offset: 0, length: diskSize }])[Symbol.asyncIterator]();
       await pieces.next();
       await sleep(500);
@@ -241,6 +246,8 @@ done`;
       expect(Number(await readFile(join(folder, 'printed'), 'utf8'))).toBeLessThan(20);
       await reader.close();
       expect(existsSync(join(folder, 'ended'))).toBe(true);
+      // One that is left keeps the whole process.
+      expect(timers()).toBe(before);
     }));
 
   test('more than once, or before it was used, is no matter', () =>
