@@ -44,11 +44,20 @@ export interface Output {
   readonly stderr: string;
 }
 
+export interface ServiceEnd {
+  /** Its exit code. */
+  readonly status: number | undefined;
+  /** The end of it. */
+  readonly stderr: string;
+  /** Why nobody knows what has become of it: the connection to its machine was lost. */
+  readonly lost?: ConnectionError | undefined;
+}
+
 /** A program that goes on running beside us, such as a qemu-nbd server. */
 export interface Service {
   readonly pid: number;
-  /** Settles when the program has ended, with its exit code and the end of its stderr. Never rejects. */
-  readonly ended: Promise<{ readonly status: number | undefined; readonly stderr: string }>;
+  /** Settles when the program has ended. Never rejects. */
+  readonly ended: Promise<ServiceEnd>;
   /** Sends SIGTERM, then SIGKILL after a few seconds, and waits for the end. */
   stop(): Promise<void>;
 }

@@ -47,6 +47,7 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
     const ended = session.ended.then(({ status, stderr, lost }) => ({
       status: typeof status === 'number' ? status : undefined,
       stderr: lost ? lost.message : lastWords(stderr),
+      lost,
     }));
     return { session, service: { pid, ended, stop: () => session.end() } };
   }

@@ -94,9 +94,9 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
   const service = await startGuard(domain, 'domfsthaw', guard);
   const started = performance.now();
   const release = async (): Promise<number> => {
-    const held = !service.gone();
+    const gone = service.gone();
     await thawUntilConfirmed(domain);
-    if (!held) throw letGo(started);
+    if (gone) throw letGo(started, gone.lost);
     return await released(started, undo, service, run, domain);
   };
   let why: string;
@@ -167,7 +167,8 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
   return {
     level: 'suspend',
     release: async () => {
-      if (service.gone()) throw letGo(started);
+      const gone = service.gone();
+      if (gone) throw letGo(started, gone.lost);
       await resumeDomain(domain);
       return await released(started, undo, service, run);
     },
@@ -196,9 +197,9 @@ async function released(
 }
 
 /** The instant may be one at which the guest was not held any more. */
-function letGo(started: number): FailedError {
+function letGo(started: number, lost?: ConnectionError): FailedError | ConnectionError {
   const seconds = Math.ceil(performance.now() - started) / 1000;
-  return new FailedError(
-    `the guest was let go by its guard before all was done, after ${seconds} s or less: the connection to its host was lost meanwhile, or that took too long`,
-  );
+  const what = `the guest was let go by its guard before all was done, after ${seconds} s or less`;
+  if (lost) return new ConnectionError(`${what}: ${lost.message}`, lost);
+  return new FailedError(`${what}: it took too long`);
 }

@@ -2,6 +2,7 @@
 // process beside us that needs nothing of us.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../report/errors.ts';
+import type { ServiceEnd } from '../run/runner.ts';
 import {
   domainState,
   resumeDomain,
@@ -36,8 +37,8 @@ sleep 3
 "$@" >/dev/null 2>&1`;
 
 export interface Guard {
-  /** Whether it has ended, or cannot be seen any more: then it has let the guest go, or is about to. */
-  readonly gone: () => boolean;
+  /** How it has ended, or that it cannot be seen any more: then it has let the guest go, or is about to. */
+  readonly gone: () => ServiceEnd | undefined;
   stop(): Promise<void>;
 }
 
@@ -53,9 +54,9 @@ export async function startGuard(
     args: ['-c', guardScript, 'sh', name, String(guardLimitMs / 1000), ...command],
     endsByItself: true,
   });
-  let gone = false;
-  void service.ended.then(() => {
-    gone = true;
+  let gone: ServiceEnd | undefined;
+  void service.ended.then((end) => {
+    gone = end;
   });
   return { gone: () => gone, stop: () => service.stop() };
 }

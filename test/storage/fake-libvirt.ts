@@ -2,7 +2,7 @@
 // virsh is run for real.
 import { CommandError, ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import type { Output, Runner } from '../../lib/run/runner.ts';
+import type { Output, Runner, ServiceEnd } from '../../lib/run/runner.ts';
 import { quiet } from '../read/servers.ts';
 
 export interface FakeDisk {
@@ -33,6 +33,8 @@ export interface FakeFacts {
   readonly frozenSystems?: number;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
+  /** How the guard ends, right after it was started; without it, it stays. */
+  readonly guardEnd?: ServiceEnd | undefined;
 }
 
 export function fakeLibvirt({
@@ -41,6 +43,7 @@ export function fakeLibvirt({
   meddle = () => undefined,
   frozenSystems = 2,
   owner = '+0:+0',
+  guardEnd,
 }: FakeFacts): FakeLibvirt {
   const calls: string[] = [];
   const real = localRunner(quiet);
@@ -119,7 +122,8 @@ export function fakeLibvirt({
         calls.push('guard ended');
         return Promise.resolve();
       };
-      return Promise.resolve({ pid: 1, ended: new Promise(() => undefined), stop });
+      const ended = guardEnd ? Promise.resolve(guardEnd) : new Promise<never>(() => undefined);
+      return Promise.resolve({ pid: 1, ended, stop });
     },
   };
   return { runner, calls, frozen: () => guest.frozen, paused: () => guest.paused, job: () => job };

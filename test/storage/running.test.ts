@@ -242,6 +242,27 @@ describe('the disks of a running VM', () => {
       ),
   );
 
+  // The instant may be one at which the guest was not held any more.
+  describe.each(['agent', 'suspend'] as const)('of a guest that is held by %s', (mode) => {
+    test.each([
+      ['with its connection', new ConnectionError('host1 is lost', { command: 'ssh' }), 4],
+      ['before its time', undefined, 1],
+    ])('are not dumped when its guard has ended %s', (_, lost, exitCode) =>
+      inScene(
+        async ({ fix, undo, libvirt }) => {
+          const message = lost ? /let go by its guard .*: host1 is lost$/ : /guard .*too long$/;
+          await expect(fix({ mode, required: false })).rejects.toMatchObject({
+            exitCode,
+            message: expect.stringMatching(message) as unknown,
+          });
+          await undo();
+          expect([libvirt.frozen(), libvirt.paused()]).toEqual([false, false]);
+        },
+        { guardEnd: { status: undefined, stderr: '', lost } },
+      ),
+    );
+  });
+
   test('of a guest whose agent may not tell the time are frozen all the same', () =>
     inScene(
       async ({ fix }) => {
