@@ -128,7 +128,8 @@ export async function restoreVm(
     }),
   );
   const template = restoredTemplate(vm, { name, nics: request.nics, disks, now: started });
-  const templateId = await allocateTemplate(one, writeXml(template));
+  for (const warning of template.warnings) run.log.warn(warning);
+  const templateId = await allocateTemplate(one, writeXml(template.xml));
   const vmId = request.instantiate ? await instantiateTemplate(one, templateId, { name }) : null;
   await settle(made);
   return { ...report, templateId, vmId, seconds: secondsSince(started) };

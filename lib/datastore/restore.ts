@@ -104,7 +104,7 @@ export async function restoreBackup(
     requireTime(started);
     const templateId = only
       ? -1
-      : await allocateTemplate(one, writeXml(template(vm, name, disks, data, started)));
+      : await registerTemplate(vm, { name, disks, data, now: started }, one, run);
     for (const entry of made) await entry.done();
     return [templateId, ...images].join(' ');
   } finally {
@@ -132,18 +132,29 @@ function cdromImages(vm: Vm): Map<number, number> {
   return found;
 }
 
-function template(
+interface TemplateRequest {
+  readonly name: string;
+  readonly disks: readonly RestoredDisk[];
+  readonly data: XmlElement;
+  readonly now: Date;
+}
+
+/** @returns the template's id */
+async function registerTemplate(
   vm: Vm,
-  name: string,
-  disks: readonly RestoredDisk[],
-  data: XmlElement,
-  now: Date,
-): XmlElement {
+  { name, disks, data, now }: TemplateRequest,
+  one: OneClient,
+  run: Run,
+): Promise<number> {
   const noNic = isYesAt(data, 'TEMPLATE/NO_NIC');
   const noIp = isYesAt(data, 'TEMPLATE/NO_IP');
   const nics = noNic ? 'none' : noIp ? 'new-addresses' : 'same-addresses';
-  const made = restoredTemplate(vm, { name, nics, disks, now });
-  return { ...made, children: made.children.map(withoutMac) };
+  const template = restoredTemplate(vm, { name, nics, disks, now });
+  for (const warning of template.warnings) run.log.warn(warning);
+  return await allocateTemplate(
+    one,
+    writeXml({ ...template.xml, children: template.xml.children.map(withoutMac) }),
+  );
 }
 
 /** oned lets only administrators set a MAC by default, and makes the same one of the same address. */

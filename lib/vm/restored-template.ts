@@ -27,11 +27,24 @@ export interface TemplateOptions {
   readonly disks: readonly RestoredDisk[];
   /** The moment of the restore, to tell scheduled actions that lie ahead from past ones. */
   readonly now: Date;
+  /** NETWORK_IDs that become others (--map-network); undefined or missing: kept. */
+  readonly networks?: ReadonlyMap<number, number>;
+  /** Attributes that this user may not set, as oned's VM_RESTRICTED_ATTR lists them ("NIC/MAC"); undefined: an administrator. */
+  readonly restricted?: readonly string[] | undefined;
+  /** Whether attributes that reach the host (RAW, EMULATOR, PCI, CONTEXT/FILES...) are left out (--no-restricted). */
+  readonly noHostAttributes?: boolean;
 }
 
-/** The document for one.template.allocate: root VMTEMPLATE. */
-export function restoredTemplate(vm: Vm, options: TemplateOptions): XmlElement {
-  return element('VMTEMPLATE', [
+export interface RestoredTemplate {
+  /** The document for one.template.allocate: root VMTEMPLATE. */
+  readonly xml: XmlElement;
+  /** What the user has to know about what is lost, or kept and dangerous: one sentence each. */
+  readonly warnings: readonly string[];
+}
+
+/** Makes the template of a restored VM. Changes nothing and never fails: what cannot be kept is a warning. */
+export function restoredTemplate(vm: Vm, options: TemplateOptions): RestoredTemplate {
+  const xml = element('VMTEMPLATE', [
     text('NAME', options.name),
     ...keptAttributes(vm, options),
     ...numaNodes(vm),
@@ -41,6 +54,7 @@ export function restoredTemplate(vm: Vm, options: TemplateOptions): XmlElement {
     ...backupConfig(vm),
     ...userAttributes(vm),
   ]);
+  return { xml, warnings: [] };
 }
 
 function keptAttributes(vm: Vm, options: TemplateOptions): XmlElement[] {

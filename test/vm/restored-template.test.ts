@@ -23,7 +23,7 @@ function restore(vm: Vm, options: Partial<TemplateOptions> = {}): XmlElement {
     disks: vm.disks.map((disk) => ({ disk, as: 'image', imageId: disk.id + 100 })),
     now: new Date(1_800_000_000_000),
     ...options,
-  });
+  }).xml;
 }
 
 const names = (element: XmlElement | undefined) => element?.children.map(({ name }) => name);
