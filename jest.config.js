@@ -4,6 +4,5 @@ export default {
   transform: { '\\.ts$': '<rootDir>/test/esbuild-transform.mjs' },
   coverageProvider: 'v8',
   collectCoverageFrom: ['{hooks,drivers,bin,lib}/**/*.ts'],
-  // Generous: a loaded machine is no failure. Speed is judged in bench/.
-  testTimeout: 240_000,
+  setupFilesAfterEnv: ['<rootDir>/test/limit.setup.ts'],
 };

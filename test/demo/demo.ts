@@ -10,6 +10,7 @@ import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
 import { compareDisks } from './compare.ts';
 import { makeVm } from './make-vm.ts';
 import { runToEnd } from './shell.ts';
+import { limits } from '../limits.ts';
 
 const onevmdump = join(dirname(fileURLToPath(import.meta.url)), '../../bin/onevmdump');
 
@@ -40,7 +41,12 @@ async function type(
 async function demo(folder: string, sandbox: Sandbox): Promise<void> {
   const session = (await readFile(sandbox.authFile, 'utf8')).trim();
   const log = createLog({ script: 'demo', debug: false, write: () => undefined });
-  const one = createOneClient({ endpoint: sandbox.endpoint, session, timeoutMs: 30_000, log });
+  const one = createOneClient({
+    endpoint: sandbox.endpoint,
+    session,
+    timeoutMs: limits.answerMs,
+    log,
+  });
   const env = {
     ...process.env,
     ONE_XMLRPC: sandbox.endpoint,

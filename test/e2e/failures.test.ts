@@ -83,7 +83,7 @@ describe('an export', () => {
       }
       await expectNothingLeft();
     });
-  }, 300_000);
+  });
 
   test.each(['SIGTERM', 'SIGINT'] as const)(
     'that gets %s at any command leaves nothing',
@@ -93,7 +93,6 @@ describe('an export', () => {
         await expectNothingLeft();
       });
     },
-    300_000,
   );
 });
 
@@ -119,7 +118,7 @@ describe('a restore', () => {
       expect(await registered()).toEqual(before);
       expect(await world.leftovers()).toEqual([]);
     }
-  }, 120_000);
+  });
 
   test('that gets SIGTERM while its images are copied deletes them', async () => {
     const before = await registered();
@@ -142,5 +141,5 @@ describe('a restore', () => {
     await world.sandbox.settle();
     expect(await registered()).toEqual(before);
     expect(await world.leftovers()).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -34,7 +34,7 @@ exec sh -c "$SSH_ORIGINAL_COMMAND"`,
   );
   if (code !== 0) throw new Error(stderr);
   bundle = stdout.trim();
-}, 60_000);
+});
 
 afterAll(async () => {
   await sshd.stop();
@@ -159,5 +159,5 @@ describe('a host that does not allow what is needed is told apart', () => {
     } finally {
       await strict.stop();
     }
-  }, 30_000); // prettier-ignore
+  }); // prettier-ignore
 });

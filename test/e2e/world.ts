@@ -5,6 +5,7 @@ import { createOneClient, type OneClient } from '../../lib/one/client.ts';
 import { createLog } from '../../lib/report/log.ts';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
+import { limits } from '../limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
@@ -54,7 +55,7 @@ export async function makeWorld(): Promise<World> {
   };
   return {
     sandbox,
-    one: createOneClient({ endpoint: sandbox.endpoint, session, timeoutMs: 30_000, log }),
+    one: createOneClient({ endpoint: sandbox.endpoint, session, timeoutMs: limits.answerMs, log }),
     folder,
     bundles,
     datastores,

@@ -10,6 +10,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
+import { until } from '../limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
@@ -43,14 +44,14 @@ beforeAll(async () => {
   for (const vm of [lab.vm, lab.mixed]) if (await vm.isRunning()) await vm.destroy();
   // A run of these tests that failed may have left some.
   for (const spec of await ourSnapshots()) await lab.rbd('snap', 'rm', '--no-progress', spec);
-}, 600_000);
+});
 
 afterAll(async () => {
   for (const vm of [lab.vm, lab.mixed]) if (await vm.isRunning()) await vm.destroy();
   await rm(folder, { recursive: true, force: true });
   if (libvirt.startedNow) await downLibvirt();
   if (lab.startedNow) await downCeph();
-}, 120_000);
+});
 
 afterEach(async () => {
   for (const name of await readdir(bundles)) await rm(join(bundles, name));
@@ -147,13 +148,6 @@ async function leftOn(vm: LabVm): Promise<object> {
 
 const nothingOn = { ...nothing, job: 'None', state: 'running', frozen: false };
 
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await condition()); tries += 1) {
-    if (tries > 400) throw new Error(`in vain waited until ${what}`);
-    await sleep(100);
-  }
-}
-
 async function expectWriting(vm: LabVm): Promise<void> {
   const before = await vm.lastNumber();
   await until(`${vm.domain} writes`, async () => (await vm.lastNumber()) !== before);
@@ -186,10 +180,8 @@ fi`,
   let acted: Promise<unknown> = Promise.resolve();
   const goOn = async (pid: number): Promise<void> => {
     try {
-      for (let tries = 0; !(await readdir(bin)).includes('reading'); tries++) {
-        if (tries > 3000) throw new Error(`no export of ${vm.domain} begins`);
-        await sleep(10);
-      }
+      const begun = async () => (await readdir(bin)).includes('reading');
+      await until(`an export of ${vm.domain} begins`, begun, 10);
       await act(pid);
     } finally {
       await writeFile(join(bin, 'go'), '');
@@ -283,7 +275,7 @@ describe('an export of a running VM on Ceph', () => {
   beforeAll(async () => {
     await lab.vm.start();
     await lab.mixed.start();
-  }, 600_000);
+  });
 
   test('holds the bytes of its snapshots while the guest goes on writing', async () => {
     const copies = await mkdtemp(join(folder, 'copies-'));

@@ -14,12 +14,12 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'onevmdump-ceph-lab-'));
   lab = await upCeph();
-}, 600_000);
+});
 
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
   if (lab.startedNow) await downCeph();
-}, 120_000);
+});
 
 async function imageInfo(image: string): Promise<Record<string, unknown>> {
   const text = await lab.rbd('info', '--format', 'json', image);

@@ -37,8 +37,7 @@ export async function upCeph(): Promise<CephLab> {
   const [conf, keyfile] = [facts.get('conf'), facts.get('keyfile')];
   const datastores = facts.get('datastores');
   const uri = facts.get('libvirt_uri');
-  const virsh: VmPlace['virsh'] = (args) =>
-    runProgram('virsh', ['-q', '-c', uri, ...args], { timeoutMs: 120_000 });
+  const virsh: VmPlace['virsh'] = (args) => runProgram('virsh', ['-q', '-c', uri, ...args]);
   const place: VmPlace = {
     virsh,
     domains: async () => {
@@ -61,7 +60,7 @@ export async function upCeph(): Promise<CephLab> {
     mixed: new LabVm(31, join(datastores, '142', '31'), place),
     mixedImage: 'one/one-30-31-0',
     startedNow: facts.startedNow,
-    rbd: (...args) => runProgram('rbd', [...access, ...args], { timeoutMs: 120_000 }),
+    rbd: (...args) => runProgram('rbd', [...access, ...args]),
   };
 }
 

@@ -3,7 +3,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseXml } from '../../lib/input/xml-parse.ts';
 import { childText } from '../../lib/input/xml.ts';
 import type { Ended } from '../demo/shell.ts';
@@ -13,6 +12,7 @@ import { expectWriting, reportOf } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
+import { limits, until } from '../limits.ts';
 
 /** A VM on one kind of storage, and the machine where it is exported. Its guest writes to disks 0 and 1. */
 export interface ContractStorage {
@@ -66,17 +66,17 @@ export function describeContract(
       world = await makeWorld();
       storage = await begin();
       ({ vm } = storage);
-    }, 600_000);
+    });
     afterAll(async () => {
       await storage.close();
       await world.close();
-    }, 300_000);
+    });
     afterEach(() => storage.removeBundles());
 
     describe('that is powered off', () => {
       beforeAll(async () => {
         if (await vm.isRunning()) await vm.powerOff();
-      }, 300_000);
+      });
 
       test('has and restores the bytes that a foreign tool reads, and changes nothing', async () => {
         const before = await storage.traces();
@@ -93,7 +93,7 @@ export function describeContract(
       beforeAll(async () => {
         await vm.start();
         before = await storage.traces();
-      }, 600_000);
+      });
 
       test('freezes the guest once, for all disks, and both file systems are clean', async () => {
         const last = await vm.lastNumber();
@@ -174,16 +174,14 @@ export function describeContract(
           }
           await expectWriting(vm);
         },
-        1_800_000,
+        limits.sweepMs,
       );
     });
 
     /** Resolves when a guest of a killed export goes on by itself for good, whatever was under way. */
     async function guardsEnd(): Promise<void> {
-      for (let tries = 0; (await storage.guards()).length > 0; tries += 1) {
-        if (tries > 60) throw new Error(`a guard of ${vm.domain} does not end`);
-        await sleep(250);
-      }
+      const ended = async () => (await storage.guards()).length === 0;
+      await until(`the watchdogs of ${vm.domain} end`, ended, 250);
     }
 
     /** Each disk of the bundle, extracted and restored, is what a foreign tool reads of it now. */

@@ -3,12 +3,12 @@
 import { expect } from '@jest/globals';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
+import { until } from '../limits.ts';
 
 export const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
@@ -138,10 +138,7 @@ export function reportOf({ code, stdout, stderr }: Ended): Report {
 /** Waits until the guest writes on, which takes it a moment. */
 export async function expectWriting(vm: LabVm): Promise<void> {
   const before = await vm.lastNumber();
-  for (let tries = 0; (await vm.lastNumber()) === before; tries += 1) {
-    if (tries > 50) throw new Error(`the guest of ${vm.domain} does not write`);
-    await sleep(100);
-  }
+  await until(`${vm.domain} writes`, async () => (await vm.lastNumber()) !== before);
 }
 
 /** What an export may have left of a running VM in libvirt and among the processes. */
@@ -185,8 +182,6 @@ export async function virshThat(
 }
 
 async function partAppears(bundles: string): Promise<void> {
-  for (let tries = 0; !(await readdir(bundles)).some((name) => name.endsWith('.part')); tries++) {
-    if (tries > 3000) throw new Error('no export begins');
-    await sleep(10);
-  }
+  const begun = async () => (await readdir(bundles)).some((name) => name.endsWith('.part'));
+  await until('an export begins', begun, 10);
 }

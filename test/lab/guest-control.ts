@@ -2,6 +2,7 @@
 // agent hangs and the file systems are frozen. The other end is libvirt/guest-init.
 import { connect } from 'node:net';
 import { randomBytes } from 'node:crypto';
+import { limits } from '../limits.ts';
 
 export type GuestCommand =
   | 'ping'
@@ -20,20 +21,16 @@ export type GuestCommand =
  * connection at a time and lets others wait.
  * @throws Error when the guest refuses, or does not answer in time
  */
-export async function askGuest(
-  path: string,
-  command: GuestCommand,
-  timeoutMs = 20_000,
-): Promise<string> {
+export async function askGuest(path: string, command: GuestCommand): Promise<string> {
   // The answer to a question that an earlier caller gave up on has another id.
   const id = randomBytes(4).toString('hex');
-  const answer = await exchange(path, `${id} ${command}\n`, `${id} `, timeoutMs);
+  const answer = await exchange(path, `${id} ${command}\n`, `${id} `);
   if (answer === 'failed') throw new Error(`the guest failed to ${command}: see its console`);
   return answer;
 }
 
 /** Sends a line and waits for the line that begins with `prefix`; gives what follows it. */
-function exchange(path: string, line: string, prefix: string, timeoutMs: number): Promise<string> {
+function exchange(path: string, line: string, prefix: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     let received = '';
@@ -43,8 +40,11 @@ function exchange(path: string, line: string, prefix: string, timeoutMs: number)
       reject(error);
     };
     const timer = setTimeout(
-      () => end(new Error(`the guest did not answer ${line.trim()} within ${timeoutMs / 1000} s`)),
-      timeoutMs,
+      () =>
+        end(
+          new Error(`the guest did not answer ${line.trim()} within ${limits.programMs / 1000} s`),
+        ),
+      limits.programMs,
     );
     socket.on('connect', () => socket.write(line));
     socket.on('data', (data) => {

@@ -8,5 +8,4 @@ export default {
   setupFilesAfterEnv: ['<rootDir>/test/lab/retry.ts'],
   // The labs are there once for all tests.
   maxWorkers: 1,
-  testTimeout: 300_000,
 };

@@ -1,11 +1,10 @@
 // Starts and stops labs by lab.sh, which prints what tests need to know as NAME=VALUE lines.
 import { runProgram } from './program.ts';
+import { limits } from '../limits.ts';
 
 export type LabName = 'libvirt' | 'lvm' | 'ceph';
 
 const script = new URL('lab.sh', import.meta.url).pathname;
-/** From an empty folder: packages, a download, and a slow machine. */
-const startTimeoutMs = 600_000;
 
 /** What a running lab says of itself. */
 export class Facts {
@@ -34,11 +33,11 @@ export class Facts {
 /** Starts a lab unless it runs. Several callers at once are served one after another. */
 export async function startLab(name: LabName, ...options: readonly string[]): Promise<Facts> {
   return new Facts(
-    await runProgram('bash', [script, 'up', name, ...options], { timeoutMs: startTimeoutMs }),
+    await runProgram('bash', [script, 'up', name, ...options], { timeoutMs: limits.labStartMs }),
   );
 }
 
 /** Ends a lab: no process and no mount is left. Its downloads stay. */
 export async function stopLab(name: LabName): Promise<void> {
-  await runProgram('bash', [script, 'down', name], { timeoutMs: 120_000 });
+  await runProgram('bash', [script, 'down', name]);
 }

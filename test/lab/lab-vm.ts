@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { askGuest, type GuestCommand } from './guest-control.ts';
 import { runProgram } from './program.ts';
+import { until } from '../limits.ts';
 
 /** Where a VM lives, and how that place is reached. */
 export interface VmPlace {
@@ -72,17 +73,14 @@ export class LabVm {
   async start(): Promise<void> {
     if (!(await this.isRunning())) {
       const args = [this.#place.startScript, String(this.id), ...this.#owner];
-      await runProgram('bash', args, { timeoutMs: 400_000 });
+      await runProgram('bash', args);
     }
   }
 
   /** Unmounts the disks in the guest and powers it off: both are clean then. */
   async powerOff(): Promise<void> {
     await this.ask('power-off');
-    for (let tries = 0; await this.isRunning(); tries += 1) {
-      if (tries > 300) throw new Error(`the guest of ${this.domain} does not power off`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    await until(`${this.domain} is powered off`, async () => !(await this.isRunning()));
     await this.#place.ended?.(this.id);
   }
 
@@ -114,10 +112,8 @@ export class LabVm {
   }
 
   async #agentIs(state: 'connected' | 'disconnected'): Promise<void> {
-    for (let tries = 0; !(await this.#agentState()).includes(`'${state}'`); tries += 1) {
-      if (tries > 300) throw new Error(`the agent of ${this.domain} is not ${state}`);
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    const is = async () => (await this.#agentState()).includes(`'${state}'`);
+    await until(`the agent of ${this.domain} is ${state}`, is);
   }
 
   async #agentState(): Promise<string> {

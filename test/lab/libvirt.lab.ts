@@ -6,17 +6,18 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
+import { until } from '../limits.ts';
 
 let lab: LibvirtLab;
 
 beforeAll(async () => {
   lab = await upLibvirt();
   if (await lab.ssh.isRunning()) await lab.ssh.powerOff();
-}, 600_000);
+});
 
 afterAll(async () => {
   if (lab.startedNow) await downLibvirt();
-}, 120_000);
+});
 
 async function numbersOf(vm: LabVm): ReturnType<typeof bothNumbers> {
   return bothNumbers(vm.diskPath(0), vm.diskPath(1));
@@ -132,8 +133,7 @@ describe('the libvirt lab', () => {
       await vm.resumeAgent();
     }
     try {
-      for (let tries = 0; !(await vm.isFrozen()) && tries < 20; tries += 1);
-      expect(await vm.isFrozen()).toBe(true);
+      await until('the guest is frozen', () => vm.isFrozen());
     } finally {
       await vm.virsh('guest-agent-timeout', vm.domain, '--timeout', '-2');
       await vm.virsh('domfsthaw', vm.domain);

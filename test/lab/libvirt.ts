@@ -29,8 +29,7 @@ export async function upLibvirt(): Promise<LibvirtLab> {
   const facts = await startLab('libvirt');
   const uri = facts.get('uri');
   const datastores = facts.get('datastores');
-  const virsh: VmPlace['virsh'] = (args) =>
-    runProgram('virsh', ['-q', '-c', uri, ...args], { timeoutMs: 120_000 });
+  const virsh: VmPlace['virsh'] = (args) => runProgram('virsh', ['-q', '-c', uri, ...args]);
   const place: VmPlace = {
     virsh,
     domains: async () => (await virsh(['list', '--name'])).trim().split('\n'),
@@ -45,7 +44,7 @@ export async function upLibvirt(): Promise<LibvirtLab> {
     ssh: new LabVm(9, join(datastores, '0', '9'), place),
     startedNow: facts.startedNow,
     async restartLibvirtd() {
-      await runProgram('bash', [restartScript], { timeoutMs: 60_000 });
+      await runProgram('bash', [restartScript]);
     },
   };
 }

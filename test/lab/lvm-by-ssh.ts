@@ -15,6 +15,7 @@ import {
 } from './lvm-host.ts';
 import type { LvmLab } from './lvm.ts';
 import { signal } from './requests.ts';
+import { limits } from '../limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 
@@ -29,7 +30,7 @@ export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading' 
    * What an export may have left of connections, here and there, and of journals and part files. All of the
    * host's that is oneadmin's comes from us. What ends by itself gets some seconds for it.
    */
-  leftByNow(seconds?: number): Promise<object>;
+  leftByNow(): Promise<object>;
   /** Runs `body` with a host that meddles; where its action says `reached`, `act` is run here. */
   meddled(
     meddling: Meddling,
@@ -78,8 +79,8 @@ export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
         input: xml ?? (await vm.xml()),
       });
     },
-    async leftByNow(seconds = 10) {
-      const end = Date.now() + seconds * 1000;
+    async leftByNow() {
+      const end = Date.now() + limits.soonMs;
       let now = await left();
       while (JSON.stringify(now) !== JSON.stringify(nothingLeft) && Date.now() < end) {
         await sleep(250);

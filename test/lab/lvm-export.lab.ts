@@ -1,7 +1,6 @@
 // Exports of VMs whose disks are logical volumes, by the built command on a host with real LVM, libvirt
 // and QEMU. All of that is user-mode Linux on one CPU, where every command takes 0.1 to 1 s.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ended } from '../demo/shell.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
@@ -17,6 +16,7 @@ import {
 } from './lvm-host.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
+import { until } from '../limits.ts';
 
 interface Report {
   readonly bundle: string;
@@ -28,13 +28,13 @@ let lab: LvmLab;
 beforeAll(async () => {
   lab = await upLvm();
   await prepareHost(lab);
-}, 600_000);
+});
 
 afterAll(async () => {
   for (const vm of [lab.thick, lab.thin]) if (await vm.isRunning()) await vm.powerOff();
   await tidyHost(lab);
   if (lab.startedNow) await downLvm();
-}, 300_000);
+});
 
 // Nothing may ever be left, whatever became of an export.
 afterEach(async () => {
@@ -54,14 +54,11 @@ async function powerOffAll(): Promise<void> {
 /** Waits until the guest writes on, which takes it a moment; a frozen one never does. */
 async function expectWriting(vm: LabVm): Promise<void> {
   const before = await vm.lastNumber();
-  for (let tries = 0; (await vm.lastNumber()) === before; tries += 1) {
-    if (tries > 50) throw new Error(`the guest of ${vm.domain} does not write`);
-    await sleep(200);
-  }
+  await until(`${vm.domain} writes`, async () => (await vm.lastNumber()) !== before);
 }
 
 describe('an export of a VM on LVM that is powered off', () => {
-  beforeAll(powerOffAll, 120_000);
+  beforeAll(powerOffAll);
 
   test('needs of sudo no more than OpenNebula gives oneadmin, and leaves active what was active', async () => {
     const vm = lab.thin;
@@ -114,7 +111,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
   beforeAll(async () => {
     await powerOffAll();
     await lab[kind].start();
-  }, 600_000);
+  });
 
   test('has both disks at one instant, with clean file systems', async () => {
     const vm = lab[kind];
@@ -167,7 +164,7 @@ describe('an export of a running VM', () => {
   beforeAll(async () => {
     await powerOffAll();
     await lab.thick.start();
-  }, 600_000);
+  });
 
   test('without an agent pauses the guest, has its very bytes, and tells of foreign snapshots', async () => {
     const vm = lab.thick;

@@ -3,12 +3,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expectWriting } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { nothingLeft, sceneBySsh, type SshScene } from './lvm-by-ssh.ts';
 import { activeVolumes, fileSums, guardsOn, leftOn, prepareHost, tidyHost } from './lvm-host.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
+import { until } from '../limits.ts';
 
 interface Report {
   readonly bundle: string;
@@ -25,14 +25,14 @@ beforeAll(async () => {
   await prepareHost(lab);
   scene = await sceneBySsh(lab);
   vm = lab.thick;
-}, 600_000);
+});
 
 afterAll(async () => {
   if (await vm.isRunning()) await vm.powerOff();
   await scene.close();
   await tidyHost(lab);
   if (lab.startedNow) await downLvm();
-}, 300_000);
+});
 
 afterEach(async () => {
   await scene.removeBundles();
@@ -69,7 +69,7 @@ const disk = (id: number, type: string, more: string): string =>
 describe('an export from a host with LVM', () => {
   beforeAll(async () => {
     for (const one of [lab.thick, lab.thin]) if (await one.isRunning()) await one.powerOff();
-  }, 120_000);
+  });
 
   test('has all of its volumes on the wire, and little more', async () => {
     const before = await received();
@@ -116,11 +116,11 @@ describe('an export of a running VM from a host with LVM', () => {
   beforeAll(async () => {
     for (const one of [lab.thin]) if (await one.isRunning()) await one.powerOff();
     await vm.start();
-  }, 600_000);
+  });
 
   /** The guest goes on, and nothing is left of the export, here and there. */
   async function expectAsBefore(): Promise<void> {
-    for (let tries = 0; (await guardsOn(lab)).length > 0 && tries < 60; tries++) await sleep(500);
+    await until('the watchdogs end', async () => (await guardsOn(lab)).length === 0, 500);
     expect(await vm.isFrozen()).toBe(false);
     await expectWriting(vm);
     await expectNothingLeft();
@@ -149,7 +149,6 @@ describe('an export of a running VM from a host with LVM', () => {
       expect(await readdir(scene.bundles)).toEqual([]);
       await expectAsBefore();
     },
-    240_000,
   );
 
   test.each([
@@ -168,7 +167,6 @@ describe('an export of a running VM from a host with LVM', () => {
       expect(await readdir(scene.bundles)).toEqual([]);
       await expectAsBefore();
     },
-    240_000,
   );
 
   test('whose connection is cut when the bundle has just got its name is whole, and undone', async () => {
@@ -181,7 +179,7 @@ describe('an export of a running VM from a host with LVM', () => {
     expect(ended.stderr).not.toContain('could not undo');
     await expectWhole(ended.stdout);
     await expectAsBefore();
-  }, 240_000);
+  });
 
   test('whose host falls silent while the guest is frozen ends, and the guest goes on', async () => {
     const stop = `pkill -STOP -f '^sshd: oneadmin'`;
@@ -196,7 +194,7 @@ describe('an export of a running VM from a host with LVM', () => {
     // Its keeper would, two minutes later.
     await lab.run(`${killSshd} || true`);
     await expectAsBefore();
-  }, 240_000);
+  });
 
   test('whose host stays away names what is left, and cleanup removes it later', async () => {
     const bin = join(scene.folder, 'away-bin');
@@ -224,7 +222,7 @@ describe('an export of a running VM from a host with LVM', () => {
     const { code, stderr } = await scene.onevmdump(['cleanup']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     await expectAsBefore();
-  }, 180_000);
+  });
 
   test.each([
     ['DEPLOY_ID', /<DEPLOY_ID>.*?</, `<DEPLOY_ID>one-20'; touch CANARY; '$(touch CANARY)<`],

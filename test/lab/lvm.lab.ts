@@ -14,12 +14,12 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'onevmdump-lvm-lab-'));
   lab = await upLvm();
   for (const vm of [lab.thick, lab.thin]) if (await vm.isRunning()) await vm.powerOff();
-}, 600_000);
+});
 
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
   if (lab.startedNow) await downLvm();
-}, 120_000);
+});
 
 async function numbersOf(device: string): Promise<Numbers> {
   const copy = join(folder, 'copy');

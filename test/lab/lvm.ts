@@ -33,7 +33,7 @@ export async function upLvm(): Promise<LvmLab> {
   const facts = await startLab('lvm');
   const [host, sshConfig] = [facts.get('host'), facts.get('ssh_config')];
   const run: LvmLab['run'] = (line, user = 'root') =>
-    runProgram('ssh', ['-F', sshConfig, `${user}@${host}`, line], { timeoutMs: 300_000 });
+    runProgram('ssh', ['-F', sshConfig, `${user}@${host}`, line]);
   const place: VmPlace = {
     virsh: (args) => run(['virsh -q -c qemu:///system', ...args.map(quote)].join(' ')),
     // libvirtd is started with the first VM, and keeps a file for each that runs; virsh takes three times as long.
@@ -58,7 +58,7 @@ export async function upLvm(): Promise<LvmLab> {
     async copyOut(path, target) {
       const script = 'ssh -F "$1" "root@$2" dd "if=$3" bs=1M status=none >"$4"';
       const args = ['-c', script, 'bash', sshConfig, host, path, target];
-      await runProgram('bash', args, { timeoutMs: 300_000 });
+      await runProgram('bash', args);
     },
   };
 }

@@ -16,6 +16,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { sameInstant } from './numbers.ts';
 import { actionsOf, backUp, type OnedActions, type OnedBackup } from './oned-backup.ts';
+import { until } from '../limits.ts';
 
 let lab: LibvirtLab;
 let scene: ExportScene;
@@ -35,11 +36,11 @@ beforeAll(async () => {
   });
   basePath = join(scene.folder, 'backups');
   folderBefore = (await readdir(vm.folder)).sort();
-}, 600_000);
+});
 afterAll(async () => {
   await scene.close();
   if (lab.startedNow) await downLibvirt();
-}, 120_000);
+});
 afterEach(async () => {
   await rm(basePath, { recursive: true, force: true });
 });
@@ -198,7 +199,7 @@ describe('a backup of a VM that is powered off', () => {
   beforeAll(async () => {
     vm = lab.ssh;
     if (await vm.isRunning()) await vm.powerOff();
-  }, 120_000);
+  });
 
   test('has the disks as they are, and leaves nothing', async () => {
     const one = actionsOf({
@@ -222,10 +223,9 @@ describe('a backup of a VM that is powered off', () => {
 });
 
 async function partAppears(): Promise<void> {
-  for (let tries = 0; tries < 3000; tries++) {
+  const begun = async (): Promise<boolean> => {
     const names = await readdir(basePath, { recursive: true }).catch(() => []);
-    if (names.some((name) => name.endsWith('.part'))) return;
-    await sleep(10);
-  }
-  throw new Error('no bundle is begun');
+    return names.some((name) => name.endsWith('.part'));
+  };
+  await until('a bundle is begun', begun, 10);
 }

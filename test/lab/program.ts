@@ -1,9 +1,10 @@
 // Runs a program for a lab. Not lib/run: what the labs say about the project must not depend on it.
 import { execFile } from 'node:child_process';
+import { limits } from '../limits.ts';
 
 export interface ProgramOptions {
   readonly input?: string;
-  /** Default 60 s. */
+  /** By default `limits.programMs`. */
   readonly timeoutMs?: number;
   /** Exit codes besides 0 that are an answer. */
   readonly acceptStatus?: readonly number[];
@@ -13,7 +14,7 @@ export interface ProgramOptions {
 export function runProgram(
   program: string,
   args: readonly string[],
-  { input, timeoutMs = 60_000, acceptStatus = [] }: ProgramOptions = {},
+  { input, timeoutMs = limits.programMs, acceptStatus = [] }: ProgramOptions = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = { timeout: timeoutMs, maxBuffer: 64 * 1024 * 1024 };

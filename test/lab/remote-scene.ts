@@ -11,6 +11,7 @@ import { makeAccount, type Account } from './accounts.ts';
 import { makeScene, type ExportScene } from './export-scene.ts';
 import { answerRequests, signal } from './requests.ts';
 import type { LabVm } from './lab-vm.ts';
+import { limits } from '../limits.ts';
 
 export interface RemoteScene extends ExportScene {
   readonly sshd: TestSshd;
@@ -23,8 +24,8 @@ export interface RemoteScene extends ExportScene {
   undisturbed(): Promise<void>;
   /** Gives the host's account a VM: it must be off. The socket of libvirt is given, too. */
   give(vm: LabVm, more?: readonly string[]): Promise<void>;
-  /** What ends by itself gets some seconds for it. */
-  left(seconds?: number): Promise<object>;
+  /** What ends by itself gets the time for it. */
+  left(): Promise<object>;
   /** Makes the host one that cannot be reached any more, or can again. Connections that are there stay. */
   setAway(away: boolean): Promise<void>;
 }
@@ -118,10 +119,10 @@ export async function makeRemoteScene({
       await sh('chgrp', host.owner.split(':')[1] ?? '', socket);
       vm.runAs(host.owner);
     },
-    async left(seconds = 5) {
+    async left() {
+      const end = performance.now() + limits.soonMs;
       let there = await leftThere();
-      for (let tries = 0; tries < seconds * 4; tries++) {
-        if (Object.values(there).every(({ length }) => length === 0)) break;
+      while (Object.values(there).some(({ length }) => length > 0) && performance.now() < end) {
         await sleep(250);
         there = await leftThere();
       }

@@ -3,6 +3,7 @@
 import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../limits.ts';
 
 export interface Requests {
   /** Lines of shell that ask for `what`, in double quotes, and go on when it is done. */
@@ -48,9 +49,7 @@ export async function answerRequests(
 /** Sends a process a signal. Who goes on when this returns is the one that was meant to see it. */
 export async function signal(pid: number, name: string): Promise<void> {
   process.kill(pid, name);
-  for (let tries = 0; name === 'SIGKILL' && (await isThere(pid)) && tries < 100; tries++) {
-    await sleep(20);
-  }
+  if (name === 'SIGKILL') await until(`${pid} has ended`, async () => !(await isThere(pid)), 20);
   await sleep(100);
 }
 

@@ -3,7 +3,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { median } from '../../bench/measure.ts';
 import {
   asBefore,
@@ -18,6 +17,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
+import { until } from '../limits.ts';
 
 let lab: LibvirtLab;
 let scene: ExportScene;
@@ -28,12 +28,12 @@ beforeAll(async () => {
     ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
     ONEVMDUMP_LIBVIRT_URI: lab.uri,
   });
-}, 600_000);
+});
 
 afterAll(async () => {
   await scene.close();
   if (lab.startedNow) await downLibvirt();
-}, 120_000);
+});
 
 afterEach(() => scene.removeBundles());
 
@@ -135,8 +135,6 @@ async function withFurtherDisk<T>(vm: LabVm, gib: number, body: () => Promise<T>
 }
 
 async function detached(vm: LabVm, target: string): Promise<void> {
-  for (let tries = 0; (await vm.virsh('domblklist', vm.domain)).includes(target); tries++) {
-    if (tries > 100) throw new Error(`${target} stays attached`);
-    await sleep(100);
-  }
+  const gone = async () => !(await vm.virsh('domblklist', vm.domain)).includes(target);
+  await until(`${target} is detached`, gone);
 }

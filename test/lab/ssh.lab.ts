@@ -3,7 +3,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, sh } from '../demo/shell.ts';
 import { asBefore, expectWriting, leftOfGuest, onevmdump, reportOf } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
@@ -11,6 +10,7 @@ import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { runProgram } from './program.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
 import { expectFewBytes } from './few-bytes.ts';
+import { until } from '../limits.ts';
 
 let lab: LibvirtLab;
 let scene: RemoteScene;
@@ -22,14 +22,14 @@ beforeAll(async () => {
   await scene.give(lab.qcow2, [join(lab.datastores, '101')]);
   await scene.give(lab.ssh);
   await lab.qcow2.start();
-}, 600_000);
+});
 
 afterAll(async () => {
   await lab.qcow2.powerOff();
   await scene.close();
   await lab.qcow2.start();
   if (lab.startedNow) await downLibvirt();
-}, 120_000);
+});
 
 afterEach(() => scene.removeBundles());
 
@@ -172,15 +172,14 @@ describe('an export from a host', () => {
     const { code } = await scene.exportOf(vm, [], { started: (started) => (pid = started) });
     await scene.undisturbed();
     expect(code).toBe(null);
-    for (let tries = 0; (await vm.isFrozen()) && tries < 20; tries++) await sleep(500);
-    expect(await vm.isFrozen()).toBe(false);
+    await until('the guest is thawed', async () => !(await vm.isFrozen()), 500);
     expect(await scene.onevmdump(['cleanup'])).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/: undone\n$/) as unknown,
     });
     await expectNothingLeft(vm);
     await expectWriting(vm);
-  }, 120_000);
+  });
 });
 
 /** Files that a command in a name would have made. */

@@ -13,6 +13,7 @@ import {
 } from '../../lib/one/images.ts';
 import { InterruptedError, UsageError } from '../../lib/report/errors.ts';
 import { openWorld, type World } from './with-sandbox.ts';
+import { limits } from '../limits.ts';
 
 let world: World;
 let file: string;
@@ -36,7 +37,7 @@ const newImage = (changes: Partial<NewImage> = {}): NewImage => ({
   checkCapacity: true,
   ...changes,
 });
-const fast = { timeoutMs: 10_000, pollMs: 20 };
+const fast = { timeoutMs: limits.answerMs, pollMs: 20 };
 
 describe('an image as oned shows it', () => {
   const fixture = (name: string) =>

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createOneClient, type OneClient, type OneClientOptions } from '../../lib/one/client.ts';
+import { limits } from '../limits.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures/xmlrpc');
 
@@ -67,7 +68,7 @@ export async function replay(answer: Answer): Promise<Replay> {
       createOneClient({
         endpoint,
         session: 'oneadmin:secret',
-        timeoutMs: 5000,
+        timeoutMs: limits.answerMs,
         log: { debug: note, info: note, warn: note, error: note },
         ...options,
       }),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createOneClient, type OneClient } from '../../lib/one/client.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
+import { limits } from '../limits.ts';
 
 export interface World {
   readonly folder: string;
@@ -27,7 +28,7 @@ export async function openWorld(): Promise<World> {
     createOneClient({
       endpoint: sandbox.endpoint,
       session: await findSession({ ONE_AUTH: authFile }),
-      timeoutMs: 10_000,
+      timeoutMs: limits.answerMs,
       log,
     });
   return {

@@ -11,6 +11,7 @@ import { build } from 'esbuild';
 import { ConnectionError } from '../../lib/report/errors.ts';
 import { connectionsTo, processesWith, useSshd, type Connected } from './ssh-support.ts';
 import { startSshd, type TestSshd } from './sshd.ts';
+import { until } from '../limits.ts';
 
 describe.each([
   ['by the login shell', undefined],
@@ -62,13 +63,8 @@ describe.each([
     return all;
   }
 
-  async function gone(word: string, seconds: number): Promise<boolean> {
-    for (let tries = 0; tries < seconds * 10; tries++) {
-      if ((await processesWith(word)).length === 0) return true;
-      await sleep(100);
-    }
-    return false;
-  }
+  const gone = (word: string) =>
+    until(`${word} has ended`, async () => (await processesWith(word)).length === 0);
 
   const cuts: readonly (readonly [string, () => Promise<void>])[] = [
     [
@@ -96,15 +92,15 @@ describe.each([
       while ((await processesWith('8802', 'sleep\0')).length === 0) await sleep(20);
       await cut();
       await failed;
-      expect(await gone('sleep\x008801', 10)).toBe(true);
-      expect(await gone('sleep\x008802', 10)).toBe(true);
+      await gone('sleep\x008801');
+      await gone('sleep\x008802');
     });
 
     test('a program that writes to nobody ends, too', async () => {
       const service = await host.runner.startPiped({ program: 'yes', args: ['8803'] });
       await cut();
       expect((await service.ended).stderr).toContain(`the connection to ${sshd.host}`);
-      expect(await gone('yes\x008803', 10)).toBe(true);
+      await gone('yes\x008803');
       service.stdout.destroy();
     });
 
@@ -126,7 +122,7 @@ describe.each([
         text = await readFile(proof, 'utf8').catch(() => '');
       }
       expect(text).toBe('done\n');
-      expect(await gone(proof, 5)).toBe(true);
+      await gone(proof);
     });
 
     test('the next program makes a new connection, and a warning says why', async () => {
@@ -172,8 +168,8 @@ describe.each([
     expect(child.signalCode).toBe('SIGKILL');
     const sockets = printed.trim();
     expect(sockets).toMatch(/^\/tmp\/onevmdump-/);
-    expect(await gone('sleep\x008804', 10)).toBe(true);
-    expect(await gone(`${sockets}/`, 10)).toBe(true);
+    await gone('sleep\x008804');
+    await gone(`${sockets}/`);
     expect(await sshdSessions()).toEqual([]);
     await rm(sockets, { recursive: true });
   });
@@ -183,15 +179,13 @@ describe.each([
     const sessions = await sshdSessions();
     for (const pid of sessions) process.kill(pid, 'SIGSTOP');
     try {
-      const started = Date.now();
       await expect(
         host.runner.run({ program: 'true', args: [] }, { timeoutMs: 1000 }),
       ).rejects.toThrow('gave no answer within 1 s');
-      expect(Date.now() - started).toBeLessThan(15_000);
     } finally {
       for (const pid of sessions) process.kill(pid, 'SIGCONT');
     }
-  }, 30_000);
+  });
 
   test('a program that is given up because its host does not answer any more says so', async () => {
     await host.runner.run({ program: 'true', args: [] });
@@ -206,7 +200,7 @@ describe.each([
     } finally {
       for (const pid of await sshdSessions()) process.kill(pid, 'SIGCONT');
     }
-  }, 30_000);
+  });
 
   test('what a connection that hangs has left on its host ends as soon as there is a new one', async () => {
     const service = await host.runner.start(sh('sleep 8805; true'));
@@ -219,12 +213,12 @@ describe.each([
       await service.ended;
       expect(await processesWith('8805', 'sleep\0')).toHaveLength(1);
       await host.runner.run({ program: 'true', args: [] });
-      expect(await gone('sleep\x008805', 5)).toBe(true);
+      await gone('sleep\x008805');
       for (const pid of await sshdSessions()) expect(sessions).not.toContain(pid);
     } finally {
       for (const pid of await sshdSessions()) process.kill(pid, 'SIGCONT');
     }
-  }, 30_000);
+  });
 
   describe('a forwarded socket', () => {
     test('that is wanted when the connection has just been lost says so, or gets a new one', async () => {

@@ -68,7 +68,7 @@ describe.each(['dash', 'bash', 'zsh', 'fish', 'tcsh'])('a login shell %s', (shel
         );
       },
     );
-  }, 60_000);
+  });
 });
 
 test('what a profile prints on stdout and stderr is not taken for a program’s', async () => {

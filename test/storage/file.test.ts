@@ -29,6 +29,7 @@ import {
   vm,
   type World,
 } from './world.ts';
+import { until } from '../limits.ts';
 
 /** An image datastore's image with data in two places. */
 async function image(world: World, format: 'raw' | 'qcow2', size = 16 * MiB): Promise<string> {
@@ -396,8 +397,7 @@ describe('what is started for a dump', () => {
       child.kill('SIGKILL');
       const gone = (): boolean =>
         spawnSync('pgrep', ['-f', `^qemu-nbd.*${folder}`]).stdout.length === 0;
-      for (let tries = 0; tries < 100 && !gone(); tries++) await sleep(50);
-      expect(gone()).toBe(true);
+      await until('qemu-nbd has ended', gone);
       rmSync(folder, { recursive: true });
     }));
 
