@@ -101,13 +101,13 @@ export const exportCommand: CommandDefinition<ExportOptions> = {
           type: 'string',
           requiresArg: true,
           describe:
-            'How a running guest is held for an instant: agent (its agent freezes the file systems), suspend or none',
+            'What a running guest does at the point in time of its disks: agent (its agent freezes the file systems), suspend (it is paused) or none',
           defaultDescription: 'agent',
         },
         'require-freeze': {
           type: 'boolean',
           default: false,
-          describe: 'Rather no export than one of a guest that could not be frozen',
+          describe: 'Fail if the guest cannot be frozen',
         },
         endpoint: {
           type: 'string',

@@ -135,9 +135,10 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'FS_FREEZE',
     default: 'agent',
     description: [
-      'How a running guest is held for the moment in which the instant of its disks is fixed: agent',
-      '(its guest agent freezes the file systems), suspend (the guest is paused) or none. A guest',
-      'whose agent does not answer is exported as after a power cut, with a warning.',
+      'How a running guest is treated at the point in time of its disks: agent (its guest agent freezes',
+      'the file systems), suspend (it is paused) or none. A guest whose agent does not answer, or which',
+      'another tool has frozen, is exported as after a power cut, with a warning; it is never paused',
+      'unless suspend was asked for, since OpenNebula takes a paused guest for SUSPENDED.',
     ],
     parse: parseFreezeMode,
   },

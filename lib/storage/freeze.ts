@@ -1,6 +1,7 @@
-// Holds a running guest while the instant of its disks is fixed, and lets it go on. A guest must never
-// stay frozen: the way back is in the journal before the freeze, a process beside us thaws the guest
-// when we are killed, and a thaw counts when libvirt has confirmed it.
+// Freezes or pauses a running guest while the point in time of its disks is fixed, and thaws or resumes it.
+// Our freeze must never last: its undo is in the journal before the freeze, a watchdog process thaws the
+// guest when we are killed, and a thaw is done when libvirt has confirmed it. A freeze that somebody else
+// made is never thawed: another backup relies on it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsistencyLevel } from '../bundle/manifest.ts';
 import type { FreezeMode } from '../input/freeze-mode.ts';
@@ -10,7 +11,8 @@ import type { Run } from '../run/run.ts';
 import { guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
 import { domainOf, requireRunning } from './domain.ts';
 import {
-  askAgent,
+  fileSystemState,
+  FreezeRefusedError,
   freezeFileSystems,
   resumeDomain,
   setAgentTimeout,
@@ -20,8 +22,7 @@ import {
 import { guardName } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** Seconds for an agent's answer: a ping, and a freeze, which has to write out what the guest has cached. */
-const pingSeconds = 5;
+/** Seconds for the agent's answer to a freeze, which has to write out what the guest has cached. */
 const freezeSeconds = 20;
 /** Between two looks for the agent of a guest that boots. */
 const bootPollMs = 1000;
@@ -30,7 +31,7 @@ const thawAfterFailureMs = 6000;
 
 export interface FreezeWish {
   readonly mode: FreezeMode;
-  /** Rather no export than one of a guest that was not held in this mode. */
+  /** Fail if the guest cannot be frozen or paused in this mode. */
   readonly required: boolean;
   /** Milliseconds for which the agent of a guest that is booting is awaited; default none. */
   readonly agentWaitMs?: number;
@@ -44,15 +45,13 @@ export interface Hold {
 }
 
 /**
- * Holds the guest of a running VM as wished.
- * @param pause whether a guest that cannot be frozen is paused instead, since its disks have no
- *   common instant otherwise.
+ * Holds the guest of a running VM as requested. A guest is paused only for the mode `suspend`: OpenNebula's
+ * monitoring takes a paused guest for SUSPENDED.
  * @throws FailedError when it cannot be held and this is required; nothing was changed then.
  */
 export async function holdGuest(
   vm: Vm,
   { mode, required, agentWaitMs = 0 }: FreezeWish,
-  pause: boolean,
   run: Run,
 ): Promise<Hold> {
   const domain = domainOf(vm, run);
@@ -70,9 +69,8 @@ export async function holdGuest(
       throw new FailedError(
         `${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`,
       );
-    run.log.warn(`${what}; its disks will be as after a power cut`);
+    run.log.warn(`${what}; its disks will be as after a power cut (crash)`);
   }
-  if (pause && state !== 'paused') return await suspend(domain, run);
   return { level: 'crash', release: () => Promise.resolve(0) };
 }
 
@@ -82,7 +80,8 @@ export async function holdGuest(
  */
 async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Hold | string> {
   const { journal, signal, log } = run;
-  // Asked first: what a hung agent is told to freeze, it freezes when it comes back.
+  // Asked first: what a hung agent is told to freeze, it freezes when it comes back; and what is frozen
+  // already, somebody else has frozen.
   const refusal = await reachBootingAgent(domain, agentWaitMs, run);
   signal.throwIfAborted();
   if (refusal !== undefined) return refusal;
@@ -107,6 +106,10 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
   } catch (error) {
     signal.throwIfAborted();
     why = errorMessage(error);
+    if (error instanceof FreezeRefusedError) {
+      await released(started, undo, service, run, domain);
+      return why;
+    }
     if (error instanceof ConnectionError) lost = error;
   }
   try {
@@ -142,12 +145,11 @@ async function reachBootingAgent(
   }
 }
 
-/** @returns why the agent cannot be reached; undefined when it answers. @throws ConnectionError */
+/** @returns why the agent cannot freeze; undefined when it answers and nothing is frozen. @throws ConnectionError */
 async function reachAgent(domain: Domain): Promise<string | undefined> {
   try {
-    await setAgentTimeout(domain, pingSeconds);
-    await askAgent(domain);
-    return undefined;
+    const state = await fileSystemState(domain);
+    return state === 'thawed' ? undefined : 'another tool has frozen them, and they are left to it';
   } catch (error) {
     if (error instanceof ConnectionError) throw error;
     return errorMessage(error);

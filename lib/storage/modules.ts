@@ -91,12 +91,12 @@ export async function fixInstant(
     const at = new Date().toISOString();
     return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
-  const hold = await holdGuest(
-    first.plan.vm,
-    wish,
-    instants.length > 1 || instants.includes('apart'),
-    run,
-  );
+  const hold = await holdGuest(first.plan.vm, wish, run);
+  if (hold.level === 'crash' && (instants.length > 1 || instants.includes('apart'))) {
+    run.log.warn(
+      `the disks of VM ${first.plan.vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
+    );
+  }
   const at = new Date().toISOString();
   const work = fixAll(parts);
   // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.

@@ -39,9 +39,15 @@ export async function prebackup(
   const images = await imageFacts(vm, config, log);
   const plans = planDisks(vm, images, known.diskIds);
   const folder = await stateFolder(config.stateDir, process.env);
+  const freeze = freezeWish(vm);
+  if (freeze.mode === 'none' && activityOf(vm.state, vm.lcmState) === 'running') {
+    log.warn(
+      `the guest of VM ${vm.id} is not frozen, so this backup is as after a power cut (crash): FS_FREEZE of its backup configuration is NONE, which is OpenNebula's default; FS_FREEZE = "AGENT" has its agent freeze it`,
+    );
+  }
   const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
   await withRun({ ...setup, hold: true, progress: silent }, async (run) => {
-    const instant = await fixInstant(plans, run, freezeWish(vm));
+    const instant = await fixInstant(plans, run, freeze);
     await keepPrepared({ vm, images, instant }, folder, run);
   });
   return 'done';

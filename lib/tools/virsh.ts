@@ -2,7 +2,7 @@
 // LC_ALL=C; text is parsed only where virsh has no better form.
 import { attribute, child, type XmlElement } from '../input/xml.ts';
 import { parseXml } from '../input/xml-parse.ts';
-import { FailedError, UnsupportedError } from '../report/errors.ts';
+import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
 
 /** A domain of one libvirt. */
@@ -70,25 +70,51 @@ export async function setAgentTimeout(domain: Domain, seconds?: number): Promise
   });
 }
 
-/** Whether the guest's agent answers a harmless question. @throws CommandError with libvirt's reason. */
-export async function askAgent(domain: Domain): Promise<void> {
-  const { status, stderr } = await virsh(domain, ['domtime', domain.name], {
+/** The agent answered that it may not freeze, so it has frozen nothing. */
+export class FreezeRefusedError extends FailedError {}
+
+/** Seconds that libvirt waits for the agent's answer to a question. */
+const answerSeconds = 5;
+
+/**
+ * Asks the guest's agent whether the file systems are frozen; the answer also shows that the agent works.
+ * A frozen agent answers nothing else but this, a ping and a thaw (QEMU, qga/main.c).
+ * @throws FailedError with libvirt's reason when the agent does not answer, or may not tell.
+ */
+export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawed'> {
+  const question = JSON.stringify({ execute: 'guest-fsfreeze-status' });
+  const args = ['qemu-agent-command', '--timeout', String(answerSeconds), domain.name, question];
+  const { status, stderr, text } = await virsh(domain, args, {
     doing: `reach the guest agent of ${domain.name}`,
     acceptStatus: [1],
   });
-  // An agent that may not tell the time has answered all the same.
-  if (status === 0 || stderr.includes('unable to execute QEMU agent command')) return;
-  const why = stderr.trim().replace(/^error: /, '');
+  const state = /"return"\s*:\s*"(frozen|thawed)"/.exec(text)?.[1];
+  if (status === 0 && (state === 'frozen' || state === 'thawed')) return state;
+  const why = status === 0 ? `it answered ${text.trim()}` : stderr.trim().replace(/^error: /, '');
   throw new FailedError(
     `the guest agent does not answer: ${why.replaceAll(/\s*\n(?:error: )?/g, '; ')}`,
   );
 }
 
-/** Freezes the guest's file systems. @returns how many. */
+/**
+ * Freezes the guest's file systems. @returns how many.
+ * @throws FreezeRefusedError when the agent may not, such as when another tool has frozen them since they
+ *   were asked about; after any other error they may be frozen.
+ */
 export async function freezeFileSystems(domain: Domain): Promise<number> {
   const doing = `freeze the file systems of ${domain.name}`;
-  const { text } = await virsh(domain, ['domfsfreeze', domain.name], { doing });
-  return Number(/(\d+) filesystem/.exec(text)?.[1] ?? 0);
+  try {
+    const { text } = await virsh(domain, ['domfsfreeze', domain.name], { doing });
+    return Number(/(\d+) filesystem/.exec(text)?.[1] ?? 0);
+  } catch (error) {
+    // Older agents say `disabled for this instance`, newer ones `the agent is in frozen state`. An agent
+    // whose configuration forbids the command says the former, too.
+    const refused = /guest-fsfreeze-freeze\b.*(?:has been disabled|frozen state)/s;
+    if (error instanceof CommandError && refused.test(error.stderr)) {
+      throw new FreezeRefusedError(errorMessage(error), { cause: error });
+    }
+    throw error;
+  }
 }
 
 /** Thaws what is frozen; nothing frozen is fine. Done when this returns. */

@@ -31,23 +31,30 @@ export interface FakeFacts {
   /** Gets each command first; what it throws is what virsh says. */
   readonly meddle?: (command: string) => void;
   readonly frozenSystems?: number;
+  /** Another tool has frozen the file systems before. */
+  readonly frozenByOthers?: boolean;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
   /** How the guard ends, right after it was started; without it, it stays. */
   readonly guardEnd?: ServiceEnd | undefined;
 }
 
+/** What QEMU's agent 7.2 answers to a freeze while it is frozen, in libvirt's words. */
+export const frozenAnswer =
+  "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state";
+
 export function fakeLibvirt({
   name,
   disks = [],
   meddle = () => undefined,
   frozenSystems = 2,
+  frozenByOthers = false,
   owner = '+0:+0',
   guardEnd,
 }: FakeFacts): FakeLibvirt {
   const calls: string[] = [];
   const real = localRunner(quiet);
-  const guest = { frozen: false, paused: false };
+  const guest = { frozen: frozenByOthers, paused: false };
   let job: string | undefined;
 
   const answers: Record<string, (args: readonly string[]) => string | Promise<string>> = {
@@ -59,9 +66,14 @@ export function fakeLibvirt({
         : 'Job type:         Unbounded   \nOperation:        Backup      \n',
     dumpxml: () =>
       `<domain type='kvm'><name>${name}</name><devices>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel></domain>`,
-    domtime: () => 'Time: 1\n',
+    'qemu-agent-command': (args) => {
+      const question = args.at(-1) ?? '';
+      if (question !== '{"execute":"guest-fsfreeze-status"}') throw new Error('not asked before');
+      return `{"return":"${guest.frozen ? 'frozen' : 'thawed'}"}\n\n`;
+    },
     'guest-agent-timeout': () => '',
     domfsfreeze: () => {
+      if (guest.frozen) throw new Error(frozenAnswer);
       guest.frozen = true;
       return `Froze ${frozenSystems} filesystem(s)\n`;
     },

@@ -46,6 +46,7 @@ interface SceneFacts extends Partial<FakeLvmFacts> {
   readonly disks?: readonly Disk[];
   readonly domain?: readonly FakeDisk[];
   readonly wish?: Run['lvmSnapshot'];
+  readonly agentAnswers?: boolean;
 }
 
 const asOpenNebulaDeploys: readonly FakeDisk[] = [0, 1].map((id) => ({
@@ -58,7 +59,15 @@ const asOpenNebulaDeploys: readonly FakeDisk[] = [0, 1].map((id) => ({
 async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>): Promise<void> {
   await inWorld(async (world) => {
     const warnings: string[] = [];
-    const libvirt = fakeLibvirt({ name: 'one-7', disks: facts.domain ?? asOpenNebulaDeploys });
+    const libvirt = fakeLibvirt({
+      name: 'one-7',
+      disks: facts.domain ?? asOpenNebulaDeploys,
+      meddle: (command) => {
+        if (facts.agentAnswers === false && command.startsWith('qemu-agent-command')) {
+          throw new Error('Guest agent is not responding');
+        }
+      },
+    });
     const lvm = fakeLvm(libvirt.runner, { group: 'vg-one-0', volumes: thick, ...facts });
     const run = {
       ...world.run,
@@ -212,13 +221,19 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('of a guest without an agent have it paused, since they have no common instant', () =>
-    inScene({ vm: running, volumes: active(thick) }, async ({ run, libvirt }) => {
-      const planned = planDisks(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
-      const { consistency } = await snapshotDisks(planned, run, { mode: 'none', required: false });
-      expect(consistency.level).toBe('suspend');
-      expect(libvirt.paused()).toBe(false);
-    }));
+  test.each(['agent', 'none'] as const)(
+    'of a guest without an agent are each of a point in time of its own with %s: it is not paused, and a warning says so',
+    (mode) => {
+      const facts = { vm: running, volumes: active(thick), agentAnswers: false };
+      return inScene(facts, async ({ run, libvirt, warnings }) => {
+        const planned = planDisks(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
+        const { consistency } = await snapshotDisks(planned, run, { mode, required: false });
+        expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+        expect(libvirt.calls).not.toContain('suspend');
+        expect(warnings.at(-1)).toMatch(/each of a point in time of its own.*--fs-freeze suspend/);
+      });
+    },
+  );
 
   test('of which there is only one need no pause', () => {
     const disks = [lvmDisk(0)];

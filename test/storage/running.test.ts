@@ -9,7 +9,7 @@ import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
-import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
+import { fakeLibvirt, frozenAnswer, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
 import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
 
 const running = { state: 3, lcmState: 3, deployId: 'one-7' };
@@ -84,8 +84,7 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, libvirt }) => {
       const { disks, consistency } = await fix();
       expect(acts(libvirt)).toEqual([
-        'guest-agent-timeout 5',
-        'domtime',
+        'qemu-agent-command',
         'guest-agent-timeout 20',
         'guard',
         'domfsfreeze',
@@ -180,7 +179,7 @@ describe('the disks of a running VM', () => {
         expect(libvirt.calls).not.toContain('domfsfreeze');
         expect(libvirt.calls).toContain('backup-begin');
       },
-      refusal('domtime', 'Guest agent is not responding'),
+      refusal('qemu-agent-command', 'Guest agent is not responding'),
     ));
 
   test('of a guest that is booting are held by its agent as soon as that is there', () => {
@@ -189,11 +188,11 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('agent');
-        expect(libvirt.calls.filter((call) => call === 'domtime')).toHaveLength(3);
+        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(3);
       },
       {
         meddle: (command) => {
-          if (command.startsWith('domtime') && ++asked < 3) {
+          if (command.startsWith('qemu-agent-command') && ++asked < 3) {
             throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
           }
         },
@@ -206,9 +205,9 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('crash');
-        expect(libvirt.calls.filter((call) => call === 'domtime')).toHaveLength(1);
+        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(1);
       },
-      refusal('domtime', 'argument unsupported: QEMU guest agent is not configured'),
+      refusal('qemu-agent-command', 'argument unsupported: QEMU guest agent is not configured'),
     ));
 
   test('of such a guest are not dumped when the freeze is required', () =>
@@ -219,11 +218,11 @@ describe('the disks of a running VM', () => {
         );
         expect(libvirt.calls).not.toContain('backup-begin');
       },
-      refusal('domtime', 'Guest agent is not responding'),
+      refusal('qemu-agent-command', 'Guest agent is not responding'),
     ));
 
   // Nobody knows what the guest does then: that is no agent that does not answer.
-  test.each(['domtime', 'domfsfreeze'])(
+  test.each(['qemu-agent-command', 'domfsfreeze'])(
     'are not dumped, and are thawed, when the connection is lost in %s',
     (word) =>
       inScene(
@@ -263,19 +262,62 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('of a guest whose agent may not tell the time are frozen all the same', () =>
+  test('of a guest whose agent may not tell whether it is frozen are not frozen', () =>
     inScene(
-      async ({ fix }) => {
-        expect((await fix()).consistency.level).toBe('agent');
+      async ({ fix, libvirt }) => {
+        expect((await fix()).consistency.level).toBe('crash');
+        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).not.toContain('domfsthaw');
       },
-      refusal('domtime', "unable to execute QEMU agent command 'guest-get-time'"),
+      refusal(
+        'qemu-agent-command',
+        "unable to execute QEMU agent command 'guest-fsfreeze-status': The command guest-fsfreeze-status has been disabled for this instance",
+      ),
     ));
+
+  describe('of a guest that another tool has frozen', () => {
+    const frozenByOthers = { frozenByOthers: true };
+
+    test('are neither frozen nor thawed by us, and are as after a power cut', () =>
+      inScene(async ({ fix, undo, libvirt, world }) => {
+        expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+        await undo();
+        expect(libvirt.calls).not.toContain('guard');
+        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).not.toContain('domfsthaw');
+        expect(libvirt.frozen()).toBe(true);
+      }, frozenByOthers));
+
+    test('are not dumped when a freeze is required, and the guest stays frozen', () =>
+      inScene(async ({ fix, undo, libvirt }) => {
+        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
+          /another tool has frozen them, .*; nothing was exported/,
+        );
+        await undo();
+        expect(libvirt.calls).not.toContain('backup-begin');
+        expect(libvirt.calls).not.toContain('domfsthaw');
+        expect(libvirt.frozen()).toBe(true);
+      }, frozenByOthers));
+
+    test('right after we asked are not thawed by us', () =>
+      inScene(
+        async ({ fix, undo, libvirt, world }) => {
+          expect((await fix()).consistency.level).toBe('crash');
+          expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+          await undo();
+          expect(libvirt.calls).not.toContain('domfsthaw');
+          expect(libvirt.calls).toContain('guard ended');
+        },
+        refusal('domfsfreeze', frozenAnswer),
+      ));
+  });
 
   test('are thawed after a freeze that failed, which may have been carried out', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
         expect((await fix()).consistency.level).toBe('crash');
-        expect(acts(libvirt).slice(4, 7)).toEqual(['domfsfreeze', 'domfsthaw', 'guard ended']);
+        expect(acts(libvirt).slice(3, 6)).toEqual(['domfsfreeze', 'domfsthaw', 'guard ended']);
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
       },
       refusal('domfsfreeze', 'took too long'),
