@@ -1,4 +1,4 @@
-// scripts/test-all.sh on a repository made for it, with stand-ins for npm, shellcheck and jest.
+// scripts/run-tests.sh on a repository made for it, with stand-ins for npm, shellcheck and jest.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
@@ -10,12 +10,12 @@ const jest = 'node_modules/jest/bin/jest.js';
 
 let root: string;
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'onevmdump-test-all-'));
+  root = await mkdtemp(join(tmpdir(), 'onevmdump-run-tests-'));
   execFileSync('git', ['init', '--quiet', root]);
   await write('.gitignore', 'node_modules/\nbin/\n');
   await write('scripts/tools.sh', '#!/bin/bash\n');
   await lab('echo "$*" >>bin/labs; [[ $* != "up lvm" ]] || echo started=yes');
-  for (const name of ['test-all.sh', 'count-tests.mjs']) {
+  for (const name of ['run-tests.sh', 'count-tests.mjs']) {
     await copyFile(join(scripts, name), join(root, 'scripts', name));
   }
   await write('package-lock.json', '{}');
@@ -62,22 +62,68 @@ function lab(line: string): Promise<void> {
   return write('test/lab/lab.sh', `#!/bin/bash\n${line}\n`);
 }
 
-function run(env: Readonly<Record<string, string>> = {}) {
-  const { status, stdout, stderr } = spawnSync('/bin/bash', [join(root, 'scripts/test-all.sh')], {
+function run(env: Readonly<Record<string, string>> = {}, words: readonly string[] = ['all']) {
+  const script = join(root, 'scripts/run-tests.sh');
+  const { status, stdout, stderr } = spawnSync('/bin/bash', [script, ...words], {
     encoding: 'utf8',
     env: { PATH: `${root}/bin:${process.env['PATH'] ?? ''}`, FAIL: '', ...env },
   });
   return { status, stderr, lastLine: stdout.trimEnd().split('\n').at(-1) };
 }
 
+/** `npm test`. */
+const runQuick = (env: Readonly<Record<string, string>> = {}) => run(env, []);
+
 const calls = () => readFile(join(root, 'bin/calls'), 'utf8');
+
+describe('npm test', () => {
+  test('installs, builds and tests, and neither lints nor checks types', async () => {
+    await jestReports({ numPassedTests: 7 }, { numPassedTests: 3 });
+    expect(runQuick()).toMatchObject({ status: 0, stderr: '' });
+    expect(await calls()).toBe('npm run --silent build\n');
+  });
+
+  test('ends at the build when that fails', () => {
+    expect(runQuick({ FAIL: 'build' })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('\ntest: build failed') as unknown,
+    });
+  });
+
+  const asRoot = process.geteuid?.() === 0 ? test : test.skip;
+  asRoot('starts the labs, runs one test on each storage, and ends the labs', async () => {
+    await jestReports(
+      { numPassedTests: 7, numTodoTests: 1 },
+      { numPassedTests: 3, numPendingTests: 90 },
+    );
+    expect(runQuick()).toMatchObject({ status: 0, lastLine: '10 passed, 0 failed, 1 skipped' });
+    expect(await readFile(join(root, 'bin/labs'), 'utf8')).toBe(
+      'up libvirt\nup lvm\nup ceph\ndown lvm\n',
+    );
+  });
+
+  asRoot('fails when no test has the title of a round trip', async () => {
+    await jestReports({ numPassedTests: 7 }, {});
+    expect(runQuick()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+
+  test('runs the quick tests alone when it is told which', async () => {
+    expect(run({}, ['test/vm'])).toMatchObject({ lastLine: '3 passed, 0 failed, 0 skipped' });
+    await expect(readFile(join(root, 'bin/labs'))).rejects.toThrow('ENOENT');
+  });
+
+  asRoot('fails when a round trip on a real storage fails', async () => {
+    await jestReports({ numPassedTests: 7 }, { numFailedTests: 1 });
+    expect(runQuick()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
+  });
+});
 
 describe('test:all', () => {
   test('builds, lints, checks types and shell, and ends with the count of tests', async () => {
     await jestReports({ numPassedTests: 7, numPendingTests: 2, numTodoTests: 1 });
     expect(run()).toEqual({ status: 0, stderr: '', lastLine: '7 passed, 0 failed, 3 skipped' });
     expect(await calls()).toMatch(
-      /^npm .*build\nnpm .*lint\nnpm .*typecheck\nshellcheck .* scripts\/test-all.sh scripts\/tools.sh test\/lab\/lab.sh\n$/,
+      /^npm .*build\nnpm .*lint\nnpm .*typecheck\nshellcheck .* scripts\/run-tests.sh scripts\/tools.sh test\/lab\/lab.sh\n$/,
     );
   });
 
