@@ -1,6 +1,7 @@
 // Whether a raw disk would be taken for something else by a tool that probes formats. A guest can
-// write such a header into its own disk; who probes it then opens the files that the header names, or
-// unpacks what is no archive.
+// write such a header into its own disk. A tool that probes it then opens the files that the header names, or
+// unpacks an archive that the guest made, as oneadmin on the front-end.
+import { isTar } from './probe-tar.ts';
 
 interface Signature {
   readonly name: string;
@@ -28,15 +29,31 @@ const signatures: readonly Signature[] = [
   { name: 'luks', offset: 0, magic: text('LUKS\xba\xbe') },
 ];
 
-// OpenNebula's datastore/downloader.sh asks file(1), and unpacks or unarchives what it says.
+// OpenNebula's datastore/downloader.sh (6.4.7 to 7.4.0) asks file(1) for the MIME type, decompresses
+// gzip, bzip2 and xz, and unpacks tar and zip. The magics are those of file 5.33 to 5.48: Magdir/archive,
+// compress and msdos. Of szdd and zstd's skippable frames, what follows decides the type; and what begins at
+// byte 128 decides it for headers of MacBinary and of DOS backups.
 const archives: readonly Signature[] = [
-  { name: 'gzip', offset: 0, magic: Buffer.from('1f8b', 'hex') },
-  { name: 'bzip2', offset: 0, magic: text('BZh') },
-  { name: 'xz', offset: 0, magic: Buffer.from('fd377a585a00', 'hex') },
-  { name: 'zip', offset: 0, magic: text('PK\x03\x04') },
-  { name: 'zip', offset: 0, magic: text('PK\x05\x06') },
-  { name: 'zip', offset: 0, magic: text('PK00PK\x03\x04') },
+  ...[0, 128].flatMap((offset) => [
+    { name: 'gzip', offset, magic: Buffer.from('1f8b', 'hex') },
+    { name: 'bzip2', offset, magic: text('BZh') },
+    { name: 'xz', offset, magic: Buffer.from('fd377a585a00', 'hex') },
+    { name: 'zip', offset, magic: text('PK\x03\x04') },
+    { name: 'zip', offset, magic: text('PK\x05\x06') },
+    { name: 'zip', offset, magic: text('PK\x07\x08') },
+    { name: 'zip', offset, magic: text('PK\x01\x02') },
+    { name: 'zip', offset, magic: text('PK00PK\x03\x04') },
+  ]),
+  { name: 'zip', offset: 0x1e, magic: text('Copyright 1989-1990 PKWARE Inc.') },
+  { name: 'zip', offset: 0x1e, magic: text('PKLITE Copr.') },
   { name: 'tar', offset: 257, magic: text('ustar') },
+  { name: 'szdd', offset: 0, magic: Buffer.from('535a444488f027', 'hex') },
+  { name: 'szdd', offset: 0, magic: Buffer.from('535a2088f027', 'hex') },
+  ...Array.from({ length: 16 }, (_, low) => ({
+    name: 'zstd',
+    offset: 0,
+    magic: Buffer.from([0x50 + low, 0x2a, 0x4d, 0x18]),
+  })),
 ];
 
 /** QEMU looks at 512 bytes (BLOCK_PROBE_BUF_SIZE); some more do no harm. */
@@ -44,25 +61,14 @@ const probedBytes = 2048;
 
 /**
  * The format that a probing tool takes content for that begins with `head` (2 KiB or more, or the whole of a
- * shorter disk); undefined when that is raw.
+ * shorter disk); undefined when that is raw. lib/tools/file-type.ts asks file(1) as well.
  */
 export function looksLike(head: Uint8Array): string | undefined {
   const bytes = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, probedBytes));
   const found = [...signatures, ...archives].find(({ offset, magic }) =>
     bytes.subarray(offset, offset + magic.length).equals(magic),
   );
-  return found?.name ?? (isVmdkDescriptor(bytes) ? 'vmdk' : isOldTar(bytes) ? 'tar' : undefined);
-}
-
-/** file(1) takes a first block for tar whose checksum is right, without any magic (is_tar.c). */
-function isOldTar(bytes: Buffer): boolean {
-  if (bytes.length < 512) return false;
-  const stated = /^ *([0-7]+)[ \0]/.exec(bytes.toString('latin1', 148, 156))?.[1];
-  if (stated === undefined) return false;
-  const blanks = 8 * 0x20;
-  const sum = (from: number, to: number) =>
-    bytes.subarray(from, to).reduce((all, one) => all + one, 0);
-  return sum(0, 148) + blanks + sum(156, 512) === parseInt(stated, 8);
+  return found?.name ?? (isVmdkDescriptor(bytes) ? 'vmdk' : isTar(bytes) ? 'tar' : undefined);
 }
 
 /** QEMU passes over comments and blank lines, then wants `version=1` to `3`; others look for a title. */

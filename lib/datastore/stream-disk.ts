@@ -3,9 +3,9 @@
 import type { Writable } from 'node:stream';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { OpenedBundle } from '../bundle/opened.ts';
-import { looksLike } from '../bundle/probe.ts';
 import { layOutQcow2 } from '../bundle/qcow2-layout.ts';
 import { FailedError, hasCode } from '../report/errors.ts';
+import { disguiseOf } from '../tools/file-type.ts';
 import type { DiskForm } from './disk-url.ts';
 import { formatOf, virtualSize } from './open-bundle.ts';
 
@@ -28,7 +28,7 @@ export async function streamDisk(
   // Refuses what QEMU must not be let at.
   await virtualSize(bundle, disk);
   const isRaw = formatOf(bundle, disk) === 'raw';
-  const disguised = form === 'image' && isRaw && looksLike(await disk.head()) !== undefined;
+  const disguised = form === 'image' && isRaw && (await disguiseOf(disk, signal)) !== undefined;
   const parts = disguised ? wrapped(disk) : content(disk);
   for await (const part of parts) {
     signal.throwIfAborted();

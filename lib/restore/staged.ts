@@ -5,12 +5,12 @@ import { chown, mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises
 import { join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
-import { looksLike } from '../bundle/probe.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
 import { BundleError, errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import type { Run } from '../run/run.ts';
+import { disguiseOf } from '../tools/file-type.ts';
 import { wrapInQcow2 } from '../tools/qemu-img.ts';
 import { ownPrefix } from '../vm/names.ts';
 
@@ -54,7 +54,7 @@ export async function openStaging(
   return {
     async stage(disk, format, task) {
       const path = join(folder, `disk.${disk.id}`);
-      const guise = await checkHead(disk, format);
+      const guise = await checkHead(disk, format, run.signal);
       await requireSpace(folder, disk);
       await writeDisk(disk, path, task, run.signal);
       if (disk.size === 0) {
@@ -120,9 +120,13 @@ async function readerOf(
 }
 
 /** Refuses a qcow2 disk that names other files. @returns what a raw disk could be taken for. */
-async function checkHead(disk: BundleDisk, format: DiskFormat): Promise<string | undefined> {
+async function checkHead(
+  disk: BundleDisk,
+  format: DiskFormat,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (format === 'raw') return disguiseOf(disk, signal);
   const head = await disk.head();
-  if (format === 'raw') return looksLike(head);
   try {
     checkQcow2Header(head);
   } catch (error) {
