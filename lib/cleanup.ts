@@ -1,12 +1,13 @@
 // What runs left that were killed, or whose machine went down: their journals are still there, and
-// their processes are not. And what was left to a later process on purpose.
+// their processes are not. And what was left to a later process on purpose. Journals of other machines
+// and containers, with which the state folder may be shared, are left alone.
 import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import { adoptJournal, journalFolder, parseJournal, type JournalHeader } from './run/journal.ts';
-import { isAlive } from './run/process-identity.ts';
+import { placeName, stateOf } from './run/process-identity.ts';
 import { remedy, type PlacedUndo, type UndoHandlers } from './run/undo.ts';
 
 /**
@@ -15,7 +16,7 @@ import { remedy, type PlacedUndo, type UndoHandlers } from './run/undo.ts';
  */
 const settleMs = 2000;
 
-/** The journal of a dead run. */
+/** The journal of a run that has ended, or of one elsewhere. */
 export interface Remains {
   readonly path: string;
   readonly header: JournalHeader;
@@ -25,51 +26,59 @@ export interface Remains {
   readonly held: boolean;
 }
 
-/**
- * Finds the journals of runs that were killed.
- * @param vmId only those of this VM.
- */
-export function findRemains(
-  stateFolder: string,
-  vmId: number | undefined,
-  log: Log,
-): Promise<readonly Remains[]> {
-  return findJournals(stateFolder, vmId, log, false);
+/** All journals but those of runs that go on here. */
+export interface Journals {
+  /** Of runs that were killed. */
+  readonly killed: readonly Remains[];
+  /**
+   * What was fixed for a backup that OpenNebula runs, and is kept for its next driver action. Nothing of it may be
+   * undone while the VM is being backed up.
+   */
+  readonly held: readonly Remains[];
+  /** Of runs on other machines or in other PID namespaces: nobody here knows whether they go on. */
+  readonly elsewhere: readonly Remains[];
 }
 
-/**
- * Finds what was fixed for a backup that OpenNebula runs, and is kept for its next driver action. Nothing of
- * it may be undone while the VM is being backed up.
- */
-export function findHeld(
+/** Finds the journals that are of no run that goes on here. @param vmId only those of this VM. */
+export async function findJournals(
   stateFolder: string,
   vmId: number | undefined,
   log: Log,
-): Promise<readonly Remains[]> {
-  return findJournals(stateFolder, vmId, log, true);
-}
-
-async function findJournals(
-  stateFolder: string,
-  vmId: number | undefined,
-  log: Log,
-  wanted: boolean,
-): Promise<readonly Remains[]> {
+): Promise<Journals> {
   const folder = journalFolder(stateFolder);
-  const found: Remains[] = [];
+  const found = { killed: [] as Remains[], held: [] as Remains[], elsewhere: [] as Remains[] };
   for (const name of await namesIn(folder)) {
     const path = join(folder, name);
     try {
       const { header, pending, held } = parseJournal(await readFile(path, 'utf8'), path);
-      if (held !== wanted || (vmId !== undefined && header.vmId !== vmId)) continue;
-      if (await isAlive(header.process)) continue;
-      found.push({ path, header, pending: pending.map(({ undo, on }) => ({ undo, on })), held });
+      if (vmId !== undefined && header.vmId !== vmId) continue;
+      const state = await stateOf(header.process);
+      if (state === 'running') continue;
+      const kind = state === 'elsewhere' ? 'elsewhere' : held ? 'held' : 'killed';
+      found[kind].push({
+        path,
+        header,
+        pending: pending.map(({ undo, on }) => ({ undo, on })),
+        held,
+      });
     } catch (error) {
       // It has ended well meanwhile; or nobody knows what it says, and somebody has to look.
       if (!hasCode(error, 'ENOENT')) log.warn(`left alone: ${errorMessage(error)}`);
     }
   }
   return found;
+}
+
+/** The same for who undoes without being asked: runs elsewhere are named in a warning, and left alone. */
+export async function findRemains(
+  stateFolder: string,
+  vmId: number,
+  log: Log,
+): Promise<Pick<Journals, 'killed' | 'held'>> {
+  const { killed, held, elsewhere } = await findJournals(stateFolder, vmId, log);
+  for (const remains of elsewhere)
+    log.warn(`${inWords(remains)} is left alone: ${whyAlone(remains)}`);
+  return { killed, held };
 }
 
 /** Undoes what a dead run left. @returns whether nothing is left now; what is was warned of. */
@@ -90,6 +99,19 @@ export async function undoRemains(
     () => false,
     () => true,
   );
+}
+
+/** A run in words. */
+export function inWords({ header }: Pick<Remains, 'header'>): string {
+  const { action, vmId, process, started } = header;
+  const of = vmId === null ? '' : ` of VM ${vmId}`;
+  return `${action}${of} (process ${process.pid}, started ${started})`;
+}
+
+/** Why nothing is done about a run elsewhere, and what to do when it is no more. */
+export function whyAlone({ header }: Pick<Remains, 'header'>): string {
+  const place = placeName(header.process);
+  return `it belongs to ${place}; if that machine or container is gone for good: onevmdump cleanup --gone ${place}`;
 }
 
 /** What is left, in words: one line for each, the way it would be removed by hand. */

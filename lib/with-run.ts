@@ -1,6 +1,6 @@
 // Everything an export or restore needs around it: journal, runner, OpenNebula client; and the undo
 // of all that is left recorded when the work has ended, well or not.
-import { findHeld, findRemains, undoRemains } from './cleanup.ts';
+import { findRemains, undoRemains } from './cleanup.ts';
 import type { Config } from './input/config.ts';
 import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
@@ -163,18 +163,19 @@ async function undoEarlierRuns(
   handlers: UndoHandlers,
   { hold = false, one, log }: RunSetup,
 ): Promise<void> {
-  for (const remains of await findRemains(folder, vmId, log)) {
+  const { killed, held } = await findRemains(folder, vmId, log);
+  for (const remains of killed) {
     const { action, process, started } = remains.header;
     log.warn(`undoing what an ${action} of VM ${vmId} left (process ${process.pid}, ${started})`);
     await undoRemains(remains, handlers, log);
   }
-  for (const held of await findHeld(folder, vmId, log)) {
+  for (const remains of held) {
     // A backup that begins is the only one of its VM.
     if (!hold && (!one || (await isBackedUp(one, vmId)))) continue;
     log.warn(
-      `undoing what was fixed for a backup of VM ${vmId} at ${held.header.started}, which OpenNebula did not end`,
+      `undoing what was fixed for a backup of VM ${vmId} at ${remains.header.started}, which OpenNebula did not end`,
     );
-    await undoRemains(held, handlers, log);
+    await undoRemains(remains, handlers, log);
   }
 }
 

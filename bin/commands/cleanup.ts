@@ -1,16 +1,24 @@
 // onevmdump cleanup: undoes what killed runs left.
 import {
   describeRemains,
-  findHeld,
-  findRemains,
+  findJournals,
+  inWords,
   undoRemains,
+  whyAlone,
   type Remains,
 } from '../../lib/cleanup.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/input/config.ts';
 import { isBackedUp } from '../../lib/one/vms.ts';
 import { FailedError, OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
-import { sweepClaims } from '../../lib/run/claim.ts';
+import { sweepClaims, type ElsewhereClaim } from '../../lib/run/claim.ts';
+import { handlersForGone } from '../../lib/run/elsewhere.ts';
+import {
+  isPlaceIn,
+  placeName,
+  seenFromAbove,
+  type ProcessIdentity,
+} from '../../lib/run/process-identity.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
 import { connect, withConnections } from '../../lib/with-run.ts';
 import {
@@ -24,6 +32,7 @@ import {
 interface CleanupOptions extends GlobalOptions {
   readonly vm: string | undefined;
   readonly dryRun: boolean;
+  readonly gone: string | undefined;
 }
 
 export const cleanupCommand: CommandDefinition<CleanupOptions> = {
@@ -35,6 +44,12 @@ export const cleanupCommand: CommandDefinition<CleanupOptions> = {
       .options({
         vm: { type: 'string', requiresArg: true, describe: 'Only what runs on this VM left' },
         'dry-run': { type: 'boolean', default: false, describe: 'Only say what is left' },
+        gone: {
+          type: 'string',
+          requiresArg: true,
+          describe:
+            'Also undo what runs on this machine or container left, which is gone for good; named as cleanup names it',
+        },
       })
       .example('$0 cleanup --dry-run', 'say what is left, and how it would be removed by hand'),
   run: runCleanup,
@@ -43,7 +58,7 @@ export const cleanupCommand: CommandDefinition<CleanupOptions> = {
 /** What was found, and what has become of it. */
 interface Found {
   readonly remains: Remains;
-  readonly end: 'undone' | 'left' | 'kept';
+  readonly end: 'undone' | 'left' | 'kept' | 'elsewhere';
 }
 
 async function runCleanup(options: CleanupOptions, context: EntrypointContext): Promise<void> {
@@ -52,32 +67,42 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const config = await configFor(options, log);
   const folder = await stateFolder(config.stateDir, process.env);
   const runs: Found[] = [];
+  const { killed, held, elsewhere } = await findJournals(folder, vmId, log);
   await withConnections('cleanup', { config, log }, async ({ handlers }) => {
-    const undo = async (remains: Remains): Promise<Found['end']> => {
+    const undo = async (remains: Remains, by = handlers): Promise<Found['end']> => {
       signal.throwIfAborted();
       if (options.dryRun) return 'left';
-      return (await undoRemains(remains, handlers, log)) ? 'undone' : 'left';
+      return (await undoRemains(remains, by, log)) ? 'undone' : 'left';
     };
-    for (const remains of await findRemains(folder, vmId, log)) {
-      runs.push({ remains, end: await undo(remains) });
-    }
-    for (const remains of await findHeld(folder, vmId, log)) {
+    for (const remains of killed) runs.push({ remains, end: await undo(remains) });
+    for (const remains of held) {
       const inUse = await isInUse(remains, config, context);
       const end = inUse === undefined ? 'left' : inUse ? 'kept' : await undo(remains);
       runs.push({ remains, end });
     }
+    for (const remains of elsewhere) {
+      const { header } = remains;
+      const isGone = options.gone !== undefined && isPlaceIn(header.process, options.gone);
+      if (isGone) await requireGone(header.process);
+      const end = isGone
+        ? await undo(remains, await handlersForGone(handlers, header, log))
+        : 'elsewhere';
+      runs.push({ remains, end });
+    }
   });
-  if (!options.dryRun) await sweepClaims(folder, vmId);
-  const lines = runs.flatMap(({ remains, end }) => [
-    `${inWords(remains)}: ${end === 'kept' ? 'kept, OpenNebula needs it for its backup' : end}`,
-    ...(end === 'left' ? describeRemains(remains).map((line) => `  ${line}`) : []),
-  ]);
+  const claims = options.dryRun ? [] : await sweepClaims(folder, vmId, options.gone);
+  const lines = [
+    ...runs.flatMap(describeRun),
+    // Mostly those of the exports above.
+    ...claims.filter((claim) => !elsewhere.some((one) => isOf(claim, one))).map(describeClaim),
+  ];
   await printResult(options, lines.length === 0 ? 'nothing is left' : lines.join('\n'), {
     runs: runs.map(({ remains: { header, pending }, end }) => ({
       ...header,
       pending,
       undone: end === 'undone',
       ...(end === 'kept' ? { inUse: true } : {}),
+      ...(end === 'elsewhere' ? { elsewhere: placeName(header.process) } : {}),
     })),
   });
   if (!options.dryRun && runs.some(({ end }) => end === 'left')) {
@@ -107,8 +132,30 @@ async function isInUse(
   }
 }
 
-function inWords({ header }: Remains): string {
-  const { action, vmId, process, started } = header;
-  const of = vmId === null ? '' : ` of VM ${vmId}`;
-  return `${action}${of} (process ${process.pid}, started ${started})`;
+/** @throws UsageError when a process of the container that is said to be gone is seen to run */
+async function requireGone(process: ProcessIdentity): Promise<void> {
+  const pid = await seenFromAbove(process);
+  if (pid === undefined) return;
+  throw new UsageError(`${placeName(process)} is not gone: its process still runs here, as ${pid}`);
+}
+
+function describeRun({ remains, end }: Found): readonly string[] {
+  const words = {
+    undone: 'undone',
+    left: 'left',
+    kept: 'kept, OpenNebula needs it for its backup',
+    elsewhere: `left alone, ${whyAlone(remains)}`,
+  };
+  const left = end === 'left' ? describeRemains(remains).map((line) => `  ${line}`) : [];
+  return [`${inWords(remains)}: ${words[end]}`, ...left];
+}
+
+function isOf({ vmId, process }: ElsewhereClaim, { header }: Remains): boolean {
+  const { pid, startTime } = header.process;
+  return header.vmId === vmId && process.pid === pid && process.startTime === startTime;
+}
+
+function describeClaim({ vmId, process }: ElsewhereClaim): string {
+  const place = placeName(process);
+  return `export lock of VM ${vmId} (process ${process.pid}): left alone, it belongs to ${place}; if that machine or container is gone for good: onevmdump cleanup --gone ${place}`;
 }

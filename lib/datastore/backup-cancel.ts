@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError, hasCode } from '../report/errors.ts';
-import { identify, isAlive, type ProcessIdentity } from '../run/process-identity.ts';
+import { identify, stateOf, type ProcessIdentity } from '../run/process-identity.ts';
 
 const pollMs = 50;
 /** So long no action may be seen before the backup counts as ended: a busy oned takes its time to start the next. */
@@ -48,14 +48,14 @@ interface FoundAction {
 
 /** Tells an action to end and waits until it has. @throws FailedError */
 async function end({ identity, name }: FoundAction, deadline: number): Promise<void> {
-  if (!(await isAlive(identity))) return;
+  if ((await stateOf(identity)) !== 'running') return;
   try {
     process.kill(identity.pid, 'SIGTERM');
   } catch (error) {
     if (hasCode(error, 'ESRCH')) return;
     throw new FailedError(`cannot end ${name}: ${String(error)}`);
   }
-  while (await isAlive(identity)) {
+  while ((await stateOf(identity)) === 'running') {
     if (Date.now() > deadline) {
       throw new FailedError(`${name} was told to end, but does not`);
     }

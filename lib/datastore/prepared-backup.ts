@@ -3,7 +3,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageFacts } from '../bundle/manifest.ts';
-import { findHeld } from '../cleanup.ts';
+import { findRemains } from '../cleanup.ts';
 import { parseVm } from '../input/vm-xml.ts';
 import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
@@ -74,7 +74,7 @@ export async function findPrepared(
   log: Log,
 ): Promise<PreparedBackup | undefined> {
   // The last one counts: prebackup releases those before it first.
-  const held = (await findHeld(stateFolder, vmId, log)).at(-1);
+  const held = (await findRemains(stateFolder, vmId, log)).held.at(-1);
   if (!held) return undefined;
   const prepared = await readPrepared(join(stateFolder, folderName, `${held.header.runId}.json`));
   if (!prepared) return undefined;

@@ -14,7 +14,7 @@ import type { Log } from '../report/log.ts';
 import { guardOutput, printLine } from '../report/print.ts';
 import { silent } from '../report/progress.ts';
 import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.ts';
-import { BusyError } from '../run/claim.ts';
+import { BusyElsewhereError, BusyError } from '../run/claim.ts';
 import type { Run } from '../run/run.ts';
 import type { SshTarget } from '../run/runner.ts';
 import { stateName } from '../vm/states.ts';
@@ -57,7 +57,8 @@ export async function exportByHook(
     const report = await withRun(setup, (run) => exportAndRotate(vm, config, run, one));
     if (report) await printLine(report.bundle);
   } catch (error) {
-    if (!(error instanceof BusyError)) throw error;
+    // Elsewhere it may have been killed, which somebody has to see.
+    if (!(error instanceof BusyError) || error instanceof BusyElsewhereError) throw error;
     log.info(`${error.message}: nothing to do`);
   }
 }

@@ -2,15 +2,25 @@
 // taken over without two takers: so nothing is ever taken over here. Each process that wants the VM
 // writes a file of its own, whose name says who it is, and looks at those of the others only then. Of
 // two at least one sees the other; the lower name goes on, the higher gives way, a holder beats all.
-// Files of dead processes count for nothing, and may be removed by anyone: no name is used twice.
+// Files of dead processes count for nothing, and may be removed by anyone: no name is used twice. Those of
+// processes on other machines, or in other PID namespaces, count: nobody here knows whether they are dead.
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError, hasCode, OnevmdumpError } from '../report/errors.ts';
-import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
+import {
+  identify,
+  isPlaceIn,
+  placeName,
+  stateOf,
+  type ProcessIdentity,
+} from './process-identity.ts';
 import { makeStateFolder } from './state-folder.ts';
 
 /** The VM is being exported by another process. */
 export class BusyError extends FailedError {}
+
+/** The VM is being exported, or was when its machine or container ended: only there it can be seen. */
+export class BusyElsewhereError extends BusyError {}
 
 export interface Claim {
   /** Lets others have the VM. */
@@ -32,7 +42,7 @@ export async function claimVm(
 ): Promise<Claim> {
   try {
     const folder = await makeStateFolder(stateFolder, 'claims');
-    const own = fileName(vmId, await identify(process.pid));
+    const own = fileName(vmId, await identify('self'));
     const [wants, has] = [join(folder, `${own}.wants`), join(folder, `${own}.has`)];
     const release = async (): Promise<void> => {
       await rm(has, { force: true });
@@ -76,45 +86,78 @@ async function waitForTurn(
   }
 }
 
-/** Removes the claims of dead processes, which count for nothing. @param vmId only those on this VM. */
-export async function sweepClaims(stateFolder: string, vmId: number | undefined): Promise<void> {
+/** The claim of a process of which nobody here knows whether it runs. */
+export interface ElsewhereClaim {
+  readonly vmId: number;
+  readonly process: ProcessIdentity;
+}
+
+/**
+ * Removes the claims of dead processes, which count for nothing.
+ * @param vmId only those on this VM.
+ * @param gone the name of a place (`placeName`) whose processes are dead, as a person says
+ * @returns the claims of processes elsewhere, which stay
+ */
+export async function sweepClaims(
+  stateFolder: string,
+  vmId: number | undefined,
+  gone?: string,
+): Promise<readonly ElsewhereClaim[]> {
   const folder = join(stateFolder, 'claims');
   const files = await readdir(folder).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return [];
     throw error;
   });
   const vms = new Set(files.map((file) => Number(/^\d+(?=\.)/.exec(file)?.[0] ?? NaN)));
+  const elsewhere: ElsewhereClaim[] = [];
   for (const vm of vms) {
-    if (!Number.isNaN(vm) && (vmId === undefined || vm === vmId)) await liveClaims(folder, vm);
+    if (Number.isNaN(vm) || (vmId !== undefined && vm !== vmId)) continue;
+    for (const claim of await liveClaims(folder, vm, gone)) {
+      if (claim.elsewhere) elsewhere.push({ vmId: vm, process: claim.process });
+    }
   }
+  return elsewhere;
 }
 
 interface LiveClaim {
   /** Without its ending. */
   readonly name: string;
-  readonly pid: number;
+  readonly process: ProcessIdentity;
   readonly held: boolean;
+  /** Its process cannot be seen here. */
+  readonly elsewhere: boolean;
 }
 
-/** The claims of living processes; the files of dead ones are removed. */
-async function liveClaims(folder: string, vmId: number): Promise<readonly LiveClaim[]> {
+const claimFile =
+  /^((\d+)\.(\d+)\.(\d+)\.([0-9a-f-]+)\.([0-9a-f]*)\.([0-9+]+)\.(.*))\.(wants|has)$/;
+
+/** The claims of processes that are not known to be dead; the files of dead ones are removed. */
+async function liveClaims(
+  folder: string,
+  vmId: number,
+  gone?: string,
+): Promise<readonly LiveClaim[]> {
   const found = new Map<string, LiveClaim>();
   for (const file of await readdir(folder)) {
-    const [, name = '', vm, pid, startTime = '', bootId = '', ending] =
-      /^((\d+)\.(\d+)\.(\d+)\.([0-9a-f-]+))\.(wants|has)$/.exec(file) ?? [];
+    const [, name = '', vm, pid, startTime = '', bootId = '', machineId = '', ns = '', host = ''] =
+      claimFile.exec(file) ?? [];
     if (Number(vm) !== vmId || name === '') continue;
-    if (await isAlive({ pid: Number(pid), startTime, bootId })) {
-      const held = ending === 'has' || found.get(name)?.held === true;
-      found.set(name, { name, pid: Number(pid), held });
-    } else {
+    const process = { pid: Number(pid), startTime, bootId, machineId, pidNamespace: ns, host };
+    const state = await stateOf(process);
+    const isGone = gone !== undefined && state === 'elsewhere' && isPlaceIn(process, gone);
+    if (state === 'ended' || isGone) {
       await rm(join(folder, file), { force: true });
+    } else {
+      const held = file.endsWith('.has') || found.get(name)?.held === true;
+      found.set(name, { name, process, held, elsewhere: state === 'elsewhere' });
     }
   }
   return [...found.values()];
 }
 
-function fileName(vmId: number, { pid, startTime, bootId }: ProcessIdentity): string {
-  return `${vmId}.${pid}.${startTime}.${bootId}`;
+function fileName(vmId: number, process: ProcessIdentity): string {
+  const { pid, startTime, bootId, machineId, pidNamespace, host } = process;
+  return [vmId, pid, startTime, bootId, machineId, pidNamespace, host].join('.');
 }
 
 /** @returns false when the file is there already. */
@@ -128,10 +171,19 @@ async function makeEmpty(path: string): Promise<boolean> {
   }
 }
 
-async function busy(folder: string, vmId: number, { name, pid }: LiveClaim): Promise<BusyError> {
+async function busy(
+  folder: string,
+  vmId: number,
+  { name, process, elsewhere }: LiveClaim,
+): Promise<BusyError> {
   const since = await stat(join(folder, `${name}.wants`)).then(
     ({ mtime }) => `, since ${mtime.toISOString()}`,
     () => '',
   );
-  return new BusyError(`VM ${vmId} is being exported already, by process ${pid}${since}`);
+  const by = `VM ${vmId} is being exported already, by process ${process.pid}`;
+  if (!elsewhere) return new BusyError(`${by}${since}`);
+  const place = placeName(process);
+  return new BusyElsewhereError(
+    `${by} on ${place}${since}; if that machine or container is gone for good: onevmdump cleanup --gone ${place}`,
+  );
 }

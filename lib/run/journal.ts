@@ -68,7 +68,7 @@ export async function createJournal(options: {
   const header: JournalHeader = {
     version: 1,
     runId,
-    process: await identify(process.pid),
+    process: await identify('self'),
     action: options.action,
     vmId: options.vmId ?? null,
     started: new Date().toISOString(),
@@ -182,11 +182,20 @@ export function parseJournal(text: string, path: string): ParsedJournal {
     }
   }
   const header = lines.shift() as JournalHeader | undefined;
-  if (header?.version !== 1 || typeof header.runId !== 'string') {
+  if (header?.version !== 1 || typeof header.runId !== 'string' || !isIdentity(header.process)) {
     throw new FailedError(`${path} is not a journal of this version of onevmdump`);
   }
   const entries = lines as (Pending | { seq: number; done: true } | { held: true })[];
   const doneSeqs = new Set(entries.flatMap((one) => ('done' in one ? [one.seq] : [])));
   const pending = entries.filter((one): one is Pending => 'undo' in one && !doneSeqs.has(one.seq));
   return { header, pending, held: entries.some((one) => 'held' in one) };
+}
+
+function isIdentity(value: unknown): value is ProcessIdentity {
+  const fields = value as Partial<ProcessIdentity> | undefined;
+  const { startTime, bootId, machineId, host, pidNamespace } = fields ?? {};
+  return (
+    typeof fields?.pid === 'number' &&
+    [startTime, bootId, machineId, host, pidNamespace].every((text) => typeof text === 'string')
+  );
 }

@@ -1,41 +1,134 @@
-// Tells a process from another one that was given the same number later: a pid, when it started
-// (clock ticks since boot, field 22 of /proc/<pid>/stat, see proc(5)), and the boot it belongs to.
-import { readFile } from 'node:fs/promises';
+// Tells a process from every other one, also where machines or containers share a state folder: a pid, when it
+// started (clock ticks since boot, field 22 of /proc/<pid>/stat, see proc(5)), and the place in which the pid counts.
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { hasCode } from '../report/errors.ts';
 
-export interface ProcessIdentity {
-  readonly pid: number;
-  readonly startTime: string;
+/** Where a pid means something: one boot of one machine, and one PID namespace of it. */
+export interface Place {
   readonly bootId: string;
+  /** Of machine-id(5); empty where there is none, as in many containers. */
+  readonly machineId: string;
+  readonly host: string;
+  /** The inode of the PID namespace; `+<n>` where /proc is that of its n-th parent, and pids with it. */
+  readonly pidNamespace: string;
 }
 
-async function bootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+export interface ProcessIdentity extends Place {
+  readonly pid: number;
+  readonly startTime: string;
+}
+
+/** `elsewhere`: its pid says nothing here, and nobody here knows whether it runs. */
+export type ProcessState = 'running' | 'ended' | 'elsewhere';
+
+let own: Promise<Place> | undefined;
+
+/** The place of this process. */
+export function ownPlace(): Promise<Place> {
+  return (own ??= findOwnPlace());
+}
+
+async function findOwnPlace(): Promise<Place> {
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  // Kernels without PID namespaces have no such link.
+  const link = await readlink('/proc/self/ns/pid').catch(() => '');
+  const inode = /\d+/.exec(link)?.[0] ?? '0';
+  // The pids of this process, from the namespace of /proc down to its own: proc_pid_status(5).
+  const status = await readFile('/proc/self/status', 'utf8');
+  const levels = /^NSpid:((?:\s+\d+)+)$/m.exec(status)?.[1]?.trim().split(/\s+/).length ?? 1;
+  return {
+    bootId,
+    machineId: await machineId(),
+    // Part of a file's name (claim.ts) and of messages.
+    host: hostname().replaceAll(/[^A-Za-z0-9.-]/g, '_'),
+    pidNamespace: levels > 1 ? `${inode}+${levels - 1}` : inode,
+  };
+}
+
+async function machineId(): Promise<string> {
+  for (const path of ['/etc/machine-id', '/var/lib/dbus/machine-id']) {
+    const text = await readFile(path, 'utf8').catch(() => '');
+    // Also `uninitialized`, in images of containers and machines.
+    if (/^[0-9a-f]{32}\s*$/.test(text) && !/^0+\s*$/.test(text)) return text.trim();
+  }
+  return '';
 }
 
 /** Start time and state letter; undefined when there is no such process. */
-async function stat(pid: number): Promise<{ startTime: string; state: string } | undefined> {
+async function stat(
+  pid: number | 'self',
+): Promise<{ pid: number; startTime: string; state: string } | undefined> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8');
     // The name in parentheses may hold blanks and parentheses itself.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { state: fields[0] ?? '', startTime: fields[19] ?? '' };
+    return { pid: parseInt(text, 10), state: fields[0] ?? '', startTime: fields[19] ?? '' };
   } catch (error) {
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ESRCH')) return undefined;
     throw error;
   }
 }
 
-/** The identity of a running process. @throws Error when there is none with this pid. */
-export async function identify(pid: number): Promise<ProcessIdentity> {
+/** The identity of this process, or of a running one in /proc. @throws Error when there is none with this pid. */
+export async function identify(pid: number | 'self'): Promise<ProcessIdentity> {
   const found = await stat(pid);
   if (!found) throw new Error(`no process ${pid}`);
-  return { pid, startTime: found.startTime, bootId: await bootId() };
+  return { pid: found.pid, startTime: found.startTime, ...(await ownPlace()) };
 }
 
-/** Whether exactly this process still runs (a zombie does not). */
-export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
-  if (identity.bootId !== (await bootId())) return false;
+/** Whether exactly this process still runs (a zombie does not), as far as can be known here. */
+export async function stateOf(identity: ProcessIdentity): Promise<ProcessState> {
+  const here = await ownPlace();
+  if (!isSameMachine(identity, here)) return 'elsewhere';
+  // Before the machine was started again.
+  if (identity.bootId !== here.bootId) return 'ended';
+  if (identity.pidNamespace !== here.pidNamespace) return 'elsewhere';
   const found = await stat(identity.pid);
-  return found?.startTime === identity.startTime && !['Z', 'X'].includes(found.state);
+  const runs = found?.startTime === identity.startTime && !['Z', 'X'].includes(found.state);
+  return runs ? 'running' : 'ended';
+}
+
+/**
+ * Whether two places are on the same machine, perhaps before and after it was started again. Copies of a machine may
+ * have its machine-id, and containers that of their image: after a reboot the name of the host has to agree, too.
+ */
+function isSameMachine(one: Place, other: Place): boolean {
+  if (one.machineId !== other.machineId) return false;
+  if (one.bootId === other.bootId) return true;
+  return one.machineId !== '' && one.host === other.host;
+}
+
+/** Whether a place is on the machine that runs now, in another PID namespace. */
+export async function isBesideUs(place: Place): Promise<boolean> {
+  const here = await ownPlace();
+  return isSameMachine(place, here) && place.bootId === here.bootId;
+}
+
+/** The name of a place, in parts: the host, its machine-id (or boot id, where it has none), its PID namespace. */
+export function placeName({ host, machineId: id, bootId, pidNamespace }: Place): string {
+  return `${host}/${id === '' ? bootId : id}/${pidNamespace}`;
+}
+
+/** Whether a place has this name, or is part of what has it. */
+export function isPlaceIn(place: Place, name: string): boolean {
+  return `${placeName(place)}/`.startsWith(`${name}/`);
+}
+
+/**
+ * The pid by which a process in a PID namespace below ours is seen here; undefined when it is not: it may have ended, or
+ * be in a namespace that is not below ours.
+ */
+export async function seenFromAbove(identity: ProcessIdentity): Promise<number | undefined> {
+  if (!(await isBesideUs(identity))) return undefined;
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const status = await readFile(`/proc/${name}/status`, 'utf8').catch(() => '');
+    const [, below] = /^NSpid:(?:\s+\d+)+\s+(\d+)$/m.exec(status) ?? [];
+    if (Number(below) !== identity.pid) continue;
+    const found = await stat(Number(name)).catch(() => undefined);
+    if (found?.startTime === identity.startTime && !['Z', 'X'].includes(found.state))
+      return found.pid;
+  }
+  return undefined;
 }

@@ -1,6 +1,6 @@
 // `postbackup` and `postbackup_live`: releases what `prebackup` has fixed. Also run after a failure, and perhaps twice.
 import { dirname, join } from 'node:path';
-import { findHeld, findRemains, undoRemains } from '../cleanup.ts';
+import { findRemains, undoRemains } from '../cleanup.ts';
 import { parseBackupArguments } from '../datastore/backup-request.ts';
 import { disksPlace } from '../datastore/disks-place.ts';
 import { stagingFolder } from '../datastore/staged-disks.ts';
@@ -37,10 +37,8 @@ async function release({ args, config: load, log }: TmContext): Promise<boolean>
   const { vmId } = parseBackupArguments(args);
   const config = await load();
   const folder = await stateFolder(config.stateDir, process.env);
-  const held = await findHeld(folder, vmId, log);
-  const killed = (await findRemains(folder, vmId, log)).filter(
-    ({ header }) => header.action === 'backup',
-  );
+  const { killed: all, held } = await findRemains(folder, vmId, log);
+  const killed = all.filter(({ header }) => header.action === 'backup');
   await withConnections('release', { config, log }, async ({ handlers }) => {
     for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
   });

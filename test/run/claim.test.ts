@@ -16,7 +16,8 @@ import {
 } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { BusyError, claimVm } from '../../lib/run/claim.ts';
+import { BusyElsewhereError, BusyError, claimVm, sweepClaims } from '../../lib/run/claim.ts';
+import { ownPlace } from '../../lib/run/process-identity.ts';
 
 const nobody = 65534;
 const isRoot = userInfo().uid === 0;
@@ -114,11 +115,25 @@ describe('a claim', () => {
 
   test("of a process number that is another's by now counts for nothing", async () => {
     await mkdir(join(folder, 'claims'));
-    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-    await writeFile(join(folder, 'claims', `8.${process.pid}.1.${boot}.has`), '');
-    await writeFile(join(folder, 'claims', `8.${process.ppid}.1.${boot}.wants`), '');
+    const { bootId, machineId, pidNamespace, host } = await ownPlace();
+    const here = `1.${bootId}.${machineId}.${pidNamespace}.${host}`;
+    await writeFile(join(folder, 'claims', `8.${process.pid}.${here}.has`), '');
+    await writeFile(join(folder, 'claims', `8.${process.ppid}.${here}.wants`), '');
     const claim = await claimVm(folder, 8);
     await claim.release();
+    expect(await claimFiles()).toEqual([]);
+  });
+
+  test('of a process on another machine counts, until a person says that the machine is gone', async () => {
+    await mkdir(join(folder, 'claims'));
+    const name = `8.${process.pid}.1.b00d.${'a'.repeat(32)}.4026531836.fe2.example.org`;
+    await writeFile(join(folder, 'claims', `${name}.has`), '');
+    const place = `fe2.example.org/${'a'.repeat(32)}/4026531836`;
+    await expect(claimVm(folder, 8)).rejects.toThrow(`onevmdump cleanup --gone ${place}`);
+    await expect(claimVm(folder, 8)).rejects.toBeInstanceOf(BusyElsewhereError);
+    expect(await sweepClaims(folder, undefined, 'fe1')).toMatchObject([{ vmId: 8 }]);
+    expect(await sweepClaims(folder, undefined, 'fe2.example.org')).toEqual([]);
+    await (await claimVm(folder, 8)).release();
     expect(await claimFiles()).toEqual([]);
   });
 

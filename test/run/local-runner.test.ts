@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { CommandError, InterruptedError } from '../../lib/report/errors.ts';
 import { createLog } from '../../lib/report/log.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import { isAlive, identify } from '../../lib/run/process-identity.ts';
+import { stateOf, identify } from '../../lib/run/process-identity.ts';
 
 const log = createLog({ script: 'test', debug: false, write: () => undefined });
 const runner = localRunner(log);
@@ -85,7 +85,7 @@ describe('running a program on this machine', () => {
     const identity = await identify(service.pid);
     await new Promise((resolve) => setTimeout(resolve, 200));
     await service.stop();
-    expect(await isAlive(identity)).toBe(false);
+    expect(await stateOf(identity)).toBe('ended');
     expect((await service.ended).stderr).toBe('listening');
   });
 
