@@ -50,6 +50,7 @@ END
 
 main() {
   parse_options "$@"
+  check_own_tools
   choose_layout
   read_list
   find_taken
@@ -99,6 +100,18 @@ parse_options() {
   [[ -z $tm_list || $check$uninstall == nono ]] || die '--tm is for installing (see install.sh --help)' 2
 }
 
+# What this script calls itself. A part of it that fails for want of a program could otherwise go unnoticed, and an
+# installation without its drivers looks like one that no longer has any.
+check_own_tools() {
+  local program missing=()
+  for program in awk cat chmod chown cmp cut env find getent grep head id ln ls mkdir mktemp mv readlink rm rmdir \
+    sha256sum sort stat tr; do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  if ((EUID == 0)) && [[ $check == yes ]]; then command -v setpriv >/dev/null || missing+=(setpriv); fi
+  ((${#missing[@]} == 0)) || die "not found on PATH, and needed to install: ${missing[*]}"
+}
+
 choose_layout() {
   destdir=${DESTDIR:-}
   [[ -z $destdir || $destdir == /* ]] || destdir=$PWD/$destdir
@@ -116,6 +129,7 @@ choose_layout() {
     staging=/var/tmp/onevmdump
   fi
   state=$var/onevmdump remotes=$var/remotes
+  stock_command=$bin/onevmdump.opennebula
   config=$etc/onevmdump.conf list=$share/installed-files
 }
 
@@ -270,6 +284,7 @@ install_all() {
   [[ -z $destdir ]] || mkdir -p -- "$destdir"
   local kind path tm
   make_folder "${list%/*}" 755
+  keep_stock_command
   put_listed "$source_dir/dist/bin/onevmdump" "$bin/onevmdump" 755
   put_config
   make_folder "$state" 700
@@ -292,17 +307,54 @@ install_all() {
   teach_downloader
   say "onevmdump ${version:+$version }is installed: $destdir$bin/onevmdump"
   say_hooks
-  [[ ! -f $destdir$remotes/datastore/onevmdump/backup ]] || say_datastore
+  [[ ! -f $destdir$remotes/datastore/onevmdump/backup ]] || ! has_backups || say_datastore
   say_tms
 }
 
 # What is left to do for hooks: which of them an OpenNebula has, its administrator decides.
 say_hooks() {
   is_listed "$remotes/hooks/onevmdump/export" || return 0
-  say "To export VMs by hooks, set HOOK_DESTINATION in $destdir$config and create those you want:"
-  local path
+  say "To export VMs by hooks, set HOOK_DESTINATION in $destdir$config and create those you want, one for each state."
+  say 'If this machine sees the disks of the VMs:'
+  list_hooks here
+  say 'If only the hosts of the VMs see them (the hook then runs there, after onehost sync):'
+  list_hooks on-host
+}
+
+# OpenNebula 6.4 has an onevmdump of its own, in Ruby. It stays beside ours, and comes back when ours is removed.
+keep_stock_command() {
+  local file=$destdir$bin/onevmdump
+  is_there "$file" && ! is_our_command "$file" || return 0
+  # A second name first, and then ours over the first one.
+  ln -PfT -- "$file" "$destdir$stock_command"
+  say "Kept the onevmdump that was here before, as $destdir$stock_command"
+}
+
+give_back_command() {
+  local file=$destdir$bin/onevmdump stock=$destdir$stock_command
+  is_there "$stock" || return 0
+  if is_there "$file"; then
+    say "Kept $file, which is newer than what onevmdump took the place of"
+    rm -f -- "$stock"
+  else
+    mv -fT -- "$stock" "$file"
+    say "Put back the onevmdump that was here before: $file"
+  fi
+}
+
+# Whether a file is our command, of any version.
+is_our_command() {
+  [[ -f $1 && ! -L $1 && $(head -n 1 -- "$1" | tr -d '\0') == '#!/usr/bin/env node' ]]
+}
+
+# WHERE: prints how the hooks that run there are created.
+list_hooks() {
+  local path where
   for path in "${files[@]}"; do
-    [[ ${path:66} != "$share"/onehook/*.onehook ]] || printf '  onehook create %q\n' "${path:66}"
+    path=${path:66} where=here
+    [[ $path == "$share"/onehook/*.onehook ]] || continue
+    [[ $path != *-on-host.onehook ]] || where=on-host
+    [[ $where != "$1" ]] || printf '  onehook create %q\n' "$path"
   done
 }
 
@@ -446,6 +498,16 @@ replace_downloader() {
   [[ $EUID != 0 ]] || chown --reference="$file" -- "$unfinished"
   mv -fT -- "$unfinished" "$file"
   unfinished=''
+}
+
+# OpenNebula makes backups from 6.6 on: before that it has no TM actions for them.
+has_backups() {
+  local action
+  [[ -d $destdir$remotes/tm/ssh ]] || return 0
+  for action in "$destdir$remotes"/tm/*/{prebackup,stock.prebackup}; do
+    [[ $action == */tm/onevmdump/* ]] || ! is_there "$action" || return 0
+  done
+  return 1
 }
 
 say_datastore() {
@@ -666,7 +728,7 @@ check_taken() {
 
 check_oned_conf() {
   local file=$destdir$etc/oned.conf
-  [[ -n ${installed[$remotes/datastore/onevmdump/backup]:-} ]] || return 0
+  [[ -n ${installed[$remotes/datastore/onevmdump/backup]:-} ]] && has_backups || return 0
   if [[ ! -r $file ]]; then
     problem "cannot read $file"
     return
@@ -700,7 +762,10 @@ not installed here, or into another folder (see -d in install.sh --help)"
   forget_downloader
   for tm in "${taken_tms[@]}"; do give_back_tm "$tm"; done
   for path in "${!installed[@]}"; do remove_file "$path"; done
+  give_back_command
   rm -f -- "$destdir$list"
+  # Runs make folders in it, which are empty when nothing is left of any run.
+  [[ ! -d $destdir$state ]] || find "$destdir$state" -mindepth 1 -type d -empty -delete
   for ((index = ${#folders[@]} - 1; index >= 0; index--)); do
     rmdir -- "$destdir${folders[index]}" 2>/dev/null || true
   done

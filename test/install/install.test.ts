@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { copyFile, link, mkdir, readFile, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { repository, shippedConfig, tree, unpackRelease, type Release } from './release.ts';
@@ -58,6 +58,70 @@ describe('installing', () => {
     expect(stdout).toContain(`  onehook create ${template.replaceAll(' ', '\\ ')}\n`);
     expect(await release.install(['-d', one, '--uninstall'])).toMatchObject({ status: 0 });
     await expect(stat(join(one, 'share'))).rejects.toThrow('ENOENT');
+  });
+
+  test('names the hooks of the front-end and those of the hosts apart, since a state needs only one', async () => {
+    await release.write('dist/hooks/export', '#!/usr/bin/env node\n');
+    for (const name of ['export-poweroff', 'export-poweroff-on-host', 'export-running']) {
+      await release.write(`hooks/${name}.onehook`, `NAME = "${name}"\n`, 0o644);
+    }
+    const { stdout } = await release.install(['-d', one]);
+    const [here = '', onHost = ''] = stdout.split('If only the hosts of the VMs see them');
+    const created = (text: string) =>
+      [...text.matchAll(/onehook create .*\/(.*)\.onehook/g)].map(([, name]) => name);
+    expect(created(here)).toEqual(['export-poweroff', 'export-running']);
+    expect(created(onHost)).toEqual(['export-poweroff-on-host']);
+  });
+
+  test('keeps the onevmdump that OpenNebula 6.4 has, and puts it back when ours is removed', async () => {
+    const command = join(one, 'bin/onevmdump');
+    await mkdir(join(one, 'bin'), { recursive: true });
+    await writeFile(command, '#!/usr/bin/env ruby\nputs 1\n', { mode: 0o750 });
+    const { stdout } = await release.install(['-d', one]);
+    expect(stdout).toContain(`Kept the onevmdump that was here before, as ${command}.opennebula`);
+    expect(await readFile(command, 'utf8')).toContain('env node');
+    expect(await readFile(`${command}.opennebula`, 'utf8')).toContain('env ruby');
+    expect((await release.install(['-d', one])).stdout).not.toContain('that was here before');
+    const removed = await release.install(['--uninstall', '-d', one]);
+    expect(removed.stdout).toContain(`Put back the onevmdump that was here before: ${command}`);
+    expect(await readFile(command, 'utf8')).toBe('#!/usr/bin/env ruby\nputs 1\n');
+    expect(await mode(command)).toBe('750');
+    expect(await tree(join(one, 'bin'))).toEqual(['onevmdump']);
+  });
+
+  test('leaves the onevmdump of an upgraded OpenNebula when ours is removed', async () => {
+    const command = join(one, 'bin/onevmdump');
+    await mkdir(join(one, 'bin'), { recursive: true });
+    await writeFile(command, '#!/usr/bin/env ruby\nputs 1\n');
+    await release.install(['-d', one]);
+    await writeFile(command, '#!/usr/bin/env ruby\nputs 2\n');
+    await release.install(['--uninstall', '-d', one]);
+    expect(await readFile(command, 'utf8')).toContain('puts 2');
+    expect(await tree(join(one, 'bin'))).toEqual(['onevmdump']);
+  });
+
+  test('ends before anything is changed when a program it needs is missing, and keeps what is installed', async () => {
+    await release.install(['-d', one]);
+    const before = await tree(one);
+    for (const missing of ['find', 'sha256sum', 'sort']) {
+      const { status, stderr } = await release.install(['-d', one], {
+        tools: {},
+        without: missing,
+      });
+      expect({ status, stderr }).toEqual({
+        status: 1,
+        stderr: `ERROR: install.sh: not found on PATH, and needed to install: ${missing}\n`,
+      });
+    }
+    expect(await tree(one)).toEqual(before);
+  });
+
+  test('speaks of backup datastores only where OpenNebula makes backups', async () => {
+    await mkdir(join(one, 'var/remotes/tm/ssh'), { recursive: true });
+    await writeFile(join(one, 'var/remotes/tm/ssh/clone'), '');
+    expect((await release.install(['-d', one])).stdout).not.toContain('DS_MAD_CONF');
+    await writeFile(join(one, 'var/remotes/tm/ssh/prebackup'), '');
+    expect((await release.install(['-d', one])).stdout).toContain('DS_MAD_CONF');
   });
 
   test('gives programs 0755, the configuration 0644 and the state folder 0700', async () => {

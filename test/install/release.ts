@@ -54,6 +54,8 @@ export interface InstallOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Programs found beside those of install.sh itself: name -> shell script. Default: this PATH. */
   readonly tools?: Readonly<Record<string, string>>;
+  /** With `tools`: a program of install.sh itself that is not found. */
+  readonly without?: string;
   /** Run as a user that may write nowhere. */
   readonly asNobody?: boolean;
   /** Default: the user who runs the tests. */
@@ -93,8 +95,9 @@ export async function unpackRelease(): Promise<Release> {
     temp,
     folder,
     write,
-    async install(args, { env = {}, tools, asNobody = false, user = userInfo().username } = {}) {
-      const path = tools ? await pathWith(join(temp, 'path'), tools) : process.env['PATH'];
+    async install(args, options = {}) {
+      const { env = {}, tools, without, asNobody = false, user = userInfo().username } = options;
+      const path = tools ? await pathWith(join(temp, 'path'), tools, without) : process.env['PATH'];
       const asUser = user === null || args.includes('--uninstall') ? [] : ['-u', user];
       const script = [join(folder, 'install.sh'), ...asUser, ...args];
       // setpriv takes its privileges from a root that CI and containers have; others have none to drop.
@@ -112,10 +115,14 @@ export async function unpackRelease(): Promise<Release> {
 }
 
 /** A PATH of its own, with what install.sh needs and the given programs. */
-async function pathWith(folder: string, tools: Readonly<Record<string, string>>): Promise<string> {
+async function pathWith(
+  folder: string,
+  tools: Readonly<Record<string, string>>,
+  without: string | undefined,
+): Promise<string> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder);
-  for (const name of ownTools.filter((own) => !(own in tools))) {
+  for (const name of ownTools.filter((own) => !(own in tools) && own !== without)) {
     const found = spawnSync('/bin/bash', ['-c', `command -v ${name}`], { encoding: 'utf8' });
     await symlink(found.stdout.trim(), join(folder, name));
   }

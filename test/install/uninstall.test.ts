@@ -47,6 +47,15 @@ describe('uninstalling', () => {
     expect(await readFile(join(one, 'etc/onevmdump.conf'), 'utf8')).toBe('COMPRESS = zstd\n');
   });
 
+  test('removes the empty folders of runs that left nothing', async () => {
+    await release.install(['-d', one]);
+    await mkdir(join(one, 'var/onevmdump/journal'));
+    await mkdir(join(one, 'var/onevmdump/claims'));
+    const { stdout } = await release.install(['--uninstall', '-d', one]);
+    expect(stdout).not.toContain('journals');
+    await expect(tree(one)).rejects.toThrow('ENOENT');
+  });
+
   test('keeps journals and says so', async () => {
     await release.install(['-d', one]);
     await writeFile(join(one, 'var/onevmdump/run.journal'), '');
