@@ -3,10 +3,11 @@
 import { rm, rmdir } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { deleteImage, findImageFrom, findOwnImage } from './one/images.ts';
-import { lockVm, unlockVm } from './one/locks.ts';
+import { restoreLock } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
 import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
 import { FailedError, hasCode } from './report/errors.ts';
+import type { Log } from './report/log.ts';
 import type { Runner, SshTarget } from './run/runner.ts';
 import type { UndoHandlers } from './run/undo.ts';
 import { undoFreeze, undoSuspend } from './storage/let-go.ts';
@@ -19,13 +20,14 @@ import { domainAt } from './tools/virsh.ts';
 import { ownPrefix } from './vm/names.ts';
 
 export interface UndoMeans {
+  readonly log: Log;
   /** Gives a client for an endpoint; asked only when an undo needs OpenNebula. */
   readonly connect: (endpoint: string) => Promise<OneClient>;
   /** A runner for a machine; undefined is this one. No signal stops what it runs. */
   readonly runnerAt: (on: SshTarget | undefined) => Runner;
 }
 
-export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
+export function undoHandlers({ log, connect, runnerAt }: UndoMeans): UndoHandlers {
   async function remove(how: '-f' | '-rf', path: string, on: SshTarget | undefined): Promise<void> {
     // Here no program has to be found for it.
     if (on === undefined) return rm(path, { force: true, recursive: how === '-rf' });
@@ -70,10 +72,7 @@ export function undoHandlers({ connect, runnerAt }: UndoMeans): UndoHandlers {
       }
       await undoSnapshot(runnerAt(on), access, image, snapshot);
     },
-    'restore-lock': async ({ endpoint, vmId, level }) => {
-      const client = await connect(endpoint);
-      await (level === null ? unlockVm(client, vmId) : lockVm(client, vmId, level));
-    },
+    'restore-lock': async (undo) => restoreLock(await connect(undo.endpoint), undo, log),
     'delete-image': async ({ endpoint, name, path, ofAnyone = false }) => {
       const client = await connect(endpoint);
       const image = ofAnyone ? await findImageFrom(client, path) : await findOwnImage(client, name);

@@ -148,6 +148,7 @@ export async function withConnections<T>(
 /** Carries out undos in a process with this configuration. No signal stops them. */
 function handlersFor(config: Config, log: Log, connections: SshConnections): UndoHandlers {
   return undoHandlers({
+    log,
     connect: (endpoint) => connect({ config, endpoint, log }),
     runnerAt: (on) => (on ? connections.runner(on) : localRunner(log)),
   });

@@ -3,7 +3,7 @@
 // OpenNebula (share/doc/xsd/vm.xsd) and recorded documents of 6.10. Every number is checked; every
 // other value stays the text it is.
 import { UsageError } from '../report/errors.ts';
-import type { Disk, History, Vm } from '../vm/vm.ts';
+import type { Disk, History, Vm, VmLock } from '../vm/vm.ts';
 import { child, childrenOf, childText, type XmlElement } from './xml.ts';
 import { parseXml } from './xml-parse.ts';
 
@@ -25,7 +25,6 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
   const id = number(vm, 'ID', "the VM's XML");
   const what = `the XML of VM ${id}`;
   const template = required(vm, 'TEMPLATE', what);
-  const lock = child(vm, 'LOCK');
   return {
     id,
     name: required(vm, 'NAME', what).text,
@@ -36,7 +35,7 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
     state: number(vm, 'STATE', what),
     lcmState: number(vm, 'LCM_STATE', what),
     deployId: optionalText(vm, 'DEPLOY_ID'),
-    locked: lock && lockLevel(number(lock, 'LOCKED', `the LOCK of VM ${id}`)),
+    lock: lockOf(vm, id),
     disks: disks(template, id),
     tmMadSystem: optionalText(template, 'TM_MAD_SYSTEM'),
     history: lastHistory(vm, id),
@@ -48,9 +47,17 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
   };
 }
 
-/** oned writes no LOCK when nothing is locked; 0 would mean the same. */
-function lockLevel(locked: number): number | undefined {
-  return locked === 0 ? undefined : locked;
+/** oned writes no LOCK when nothing is locked; LOCKED = 0 would mean the same. */
+function lockOf(vm: XmlElement, vmId: number): VmLock | undefined {
+  const lock = child(vm, 'LOCK');
+  const level = lock ? number(lock, 'LOCKED', `the LOCK of VM ${vmId}`) : 0;
+  if (!lock || level === 0) return undefined;
+  // -1 stands for none.
+  const field = (name: string): number => {
+    const text = childText(lock, name) ?? '';
+    return /^\d{1,15}$/.test(text) ? Number(text) : -1;
+  };
+  return { level, owner: field('OWNER'), time: field('TIME'), requestId: field('REQ_ID') };
 }
 
 function disks(template: XmlElement, vmId: number): readonly Disk[] {

@@ -17,13 +17,18 @@ export async function getVm(client: OneClient, id: number): Promise<Vm> {
 
 const codeNoSuchObject = 1024;
 
+/** Whether oned has answered that there is no such object. */
+export function noSuchObject(error: unknown): boolean {
+  return error instanceof OpenNebulaError && error.code === codeNoSuchObject;
+}
+
 /** Whether oned is backing up the VM at this moment. A VM that is gone is not. @throws OpenNebulaError */
 export async function isBackedUp(client: OneClient, id: number): Promise<boolean> {
   try {
     const { lcmState } = await getVm(client, id);
     return isInBackup(lcmState);
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code === codeNoSuchObject) return false;
+    if (noSuchObject(error)) return false;
     throw error;
   }
 }

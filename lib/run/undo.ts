@@ -1,6 +1,7 @@
 // The ways back, as plain data: what a journal holds, and what `cleanup` in another process can
 // carry out as well as the run that wrote it. A new kind needs a handler in lib/undo-handlers.ts.
 import { quote } from './quote.ts';
+import type { VmLock } from '../vm/vm.ts';
 import type { SshTarget } from './runner.ts';
 
 export type Undo =
@@ -50,12 +51,16 @@ export type Undo =
         readonly conf?: string;
       };
     }
-  /** The VM's lock as it was: `level` as given to one.vm.lock, or null for unlocked. */
+  /** The VM's lock as it was `before`, null for unlocked, if it has the lock of this run still. */
   | {
       readonly kind: 'restore-lock';
       readonly endpoint: string;
       readonly vmId: number;
-      readonly level: number | null;
+      readonly before: VmLock | null;
+      /** Epoch seconds, just before the VM was locked. */
+      readonly since: number;
+      /** The lock of this run; missing as long as it is not known. */
+      readonly own?: VmLock;
     }
   /** The image of this name that was registered from `path`; the path is this run's own and unique. */
   | {
@@ -128,9 +133,9 @@ function remedyThere(undo: Undo): string {
     case 'remove-rbd-snapshot':
       return `the snapshot ${undo.image}@${undo.snapshot} may be left; remove it with: ${rbd(undo)} snap rm ${quote(`${undo.image}@${undo.snapshot}`)}`;
     case 'restore-lock':
-      return undo.level === null
+      return undo.before === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`
-        : `VM ${undo.vmId} is left locked by another level than before; put it back with: onevm lock ${undo.vmId} ${lockOption(undo.level)}`;
+        : `VM ${undo.vmId} is left locked by another level than before; put it back with: onevm lock ${undo.vmId} ${lockOption(undo.before.level)}`;
     case 'delete-image':
       return `the image ${undo.name} may be left; delete it with: oneimage delete ${quote(undo.name)}`;
     case 'delete-template':

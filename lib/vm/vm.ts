@@ -48,6 +48,15 @@ export interface History {
   readonly datastoreId: number;
 }
 
+/** LOCK. Who locks a locked VM replaces it: then another OWNER, TIME (epoch seconds) or REQ_ID stands there. */
+export interface VmLock {
+  /** LOCKED as oned stores it: 1 USE (also for ALL), 2 MANAGE, 3 ADMIN. */
+  readonly level: number;
+  readonly owner: number;
+  readonly time: number;
+  readonly requestId: number;
+}
+
 export interface Vm {
   readonly id: number;
   readonly name: string;
@@ -60,8 +69,8 @@ export interface Vm {
   readonly lcmState: number;
   /** The libvirt domain; read, never built. */
   readonly deployId: string | undefined;
-  /** LOCK/LOCKED as oned stores it: 1 USE (also for ALL), 2 MANAGE, 3 ADMIN; undefined when not locked. */
-  readonly locked: number | undefined;
+  /** Undefined when it is not locked. */
+  readonly lock: VmLock | undefined;
   /** Ascending by id. */
   readonly disks: readonly Disk[];
   /** TEMPLATE/TM_MAD_SYSTEM. */

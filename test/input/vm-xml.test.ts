@@ -52,7 +52,7 @@ test('every recorded VM reads as another parser reads it', () => {
   ) as Record<string, unknown>;
   expect(recorded.length).toBe(15);
   for (const path of recorded) {
-    const { xmlBytes, locked, schedActions, backupConfig, ...vm } = load(path);
+    const { xmlBytes, lock, schedActions, backupConfig, ...vm } = load(path);
     const seen = {
       ...vm,
       disks: vm.disks.map(({ xml, cephUser, cephKey, cephConf, poolName, ...disk }) => {
@@ -74,7 +74,7 @@ test('every recorded VM reads as another parser reads it', () => {
       JSON.stringify(seen, (_, value: unknown) => (value === undefined ? null : value)),
     );
     expect(withNulls).toEqual(expected[join(fixtures, path)]);
-    expect(locked).toBeUndefined();
+    expect(lock).toBeUndefined();
     expect(schedActions).toEqual([]);
     expect(backupConfig?.name).toBe('BACKUP_CONFIG');
     expect(xmlBytes.toString()).toMatch(/^<VM>/);
@@ -133,14 +133,14 @@ test('a VM that never ran has no history, no domain and no disks', () => {
     history: undefined,
     deployId: undefined,
     disks: [],
-    locked: undefined,
+    lock: undefined,
     userTemplate: { name: 'USER_TEMPLATE', children: [] },
   });
 });
 
 test('the lock is the number oned stores', () => {
   const lock = '<LOCK><LOCKED>2</LOCKED><OWNER>0</OWNER></LOCK>';
-  expect(parseVm(vmXml({ LOCK: lock })).locked).toBe(2);
+  expect(parseVm(vmXml({ LOCK: lock })).lock?.level).toBe(2);
 });
 
 test('disks are in the order of their ids', () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { holdLock, lockVm, unlockVm } from '../../lib/one/locks.ts';
+import { holdLock, lockVm, restoreLock, unlockVm } from '../../lib/one/locks.ts';
 import { getVm } from '../../lib/one/vms.ts';
+import { createLog } from '../../lib/report/log.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
@@ -38,7 +39,7 @@ function memoryJournal(): { journal: Journal; pending: Undo[]; order: string[] }
   return { journal, pending, order };
 }
 
-const locked = async (): Promise<number | undefined> => (await getVm(world.one, vmId)).locked;
+const locked = async (): Promise<number | undefined> => (await getVm(world.one, vmId)).lock?.level;
 const lockCalls = (): number =>
   world.sandbox.calls.filter(({ method }) => method === 'one.vm.lock').length;
 
@@ -74,7 +75,7 @@ test.each([
 ])('a recorded lock (%s) is read as the number oned stores', (name, expected) => {
   const xml = parseXml(Buffer.from(recorded(name).body), 'it');
   const value = xml.children[0]?.children[0]?.children[0]?.children[0]?.children[0]?.children[1];
-  expect(parseVm(Buffer.from(value?.children[0]?.text ?? '')).locked).toBe(expected);
+  expect(parseVm(Buffer.from(value?.children[0]?.text ?? '')).lock?.level).toBe(expected);
 });
 
 describe('holdLock', () => {
@@ -82,9 +83,18 @@ describe('holdLock', () => {
     const { journal, pending } = memoryJournal();
     await holdLock(world.one, await getVm(world.one, vmId), journal);
     expect(await locked()).toBe(1);
+    const { lock } = await getVm(world.one, vmId);
     expect(pending).toEqual([
-      { kind: 'restore-lock', endpoint: world.sandbox.endpoint, vmId, level: null },
+      {
+        kind: 'restore-lock',
+        endpoint: world.sandbox.endpoint,
+        vmId,
+        before: null,
+        since: expect.any(Number) as unknown,
+        own: lock,
+      },
     ]);
+    expect(lock?.time).toBeGreaterThan(1_000_000_000);
   });
 
   test('leaves a VM alone that is fully locked already', async () => {
@@ -100,7 +110,7 @@ describe('holdLock', () => {
     const { journal, pending } = memoryJournal();
     await holdLock(world.one, await getVm(world.one, vmId), journal);
     expect(await locked()).toBe(1);
-    expect(pending).toMatchObject([{ kind: 'restore-lock', level }]);
+    expect(pending).toMatchObject([{ kind: 'restore-lock', before: { level } }]);
     await lockVm(world.one, vmId, level);
     expect(await locked()).toBe(level);
   });
@@ -132,5 +142,73 @@ describe('holdLock', () => {
     await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({ code: undefined });
     expect(pending).toHaveLength(1);
     expect(await locked()).toBe(1);
+  });
+});
+
+describe('the undo of a lock', () => {
+  const log = createLog({ script: 'test', debug: false, write: () => undefined });
+  type LockUndo = Extract<Undo, { kind: 'restore-lock' }>;
+
+  /** Locks the VM as an export does. @returns what its journal holds then */
+  async function held(): Promise<LockUndo> {
+    const { journal, pending } = memoryJournal();
+    await holdLock(world.one, await getVm(world.one, vmId), journal);
+    return pending[0] as LockUndo;
+  }
+  const undo = (one: LockUndo) => restoreLock(world.one, one, log);
+  const lockNow = async () => (await getVm(world.one, vmId)).lock;
+
+  test('unlocks the VM', async () => {
+    await undo(await held());
+    expect(await lockNow()).toBeUndefined();
+  });
+
+  test('puts a weaker lock back', async () => {
+    await lockVm(world.one, vmId, 3);
+    await undo(await held());
+    expect((await lockNow())?.level).toBe(3);
+  });
+
+  test('leaves a lock alone that somebody has set since, of any level', async () => {
+    const stale = await held();
+    for (const level of [4, 2]) {
+      await lockVm(world.one, vmId, level);
+      const theirs = await lockNow();
+      await undo(stale);
+      expect(await lockNow()).toEqual(theirs);
+    }
+  });
+
+  test('does not lock a VM again that somebody has unlocked since', async () => {
+    await lockVm(world.one, vmId, 3);
+    const stale = await held();
+    await unlockVm(world.one, vmId);
+    await undo(stale);
+    expect(await lockNow()).toBeUndefined();
+  });
+
+  test('of a run that was killed before it knew its lock unlocks one of that time only', async () => {
+    const { own, ...early } = await held();
+    const later = (own?.time ?? 0) - 3600;
+    await expect(undo({ ...early, since: later })).rejects.toThrow(
+      'of which is not known whether it is the one of a killed export',
+    );
+    expect(await lockNow()).toEqual(own);
+    await undo(early);
+    expect(await lockNow()).toBeUndefined();
+  });
+
+  test('of a run that was killed before it locked leaves the lock that was there before', async () => {
+    await lockVm(world.one, vmId, 2);
+    const before = await lockNow();
+    await undo({
+      ...({ kind: 'restore-lock', endpoint: world.sandbox.endpoint, vmId } as const),
+      ...{ before: before ?? null, since: before?.time ?? 0 },
+    });
+    expect(await lockNow()).toEqual(before);
+  });
+
+  test('of a VM that is gone has nothing to do', async () => {
+    await undo({ ...(await held()), vmId: 999 });
   });
 });

@@ -24,6 +24,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await journal.undoAll(
     undoHandlers({
+      log,
       connect: () => Promise.reject(new Error('no OpenNebula here')),
       runnerAt: () => localRunner(log),
     }),

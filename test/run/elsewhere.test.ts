@@ -37,7 +37,8 @@ const part: Undo = { kind: 'remove-file', path: '/backups/onevmdump-8-1.tar.gz.p
 const thaw: Undo = { kind: 'thaw', uri: '', domain: 'one-8', guard: 'guard' };
 
 test('a lock in OpenNebula and a snapshot on Ceph are undone from anywhere', async () => {
-  const lock: Undo = { kind: 'restore-lock', endpoint: 'http://o', vmId: 8, level: null };
+  const at = { endpoint: 'http://o', vmId: 8, before: null, since: 0 };
+  const lock: Undo = { kind: 'restore-lock', ...at };
   expect(await undone(lock, elsewhere)).toEqual({ seen: true, warnings: '' });
   const rbd: Undo = { kind: 'remove-rbd-snapshot', image: 'one/a', snapshot: 's', access: {} };
   expect(await undone(rbd, elsewhere)).toEqual({ seen: true, warnings: '' });

@@ -7,7 +7,7 @@ import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { wholeDisk } from '../read/servers.ts';
+import { quiet, wholeDisk } from '../read/servers.ts';
 import { fakeCeph, watchers, type FakeCeph } from './fake-ceph.ts';
 import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
 
@@ -389,6 +389,7 @@ describe('the undo of a snapshot', () => {
   } as const;
   const handlers = (cluster: FakeCeph) =>
     undoHandlers({
+      log: quiet,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => cluster.runner,
     });

@@ -76,6 +76,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
       lvmSnapshot: facts.wish ?? { percent: 20, minMb: 8 },
     };
     const handlers = undoHandlers({
+      log: world.run.log,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => lvm.runner,
     });

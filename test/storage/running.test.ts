@@ -51,6 +51,7 @@ async function inScene(
     });
     const run = { ...world.run, runner: libvirt.runner };
     const handlers = undoHandlers({
+      log: world.run.log,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => libvirt.runner,
     });
@@ -395,6 +396,7 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, libvirt, world }) => {
       await fix();
       const handlers = undoHandlers({
+        log: world.run.log,
         connect: () => Promise.reject(new Error('not needed')),
         runnerAt: () => libvirt.runner,
       });
