@@ -2,7 +2,7 @@
 // seconds for the answer, so no data moves here: images are registered with the address of a disk in the
 // bundle, and the image datastore fetches it by itself.
 import { writeXml } from '../input/xml-write.ts';
-import { child, type XmlElement } from '../input/xml.ts';
+import type { XmlElement } from '../input/xml.ts';
 import { parseVm } from '../input/vm-xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { allocateImage } from '../one/images.ts';
@@ -151,14 +151,5 @@ async function registerTemplate(
   const nics = noNic ? 'none' : noIp ? 'new-addresses' : 'same-addresses';
   const template = restoredTemplate(vm, { name, nics, disks, now });
   for (const warning of template.warnings) run.log.warn(warning);
-  return await allocateTemplate(
-    one,
-    writeXml({ ...template.xml, children: template.xml.children.map(withoutMac) }),
-  );
-}
-
-/** oned lets only administrators set a MAC by default, and makes the same one of the same address. */
-function withoutMac(element: XmlElement): XmlElement {
-  if (element.name !== 'NIC' || !child(element, 'IP')) return element;
-  return { ...element, children: element.children.filter(({ name }) => name !== 'MAC') };
+  return await allocateTemplate(one, writeXml(template.xml));
 }

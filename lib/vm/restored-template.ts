@@ -1,24 +1,30 @@
 // The VM template of a restored VM, as XML: everything of the old VM that can be kept, with its
-// disks replaced by the restored ones. Pure.
-import { child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
+// disks replaced by the restored ones. What is kept, and why, is in template-attributes.ts. Pure.
+import { childrenOf, type XmlElement } from '../input/xml.ts';
 import {
-  addressesInNic,
-  generatedContextNetwork,
-  generatedInDisk,
-  generatedInNic,
-  generatedInTemplate,
-  generatedInUserTemplate,
-  generatedInVector,
-  keptInBackupConfig,
-} from './generated-attributes.ts';
-import type { Disk, Vm } from './vm.ts';
+  applyRules,
+  single,
+  textIn,
+  vectorOf,
+  type Rewrite,
+  type Section,
+} from './attribute-rules.ts';
+import { createCarrier } from './dollars.ts';
+import { restoredContext, restoredOsFile, type Files } from './restored-context.ts';
+import {
+  backupConfig,
+  bootOrder,
+  diskElement,
+  renumberedAction,
+  type RestoredDisk,
+} from './restored-disks.ts';
+import { isPciNic, restoredNics } from './restored-nics.ts';
+import { restoredTopology } from './restored-topology.ts';
+import { attributeTable } from './template-attributes.ts';
+import type { Vm } from './vm.ts';
+import { createWithholder } from './withheld-attributes.ts';
 
-/** How a disk of the old VM comes back. */
-export type RestoredDisk =
-  /** From an image: a restored one, or the one a CD-ROM came from. */
-  | { readonly disk: Disk; readonly as: 'image'; readonly imageId: number }
-  /** As a new, empty volatile disk. */
-  | { readonly disk: Disk; readonly as: 'volatile' };
+export type { RestoredDisk };
 
 export interface TemplateOptions {
   readonly name: string;
@@ -33,6 +39,8 @@ export interface TemplateOptions {
   readonly restricted?: readonly string[] | undefined;
   /** Whether attributes that reach the host (RAW, EMULATOR, PCI, CONTEXT/FILES...) are left out (--no-restricted). */
   readonly noHostAttributes?: boolean;
+  /** The images of the files that `fileSources` names, as far as there are any. */
+  readonly files?: Files;
 }
 
 export interface RestoredTemplate {
@@ -42,163 +50,112 @@ export interface RestoredTemplate {
   readonly warnings: readonly string[];
 }
 
+/** Attributes of which there are many, or which the VM has beside TEMPLATE: assembled apart. */
+const apart = ['DISK', 'NIC', 'NIC_ALIAS', 'NUMA_NODE', 'SCHED_ACTION', 'BACKUP_CONFIG'];
+
 /** Makes the template of a restored VM. Changes nothing and never fails: what cannot be kept is a warning. */
 export function restoredTemplate(vm: Vm, options: TemplateOptions): RestoredTemplate {
-  const xml = element('VMTEMPLATE', [
-    text('NAME', options.name),
-    ...keptAttributes(vm, options),
-    ...numaNodes(vm),
-    ...options.disks.map(diskElement),
-    ...(options.nics === 'none' ? [] : nicElements(vm, options.nics)),
-    ...scheduledActions(vm, options.now),
-    ...backupConfig(vm),
-    ...userAttributes(vm),
-  ]);
-  return { xml, warnings: [] };
+  const warnings: string[] = [];
+  const warn = (text: string) => warnings.push(text);
+  const { nics, disks, networks = new Map(), files = new Map() } = options;
+  const withheld = createWithholder({
+    restricted: options.restricted,
+    noHostAttributes: options.noHostAttributes ?? false,
+  });
+  const restored = restoredNics(vm, { nics, networks, pci: withheld.allows('PCI') }, warn);
+  const carrier = createCarrier();
+
+  const rewriteOs = (os: XmlElement) => (part: XmlElement) => {
+    if (part.name !== 'BOOT') return restoredOsFile(os, part, files);
+    const boot = bootOrder(part.text, disks, restored.nicIds);
+    return boot === '' ? undefined : single('BOOT', boot);
+  };
+  const rewrite = (attribute: XmlElement): XmlElement | undefined => {
+    const { name } = attribute;
+    if (apart.includes(name)) return undefined;
+    if (name === 'CONTEXT') return restoredContext(attribute, files, carrier, warn);
+    if (name === 'OS') return byRules(attribute, rewriteOs(attribute));
+    if (name.endsWith('REQUIREMENTS')) return carrier.carry(attribute, '');
+    // A PCI NIC that is missing there is withheld below, with a warning.
+    if (isPciNic(attribute)) {
+      return nics === 'none' ? undefined : (restored.pci.get(attribute) ?? attribute);
+    }
+    return byRules(attribute);
+  };
+  const kept = applyRules(attributeTable.TEMPLATE, ofTemplate(vm), rewrite);
+  const xml = [
+    ...kept,
+    ...disks.map(diskElement),
+    ...restored.elements,
+    ...scheduledActions(vm, options),
+    backupConfig(vm, disks),
+    ...carrier.attributes,
+  ]
+    .flatMap((attribute) => withheld.filter(attribute) ?? [])
+    .flatMap((attribute) =>
+      attribute.name === 'TOPOLOGY' ? restoredTopology(vm, attribute) : [attribute],
+    )
+    .filter((attribute) => !isEmptyVector(attribute, vm));
+  return {
+    xml: vectorOf('VMTEMPLATE', [single('NAME', options.name), ...xml]),
+    warnings: [...warnings, ...withheld.warnings()],
+  };
 }
 
-function keptAttributes(vm: Vm, options: TemplateOptions): XmlElement[] {
-  return vm.template.children
-    .filter(({ name }) => !(name in generatedInTemplate))
-    .map((attribute) => {
-      const left = generatedInVector[attribute.name] ?? {};
-      const children = attribute.children.filter(({ name }) => !(name in left));
-      if (attribute.name === 'CONTEXT') return element('CONTEXT', contextValues(children));
-      if (attribute.name === 'OS') return element('OS', bootOrder(children, options));
-      return { ...attribute, children };
-    });
-}
-
-function contextValues(children: readonly XmlElement[]): XmlElement[] {
-  const rebuilt = children.some(({ name, text }) => name === 'NETWORK' && isYes(text));
-  return children.filter(({ name }) => !(rebuilt && generatedContextNetwork.test(name)));
+function byRules(attribute: XmlElement, rewrite?: Rewrite): XmlElement {
+  const sections: Readonly<Record<string, Section>> = attributeTable;
+  const section = sections[attribute.name];
+  if (!section) throw new Error(`the table has no section ${attribute.name}`);
+  return vectorOf(attribute.name, applyRules(section, attribute, rewrite));
 }
 
 /**
- * oned numbers the new disks 0, 1, 2, ...: `disk7` in OS/BOOT becomes the number it has then. What is
- * not restored is left out, since oned refuses a boot order that names it.
+ * TEMPLATE, and of USER_TEMPLATE what TEMPLATE has not: oned would see it twice. Devices in USER_TEMPLATE
+ * are a note of somebody, since oned has moved those that count; they must not come to life.
  */
-function bootOrder(
-  children: readonly XmlElement[],
-  { disks, nics }: TemplateOptions,
-): readonly XmlElement[] {
-  const renumber = (device: string): string[] => {
-    if (/^nic\d+$/.test(device)) return nics === 'none' ? [] : [device];
-    const id = /^disk(\d+)$/.exec(device)?.[1];
-    if (id === undefined) return [device];
-    const place = disks.findIndex(({ disk }) => disk.id === Number(id));
-    return place === -1 ? [] : [`disk${place}`];
-  };
-  return children.flatMap((one) => {
-    if (one.name !== 'BOOT') return [one];
-    const devices = one.text.split(',').map((device) => device.trim());
-    const kept = devices.filter(Boolean).flatMap(renumber);
-    return kept.length === 0 ? [] : [text('BOOT', kept.join(','))];
-  });
+function ofTemplate(vm: Vm): XmlElement {
+  const taken = new Set([...vm.template.children.map(({ name }) => name), ...apart, 'PCI']);
+  return vectorOf('TEMPLATE', [
+    ...vm.template.children,
+    ...vm.userTemplate.children.filter(({ name }) => !taken.has(name)),
+  ]);
 }
 
-function diskElement(restored: RestoredDisk): XmlElement {
-  const { disk } = restored;
-  const volatile = restored.as === 'volatile';
-  // Both are what oned makes a new, empty disk of.
-  const kept = disk.xml.children.filter(
-    ({ name }) => !(name in generatedInDisk) && (volatile || !['FS', 'FSTYPE'].includes(name)),
-  );
-  const readonly = disk.readonly && !/CDROM/i.test(disk.type) ? [text('READONLY', 'YES')] : [];
-  const prefix = disk.devPrefix === undefined ? [] : [text('DEV_PREFIX', disk.devPrefix)];
-  if (restored.as === 'image') {
-    return element('DISK', [
-      text('IMAGE_ID', String(restored.imageId)),
-      ...prefix,
-      ...readonly,
-      ...kept,
-    ]);
-  }
-  const again = ['TYPE', 'FORMAT', 'SIZE'].flatMap((name) => child(disk.xml, name) ?? []);
-  return element('DISK', [...again, ...prefix, ...readonly, ...kept]);
-}
-
-function nicElements(vm: Vm, nics: 'same-addresses' | 'new-addresses'): XmlElement[] {
-  const keep = (nic: XmlElement) => {
-    const byId = child(nic, 'NETWORK_ID') !== undefined;
-    return nic.children.filter(({ name }) => {
-      // A NIC that still waits for its network (NETWORK_MODE=auto) has a name or nothing.
-      if (!byId && name.startsWith('NETWORK')) return true;
-      if (nics === 'new-addresses' && addressesInNic.test(name)) return false;
-      return !(name in generatedInNic);
-    });
-  };
-  return vm.template.children
-    .filter(({ name }) => name === 'NIC' || name === 'NIC_ALIAS')
-    .map((nic) => element(nic.name, keep(nic)));
-}
-
-/** oned stores MEMORY of a node in KiB and reads it in MiB; unpinned VMs have no nodes of their own. */
-function numaNodes(vm: Vm): XmlElement[] {
-  const topology = child(vm.template, 'TOPOLOGY');
-  const policy = topology && childText(topology, 'PIN_POLICY');
-  if (policy === undefined || policy.toUpperCase() === 'NONE') return [];
-  return childrenOf(vm.template, 'NUMA_NODE').flatMap((node) => {
-    const cpus = childText(node, 'TOTAL_CPUS');
-    const kib = Number(childText(node, 'MEMORY'));
-    if (cpus === undefined || !(kib >= 1024)) return [];
+/** Actions that repeat, or whose time is yet to come; a past one would run at once. */
+function scheduledActions(vm: Vm, { now, disks }: TemplateOptions): XmlElement[] {
+  return [
+    ...childrenOf(vm.template, 'SCHED_ACTION'),
+    ...vm.schedActions,
+    ...childrenOf(vm.userTemplate, 'SCHED_ACTION'),
+  ].flatMap((action) => {
+    const time = textIn(action, 'TIME');
+    const repeats = !['', '-1'].includes(textIn(action, 'REPEAT'));
+    const ahead = repeats || time.startsWith('+') || Number(time) * 1000 > now.getTime();
+    const renumbered = ahead ? renumberedAction(action, disks) : undefined;
+    if (!renumbered) return [];
+    const kept = applyRules(attributeTable.SCHED_ACTION, renumbered);
     return [
-      element('NUMA_NODE', [
-        text('TOTAL_CPUS', cpus),
-        text('MEMORY', String(Math.floor(kib / 1024))),
-      ]),
+      vectorOf(
+        'SCHED_ACTION',
+        kept.filter(({ text }) => text !== ''),
+      ),
     ];
   });
 }
 
-const keptInScheduledAction = ['ACTION', 'ARGS', 'DAYS', 'END_TYPE', 'END_VALUE', 'REPEAT', 'TIME'];
-
-/** Actions that repeat, or whose time is yet to come; a past one would run at once. */
-function scheduledActions(vm: Vm, now: Date): XmlElement[] {
-  const inTemplate = childrenOf(vm.template, 'SCHED_ACTION');
-  const besideTemplate = vm.schedActions;
-  return [...inTemplate, ...besideTemplate]
-    .filter((action) => {
-      const time = childText(action, 'TIME') ?? '';
-      const repeats =
-        (childText(action, 'REPEAT') ?? '') !== '' && childText(action, 'REPEAT') !== '-1';
-      return repeats || time.startsWith('+') || Number(time) * 1000 > now.getTime();
-    })
-    .map((action) =>
-      element(
-        'SCHED_ACTION',
-        action.children.filter(
-          ({ name, text: value }) => keptInScheduledAction.includes(name) && value !== '',
-        ),
-      ),
-    );
+/**
+ * oned refuses an attribute that it takes for a vector and that has no values, as `OS=""` ("Internal error
+ * parsing OS attribute"). A RAW without data would be none either. Empty values of the user stay.
+ */
+function isEmptyVector({ name, text, children }: XmlElement, vm: Vm): boolean {
+  if (name === 'RAW') return children.every((part) => !part.name.startsWith('DATA'));
+  if (children.length > 0 || text !== '') return false;
+  return childrenOf(vm.userTemplate, name).length === 0 || vectorsOfOned.includes(name);
 }
 
-function backupConfig(vm: Vm): XmlElement[] {
-  const kept = vm.backupConfig?.children.filter(
-    ({ name, text: value }) => keptInBackupConfig.includes(name) && value !== '',
-  );
-  return kept && kept.length > 0 ? [element('BACKUP_CONFIG', kept)] : [];
-}
-
-/** USER_TEMPLATE, without what TEMPLATE has too (oned would see it twice). */
-function userAttributes(vm: Vm): XmlElement[] {
-  const inTemplate = new Set(
-    vm.template.children.map(({ name }) => name).filter((name) => !(name in generatedInTemplate)),
-  );
-  return vm.userTemplate.children.filter(
-    ({ name }) => !(name in generatedInUserTemplate) && !inTemplate.has(name) && name !== 'NAME',
-  );
-}
-
-function isYes(value: string): boolean {
-  return ['YES', 'Y', 'TRUE', '1'].includes(value.trim().toUpperCase());
-}
-
-function element(name: string, children: readonly XmlElement[]): XmlElement {
-  return { name, text: '', children };
-}
-
-function text(name: string, value: string): XmlElement {
-  return { name, text: value, children: [] };
-}
+/** VirtualMachineParser.cc: what oned takes for a vector, beside those of the table. */
+const vectorsOfOned = [
+  ...Object.keys(attributeTable),
+  ...['FEATURES', 'INPUT', 'VIDEO', 'CPU_MODEL', 'NIC_DEFAULT', 'VMGROUP', 'TPM', 'IOMMU'],
+  ...['MEMORY_ENCRYPTION'],
+];

@@ -1,32 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseVm } from '../../lib/input/vm-xml.ts';
-import { child, childrenOf, childText, type XmlElement } from '../../lib/input/xml.ts';
-import { restoredTemplate, type TemplateOptions } from '../../lib/vm/restored-template.ts';
-import type { Vm } from '../../lib/vm/vm.ts';
-
-const diskXml = (id: number, more = '') =>
-  `<DISK><DISK_ID>${id}</DISK_ID><TYPE>FILE</TYPE><IMAGE_ID>${id + 50}</IMAGE_ID><SIZE>10</SIZE>
-   <DEV_PREFIX>vd</DEV_PREFIX><TARGET>vd${'abcdefghij'[id] ?? 'z'}</TARGET>
-   <SOURCE>/s/${id}</SOURCE><CACHE>writeback</CACHE>${more}</DISK>`;
-
-function vmWith(template: string, beside = ''): Vm {
-  return parseVm(
-    Buffer.from(`<VM><ID>8</ID><NAME>web</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE>
-      <TEMPLATE><CPU>1</CPU><VMID>8</VMID>${template}</TEMPLATE><USER_TEMPLATE/>${beside}</VM>`),
-  );
-}
-
-function restore(vm: Vm, options: Partial<TemplateOptions> = {}): XmlElement {
-  return restoredTemplate(vm, {
-    name: 'copy',
-    nics: 'none',
-    disks: vm.disks.map((disk) => ({ disk, as: 'image', imageId: disk.id + 100 })),
-    now: new Date(1_800_000_000_000),
-    ...options,
-  }).xml;
-}
-
-const names = (element: XmlElement | undefined) => element?.children.map(({ name }) => name);
+import { child, childrenOf, childText } from '../../lib/input/xml.ts';
+import type { TemplateOptions } from '../../lib/vm/restored-template.ts';
+import { diskXml, names, restore, vmWith } from './template-of.ts';
 
 describe('the restored template', () => {
   test('keeps what a user gave and leaves out what oned generates', () => {
@@ -79,11 +55,14 @@ describe('the restored template', () => {
       '<DISK><DISK_ID>1</DISK_ID><TYPE>swap</TYPE><SIZE>16</SIZE><FORMAT>raw</FORMAT></DISK>',
     );
     const template = restore(vm, { disks: [{ disk: vm.disks[0]!, as: 'volatile' }] });
-    expect(names(child(template, 'DISK'))).toEqual(['TYPE', 'FORMAT', 'SIZE']);
+    expect(names(child(template, 'DISK'))).toEqual(['TYPE', 'SIZE', 'FORMAT']);
   });
 
   test('renumbers the boot order, since oned numbers the new disks from 0', () => {
-    const vm = vmWith(`${diskXml(2)}${diskXml(9)}<OS><BOOT>disk9, nic0,disk2,disk5</BOOT></OS>`);
+    const vm = vmWith(
+      `${diskXml(2)}${diskXml(9)}<NIC><NIC_ID>3</NIC_ID><NETWORK_ID>0</NETWORK_ID></NIC>
+       <OS><BOOT>disk9, NIC3,disk2,disk5,nic0,hd</BOOT></OS>`,
+    );
     const boot = (options: Partial<TemplateOptions>) =>
       childText(child(restore(vm, options), 'OS')!, 'BOOT');
     expect(boot({ nics: 'same-addresses' })).toBe('disk1,nic0,disk0');
@@ -101,29 +80,6 @@ describe('the restored template', () => {
     expect(names(child(made, 'CONTEXT'))).toEqual(['NETWORK', 'SET_HOSTNAME']);
     const own = restore(vmWith(`<CONTEXT>${values}</CONTEXT>`));
     expect(names(child(own, 'CONTEXT'))).toEqual(['ETH0_IP', 'SET_HOSTNAME']);
-  });
-
-  const nic = `<NIC><NIC_ID>0</NIC_ID><NETWORK>net1</NETWORK><NETWORK_ID>4</NETWORK_ID><AR_ID>0</AR_ID>
-    <IP>10.0.0.5</IP><MAC>02:00:0a:00:00:05</MAC><MODEL>virtio</MODEL><TARGET>one-8-0</TARGET></NIC>`;
-
-  test('has no NICs unless asked', () => {
-    expect(childrenOf(restore(vmWith(nic)), 'NIC')).toEqual([]);
-  });
-
-  test('keeps networks and addresses with same-addresses', () => {
-    const [kept] = childrenOf(restore(vmWith(nic), { nics: 'same-addresses' }), 'NIC');
-    expect(names(kept)).toEqual(['NETWORK_ID', 'IP', 'MAC', 'MODEL']);
-  });
-
-  test('keeps networks alone with new-addresses', () => {
-    const [kept] = childrenOf(restore(vmWith(nic), { nics: 'new-addresses' }), 'NIC');
-    expect(names(kept)).toEqual(['NETWORK_ID', 'MODEL']);
-  });
-
-  test('keeps a NIC that still chooses its network', () => {
-    const auto = '<NIC><NETWORK_MODE>auto</NETWORK_MODE><NIC_ID>0</NIC_ID></NIC>';
-    const [kept] = childrenOf(restore(vmWith(auto), { nics: 'same-addresses' }), 'NIC');
-    expect(names(kept)).toEqual(['NETWORK_MODE']);
   });
 
   test('turns the memory of pinned NUMA nodes back into MiB', () => {
@@ -165,5 +121,136 @@ describe('the restored template', () => {
     const template = restore(vm);
     expect(childText(template, 'NOTE')).toBe(value);
     expect(child(template, 'ERROR')).toBeUndefined();
+  });
+
+  test('has no vector attribute without values, since oned refuses it', () => {
+    const vm = vmWith(
+      '<OS><UUID>u</UUID></OS><GRAPHICS><PORT>5900</PORT></GRAPHICS><FEATURES/><RAW/>',
+    );
+    expect(names(restore(vm))).toEqual(['NAME', 'CPU']);
+    const onlyNic = vmWith('<OS><UUID>u</UUID><BOOT>nic0</BOOT></OS>');
+    expect(names(restore(onlyNic))).toEqual(['NAME', 'CPU']);
+  });
+
+  test('keeps an empty value of the user template, and no empty vector that oned would take', () => {
+    const vm = parseVm(
+      Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
+        <USER_TEMPLATE><NOTE></NOTE><OS></OS></USER_TEMPLATE></VM>`),
+    );
+    expect(names(restore(vm))).toEqual(['NAME', 'NOTE']);
+  });
+
+  test('leaves out the password that oned made, and keeps one that the user chose', () => {
+    const graphics = (more: string) =>
+      names(
+        child(
+          restore(vmWith(`<GRAPHICS><TYPE>vnc</TYPE><PASSWD>x</PASSWD>${more}</GRAPHICS>`)),
+          'GRAPHICS',
+        ),
+      );
+    expect(graphics('<RANDOM_PASSWD>YES</RANDOM_PASSWD>')).toEqual(['TYPE', 'RANDOM_PASSWD']);
+    expect(graphics('')).toEqual(['TYPE', 'PASSWD']);
+  });
+
+  test('leaves out what the datastore gives a disk, so that the new datastore can give its own', () => {
+    const vm = vmWith(
+      diskXml(
+        0,
+        `<PERSISTENT_SNAPSHOTS>YES</PERSISTENT_SNAPSHOTS><LVM_THIN_ENABLE>YES</LVM_THIN_ENABLE>
+         <QCOW2_STANDALONE>NO</QCOW2_STANDALONE><SPARSE>YES</SPARSE><CEPH_TRASH>YES</CEPH_TRASH>
+         <SHAREABLE>YES</SHAREABLE><LUKS_SECRET>s</LUKS_SECRET><SERIAL>8-0</SERIAL>`,
+      ),
+    );
+    expect(names(child(restore(vm), 'DISK'))).toEqual([
+      'IMAGE_ID',
+      'DEV_PREFIX',
+      'TARGET',
+      'CACHE',
+      'LUKS_SECRET',
+      'SERIAL',
+    ]);
+  });
+
+  test('restores a shared file system (TYPE FILESYSTEM) with its mount point and tag', () => {
+    const vm = vmWith(
+      `<DISK><DISK_ID>1</DISK_ID><TYPE>FILESYSTEM</TYPE><FORMAT>dir</FORMAT><DRIVER>dir</DRIVER><IMAGE_ID>9</IMAGE_ID>
+        <SOURCE>/s/9</SOURCE><SIZE>10</SIZE><READONLY>NO</READONLY><MOUNT_TAG>t</MOUNT_TAG><MOUNT_POINT>/mnt/a</MOUNT_POINT></DISK>
+       <CONTEXT><TARGET>hda</TARGET><DISK1_MOUNT_TAG>t</DISK1_MOUNT_TAG><DISK1_MOUNT_POINT>/mnt/a</DISK1_MOUNT_POINT></CONTEXT>`,
+    );
+    const template = restore(vm, { disks: [{ disk: vm.disks[0]!, as: 'image', imageId: 9 }] });
+    const disk = child(template, 'DISK');
+    expect(names(disk)).toEqual(['IMAGE_ID', 'MOUNT_TAG', 'MOUNT_POINT']);
+    expect(names(child(template, 'CONTEXT'))).toEqual(['TARGET']);
+  });
+
+  test('leaves out what oned and OneFlow noted of the old VM', () => {
+    const vm = vmWith(
+      `<QEMU_GA_EXEC><COMMAND>cat /etc/shadow</COMMAND></QEMU_GA_EXEC><CREATED_BY>5</CREATED_BY><IMPORTED>YES</IMPORTED>
+       <RESIZE><CPU>9</CPU></RESIZE><VNET_UPDATE><MTU>9000</MTU></VNET_UPDATE><ROLE_NAME>r</ROLE_NAME><SERVICE_ID>7</SERVICE_ID>
+       <DEPLOY_ID>one-3</DEPLOY_ID><AS_UID>0</AS_UID><AS_GID>0</AS_GID>`,
+    );
+    expect(names(restore(vm))).toEqual(['NAME', 'CPU']);
+  });
+
+  test('does not bring to life a device that was only a note in the user template', () => {
+    const vm = parseVm(
+      Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
+        <USER_TEMPLATE><NIC><NETWORK_ID>0</NETWORK_ID></NIC><PCI><CLASS>0300</CLASS></PCI>
+        <DISK><IMAGE_ID>5</IMAGE_ID></DISK></USER_TEMPLATE></VM>`),
+    );
+    expect(names(restore(vm, { nics: 'same-addresses' }))).toEqual(['NAME']);
+  });
+
+  test('asks for a PCI device by its kind and not by its address, since oned takes only one of them', () => {
+    const pci = (inner: string) => names(child(restore(vmWith(`<PCI>${inner}</PCI>`)), 'PCI'));
+    const address = '<SHORT_ADDRESS>01:00.0</SHORT_ADDRESS>';
+    expect(pci(`${address}<VENDOR>10de</VENDOR><DEVICE>1eb8</DEVICE><CLASS>0302</CLASS>`)).toEqual([
+      'VENDOR',
+      'DEVICE',
+      'CLASS',
+    ]);
+    expect(pci(address)).toEqual(['SHORT_ADDRESS']);
+  });
+
+  test('does not name the pin policy that oned gave a VM that is not pinned', () => {
+    const vm = vmWith(
+      '<TOPOLOGY><PIN_POLICY>NONE</PIN_POLICY><SOCKETS>1</SOCKETS><CORES>2</CORES><THREADS>1</THREADS></TOPOLOGY>',
+    );
+    expect(names(child(restore(vm), 'TOPOLOGY'))).toEqual(['SOCKETS', 'CORES', 'THREADS']);
+    const half = vmWith('<TOPOLOGY><PIN_POLICY>NONE</PIN_POLICY><SOCKETS>1</SOCKETS></TOPOLOGY>');
+    expect(child(restore(half), 'TOPOLOGY')).toBeUndefined();
+  });
+
+  test('keeps the distances between pinned NUMA nodes', () => {
+    const vm = vmWith(
+      `<TOPOLOGY><PIN_POLICY>CORE</PIN_POLICY></TOPOLOGY>
+       <NUMA_NODE><DISTANCE>1:20</DISTANCE><TOTAL_CPUS>2</TOTAL_CPUS><MEMORY>524288</MEMORY><NODE_ID>0</NODE_ID></NUMA_NODE>`,
+    );
+    expect(names(child(restore(vm), 'NUMA_NODE'))).toEqual(['DISTANCE', 'TOTAL_CPUS', 'MEMORY']);
+  });
+
+  test('backs up the same disks, by their new numbers, and only those that oned backs up', () => {
+    const config = (more: string) =>
+      `<BACKUPS><BACKUP_CONFIG><DISK_IDS>9,1,4,2</DISK_IDS><INTERACTIVE>YES</INTERACTIVE>${more}</BACKUP_CONFIG></BACKUPS>`;
+    const volatile = '<DISK><DISK_ID>4</DISK_ID><TYPE>fs</TYPE><SIZE>9</SIZE></DISK>';
+    const ids = (more: string) => {
+      const vm = vmWith(`${diskXml(2)}${volatile}${diskXml(9)}`, config(more));
+      const disks: TemplateOptions['disks'] = vm.disks.map((disk) =>
+        disk.id === 4 ? { disk, as: 'volatile' } : { disk, as: 'image', imageId: 100 },
+      );
+      const made = child(restore(vm, { disks }), 'BACKUP_CONFIG')!;
+      expect(childText(made, 'INTERACTIVE')).toBe('YES');
+      return childText(made, 'DISK_IDS');
+    };
+    expect(ids('')).toBe('2,0');
+    expect(ids('<BACKUP_VOLATILE>YES</BACKUP_VOLATILE>')).toBe('2,1,0');
+  });
+
+  test('renumbers the disk of a scheduled disk snapshot, and drops it with the disk', () => {
+    const action = (args: string) =>
+      `<SCHED_ACTION><ACTION>disk-snapshot-create</ACTION><ARGS>${args}</ARGS><TIME>+60</TIME></SCHED_ACTION>`;
+    const vm = vmWith(`${diskXml(3)}${action('3,daily')}${action('1,daily')}`);
+    const kept = childrenOf(restore(vm), 'SCHED_ACTION');
+    expect(kept.map((one) => childText(one, 'ARGS'))).toEqual(['0,daily']);
   });
 });

@@ -1,0 +1,88 @@
+// How the table of template-attributes.ts is read. Pure.
+import { childText, type XmlElement } from '../input/xml.ts';
+
+export interface AttributeRule {
+  /** Names as OpenNebula writes them; `#` stands for a number, `*` for anything. */
+  readonly names: readonly string[];
+  readonly fate: 'kept' | 'left out' | 'rewritten';
+  /** What the attribute does on the host, where a stranger's must not be taken without a word. */
+  readonly host?: string;
+  /** The rule counts only then. */
+  readonly when?: (vector: XmlElement, situation: Situation) => boolean;
+  readonly reason: string;
+  /** The file of OpenNebula's sources that writes or checks it. */
+  readonly source: string;
+}
+
+/** The attributes of one vector attribute, or of the template. */
+export interface Section {
+  /** What happens to an attribute that no rule names. */
+  readonly otherwise: AttributeRule['fate'];
+  readonly rules: readonly AttributeRule[];
+}
+
+/** What a rule may depend on beside the attributes themselves. */
+export interface Situation {
+  /** A DISK that is made from an image. */
+  readonly fromImage: boolean;
+  /** A NIC that comes into another network than it had. */
+  readonly otherNetwork: boolean;
+}
+
+const ordinary: Situation = { fromImage: false, otherNetwork: false };
+
+/** What becomes of one attribute; nothing leaves it out. */
+export type Rewrite = (attribute: XmlElement) => XmlElement | readonly XmlElement[] | undefined;
+
+/** The first rule that names the attribute and counts here. */
+export function ruleFor(
+  section: Section,
+  name: string,
+  vector: XmlElement,
+  situation: Situation = ordinary,
+): AttributeRule | undefined {
+  return section.rules.find(
+    ({ names, when }) =>
+      names.some((pattern) => isNamed(name, pattern)) && (when?.(vector, situation) ?? true),
+  );
+}
+
+/** The attributes of a vector as the section has them, in their order; `rewrite` decides those to be rewritten. */
+export function applyRules(
+  section: Section,
+  vector: XmlElement,
+  rewrite: Rewrite = (attribute) => attribute,
+  situation: Situation = ordinary,
+): XmlElement[] {
+  return vector.children.flatMap((attribute) => {
+    const fate = ruleFor(section, attribute.name, vector, situation)?.fate ?? section.otherwise;
+    if (fate === 'left out') return [];
+    return fate === 'kept' ? [attribute] : (rewrite(attribute) ?? []);
+  });
+}
+
+function isNamed(name: string, pattern: string): boolean {
+  if (!/[#*]/.test(pattern)) return name === pattern;
+  const expression = pattern.replaceAll('#', String.raw`\d+`).replaceAll('*', '.*');
+  return new RegExp(`^${expression}$`, 's').test(name);
+}
+
+/** The text of an attribute; '' where there is none, as oned does not tell the two apart. */
+export function textIn(vector: XmlElement, name: string): string {
+  return childText(vector, name) ?? '';
+}
+
+/** Whether oned takes the attribute for true (Template.cc, VectorAttribute::vector_value). */
+export function isYes(vector: XmlElement, name: string): boolean {
+  return ['YES', 'Y', 'TRUE', '1'].includes(textIn(vector, name).trim().toUpperCase());
+}
+
+/** A vector attribute. */
+export function vectorOf(name: string, children: readonly XmlElement[]): XmlElement {
+  return { name, text: '', children };
+}
+
+/** A single attribute. */
+export function single(name: string, text: string): XmlElement {
+  return { name, text, children: [] };
+}
