@@ -1,7 +1,9 @@
-// Which bundles of a VM go when a new one has come. Nothing but the names decides: nobody else gives a
-// file such a name and our user as its owner.
+// Which bundles of a VM go when a new one has come. Their names say whose they are and how old: nobody else
+// gives a file such a name and our user as its owner. Only a bundle that can be read counts as one that is kept.
 import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openFileSource } from './bundle/file-source.ts';
+import { findTrailer, openBundle } from './bundle/reader.ts';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import { parseBundleName } from './vm/names.ts';
@@ -12,12 +14,14 @@ export interface BundleFolder {
   readonly name: string;
   /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
   list(): Promise<readonly string[]>;
+  /** Why a bundle cannot be read, from its index and manifest alone; undefined when it can. */
+  whyUnreadable(name: string): Promise<string | undefined>;
   /** Gone already is fine. */
   remove(name: string): Promise<void>;
 }
 
 /** A folder of this machine. */
-export function localBundleFolder(folder: string): BundleFolder {
+export function localBundleFolder(folder: string, log: Log): BundleFolder {
   return {
     name: folder,
     async list() {
@@ -27,6 +31,19 @@ export function localBundleFolder(folder: string): BundleFolder {
         if (parseBundleName(name) && (await isOwnFile(join(folder, name)))) own.push(name);
       }
       return own;
+    },
+    async whyUnreadable(name) {
+      try {
+        const source = await openFileSource(join(folder, name));
+        if (!(await findTrailer(source))) {
+          await source.close();
+          return 'it has no index';
+        }
+        await (await openBundle(source, { log })).close();
+        return undefined;
+      } catch (error) {
+        return errorMessage(error);
+      }
     },
     async remove(name) {
       try {
@@ -54,8 +71,9 @@ export async function newestBundle(
 }
 
 /**
- * Removes the oldest bundles of a VM beyond the `keep` newest. The one just made counts as the newest,
- * also where the clock went back since; it stays. What cannot be removed is a warning.
+ * Removes a VM's bundles that are older than its `keep` newest readable ones. The one just made counts as the
+ * newest, also where the clock went back since; it stays. When it cannot be read, all stay. What cannot be
+ * removed is a warning.
  * @param keep at least 1
  * @param made the name of the bundle that has just been completed
  */
@@ -65,10 +83,22 @@ export async function removeOldBundles(
   log: Log,
 ): Promise<void> {
   try {
-    const others = bundlesOf(await folder.list(), vmId).filter(({ name }) => name !== made);
-    for (const { name } of others.slice(Math.max(1, keep) - 1)) {
-      await folder.remove(name);
-      log.info(`removed ${name}: the last ${keep} of VM ${vmId} are kept`);
+    const why = await folder.whyUnreadable(made);
+    if (why !== undefined) {
+      log.warn(`all older bundles of VM ${vmId} are kept, as ${made} cannot be read: ${why}`);
+      return;
+    }
+    let readable = 1;
+    for (const { name } of bundlesOf(await folder.list(), vmId)) {
+      if (name === made) continue;
+      if (readable >= keep) {
+        await folder.remove(name);
+        log.info(`removed ${name}: the last ${keep} of VM ${vmId} are kept`);
+        continue;
+      }
+      const reason = await folder.whyUnreadable(name);
+      if (reason === undefined) readable += 1;
+      else log.warn(`${name} does not count as one that is kept: ${reason}`);
     }
   } catch (error) {
     log.warn(`cannot remove old bundles of VM ${vmId} in ${folder.name}: ${errorMessage(error)}`);

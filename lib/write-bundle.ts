@@ -1,6 +1,8 @@
 // Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
 // of OpenNebula have in common.
+import { fittingFacts } from './bundle/fitting-facts.ts';
 import type { ImageFacts, Manifest, ManifestDisk } from './bundle/manifest.ts';
+import { readBackBeforehand } from './bundle/read-back.ts';
 import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
 import type { BundleTarget } from './destination.ts';
 import { toolVersion } from './report/version.ts';
@@ -37,6 +39,21 @@ export async function writeBundle(
 ): Promise<{ readonly size: number; readonly disks: readonly ManifestDisk[] }> {
   const { vm, started, consistency } = content;
   const compressor = await pickCompressor(content.compression, isInstalled);
+  const known = {
+    tool: { name: 'onevmdump', version: toolVersion },
+    vm: {
+      id: vm.id,
+      name: vm.name,
+      state: stateName(vm.state, vm.lcmState),
+      ...(vm.history ? { hostname: vm.history.hostname } : {}),
+    },
+    consistency: { ...consistency },
+  };
+  readBackBeforehand(
+    target.name,
+    { ...known, created: started.toISOString(), compression: compressor.compression },
+    content.disks.map(({ id }) => ({ id, member: diskMember(id) })),
+  );
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
   const writer = createBundleWriter(sink, compressor, {
@@ -50,17 +67,7 @@ export async function writeBundle(
     for (const disk of content.disks) {
       disks.push(await writeDisk(writer, disk, content.images.get(disk.id), run));
     }
-    const { size } = await writer.finish({
-      tool: { name: 'onevmdump', version: toolVersion },
-      vm: {
-        id: vm.id,
-        name: vm.name,
-        state: stateName(vm.state, vm.lcmState),
-        ...(vm.history ? { hostname: vm.history.hostname } : {}),
-      },
-      consistency: { ...consistency },
-      disks,
-    });
+    const { size } = await writer.finish({ ...known, disks });
     await content.check?.();
     await sink.commit();
     await part.done();
@@ -76,9 +83,10 @@ export async function writeBundle(
 async function writeDisk(
   writer: BundleWriter,
   disk: OpenableDisk,
-  image: ImageFacts | undefined,
+  known: ImageFacts | undefined,
   run: Run,
 ): Promise<ManifestDisk> {
+  const image = known && fittingFacts(known, (text) => run.log.warn(`disk ${disk.id}: ${text}`));
   const reader = await disk.open();
   try {
     const extents = await reader.extents();

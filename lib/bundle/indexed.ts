@@ -87,8 +87,11 @@ async function* withCrc(chunks: AsyncIterable<Buffer>, expected: number): AsyncG
   if (crc !== expected) throw new BundleError('manifest.json: CRC is not that of the index');
 }
 
-/** All frames, one after another without gaps, from the start of the file to the manifest's frame. */
-function checkFrames({ members, compression }: Manifest, trailer: Trailer): void {
+/**
+ * All frames, one after another without gaps, from the start of the file to the manifest's frame.
+ * @throws BundleError when they are not
+ */
+export function checkFrames({ members, compression }: Manifest, trailer: Trailer): void {
   if (compression !== trailer.compression) {
     throw new BundleError(`manifest.json says ${compression}, but it is ${trailer.compression}`);
   }

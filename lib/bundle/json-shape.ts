@@ -4,7 +4,8 @@ import { BundleError } from '../report/errors.ts';
 /** Throws when `value`, found at `place`, is not what it must be. */
 export type Check = (value: unknown, place: string) => void;
 
-const longestText = 64 * 1024;
+/** UTF-16 code units; a manifest with a longer text is refused. */
+export const longestText = 64 * 1024;
 
 /** The error for a value; the value itself, which is hostile, is not shown. */
 export function wrong(place: string, expected: string): BundleError {

@@ -32,7 +32,8 @@ const frame: Check = (value, place) => {
   for (const [index, check] of frameFields.entries()) check(value[index], place);
 };
 
-const image = shape({
+/** What oned knew of a disk's image. */
+export const imageFactsShape = shape({
   id: count(),
   name: text,
   uname: optional(text),
@@ -66,7 +67,7 @@ const manifestShape = shape({
       dataBytes: count(),
       clusterSize: optional(oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit))),
       sha256: hexDigest,
-      image: optional(image),
+      image: optional(imageFactsShape),
     }),
   ),
 });

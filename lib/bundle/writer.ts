@@ -12,6 +12,7 @@ import { frameSize } from './frame-body.ts';
 import { createFrameWriter } from './frame-writer.ts';
 import { largestManifest } from './manifest-parse.ts';
 import { manifestVersion, type Frame, type Manifest } from './manifest.ts';
+import { readBack, readBackFrames } from './read-back.ts';
 import type { BundleSink } from './sink.ts';
 import { endOfArchive, fileHeader, folderHeader, tarPadding } from './tar-header.ts';
 import { encodeTrailer } from './trailer.ts';
@@ -42,8 +43,9 @@ export interface BundleWriter {
     task: ProgressTask,
   ): Promise<WrittenDisk>;
   /**
-   * Writes the manifest and the trailer. The sink is not committed.
+   * Writes the manifest, read back by the reader's own rules, and the trailer. The sink is not committed.
    * @returns bytes of the whole bundle
+   * @throws FailedError when a reader would refuse the manifest
    */
   finish(
     manifest: Pick<Manifest, 'tool' | 'vm' | 'consistency' | 'disks'>,
@@ -160,12 +162,16 @@ export function createBundleWriter(
         })),
         disks: manifest.disks,
       } satisfies Manifest);
+      const bytes = Buffer.from(json);
+      const checked = readBack(sink.name, bytes);
       // One frame whatever its size, so that the trailer can point at it.
       await frames.cut(Infinity);
-      await writeFile('./manifest.json', Buffer.from(json));
+      await writeFile('./manifest.json', bytes);
       await frames.write(endOfArchive);
       const [offset, stored, , crc32] = lastOf(await frames.flush());
-      const trailer = encodeTrailer({ compression: codec.compression, offset, stored, crc32 });
+      const place = { compression: codec.compression, offset, stored, crc32 };
+      readBackFrames(sink.name, checked, place);
+      const trailer = encodeTrailer(place);
       await sink.write(trailer);
       await frames.close();
       return { size: offset + stored + trailer.length };

@@ -70,7 +70,7 @@ async function exportAndRotate(
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport | undefined> {
-  const folder = localBundleFolder(config.hookDestination);
+  const folder = localBundleFolder(config.hookDestination, run.log);
   if (await isRecent(folder, given.id, config.hookMinAge, run.log)) return undefined;
   const vm = one ? await asItIsNow(given, config, one) : given;
   const report = await exportVm(

@@ -1,8 +1,9 @@
 // Which old bundles go when a new one is complete.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chown, copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { writeBundle } from '../bundle/write-support.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 const isRoot = userInfo().uid === 0;
@@ -21,8 +22,12 @@ const marked = (keep: string) =>
 const old = (vmId: number, epoch: number | string, extension = 'tar.gz') =>
   `onevmdump-${vmId}-${epoch}.${extension}`;
 
+/** Bundles that can be read: others do not count. */
 async function makeFiles(...names: string[]): Promise<void> {
-  for (const name of names) await writeFile(join(world.bundles, name), 'a bundle');
+  const bundle = join(world.bundles, 'template');
+  await writeBundle(bundle, { compression: 'none', name: 'none' }, []);
+  for (const name of names) await copyFile(bundle, join(world.bundles, name));
+  await rm(bundle);
 }
 
 /** Exports the VM. @returns what was there before and is still there, and the new bundles. */
@@ -117,6 +122,18 @@ describe('old bundles', () => {
     const { kept, made } = await exportVm(4);
     expect(made).toBe(1);
     expect(kept).toEqual([...others, old(4, 2000), old(4, 3000), old(4, 4000)].sort());
+  });
+
+  test('that cannot be read do not count, and go only when enough newer ones can be read', async () => {
+    await world.makeVm(50);
+    await makeFiles(old(50, 1000), old(50, 2000), old(50, 4000));
+    await writeFile(join(world.bundles, old(50, 500)), 'no bundle');
+    await writeFile(join(world.bundles, old(50, 3000)), 'no bundle');
+    const { kept, stderr } = await exportVm(50, { ONEVMDUMP_HOOK_KEEP_LAST: '3' });
+    expect(kept).toEqual([old(50, 2000), old(50, 3000), old(50, 4000)].sort());
+    expect(stderr).toContain(
+      `WARNING: export: ${old(50, 3000)} does not count as one that is kept: it has no index`,
+    );
   });
 
   (isRoot ? test : test.skip)('of another user are neither counted nor removed', async () => {

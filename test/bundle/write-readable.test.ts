@@ -1,0 +1,187 @@
+// What is written can be read: the manifest is read back by the reader's own rules before a bundle gets its name.
+import { existsSync } from 'node:fs';
+import { copyFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { fittingFacts } from '../../lib/bundle/fitting-facts.ts';
+import type { ImageFacts } from '../../lib/bundle/manifest.ts';
+import { createBundleWriter } from '../../lib/bundle/writer.ts';
+import { bundleTarget } from '../../lib/destination.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import type { Log } from '../../lib/report/log.ts';
+import { localBundleFolder, removeOldBundles } from '../../lib/retention.ts';
+import type { OpenableDisk } from '../../lib/storage/storage.ts';
+import { writeBundle } from '../../lib/write-bundle.ts';
+import { fileVm } from '../e2e/file-vm.ts';
+import { inWorld, type World } from '../storage/world.ts';
+import { openPath } from './read-support.ts';
+import {
+  fileReader,
+  makeDisk,
+  noLog,
+  testFolder,
+  writeBundle as writeSmall,
+} from './write-support.ts';
+
+const folder = testFolder();
+afterAll(folder.remove);
+const at = (name: string) => join(folder.path, name);
+const disk = at('disk');
+const extents = [{ offset: 0, length: 4096 }];
+await makeDisk(disk, 8192, extents);
+
+const facts: ImageFacts = {
+  id: 3,
+  name: 'web',
+  type: 'OS',
+  persistent: false,
+  datastoreId: 1,
+  devPrefix: 'vd',
+  description: 'small',
+  attributes: { FIRST: 'one', SECOND: 'two' },
+};
+
+function collectingLog() {
+  const warnings: string[] = [];
+  const log: Log = { ...noLog, warn: (text) => void warnings.push(text) };
+  return { warnings, log };
+}
+
+/** Exports a VM with one disk, whose image is described by `image`. */
+async function exportWith(
+  world: World,
+  name: string,
+  image: ImageFacts,
+  { vmName = 'files', log = noLog }: { vmName?: string; log?: Log } = {},
+) {
+  const vm = parseVm(Buffer.from((await fileVm(at('ds'), 7, [{ id: 0 }], { name: vmName })).xml));
+  const run = { ...world.run, log };
+  const openable: OpenableDisk = {
+    id: 0,
+    layout: { format: 'raw' },
+    open: () => fileReader(disk, 8192, extents),
+  };
+  const content = {
+    vm,
+    started: new Date(),
+    disks: [openable],
+    images: new Map([[0, image]]),
+    consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
+    compression: { method: 'gzip' },
+  } as const;
+  const facts = { vmId: 7, epoch: 1, compression: 'gzip' } as const;
+  return writeBundle(await bundleTarget(at(name), undefined, run, facts), content, run);
+}
+
+describe('facts of an image', () => {
+  test('that are too long are left out with a warning, and the bundle can be read', () =>
+    inWorld(async (world) => {
+      const { warnings, log } = collectingLog();
+      const long = { ...facts, attributes: { ...facts.attributes, LONG: 'x'.repeat(70_000) } };
+      await exportWith(world, 'long.tar.gz', long, { log });
+      const bundle = await openPath(at('long.tar.gz'));
+      expect(bundle.manifest?.disks[0]?.image).toEqual(facts);
+      await bundle.close();
+      expect(warnings).toEqual([
+        'disk 0: the attribute LONG of its image 3 is too long and is not in the bundle',
+      ]);
+    }));
+
+  test.each<[string, Partial<ImageFacts>, RegExp]>([
+    [
+      'a long description',
+      { description: 'd'.repeat(65_537) },
+      /^the description of its image 3 is too long/,
+    ],
+    [
+      'many attributes',
+      {
+        attributes: Object.fromEntries(
+          Array.from({ length: 40 }, (_, n) => [`A${n}`, String(n).repeat(5000)]),
+        ),
+      },
+      /^the attribute A\d+ of its image 3 is too long/,
+    ],
+    [
+      'a datastore that is none',
+      { datastoreId: -1 },
+      /^nothing of its image 3 is in the bundle: .*datastoreId/,
+    ],
+    [
+      'a name that is too long',
+      { name: 'n'.repeat(65_537) },
+      /^nothing of its image 3 is in the bundle/,
+    ],
+  ])('never make a manifest that is refused: %s', (_name, change, warning) => {
+    const warnings: string[] = [];
+    const kept = fittingFacts({ ...facts, ...change }, (text) => warnings.push(text));
+    expect(warnings[0]).toMatch(warning);
+    expect(Buffer.byteLength(JSON.stringify(kept ?? {}))).toBeLessThan(300_000);
+  });
+
+  test('that fit stay as they are, in their order', () => {
+    const kept = fittingFacts(facts, () => expect('a warning').toBe('none'));
+    expect(JSON.stringify(kept)).toBe(JSON.stringify(facts));
+  });
+});
+
+describe('a manifest that no reader would accept', () => {
+  test('is refused before a disk is read, and no file is left', () =>
+    inWorld(async (world) => {
+      const export_ = exportWith(world, 'name.tar.gz', facts, { vmName: 'n'.repeat(70_000) });
+      await expect(export_).rejects.toThrow(/name\.tar\.gz: no reader would accept it: .*vm\.name/);
+      expect((await readdir(folder.path)).filter((name) => name.startsWith('name'))).toEqual([]);
+    }));
+
+  test('is refused before the bundle gets its name', async () => {
+    const written: Uint8Array[] = [];
+    const sink = {
+      name: 'a bundle',
+      write: (data: Uint8Array) => Promise.resolve(void written.push(data)),
+      commit: () => Promise.resolve(),
+      discard: () => Promise.resolve(),
+    };
+    const writer = createBundleWriter(
+      sink,
+      { compression: 'none', name: 'none' },
+      { created: new Date(), log: noLog },
+    );
+    await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
+    const image = { ...facts, attributes: { LONG: 'x'.repeat(70_000) } };
+    const found = {
+      id: 0,
+      member: './backup.disk.0',
+      format: 'raw',
+      virtualSize: 0,
+      dataBytes: 0,
+      sha256: '0'.repeat(64),
+      image,
+    } as const;
+    const finish = writer.finish({
+      tool: { name: 'onevmdump', version: '0' },
+      vm: { id: 7, name: 'x', state: 'POWEROFF' },
+      consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
+      disks: [found],
+    });
+    await expect(finish).rejects.toThrow(
+      /^cannot write a bundle: no reader would accept it: manifest\.json/,
+    );
+    await writer.abort();
+  });
+});
+
+describe('old bundles', () => {
+  test('all stay when the new one cannot be read', async () => {
+    const { warnings, log } = collectingLog();
+    const names = [1000, 2000, 3000].map((epoch) => `onevmdump-9-${epoch}.tar`);
+    await writeSmall(at('sound'), { compression: 'none', name: 'none' }, []);
+    for (const name of names) await copyFile(at('sound'), at(name));
+    const made = 'onevmdump-9-4000.tar';
+    await writeFile(at(made), 'no bundle');
+    await removeOldBundles(localBundleFolder(folder.path, log), { vmId: 9, keep: 1, made }, log);
+    expect(names.every((name) => existsSync(at(name)))).toBe(true);
+    expect(warnings).toEqual([
+      `all older bundles of VM 9 are kept, as ${made} cannot be read: it has no index`,
+    ]);
+  });
+});
