@@ -1,9 +1,12 @@
 // `ls`: the addresses of a backup's disks, for OpenNebula's restore of a VM in place.
 import type { XmlElement } from '../input/xml.ts';
 import { child } from '../input/xml.ts';
+import { parseVm, vmFromElement } from '../input/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
+import { takesRawAsIs } from '../storage/restore-in-place.ts';
+import { isVolatile, type Vm } from '../vm/vm.ts';
 import type { ActionContext } from './action.ts';
-import { requiredAt, valueAt } from './action-data.ts';
+import { requiredAt } from './action-data.ts';
 import { atBundles } from './at-bundles.ts';
 import { backupDatastore } from './backup-datastore.ts';
 import { diskUrl, type DiskForm } from './disk-url.ts';
@@ -21,11 +24,15 @@ export async function listDisks(
   requireFull(context.args);
   const datastore = backupDatastore(data);
   const name = requiredAt(data, 'IMAGE/SOURCE');
-  const form = formFor(data);
+  const vm = currentVm(data);
+  // oned runs the `restore` of the TM driver that the last HISTORY record names.
+  const form: DiskForm = takesRawAsIs(vm?.history?.tmMad) ? 'disk' : 'image';
   const ids = await atBundles(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, name, runner, context);
     await bundle.close();
-    return bundle.disks.map(({ id }) => id);
+    // TM `restore` of qcow2 asks a disk's SAVE, which volatile ones do not have, and ends half way (6.6 to 7.4).
+    const volatile = [parseVm(bundle.vmXml), vm].flatMap(volatileDisks);
+    return bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
   });
   const urls = ids.map((id) => {
     const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };
@@ -34,14 +41,14 @@ export async function listDisks(
   return JSON.stringify(Object.fromEntries(urls));
 }
 
-/**
- * TM `restore` of file storages puts what it gets in the place of the disk; that of others converts it,
- * looking at its content to know what it is.
- */
-function formFor(data: XmlElement): DiskForm {
+/** The VM as it is now; oned's TM drivers hand it over. */
+function currentVm(data: XmlElement): Vm | undefined {
   const vm = child(data, 'VM');
-  const tmMad = vm && (valueAt(vm, 'TEMPLATE/TM_MAD_SYSTEM') ?? '');
-  return tmMad === 'ceph' ? 'image' : 'disk';
+  return vm && vmFromElement(vm, Buffer.alloc(0));
+}
+
+function volatileDisks(vm: Vm | undefined): readonly number[] {
+  return (vm?.disks ?? []).filter(isVolatile).map(({ id }) => id);
 }
 
 function requireFull(args: readonly string[]): void {

@@ -2,6 +2,7 @@
 import { CommandError, FailedError } from '../report/errors.ts';
 import { quoteCommand } from '../run/quote.ts';
 import type { Command, PipedService, Runner } from '../run/runner.ts';
+import { saidBy } from '../run/said-by.ts';
 
 export interface OutputOptions {
   readonly runner: Runner;
@@ -89,7 +90,7 @@ async function* printed(
     const { status, stderr } = await service.ended;
     if (status === 0) return;
     const why = stderr || `it ended with status ${status ?? 'unknown'}`;
-    const text = `cannot ${doing}: ${program}: ${why}`;
+    const text = `cannot ${doing}: ${saidBy(program, why)}`;
     throw new CommandError(text, { command: quoteCommand(program, args), status, stderr });
   } catch (error) {
     throw reason ? reason.error : error;

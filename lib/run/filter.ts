@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { CommandError, errorMessage } from '../report/errors.ts';
 import { quoteCommand } from './quote.ts';
 import type { Command } from './runner.ts';
+import { saidBy } from './said-by.ts';
 
 export interface Filter {
   /**
@@ -106,7 +107,7 @@ export function startFilter(
       const status = Number(match?.[1]);
       if (status === 0) return Number(match?.[2]);
       signal.throwIfAborted();
-      throw new CommandError(`cannot ${doing}: ${program}: ${why(status, stderr)}`, {
+      throw new CommandError(`cannot ${doing}: ${saidBy(program, why(status, stderr))}`, {
         command: quoteCommand(program, args),
         status: match ? status : undefined,
         stderr,

@@ -4,6 +4,7 @@ import { CommandError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { environment } from './environment.ts';
 import { quoteCommand } from './quote.ts';
+import { saidBy } from './said-by.ts';
 import type { Command, Output, PipedService, Runner, RunOptions, Service } from './runner.ts';
 
 export const stopGraceMs = 5000;
@@ -94,12 +95,15 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
             : lastWords(stderr) ||
               result.originalMessage ||
               `exit status ${result.exitCode ?? '?'}`;
-      throw new CommandError(`cannot ${options.doing ?? `run ${program}`}: ${program}: ${why}`, {
-        command: line,
-        status: result.exitCode,
-        stderr,
-        cause: result,
-      });
+      throw new CommandError(
+        `cannot ${options.doing ?? `run ${program}`}: ${saidBy(program, why)}`,
+        {
+          command: line,
+          status: result.exitCode,
+          stderr,
+          cause: result,
+        },
+      );
     },
 
     async start(command: Command): Promise<Service> {

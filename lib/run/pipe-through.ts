@@ -6,6 +6,7 @@ import { execa } from 'execa';
 import { CommandError } from '../report/errors.ts';
 import { quoteCommand } from './quote.ts';
 import type { Command } from './runner.ts';
+import { saidBy } from './said-by.ts';
 
 /**
  * What `command` makes of `input`. Reads no faster than the caller does. The program is killed when
@@ -51,7 +52,7 @@ export async function* pipeThrough(
     result.code === 'ENOENT'
       ? 'is not installed'
       : lastWords.trim().split('\n').slice(-3).join(' ') || result.originalMessage;
-  throw new CommandError(`cannot ${doing}: ${program}: ${why ?? 'unknown reason'}`, {
+  throw new CommandError(`cannot ${doing}: ${saidBy(program, why ?? 'unknown reason')}`, {
     command: quoteCommand(program, args),
     status: result.exitCode,
     stderr: lastWords,

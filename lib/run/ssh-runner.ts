@@ -4,6 +4,7 @@ import { CommandError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { defaultTimeoutMs, lastWords } from './local-runner.ts';
 import { quoteCommand } from './quote.ts';
+import { saidBy } from './said-by.ts';
 import type {
   Command,
   Output,
@@ -66,7 +67,7 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
     const text =
       doing === 'start'
         ? `cannot start ${program} on ${host}: ${reason}`
-        : `cannot ${doing} on ${host}: ${program}: ${reason}`;
+        : `cannot ${doing} on ${host}: ${saidBy(program, reason)}`;
     return new CommandError(text, {
       command: `ssh ${host}: ${quoteCommand(program, args)}`,
       status: typeof status === 'number' ? status : undefined,

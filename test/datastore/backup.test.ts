@@ -1,7 +1,7 @@
 // The backup datastore driver as oned uses it: the built actions as child processes against the sandbox,
 // with real disks, judged by foreign tools.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compare } from './compare.ts';
 import { runToEnd, sh, type Ended } from '../demo/shell.ts';
@@ -387,6 +387,77 @@ describe('a backup that is there', () => {
     const { code, stderr } = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(await sh('cmp', copy, vm.disk)).toBe('');
+  });
+
+  describe('of a guest that wrote the header of a qcow2 image into its raw disk', () => {
+    const secret = '/etc/machine-id';
+    let disguised: StagedVm;
+    let bundle: string;
+    beforeAll(async () => {
+      const header = join(world.folder, 'header.qcow2');
+      await sh(
+        'qemu-img',
+        'create',
+        '-q',
+        '-f',
+        'qcow2',
+        '-u',
+        '-b',
+        secret,
+        '-F',
+        'raw',
+        header,
+        '1M',
+      );
+      const begin = (await readFile(header)).subarray(0, 512).toString('latin1');
+      disguised = await world.makeVm({ format: 'raw', begin });
+      bundle = (await backup(disguised)).split(' ')[0]!;
+    });
+
+    /** What TM `restore` gets of disk 0. */
+    async function fetched(vmXml: string): Promise<string> {
+      const input = `<DS_DRIVER_ACTION_DATA>${image(disguised, bundle)}${vmXml}</DS_DRIVER_ACTION_DATA>`;
+      const listed = await world.action('ls', ['-i', '-1'], input);
+      expect(listed).toMatchObject({ code: 0, stderr: '' });
+      const url = (JSON.parse(listed.stdout) as Record<string, string>)['0']!;
+      const copy = join(world.folder, 'fetched');
+      const stream = `'${join(driver, 'stream_disk')}' ${url} >'${copy}'`;
+      const ended = await runToEnd('bash', ['-c', stream], { env: world.driverEnv });
+      expect(ended).toEqual({ code: 0, stdout: '', stderr: '' });
+      return copy;
+    }
+    const withTm = (tm: string) =>
+      world.sandbox.vmXml(disguised.id).replaceAll(/(<TM_MAD>).*?(?=<\/TM_MAD>)/g, `$1${tm}`);
+
+    test.each(['fs_lvm_ssh', 'lvm', 'ceph', 'of_tomorrow'])(
+      'comes wrapped for TM %s, which looks at the content to know the format',
+      async (tm) => {
+        const copy = await fetched(withTm(tm));
+        // As lib/lvm.rb of OpenNebula's TM drivers does, without -f.
+        await sh('qemu-img', 'convert', '-O', 'raw', copy, `${copy}.raw`);
+        expect(await sh('cmp', `${copy}.raw`, disguised.disk)).toBe('');
+      },
+    );
+
+    test.each(['ssh', 'local', 'shared', 'qcow2'])(
+      'comes as it is for TM %s, which moves it into its place unread',
+      async (tm) => {
+        expect(await sh('cmp', await fetched(withTm(tm)), disguised.disk)).toBe('');
+      },
+    );
+
+    test('comes wrapped when nobody says for which VM', async () => {
+      const copy = await fetched('');
+      await sh('qemu-img', 'convert', '-O', 'raw', copy, `${copy}.raw`);
+      expect(await sh('cmp', `${copy}.raw`, disguised.disk)).toBe('');
+    });
+  });
+
+  test('is listed without volatile disks, at which TM restore would end half way', async () => {
+    const volatile = world.sandbox.vmXml(vm.id).replace(/<TYPE>.*?<\/TYPE>/, '<TYPE>fs</TYPE>');
+    const input = `<DS_DRIVER_ACTION_DATA>${image(vm, source)}${volatile}</DS_DRIVER_ACTION_DATA>`;
+    const listed = await world.action('ls', ['-i', '-1'], input);
+    expect(listed).toEqual({ code: 0, stdout: '{}\n', stderr: '' });
   });
 
   test('may be read at its beginning only, without an error', async () => {
