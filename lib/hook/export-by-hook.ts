@@ -17,7 +17,7 @@ import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.
 import { BusyElsewhereError, BusyError } from '../run/claim.ts';
 import type { Run } from '../run/run.ts';
 import type { SshTarget } from '../run/runner.ts';
-import { stateName } from '../vm/states.ts';
+import { stateName, workBefore } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect, withRun } from '../with-run.ts';
 import { notMarked } from './mark.ts';
@@ -32,6 +32,12 @@ export async function exportByHook(
   const vm = parseVm(xml);
   if (!isWanted(vm, config, log)) {
     log.info(notMarked(vm.id));
+    return;
+  }
+  const work = workBefore(vm, vm.previous);
+  if (work !== undefined) {
+    const state = stateName(vm.state, vm.lcmState);
+    log.info(`VM ${vm.id} is ${state} again after ${work}, as it was before: nothing to do`);
     return;
   }
   guardOutput();

@@ -213,8 +213,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'HOOK_MIN_AGE',
     default: '0',
     description: [
-      'Seconds: the export hook leaves a VM alone whose newest bundle is younger. A VM comes back to',
-      'RUNNING, and to POWEROFF, after every snapshot, backup or attached disk. 0 for no limit.',
+      'Seconds: the export hook leaves a VM alone whose newest bundle is younger, such as one that is',
+      'started or powered off again and again. 0 for no limit.',
     ],
     parse: (text) => seconds(text, 0),
   },

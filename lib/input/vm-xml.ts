@@ -34,6 +34,7 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
     gname: optionalText(vm, 'GNAME'),
     state: number(vm, 'STATE', what),
     lcmState: number(vm, 'LCM_STATE', what),
+    previous: previousState(vm),
     deployId: optionalText(vm, 'DEPLOY_ID'),
     lock: lockOf(vm, id),
     disks: disks(template, id),
@@ -45,6 +46,15 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
     userTemplate: child(vm, 'USER_TEMPLATE') ?? { name: 'USER_TEMPLATE', text: '', children: [] },
     xmlBytes,
   };
+}
+
+/** Undefined where it is missing, as in some drivers' XML; it is never worth to refuse a VM for it. */
+function previousState(vm: XmlElement): Vm['previous'] {
+  const [state = '', lcmState = ''] = ['PREV_STATE', 'PREV_LCM_STATE'].map((name) =>
+    childText(vm, name),
+  );
+  const known = [state, lcmState].every((text) => /^\d{1,9}$/.test(text));
+  return known ? { state: Number(state), lcmState: Number(lcmState) } : undefined;
 }
 
 /** oned writes no LOCK when nothing is locked; LOCKED = 0 would mean the same. */

@@ -126,3 +126,24 @@ export function activityOf(state: number, lcmState: number): Activity | undefine
 export function isInBackup(lcmState: number): boolean {
   return ['BACKUP', 'BACKUP_POWEROFF'].includes(lcmStates[lcmState] ?? '');
 }
+
+/** LCM states of work on a VM that stays, and comes back to, the state in which it was before. */
+const passing =
+  /^(?:BACKUP|RESTORE|HOTPLUG|DISK_SNAPSHOT|DISK_RESIZE)|^(?:MIGRATE|UNKNOWN|PROLOG_MIGRATE_POWEROFF)$/;
+
+/**
+ * Whether a VM that has just come to a state was in that state before, but for some work of OpenNebula on it: a backup, a
+ * restore in place, a snapshot, a disk or NIC that was attached, a migration; or but for a gap in its monitoring.
+ * @param previous PREV_STATE and PREV_LCM_STATE as a hook gets them: of the change that has triggered it
+ * @returns the name of that work; undefined when it has newly come to the state
+ */
+export function workBefore(
+  now: { readonly state: number; readonly lcmState: number },
+  previous: { readonly state: number; readonly lcmState: number } | undefined,
+): string | undefined {
+  if (previous?.state !== active) return undefined;
+  const name = stateName(previous.state, previous.lcmState);
+  // A guest that could not be seen, and is off now, may have been powered off meanwhile.
+  if (name === 'UNKNOWN' && now.state !== active) return undefined;
+  return passing.test(name) ? name : undefined;
+}

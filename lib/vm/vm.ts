@@ -67,6 +67,8 @@ export interface Vm {
   /** STATE and LCM_STATE; their names are in states.ts. */
   readonly state: number;
   readonly lcmState: number;
+  /** PREV_STATE and PREV_LCM_STATE: in a hook's XML what it was before the change, elsewhere the same as now. */
+  readonly previous: { readonly state: number; readonly lcmState: number } | undefined;
   /** The libvirt domain; read, never built. */
   readonly deployId: string | undefined;
   /** Undefined when it is not locked. */

@@ -82,6 +82,47 @@ describe('recorded calls', () => {
   });
 });
 
+describe('a VM that was in the state before', () => {
+  beforeAll(() => world.makeVm(21));
+
+  /** The hook's input for a VM that came from that state. */
+  const cameFrom = (state: number, lcmState: number): string => {
+    const xml = world.sandbox.prettyVmXml(21);
+    const changed = xml
+      .replace(/<PREV_STATE>\d+/, `<PREV_STATE>${state}`)
+      .replace(/<PREV_LCM_STATE>\d+/, `<PREV_LCM_STATE>${lcmState}`);
+    expect(changed).toContain(`<PREV_LCM_STATE>${lcmState}<`);
+    return Buffer.from(changed).toString('base64');
+  };
+
+  test.each([
+    [70, 'BACKUP_POWEROFF'],
+    [71, 'RESTORE'],
+    [51, 'DISK_SNAPSHOT_POWEROFF'],
+    [33, 'HOTPLUG_PROLOG_POWEROFF'],
+  ])('but for work of OpenNebula on it (LCM_STATE %d) is left alone', async (lcmState, name) => {
+    const calls = world.sandbox.calls.length;
+    const { code, stdout, stderr } = await world.runHook(cameFrom(3, lcmState));
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    expect(stderr).toContain(
+      `VM 21 is POWEROFF again after ${name}, as it was before: nothing to do`,
+    );
+    expect(world.sandbox.calls).toHaveLength(calls);
+    expect(await leftOf(world)).toEqual([]);
+  });
+
+  test.each([
+    [3, 18, 'which has been shut down'],
+    [3, 16, 'which was not seen for a while, and may have been powered off'],
+    [8, 0, 'of which nothing is said'],
+  ])('is exported when it came from state %d, LCM_STATE %d, %s', async (state, lcmState) => {
+    const { code, stdout } = await world.runHook(cameFrom(state, lcmState));
+    expect({ code, stdout }).toMatchObject({ code: 0 });
+    expect(stdout).toContain('onevmdump-21-');
+    await rm(stdout.trim());
+  });
+});
+
 describe('input', () => {
   beforeAll(() => world.makeVm(20));
 

@@ -52,7 +52,7 @@ test('every recorded VM reads as another parser reads it', () => {
   ) as Record<string, unknown>;
   expect(recorded.length).toBe(15);
   for (const path of recorded) {
-    const { xmlBytes, lock, schedActions, backupConfig, ...vm } = load(path);
+    const { xmlBytes, lock, previous, schedActions, backupConfig, ...vm } = load(path);
     const seen = {
       ...vm,
       disks: vm.disks.map(({ xml, cephUser, cephKey, cephConf, poolName, ...disk }) => {
@@ -75,6 +75,7 @@ test('every recorded VM reads as another parser reads it', () => {
     );
     expect(withNulls).toEqual(expected[join(fixtures, path)]);
     expect(lock).toBeUndefined();
+    expect(previous).toMatchObject({ state: expect.any(Number) as unknown });
     expect(schedActions).toEqual([]);
     expect(backupConfig?.name).toBe('BACKUP_CONFIG');
     expect(xmlBytes.toString()).toMatch(/^<VM>/);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { activityOf, stateName } from '../../lib/vm/states.ts';
+import { activityOf, stateName, workBefore } from '../../lib/vm/states.ts';
 
 describe('states', () => {
   test.each([
@@ -20,5 +20,26 @@ describe('states', () => {
   ] as const)('STATE %i, LCM_STATE %i is %s: %s', (state, lcmState, name, activity) => {
     expect(stateName(state, lcmState)).toBe(name);
     expect(activityOf(state, lcmState)).toBe(activity);
+  });
+});
+
+describe('the state from which a VM came', () => {
+  const running = { state: 3, lcmState: 3 };
+  test.each([
+    [69, 'BACKUP'],
+    [4, 'MIGRATE'],
+    [16, 'UNKNOWN'],
+    [17, 'HOTPLUG'],
+    [57, 'DISK_SNAPSHOT'],
+  ])('tells that a running VM ran before (LCM_STATE %d)', (lcmState, name) => {
+    expect(workBefore(running, { state: 3, lcmState })).toBe(name);
+  });
+
+  test.each([2, 20, 19, 32, 3])('tells that a VM was started (LCM_STATE %d)', (lcmState) => {
+    expect(workBefore(running, { state: 3, lcmState })).toBeUndefined();
+  });
+
+  test('may not be known', () => {
+    expect(workBefore(running, undefined)).toBeUndefined();
   });
 });
