@@ -8,6 +8,7 @@ import { diskOf, openBackup } from '../../lib/datastore/open-bundle.ts';
 import { streamDisk } from '../../lib/datastore/stream-disk.ts';
 import { askXml } from '../../lib/one/answers.ts';
 import { findSession } from '../../lib/one/credentials.ts';
+import { stdout } from '../../lib/report/print.ts';
 import { connect } from '../../lib/with-run.ts';
 
 void runAction('stream_disk', async (context) => {
@@ -21,7 +22,7 @@ void runAction('stream_disk', async (context) => {
     const bundle = await openBackup(datastore, address.bundle, runner, context);
     try {
       const disk = diskOf(bundle, address.diskId);
-      await streamDisk(bundle, disk, address.form, process.stdout, signal);
+      await streamDisk(bundle, disk, address.form, stdout(), signal);
     } finally {
       await bundle.close();
     }

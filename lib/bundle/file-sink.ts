@@ -9,8 +9,8 @@ import {
   UsageError,
 } from '../report/errors.ts';
 import { partName } from '../vm/names.ts';
-import { writeAll } from './scratch.ts';
 import type { BundleSink } from './sink.ts';
+import { writeAll } from './write-all.ts';
 
 /**
  * Opens `<path>.part`, mode 0600, for a bundle that will be `path`.

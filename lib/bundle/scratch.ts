@@ -5,6 +5,7 @@ import { open, statfs, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
+import { writeAll } from './write-all.ts';
 
 const memoryFolder = '/dev/shm';
 
@@ -45,15 +46,6 @@ export async function writeScratch(file: FileHandle, data: Uint8Array, position:
   } catch (error) {
     const why = hasCode(error, 'ENOSPC') ? 'no space left on the device' : errorMessage(error);
     throw new FailedError(`cannot write a scratch file: ${why}`, { cause: error });
-  }
-}
-
-/** Writes all of `data` at `position`. */
-export async function writeAll(file: FileHandle, data: Uint8Array, position: number) {
-  let done = 0;
-  while (done < data.length) {
-    const { bytesWritten } = await file.write(data, done, data.length - done, position + done);
-    done += bytesWritten;
   }
 }
 

@@ -3,6 +3,7 @@
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
 import { loadConfig, type Config } from '../input/config.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
+import { stdout } from '../report/print.ts';
 
 export interface ActionContext extends EntrypointContext {
   readonly args: readonly string[];
@@ -37,7 +38,7 @@ export async function refuseAction(name: string, why: string): Promise<void> {
 
 async function print(text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(text, (error) => {
+    stdout().write(text, (error) => {
       if (error) reject(new FailedError(`cannot write the answer: ${error.message}`));
       else resolve();
     });

@@ -1,5 +1,6 @@
 // stdout carries the result alone, stderr all else.
-import { writeSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import { FailedError, hasCode } from './errors.ts';
 
 let guarded = false;
@@ -27,10 +28,33 @@ export function writeToStderr(line: string): void {
   process.stderr.write(rest);
 }
 
+let toFile: Writable | undefined;
+
+/**
+ * stdout. Where it is a file, Node's own stream makes one write of each piece and ignores how much of it was taken:
+ * on a file system that is nearly full, the rest would be lost without an error.
+ */
+export function stdout(): Writable {
+  if (toFile) return toFile;
+  if (!fstatSync(1).isFile()) return process.stdout;
+  toFile = new Writable({
+    write(data: Uint8Array, _encoding, done) {
+      try {
+        for (let rest = data; rest.length > 0;) rest = rest.subarray(writeSync(1, rest));
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+  });
+  toFile.on('error', () => undefined);
+  return toFile;
+}
+
 /** Writes to stdout and waits until it is out; a reader that has gone away is no error. */
 export async function printBytes(bytes: Uint8Array): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(bytes, (error) => {
+    stdout().write(bytes, (error) => {
       if (!error || hasCode(error, 'EPIPE')) resolve();
       else reject(new FailedError(`cannot write the result to stdout: ${error.message}`));
     });

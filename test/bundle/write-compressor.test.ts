@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import type { CompressingCodec } from '../../lib/bundle/frame-codec.ts';
-import { createScratch, writeAll } from '../../lib/bundle/scratch.ts';
+import { createScratch } from '../../lib/bundle/scratch.ts';
+import { writeAll } from '../../lib/bundle/write-all.ts';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
 import { noise } from './write-support.ts';
 
