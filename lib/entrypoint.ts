@@ -3,6 +3,7 @@
 import { createLog, type Log } from './report/log.ts';
 import { guardOutput, writeToStderr } from './report/print.ts';
 import { CommandError, errorMessage, InterruptedError, OnevmdumpError } from './report/errors.ts';
+import { Fault } from './run/fault.ts';
 
 export interface Entrypoint {
   /** The program's name in log lines: `onevmdump`, `prebackup_live`. */
@@ -24,16 +25,25 @@ export interface Entrypoint {
 
 export interface EntrypointContext {
   readonly log: Log;
-  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; `main` undoes what it did and throws its reason. */
+  /**
+   * Aborted by the first SIGINT, SIGTERM or SIGHUP, and by an error of this program that nobody has caught;
+   * `main` undoes what it did and throws its reason.
+   */
   readonly signal: AbortSignal;
 }
+
+/** How long an aborted run that had stopped may take until its undo does something that Node waits for. */
+const stoppedGraceMs = 1000;
 
 /** Whether the environment asks for debug lines: ONEVMDUMP_DEBUG, anything but `0` and nothing. */
 export function isDebug(env: NodeJS.ProcessEnv): boolean {
   return !['', '0'].includes(env['ONEVMDUMP_DEBUG'] ?? '');
 }
 
-/** Runs `main` to its end and sets the exit code. Further signals do not cut the undo short. */
+/**
+ * Runs `main` to its end and sets the exit code. Further signals do not cut the undo short, and neither does an
+ * error that nobody has caught: the run is undone, and the exit code is 1.
+ */
 export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   const { script, debug, light = false, driver = false, main } = entrypoint;
   const later: string[] = [];
@@ -47,14 +57,48 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
       controller.abort(new InterruptedError(name));
     });
   }
-  const exitCode = await Promise.resolve(main({ log, signal: controller.signal })).then(
-    (code) => code ?? 0,
-    (error: unknown) =>
-      report(controller.signal.aborted ? controller.signal.reason : error, log, driver),
-  );
-  for (const text of later) writeToStderr(text);
-  // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
-  process.exit(exitCode);
+  const end = (exitCode: number): never => {
+    for (const text of later) writeToStderr(text);
+    // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
+    process.exit(exitCode);
+  };
+  abortOnFaults(controller, log, (fault) => end(report(fault, log, driver)));
+  const { signal } = controller;
+  const exitCode = await Promise.resolve()
+    .then(async () => await main({ log, signal }))
+    .then(
+      // Work that ended well in spite of an uncaught error is not to be trusted.
+      (code) => (signal.reason instanceof Fault ? report(signal.reason, log, driver) : (code ?? 0)),
+      (error: unknown) => report(signal.aborted ? signal.reason : error, log, driver),
+    );
+  end(exitCode);
+}
+
+/**
+ * Aborts the run after an uncaught exception or an unhandled rejection, so that it is undone like an interrupted one.
+ * Work that nothing will ever continue (a promise that nobody settles) is aborted too, when Node has nothing left to do.
+ * @param giveUp ends the process; called when even the aborted work has stopped without an end
+ */
+function abortOnFaults(
+  controller: AbortController,
+  log: Log,
+  giveUp: (fault: unknown) => never,
+): void {
+  const abort = (error: unknown): void => {
+    // The first one is reported at the end; it is often the cause of the others.
+    if (controller.signal.aborted) log.error(`another error: ${errorMessage(error)}`);
+    else controller.abort(new Fault(error));
+  };
+  process.on('uncaughtException', abort);
+  process.on('unhandledRejection', abort);
+  let stopped = false;
+  process.on('beforeExit', () => {
+    if (stopped) giveUp(controller.signal.reason);
+    stopped = true;
+    abort(new Error('the work has stopped without a result'));
+    // Without something to wait for, Node would end before the undo has begun.
+    setTimeout(() => undefined, stoppedGraceMs);
+  });
 }
 
 /** Tells of an error on stderr: its facts in the log's form, then one plain line for the person. */
@@ -66,8 +110,18 @@ function report(error: unknown, log: Log, driver: boolean): number {
     writeToStderr(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);
     return error.exitCode;
   }
-  // A fault of this program: the stack is what its authors need.
-  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
-  writeToStderr(`internal error: ${errorMessage(error)}\n`);
+  // A fault of this program. Its authors need the place in the code; the whole stack is for --debug.
+  const fault = error instanceof Fault ? error.cause : error;
+  const stack = stackOf(fault);
+  log.debug(stack ?? String(fault));
+  const place = /^\s*at (.*)$/m.exec(stack ?? '')?.[1];
+  const text = `internal error: ${errorMessage(fault)}${place === undefined ? '' : ` (at ${place})`}`;
+  writeToStderr(`${text.replaceAll(/\s*\n\s*/g, ' ')}\n`);
   return 1;
+}
+
+/** Not by instanceof: an error of another realm, or no error at all, may have been thrown. */
+function stackOf(error: unknown): string | undefined {
+  const stack: unknown = (error as { stack?: unknown } | null | undefined)?.stack;
+  return typeof stack === 'string' ? stack : undefined;
 }

@@ -8,6 +8,7 @@ import { isBackedUp } from './one/vms.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
 import { claimVm } from './run/claim.ts';
+import { unlessFaulted } from './run/fault.ts';
 import { createJournal, type Journal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
 import type { Run } from './run/run.ts';
@@ -85,7 +86,7 @@ async function runIn<T>(
     if (remote) await connections.open(remote);
     if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, setup);
     signal.throwIfAborted();
-    const result = await body(run);
+    const result = await unlessFaulted(body(run), signal);
     if (hold) {
       signal.throwIfAborted();
       await journal.hold();

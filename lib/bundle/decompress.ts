@@ -69,7 +69,9 @@ export function startGunzip(
     // Chunks as they come: in byte mode a reader is given all that waits, copied together.
     ...{ readableObjectMode: true, readableHighWaterMark: buffered },
   });
-  // Errors reach the one who iterates over the stream.
+  // Errors reach the one who iterates over the stream. zlib reports data that end too early only after the pipeline
+  // has ended and listens no longer; Node ends a process for an 'error' event that nobody listens to.
+  gunzip.on('error', () => undefined);
   pipeline(
     Readable.from(storedBytes(source, range, signal), { highWaterMark: 1 }),
     gunzip,

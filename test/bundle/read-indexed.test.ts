@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BundleDisk } from '../../lib/bundle/bundle.ts';
@@ -179,6 +179,46 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
         ? /^bundle damaged: disk 1, frame [01] at byte \d+: /
         : new RegExp(`^bundle damaged: disk 1, frame 1 at byte ${offset}: `),
     );
+  });
+});
+
+describe('a damaged gzip frame that is read ahead', () => {
+  const path = at('ahead.gzip');
+  beforeAll(() => write(path, 'gzip'));
+
+  test.each([
+    ['with a header that is none', 0],
+    ['with damaged data', 15],
+  ])('%s is reported when its turn comes, not by an uncaught error', async (_name, place) => {
+    const bytes = readFileSync(path);
+    const { source } = memorySource(bytes, 'damaged');
+    const bundle = await openBundle(source, { log: noLog });
+    const [offset] = bundle.manifest!.members[2]!.frames.at(1)!;
+    bytes.fill(0xff, offset + place, offset + place + 20);
+    const slowly = async () => {
+      for await (const { offset: end } of bundle.disks[1]!.pieces()) {
+        // The next frame fails while this one is still being taken.
+        if (end < 6 * MiB) await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    await expect(slowly()).rejects.toThrow(`disk 1, frame 1 at byte ${offset}: `);
+  });
+
+  test('ends the command with exit code 5 and no stack', async () => {
+    const bytes = readFileSync(path);
+    const frames = await withBundle(path, ({ manifest }) =>
+      Promise.resolve([...manifest!.members[2]!.frames]),
+    );
+    for (const [offset] of frames.slice(1)) bytes.fill(0xff, offset, offset + 20);
+    writeFileSync(at('damaged.gzip'), bytes);
+    const { status, stderr } = spawnSync(
+      new URL('../../dist/bin/onevmdump', import.meta.url).pathname,
+      ['verify', at('damaged.gzip')],
+      { encoding: 'utf8' },
+    );
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(stderr.trim().split('\n').at(-1)).toMatch(/disk 1, frame 1 at byte /);
+    expect(status).toBe(5);
   });
 });
 
