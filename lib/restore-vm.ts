@@ -1,24 +1,34 @@
-// The whole restore, from the opened bundle to the registered template, from top to bottom. What it
-// makes in OpenNebula is in the journal first; withRun undoes it when the restore fails.
+// The whole restore, from the opened bundle to the registered template and VM, from top to bottom; the command and the
+// backup datastore's `restore` both take this way. Everything that oned could refuse is asked before any data moves.
+// What is made in OpenNebula is in the journal first; withRun undoes it when the restore fails.
 import type { Bundle } from './bundle/bundle.ts';
-import { writeXml } from './input/xml-write.ts';
+import type { XmlElement } from './input/xml.ts';
 import { parseVm } from './input/vm-xml.ts';
+import { ownAccount, type Account } from './one/accounts.ts';
 import type { OneClient } from './one/client.ts';
 import type { Datastore } from './one/datastores.ts';
-import { allocateImage, waitForImage } from './one/images.ts';
-import { allocateTemplate, instantiateTemplate } from './one/templates.ts';
-import { BundleError } from './report/errors.ts';
+import { skipCapacityFlag } from './one/images.ts';
+import type { Network } from './one/networks.ts';
+import { getOwnership, type OwnedKind, type Ownership } from './one/ownership.ts';
+import { oneVersion } from './one/system.ts';
+import { restrictedAttributes } from './one/restricted-attributes.ts';
+import { BundleError, UsageError } from './report/errors.ts';
 import { existingCdroms } from './restore/cdroms.ts';
 import { chooseDatastores } from './restore/datastores.ts';
-import { planDisks, type ImagePlan } from './restore/image-plan.ts';
-import { defaultName, freeName } from './restore/names.ts';
-import { openStaging, type Staging } from './restore/staged.ts';
+import type { Delivery } from './restore/delivery.ts';
+import { imageSizeMb, planDisks, type DiskPlan, type ImagePlan } from './restore/image-plan.ts';
+import { demandOf, requireFreeAddresses, requireQuotas } from './restore/instantiable.ts';
+import { makeVm } from './restore/make-vm.ts';
+import type { Mapping } from './restore/mapping.ts';
+import { defaultName, FreeNames, takenNames } from './restore/names.ts';
+import { chooseNetworks } from './restore/networks.ts';
+import { giveTo, ownerFor } from './restore/owner.ts';
+import { registerImages, type RestoredImage } from './restore/register-images.ts';
+import { pendingImageId, reserveTemplate, type Reservation } from './restore/reserved-template.ts';
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
-
-/** How far clocks of this machine and of oned may differ when a template's time is looked at. */
-const clockSkewSeconds = 600;
+import type { Vm } from './vm/vm.ts';
 
 export interface RestoreRequest {
   readonly bundle: Bundle;
@@ -26,16 +36,29 @@ export interface RestoreRequest {
   readonly name: string | undefined;
   readonly instantiate: boolean;
   readonly nics: 'none' | 'same-addresses' | 'new-addresses';
-  /** Id or name of the datastore for all images. */
-  readonly datastore: string | undefined;
+  /** The datastore for all images: its id (a number), or its name or id as the user wrote it. */
+  readonly datastore: string | number | undefined;
+  /** Datastores and networks to use instead of those that the bundle names. */
+  readonly mapDatastores: readonly Mapping[];
+  readonly mapNetworks: readonly Mapping[];
   /** Register only the images of these disks, and no template. */
   readonly onlyDisks: readonly number[] | undefined;
   readonly volatile: 'image' | 'fresh';
-  readonly stagingDir: string;
+  /** Leave out attributes that reach the host, such as RAW. */
+  readonly noHostAttributes: boolean;
+  /** `USER[:GROUP]` whom everything is given to; undefined: it stays the caller's. */
+  readonly owner: string | undefined;
   /** Whether oned compares sizes, holes included, with what the datastore has free. */
   readonly checkCapacity: boolean;
   /** How long one image may take to become READY. */
   readonly imageTimeoutMs: number;
+}
+
+export interface RestoreMeans {
+  readonly run: Run;
+  /** The client of the user who restores. */
+  readonly one: OneClient;
+  readonly delivery: Delivery;
 }
 
 /** What --json prints. */
@@ -44,13 +67,9 @@ export interface RestoreReport {
   readonly templateId: number | null;
   readonly vmId: number | null;
   readonly images: readonly RestoredImage[];
+  /** Of all of these; null when there are none. */
+  readonly owner: Ownership | null;
   readonly seconds: number;
-}
-
-interface RestoredImage {
-  readonly diskId: number;
-  readonly imageId: number;
-  readonly name: string;
 }
 
 /**
@@ -59,10 +78,71 @@ interface RestoredImage {
  */
 export async function restoreVm(
   request: RestoreRequest,
-  run: Run,
-  one: OneClient,
+  means: RestoreMeans,
 ): Promise<RestoreReport> {
+  const { run, one, delivery } = means;
   const started = new Date();
+  await delivery.check();
+  const plan = await planRestore(request, means);
+  const { vm, names, plans, datastores, owner, caller, templateOf } = plan;
+
+  const made: JournalEntry[] = [];
+  const reservation = templateOf && (await reserve(plan, made, means));
+  const name = reservation?.name ?? names.next();
+  const toRegister = plans.filter(isToRegister);
+  let images: RestoredImage[];
+  try {
+    images = await registerImages(toRegister, {
+      ...{ run, one, delivery, name, datastores, made },
+      capacityFlag: request.checkCapacity ? undefined : skipCapacityFlag(await oneVersion(one)),
+      imageTimeoutMs: request.imageTimeoutMs,
+    });
+  } finally {
+    await delivery.close();
+  }
+  const objects: { kind: OwnedKind; id: number }[] = images.map(({ imageId }) => ({
+    kind: 'image',
+    id: imageId,
+  }));
+  let vmId: number | null = null;
+  if (reservation && templateOf) {
+    const ids = new Map(images.map(({ diskId, imageId }) => [diskId, imageId]));
+    await reservation.complete(templateOf(name, ids));
+    objects.unshift({ kind: 'template', id: reservation.templateId });
+  }
+  if (owner !== caller) await giveTo(owner, objects, one);
+  if (reservation && request.instantiate) {
+    const steps =
+      owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
+    vmId = await makeVm(reservation, { run, one, steps, made });
+  }
+  const first = objects[0];
+  const ownership = first ? await getOwnership(one, first.kind, first.id) : null;
+  // What was made stays: it is no longer undone.
+  for (const entry of made) await entry.done();
+  if (ownership) tellOwner(ownership, vm, run);
+  const templateId = reservation?.templateId ?? null;
+  const seconds = (Date.now() - started.getTime()) / 1000;
+  return { name, templateId, vmId, images, owner: ownership, seconds };
+}
+
+interface RestorePlan {
+  readonly vm: Vm;
+  readonly names: FreeNames;
+  readonly plans: readonly DiskPlan[];
+  readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
+  readonly caller: Account;
+  readonly owner: Account;
+  /** The template under this name, with these images by disk id; undefined when only images are restored. */
+  readonly templateOf:
+    ((name: string, images: ReadonlyMap<number, number>) => XmlElement) | undefined;
+}
+
+/** Asks oned all that can be asked, and changes nothing. */
+async function planRestore(
+  request: RestoreRequest,
+  { run, one, delivery }: RestoreMeans,
+): Promise<RestorePlan> {
   const { bundle } = request;
   const vm = parseVm(bundle.vmXml);
   if (bundle.manifest && bundle.manifest.vm.id !== vm.id) {
@@ -70,122 +150,129 @@ export async function restoreVm(
       `${bundle.name}: its manifest is of VM ${bundle.manifest.vm.id}, its vm.xml of VM ${vm.id}`,
     );
   }
-  const name = await freeName(
-    one,
+  const caller = await ownAccount(one);
+  const owner = await ownerFor(request.owner, caller, one);
+  const names = new FreeNames(
     request.name,
     defaultName(vm.id, new Date(bundle.manifest?.created ?? bundle.modified)),
-    bundle.disks.map(({ id }) => id),
+    request.onlyDisks ?? bundle.disks.map(({ id }) => id),
+    await takenNames(one, owner.id === caller.id ? undefined : [caller.id, owner.id]),
   );
   const plans = planDisks(vm, bundle, {
-    name,
     volatile: request.volatile,
     only: request.onlyDisks,
     cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
   });
-  const datastores = await chooseDatastores(plans, request, one);
-
-  const made: JournalEntry[] = [];
-  const images: RestoredImage[] = [];
-  const disks: RestoredDisk[] = [];
-  const staging = await openStaging(request.stagingDir, run);
-  try {
-    for (const plan of plans) {
-      const { disk } = plan;
-      if (plan.as === 'volatile') {
-        disks.push({ disk, as: 'volatile' });
-      } else if (plan.as === 'absent') {
-        run.log.warn(
-          `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
-        );
-      } else if (plan.as === 'reuse') {
-        run.log.info(
-          `disk ${disk.id}: the CD-ROM's image ${plan.imageId} still exists and is used`,
-        );
-        disks.push({ disk, as: 'image', imageId: plan.imageId });
-      } else {
-        const datastore = datastores.get(plan);
-        if (!datastore) throw new Error(`no datastore chosen for disk ${disk.id}`);
-        const imageId = await registerImage(plan, datastore, { request, run, one, staging, made });
-        images.push({ diskId: disk.id, imageId, name: plan.name });
-        disks.push({ disk, as: 'image', imageId });
-      }
-    }
-  } finally {
-    await staging.close();
+  tellOfCdroms(plans, run);
+  const toRegister = plans.filter(isToRegister);
+  const { datastore, mapDatastores: mappings } = request;
+  const datastores = await chooseDatastores(toRegister, { datastore, mappings }, one);
+  for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);
+  if (!request.checkCapacity && !caller.isAdmin) {
+    run.log.warn(
+      `OpenNebula lets only administrators skip its check of free space, and ${caller.name} is not one: it is made all the same`,
+    );
   }
-  const report = { name, images, templateId: null, vmId: null };
-  if (request.onlyDisks) {
-    await settle(made);
-    return { ...report, seconds: secondsSince(started) };
-  }
-
-  made.push(
-    await run.journal.record({
-      kind: 'delete-template',
-      endpoint: one.endpoint,
-      name,
-      since: Math.floor(Date.now() / 1000) - clockSkewSeconds,
-    }),
+  const sizes = await Promise.all(
+    [...datastores].map(async ([plan, { id }]) => ({
+      datastoreId: id,
+      sizeMb: await imageSizeMb(plan),
+    })),
   );
-  const template = restoredTemplate(vm, { name, nics: request.nics, disks, now: started });
-  for (const warning of template.warnings) run.log.warn(warning);
-  const templateId = await allocateTemplate(one, writeXml(template.xml));
-  const vmId = request.instantiate ? await instantiateTemplate(one, templateId, { name }) : null;
-  await settle(made);
-  return { ...report, templateId, vmId, seconds: secondsSince(started) };
-}
-
-/** What was made stays: it is no longer undone. */
-async function settle(made: readonly JournalEntry[]): Promise<void> {
-  for (const entry of made) await entry.done();
-}
-
-function secondsSince(started: Date): number {
-  return (Date.now() - started.getTime()) / 1000;
-}
-
-interface Registration {
-  readonly request: RestoreRequest;
-  readonly run: Run;
-  readonly one: OneClient;
-  readonly staging: Staging;
-  /** Gets the entry that would delete the image again. */
-  readonly made: JournalEntry[];
-}
-
-/** Writes one disk where OpenNebula can read it, registers it, and waits until it was taken over. */
-async function registerImage(
-  plan: ImagePlan,
-  datastore: Datastore,
-  { request, run, one, staging, made }: Registration,
-): Promise<number> {
-  const label = `disk ${plan.disk.id}`;
-  const task = run.progress.begin(label, plan.source.dataBytes);
-  let path: string;
-  try {
-    path = await staging.stage(plan.source, plan.format, task);
-  } finally {
-    task.end();
+  const planned = { vm, names, plans, datastores, caller, owner };
+  if (request.onlyDisks) {
+    await requireQuotas(demandOf(sizes, undefined), owner, one);
+    return { ...planned, templateOf: undefined };
   }
-  const { name } = plan;
-  made.push(await run.journal.record({ kind: 'delete-image', endpoint: one.endpoint, name, path }));
-  const imageId = await allocateImage(one, datastore.id, {
-    name,
-    path,
-    type: plan.type,
-    persistent: plan.persistent,
-    devPrefix: plan.devPrefix,
-    description: plan.description,
-    attributes: plan.attributes,
-    checkCapacity: request.checkCapacity,
-  });
-  run.log.info(`${label}: registered as image ${imageId} (${name}) in datastore ${datastore.name}`);
-  await waitForImage(one, imageId, {
-    timeoutMs: request.imageTimeoutMs,
-    signal: run.signal,
-    onWait: (seconds) =>
-      run.log.info(`${label}: OpenNebula is taking over image ${imageId}, ${seconds} s so far`),
-  });
-  await staging.drop(path);
-  return imageId;
+  const networks =
+    request.nics === 'none'
+      ? noNetworks(request)
+      : await chooseNetworks(vm, request.mapNetworks, one);
+  const templateOf = await templateMaker(request, { vm, plans, networks, caller, one, run });
+  // Not a name that is used: what is asked here does not depend on it.
+  const preview = request.instantiate ? templateOf('preview', new Map()) : undefined;
+  await requireQuotas(demandOf(sizes, preview), owner, one);
+  if (preview) requireFreeAddresses(preview, networks, vm.id);
+  return { ...planned, templateOf };
+}
+
+function noNetworks({ mapNetworks }: RestoreRequest): Map<number, Network> {
+  if (mapNetworks.length === 0) return new Map();
+  throw new UsageError('--map-network needs --restore-nics: the VM comes back without NICs');
+}
+
+/** Makes templates that differ in their name and their images only; what has to be known of them is told once. */
+async function templateMaker(
+  request: RestoreRequest,
+  means: {
+    readonly vm: Vm;
+    readonly plans: readonly DiskPlan[];
+    readonly networks: ReadonlyMap<number, Network>;
+    readonly caller: Account;
+    readonly one: OneClient;
+    readonly run: Run;
+  },
+): Promise<NonNullable<RestorePlan['templateOf']>> {
+  const { vm, plans, networks, caller, one, run } = means;
+  const now = new Date();
+  const options = {
+    nics: request.nics,
+    now,
+    networks: new Map([...networks].map(([old, { id }]) => [old, id])),
+    restricted: caller.isAdmin ? undefined : await restrictedAttributes(one),
+    noHostAttributes: request.noHostAttributes,
+  };
+  let told = false;
+  return (name, images) => {
+    const disks = plans.flatMap((plan): RestoredDisk[] => {
+      const { disk } = plan;
+      if (plan.as === 'absent') return [];
+      if (plan.as === 'volatile') return [{ disk, as: 'volatile' }];
+      const imageId =
+        plan.as === 'reuse' ? plan.imageId : (images.get(disk.id) ?? pendingImageId(disk.id));
+      return [{ disk, as: 'image', imageId }];
+    });
+    const { xml, warnings } = restoredTemplate(vm, { ...options, name, disks });
+    if (!told) for (const warning of warnings) run.log.warn(warning);
+    told = true;
+    return xml;
+  };
+}
+
+function reserve(
+  { names, templateOf }: RestorePlan,
+  made: JournalEntry[],
+  { run, one }: RestoreMeans,
+): Promise<Reservation> {
+  const templateFor = (name: string): XmlElement => {
+    if (!templateOf) throw new Error('no template is restored');
+    return templateOf(name, new Map());
+  };
+  return reserveTemplate({ run, one, names, templateFor, made });
+}
+
+function isToRegister(plan: DiskPlan): plan is ImagePlan {
+  return plan.as === 'register';
+}
+
+function tellOfCdroms(plans: readonly DiskPlan[], run: Run): void {
+  for (const plan of plans) {
+    const { disk } = plan;
+    if (plan.as === 'absent') {
+      run.log.warn(
+        `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
+      );
+    } else if (plan.as === 'reuse') {
+      run.log.info(
+        `disk ${disk.id}: the CD-ROM's image ${plan.imageId} still exists and is used again`,
+      );
+    }
+  }
+}
+
+/** Owner, group and permissions of the old VM are not taken over: they may mean somebody else here. */
+function tellOwner({ user, group, permissions }: Ownership, vm: Vm, run: Run): void {
+  const old =
+    vm.uname === undefined ? '' : `; the VM in the bundle was ${vm.uname}:${vm.gname ?? ''}`;
+  run.log.info(`everything restored belongs to ${user}:${group} (${permissions})${old}`);
 }

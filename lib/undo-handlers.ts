@@ -2,10 +2,11 @@
 // touches only what this tool made.
 import { rm, rmdir } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { deleteImage, findImageFrom, findOwnImage } from './one/images.ts';
+import { deleteImage, findImageFrom } from './one/images.ts';
 import { restoreLock } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
-import { deleteTemplate, findOwnTemplate } from './one/templates.ts';
+import { deleteTemplate, findTemplateWith, markOfRestore } from './one/templates.ts';
+import { terminateVm, vmsOfTemplate } from './one/vms.ts';
 import { FailedError, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import type { Runner, SshTarget } from './run/runner.ts';
@@ -25,9 +26,21 @@ export interface UndoMeans {
   readonly connect: (endpoint: string) => Promise<OneClient>;
   /** A runner for a machine; undefined is this one. No signal stops what it runs. */
   readonly runnerAt: (on: SshTarget | undefined) => Runner;
+  /** How long an image that OpenNebula is still taking over may keep an undo waiting from now on. */
+  readonly imageWaitMs?: () => number;
 }
 
-export function undoHandlers({ log, connect, runnerAt }: UndoMeans): UndoHandlers {
+/** By default: most images are taken over by then; what is left stays in the journal for `cleanup`. */
+const imageWaitMsByDefault = 15 * 60_000;
+/** A VM passes through states in which it cannot be ended, such as PROLOG. */
+const vmWaitMs = 60_000;
+
+export function undoHandlers({
+  connect,
+  runnerAt,
+  log,
+  imageWaitMs = () => imageWaitMsByDefault,
+}: UndoMeans): UndoHandlers {
   async function remove(how: '-f' | '-rf', path: string, on: SshTarget | undefined): Promise<void> {
     // Here no program has to be found for it.
     if (on === undefined) return rm(path, { force: true, recursive: how === '-rf' });
@@ -73,15 +86,28 @@ export function undoHandlers({ log, connect, runnerAt }: UndoMeans): UndoHandler
       await undoSnapshot(runnerAt(on), access, image, snapshot);
     },
     'restore-lock': async (undo) => restoreLock(await connect(undo.endpoint), undo, log),
-    'delete-image': async ({ endpoint, name, path, ofAnyone = false }) => {
+    'delete-image': async ({ endpoint, path, name }) => {
       const client = await connect(endpoint);
-      const image = ofAnyone ? await findImageFrom(client, path) : await findOwnImage(client, name);
-      if (image?.path === path) await deleteImage(client, image.id);
+      const image = await findImageFrom(client, path);
+      if (!image) return;
+      await deleteImage(client, image.id, {
+        waitMs: imageWaitMs(),
+        onWait: ({ state }) =>
+          log.info(
+            `image ${image.id} (${name}) is ${state ?? 'busy'}: waiting until it can be deleted`,
+          ),
+      });
     },
-    'delete-template': async ({ endpoint, name, since }) => {
+    'delete-template': async ({ endpoint, is }) => {
       const client = await connect(endpoint);
-      const template = await findOwnTemplate(client, name);
-      if (template && template.registered >= since) await deleteTemplate(client, template.id);
+      const id = 'id' in is ? is.id : await findTemplateWith(client, markOfRestore, is.mark);
+      if (id !== undefined) await deleteTemplate(client, id);
+    },
+    'terminate-vm': async ({ endpoint, templateId }) => {
+      const client = await connect(endpoint);
+      for (const id of await vmsOfTemplate(client, templateId)) {
+        await terminateVm(client, id, vmWaitMs);
+      }
     },
   };
 }

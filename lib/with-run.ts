@@ -31,6 +31,8 @@ export interface RunSetup {
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** How long an image may keep the undo waiting from now on (`UndoMeans.imageWaitMs`). */
+  readonly imageWaitMs?: (() => number) | undefined;
 }
 
 /**
@@ -65,7 +67,7 @@ async function runIn<T>(
     ciphers: config.sshCiphers,
     record: (undo) => (hold ? transient : journal).record(undo),
   });
-  const handlers = handlersFor(config, log, connections);
+  const handlers = handlersFor(config, log, connections, setup.imageWaitMs);
   const runnerAt = (target: SshTarget | undefined): Runner =>
     target ? connections.runner(target, signal) : localRunner(log, signal);
   const run: Run = {
@@ -147,9 +149,15 @@ export async function withConnections<T>(
 }
 
 /** Carries out undos in a process with this configuration. No signal stops them. */
-function handlersFor(config: Config, log: Log, connections: SshConnections): UndoHandlers {
+function handlersFor(
+  config: Config,
+  log: Log,
+  connections: SshConnections,
+  imageWaitMs?: () => number,
+): UndoHandlers {
   return undoHandlers({
     log,
+    ...(imageWaitMs ? { imageWaitMs } : {}),
     connect: (endpoint) => connect({ config, endpoint, log }),
     runnerAt: (on) => (on ? connections.runner(on) : localRunner(log)),
   });

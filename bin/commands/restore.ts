@@ -5,6 +5,8 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/input/config.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
+import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
+import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { withBundleSource } from '../../lib/with-bundle.ts';
 import { connect, withRun } from '../../lib/with-run.ts';
 import {
@@ -23,6 +25,10 @@ interface RestoreOptions extends GlobalOptions {
   readonly restoreNics: boolean;
   readonly noIp: boolean;
   readonly datastore: string | undefined;
+  readonly mapDatastore: readonly string[] | undefined;
+  readonly mapNetwork: readonly string[] | undefined;
+  readonly owner: string | undefined;
+  readonly noRestricted: boolean;
   readonly disk: readonly string[] | undefined;
   readonly volatile: 'image' | 'fresh';
   readonly stagingDir: string | undefined;
@@ -69,6 +75,32 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
           requiresArg: true,
           describe: 'Image datastore (id or name) for all disks',
           defaultDescription: 'where each came from',
+        },
+        'map-datastore': {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          describe:
+            'OLD=NEW: disks that came from datastore OLD go to NEW (ids or names; may be repeated)',
+        },
+        'map-network': {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          describe:
+            'OLD=NEW: with --restore-nics, NICs of network OLD are put into NEW (ids or names; may be repeated)',
+        },
+        owner: {
+          type: 'string',
+          requiresArg: true,
+          describe: 'USER[:GROUP] that images, template and VM are given to; for administrators',
+          defaultDescription: 'the user who restores',
+        },
+        'no-restricted': {
+          type: 'boolean',
+          default: false,
+          describe:
+            'Leave out what reaches the host, such as RAW, EMULATOR, PCI and CONTEXT/FILES: for bundles of others',
         },
         disk: {
           type: 'string',
@@ -118,6 +150,14 @@ async function runRestore(
 ): Promise<void> {
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   if (options.noIp && !options.restoreNics) throw new UsageError('--no-ip needs --restore-nics');
+  if (options.datastore !== undefined && options.mapDatastore) {
+    throw new UsageError('--datastore and --map-datastore exclude each other');
+  }
+  if (options.mapNetwork && !options.restoreNics) {
+    throw new UsageError('--map-network needs --restore-nics');
+  }
+  const mapDatastores = parseMappings(options.mapDatastore ?? [], '--map-datastore');
+  const mapNetworks = parseMappings(options.mapNetwork ?? [], '--map-network');
   if (onlyDisks && (options.instantiate || options.restoreNics)) {
     throw new UsageError(
       '--disk registers images only: --instantiate and --restore-nics need all disks',
@@ -125,7 +165,7 @@ async function runRestore(
   }
   const config = await configFor(options, log);
   await withBundleSource(options.bundle, { config, log, signal }, (source) =>
-    restoreFrom(source, options, { config, onlyDisks, log, signal }),
+    restoreFrom(source, options, { config, onlyDisks, mapDatastores, mapNetworks, log, signal }),
   );
 }
 
@@ -135,11 +175,15 @@ async function restoreFrom(
   {
     config,
     onlyDisks,
+    mapDatastores,
+    mapNetworks,
     log,
     signal,
   }: EntrypointContext & {
     readonly config: Config;
     readonly onlyDisks: readonly number[] | undefined;
+    readonly mapDatastores: readonly Mapping[];
+    readonly mapNetworks: readonly Mapping[];
   },
 ): Promise<void> {
   const bundle = await openBundle(source, { log, signal });
@@ -158,14 +202,16 @@ async function restoreFrom(
                 : 'same-addresses'
               : 'none',
             datastore: options.datastore,
+            mapDatastores,
+            mapNetworks,
             onlyDisks,
             volatile: options.volatile,
-            stagingDir: options.stagingDir ?? config.stagingDir,
+            noHostAttributes: options.noRestricted,
+            owner: options.owner,
             checkCapacity: !options.noCheckCapacity,
             imageTimeoutMs: config.imageTimeout * 1000,
           },
-          run,
-          one,
+          { run, one, delivery: stagedDelivery(options.stagingDir ?? config.stagingDir, run) },
         ),
       ),
     );

@@ -10,7 +10,11 @@ import { sessionAs } from '../../lib/one/login-token.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { withRun } from '../../lib/with-run.ts';
 
+/** oned waits 180 seconds, which the undo of what failed is a part of. */
+const undoWithinMs = 175_000;
+
 void runAction('restore', async ({ args, log, signal, config: load }) => {
+  const started = Date.now();
   const data = decodeActionData(args, await readStdin(process.stdin));
   const config = await load();
   const one = createOneClient({
@@ -22,7 +26,10 @@ void runAction('restore', async ({ args, log, signal, config: load }) => {
   });
   const secret = await findSession(process.env);
   return await withRun(
-    { config, action: 'restore', vmId: undefined, log, progress: silent, signal },
+    {
+      ...{ config, action: 'restore', vmId: undefined, log, progress: silent, signal },
+      imageWaitMs: () => Math.max(0, started + undoWithinMs - Date.now()),
+    },
     (run) => restoreBackup(data, { one, secret }, run),
   );
 });

@@ -28,17 +28,19 @@ export async function askXml(
 
 /**
  * The objects of a pool, page by page (`start`, `-size` in oned's words).
- * @param filter -3: the caller's own; -2: all he may use
+ * @param filter -3: the caller's own; -2: all they may use; from 0 on those of this user
+ * @param more what the method takes after the page
  */
 export async function askPool(
   client: OneClient,
   rootName: string,
   method: string,
-  filter: -3 | -2,
+  filter: number,
+  ...more: readonly RpcValue[]
 ): Promise<readonly XmlElement[]> {
   const found = new Map<number, XmlElement>();
   for (let start = 0; ; start += pageSize) {
-    const page = await askXml(client, rootName, method, filter, start, -pageSize);
+    const page = await askXml(client, rootName, method, filter, start, -pageSize, ...more);
     const before = found.size;
     for (const element of page.children) found.set(numberIn(element, 'ID'), element);
     // The second: whoever ignores the paging gives the same objects again.

@@ -39,6 +39,11 @@ export interface Image {
   readonly sizeMb: number;
 }
 
+/** Whether an `<IMAGE>` element is an image for a disk, and not a kernel, a context file or a backup. */
+export function isDiskImage(xml: XmlElement): boolean {
+  return diskTypes[numberIn(xml, 'TYPE')] !== undefined;
+}
+
 /** An `<IMAGE>` element. @throws OpenNebulaError when it is not a disk's image, or lacks a field */
 export function toImage(xml: XmlElement): Image {
   const id = numberIn(xml, 'ID');

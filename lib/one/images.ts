@@ -6,21 +6,34 @@ import { OpenNebulaError, UsageError } from '../report/errors.ts';
 import { askPool, askXml, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
-import { toImage, type Image, type ImageState } from './image-xml.ts';
+import { isDiskImage, toImage, type Image, type ImageState } from './image-xml.ts';
 
 /** @throws OpenNebulaError; code 1024 when there is none with this id; also when it is no disk's image */
 export async function getImage(client: OneClient, id: number): Promise<Image> {
   return toImage(await askXml(client, 'IMAGE', 'one.image.info', id, false));
 }
 
-/** The caller's own image of this name (names are unique per owner). */
-export async function findOwnImage(
+/**
+ * The image with this id, if it is a disk's and the caller may see it.
+ * @throws OpenNebulaError when oned does not answer
+ */
+export async function findDiskImage(client: OneClient, id: number): Promise<Image | undefined> {
+  try {
+    const xml = await askXml(client, 'IMAGE', 'one.image.info', id, false);
+    return isDiskImage(xml) ? toImage(xml) : undefined;
+  } catch (error) {
+    if (error instanceof OpenNebulaError && error.code !== undefined) return undefined;
+    throw error;
+  }
+}
+
+/** Ids of a user's images by name (names are unique per owner). @param owner a user's id; default: the caller */
+export async function imageNames(
   client: OneClient,
-  name: string,
-): Promise<{ readonly id: number; readonly path: string } | undefined> {
-  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', -3);
-  const found = pool.find((image) => textIn(image, 'NAME') === name);
-  return found && { id: numberIn(found, 'ID'), path: textIn(found, 'PATH') };
+  owner?: number,
+): Promise<ReadonlyMap<string, number>> {
+  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', owner ?? -3);
+  return new Map(pool.map((image) => [textIn(image, 'NAME'), numberIn(image, 'ID')]));
 }
 
 /** The image that was registered from this path, whoever owns it, as far as the caller may see it. */
@@ -43,8 +56,11 @@ export interface NewImage {
   /** The backup datastore whose driver knows `path`: oned asks that one for the size. */
   readonly fromBackupDatastore?: number;
   readonly description: string | undefined;
-  /** Whether oned refuses an image whose size is more than the datastore has free; only its administrators may go without. */
-  readonly checkCapacity: boolean;
+  /**
+   * Undefined: oned refuses an image whose size is more than the datastore has free. Else the flag that makes oned skip
+   * this check (`skipCapacityFlag`), which it does for administrators only.
+   */
+  readonly capacityFlag: boolean | undefined;
   /** Further attributes; those that oned makes itself or acts on are left out. */
   readonly attributes: Readonly<Record<string, string>>;
 }
@@ -75,15 +91,62 @@ export async function allocateImage(
     text === undefined ? [] : [{ name, text, children: [] }],
   );
   const template = writeXml({ name: 'TEMPLATE', text: '', children });
-  return client.id('one.image.allocate', template, datastoreId, !image.checkCapacity);
+  const { capacityFlag } = image;
+  const flag = capacityFlag === undefined ? [] : [capacityFlag];
+  return client.id('one.image.allocate', template, datastoreId, ...flag);
 }
 
-/** Deletes an image; oned removes its file later. One that is gone already is fine. */
-export async function deleteImage(client: OneClient, id: number): Promise<void> {
+/**
+ * The flag of one.image.allocate that makes an oned of this version skip its check of free space: up to 6.8.2 it means
+ * "check", from 6.8.3 on "do not check" (RequestManagerAllocate.cc).
+ * @throws OpenNebulaError when the version cannot be read
+ */
+export function skipCapacityFlag(version: string): boolean {
+  const [, ...numbers] = /^(\d+)\.(\d+)\.(\d+)/.exec(version.trim()) ?? [];
+  const [major, minor, patch] = numbers.map(Number);
+  if (major === undefined || minor === undefined || patch === undefined) {
+    throw new OpenNebulaError(
+      `the version of OpenNebula, ${JSON.stringify(version)}, does not say how its check of free space is skipped`,
+    );
+  }
+  if (major !== 6) return major > 6;
+  return minor > 8 || (minor === 8 && patch >= 3);
+}
+
+const codeNoSuchObject = 1024;
+
+export interface DeleteOptions {
+  /** How long to wait until the image can be deleted, in milliseconds. */
+  readonly waitMs: number;
+  readonly pollMs?: number;
+  /** Told once, before it waits. */
+  readonly onWait?: (image: Image) => void;
+}
+
+/**
+ * Deletes an image; oned removes its file later. One that is gone already is fine. As long as OpenNebula is taking it
+ * over (LOCKED), or a VM that is being removed still uses it, it cannot be deleted: up to 6.4 its owner may not, and
+ * since 6.6 only by force, which leaves the file that is being written in the datastore (RequestManagerDelete.cc,
+ * ImageManagerProtocol.cc).
+ * @throws OpenNebulaError, also when it cannot be deleted yet after `waitMs`
+ */
+export async function deleteImage(
+  client: OneClient,
+  id: number,
+  { waitMs, pollMs = 1000, onWait }: DeleteOptions,
+): Promise<void> {
+  const deadline = Date.now() + waitMs;
   try {
+    for (let waiting = false; ; waiting = true) {
+      const image = await getImage(client, id);
+      const busy = busyStates.includes(image.state);
+      if (!busy || Date.now() >= deadline) break;
+      if (!waiting) onWait?.(image);
+      await sleep(Math.min(pollMs, Math.max(1, deadline - Date.now())));
+    }
     await client.call('one.image.delete', id);
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code === 1024) return;
+    if (error instanceof OpenNebulaError && error.code === codeNoSuchObject) return;
     throw error;
   }
 }
@@ -148,6 +211,16 @@ export async function waitForImage(
     nextPollMs = Math.min(nextPollMs * 2, pollMs);
   }
 }
+
+/** States in which oned refuses to delete an image. */
+const busyStates: readonly (ImageState | undefined)[] = [
+  'LOCKED',
+  'LOCKED_USED',
+  'LOCKED_USED_PERS',
+  'USED',
+  'USED_PERS',
+  'CLONE',
+];
 
 /** States that lead to READY, or back to it. */
 const underway: readonly (ImageState | undefined)[] = [

@@ -1,11 +1,21 @@
 // one.template.*: registering a VM template, making a VM of it, deleting it.
+import { child } from '../input/xml.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { askPool, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
+/** The attribute by which a template is found that is being made. It is gone when the restore is done. */
+export const markOfRestore = 'ONEVMDUMP_RESTORE';
+
 /** Registers a template. @param xml `<VMTEMPLATE>` with a NAME, as `writeXml` gives it. @returns its id */
 export async function allocateTemplate(client: OneClient, xml: string): Promise<number> {
   return client.id('one.template.allocate', xml);
+}
+
+/** Replaces all attributes of a template; its name stays. @param xml `<VMTEMPLATE>` without NAME */
+export async function replaceTemplate(client: OneClient, id: number, xml: string): Promise<void> {
+  // 0: replace, not merge.
+  await client.call('one.template.update', id, xml, 0);
 }
 
 /** Makes a VM of a template. @param hold leaves it on HOLD instead of PENDING. @returns the VM's id */
@@ -28,19 +38,25 @@ export async function deleteTemplate(client: OneClient, id: number): Promise<voi
   }
 }
 
-export interface OwnTemplate {
-  readonly id: number;
-  readonly name: string;
-  /** REGTIME, epoch seconds of oned's clock. */
-  readonly registered: number;
+/** Ids of a user's templates by name (names are unique per owner). @param owner a user's id; default: the caller */
+export async function templateNames(
+  client: OneClient,
+  owner?: number,
+): Promise<ReadonlyMap<string, number>> {
+  const pool = await askPool(client, 'VMTEMPLATE_POOL', 'one.templatepool.info', owner ?? -3);
+  return new Map(pool.map((template) => [textIn(template, 'NAME'), numberIn(template, 'ID')]));
 }
 
-/** The caller's own template of this name (names are unique per owner). */
-export async function findOwnTemplate(
+/** The id of the caller's own template that has this value of an attribute. */
+export async function findTemplateWith(
   client: OneClient,
-  name: string,
-): Promise<OwnTemplate | undefined> {
+  attribute: string,
+  value: string,
+): Promise<number | undefined> {
   const pool = await askPool(client, 'VMTEMPLATE_POOL', 'one.templatepool.info', -3);
-  const found = pool.find((template) => textIn(template, 'NAME') === name);
-  return found && { id: numberIn(found, 'ID'), name, registered: numberIn(found, 'REGTIME') };
+  const found = pool.find((one) => {
+    const template = child(one, 'TEMPLATE');
+    return template && textIn(template, attribute) === value;
+  });
+  return found && numberIn(found, 'ID');
 }

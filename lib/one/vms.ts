@@ -1,8 +1,11 @@
 // one.vm.*: what oned knows of a VM.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseVm } from '../input/vm-xml.ts';
+import { child } from '../input/xml.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { isInBackup } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
+import { askPool, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**
@@ -30,5 +33,43 @@ export async function isBackedUp(client: OneClient, id: number): Promise<boolean
   } catch (error) {
     if (noSuchObject(error)) return false;
     throw error;
+  }
+}
+
+/** Lets a VM that was made on HOLD be scheduled. @throws OpenNebulaError */
+export async function releaseVm(client: OneClient, id: number): Promise<void> {
+  await client.call('one.vm.action', 'release', id);
+}
+
+/** The VMs made from a template, as far as the caller may use them. @throws OpenNebulaError */
+export async function vmsOfTemplate(client: OneClient, templateId: number): Promise<number[]> {
+  // -1: in any state but DONE. Only the extended pool has the TEMPLATE.
+  const pool = await askPool(client, 'VM_POOL', 'one.vmpool.infoextended', -2, -1);
+  return pool.flatMap((vm) => {
+    const template = child(vm, 'TEMPLATE');
+    const made = template && textIn(template, 'TEMPLATE_ID') === String(templateId);
+    return made ? [numberIn(vm, 'ID')] : [];
+  });
+}
+
+const codeWrongState = 2048;
+
+/**
+ * Ends a VM for good. One that is gone already is fine.
+ * @param waitMs how long to try again while its state, such as PROLOG, does not allow it
+ * @throws OpenNebulaError
+ */
+export async function terminateVm(client: OneClient, id: number, waitMs: number): Promise<void> {
+  const deadline = Date.now() + waitMs;
+  for (;;) {
+    try {
+      await client.call('one.vm.action', 'terminate-hard', id);
+      return;
+    } catch (error) {
+      const code = error instanceof OpenNebulaError ? error.code : undefined;
+      if (code === codeNoSuchObject) return;
+      if (code !== codeWrongState || Date.now() >= deadline) throw error;
+    }
+    await sleep(500);
   }
 }

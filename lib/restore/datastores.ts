@@ -1,57 +1,83 @@
-// Which datastore each restored image goes to.
-import type { Bundle } from '../bundle/bundle.ts';
+// Which datastore each restored image goes to. The id of a datastore counts only together with its name: in another
+// OpenNebula it is another one.
 import type { OneClient } from '../one/client.ts';
 import { findDatastore, getDatastore, type Datastore } from '../one/datastores.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
-import type { DiskPlan, ImagePlan } from './image-plan.ts';
-import { requireSafeFolder } from './safe-folder.ts';
+import type { ImagePlan } from './image-plan.ts';
+import { matchMappings, nameOf, type Mapping, type OldObject } from './mapping.ts';
 
 export interface DatastoreRequest {
-  readonly bundle: Bundle;
-  /** Id or name of the datastore for all images; by default each goes where it came from. */
-  readonly datastore: string | undefined;
-  /** The folder that images are taken from. */
-  readonly stagingDir: string;
+  /** For all images: an id (a number), or what the user wrote; undefined: each goes where it came from. */
+  readonly datastore: string | number | undefined;
+  readonly mappings: readonly Mapping[];
 }
 
-/** The datastore of each image to register; refuses early what oned would refuse late. */
+const words = { option: '--map-datastore', what: 'image datastore' };
+
+/**
+ * The datastore of each image to register; refuses early what oned would refuse late.
+ * @throws UsageError when nothing says which, or it is not an image datastore; OpenNebulaError
+ */
 export async function chooseDatastores(
-  plans: readonly DiskPlan[],
-  { datastore, stagingDir, bundle }: DatastoreRequest,
+  plans: readonly ImagePlan[],
+  { datastore, mappings }: DatastoreRequest,
   one: OneClient,
 ): Promise<Map<ImagePlan, Datastore>> {
-  const chosen = new Map<ImagePlan, Datastore>();
-  const everywhere = datastore === undefined ? undefined : await findDatastore(one, datastore);
-  const toRegister = plans.filter((plan): plan is ImagePlan => plan.as === 'register');
   // A volatile disk came from no image datastore: it goes where the VM's other images go.
-  const usual = toRegister.find((plan) => plan.datastoreId !== undefined)?.datastoreId;
-  for (const plan of toRegister) {
-    const id = plan.datastoreId ?? usual;
-    if (!everywhere && id === undefined) {
+  const usual = plans.find((plan) => plan.datastore)?.datastore;
+  const old = new Map(
+    plans.flatMap((plan) => (plan.datastore ? [[plan.datastore.id, plan.datastore] as const] : [])),
+  );
+  const mapped = matchMappings(mappings, [...old.values()], words);
+  const everywhere = datastore === undefined ? undefined : await find(one, datastore);
+  const known = new Map<number, Datastore>();
+  const chosen = new Map<ImagePlan, Datastore>();
+  for (const plan of plans) {
+    const from = plan.datastore ?? usual;
+    if (!everywhere && !from) {
       throw new UsageError(
-        `nothing says which datastore disk ${plan.disk.id} of ${bundle.name} belongs to; choose one with --datastore`,
+        `nothing says which datastore disk ${plan.disk.id} belongs to; choose one with --datastore`,
       );
     }
-    const target = everywhere ?? (await datastoreOf(plan, id ?? -1, one));
+    let target = everywhere ?? (from && known.get(from.id));
+    if (!target && from) {
+      const mapping = mapped.get(from.id);
+      target = mapping
+        ? await findDatastore(one, mapping.to)
+        : await sameDatastore(plan, from, one);
+      known.set(from.id, target);
+    }
+    if (!target) throw new Error(`no datastore chosen for disk ${plan.disk.id}`);
     if (!target.takesImages) {
       throw new UsageError(
-        `datastore ${target.id} (${target.name}) is no image datastore; choose another with --datastore`,
+        `datastore ${target.id} (${target.name}) is not an image datastore; choose another with --datastore`,
       );
     }
-    requireSafeFolder(target, stagingDir);
     chosen.set(plan, target);
   }
   return chosen;
 }
 
-async function datastoreOf(plan: ImagePlan, id: number, one: OneClient): Promise<Datastore> {
+async function find(one: OneClient, datastore: string | number): Promise<Datastore> {
+  return typeof datastore === 'number'
+    ? await getDatastore(one, datastore)
+    : await findDatastore(one, datastore);
+}
+
+async function sameDatastore(plan: ImagePlan, old: OldObject, one: OneClient): Promise<Datastore> {
+  const advice = `choose one with --map-datastore ${old.id}=<id or name>, or one for all disks with --datastore`;
+  let here: Datastore;
   try {
-    return await getDatastore(one, id);
+    here = await getDatastore(one, old.id);
   } catch (error) {
     if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
     throw new OpenNebulaError(
-      `the datastore ${id} that disk ${plan.disk.id} came from cannot be used (${error.message}); choose another with --datastore`,
+      `datastore ${nameOf(old)}, which disk ${plan.disk.id} came from, cannot be used (${error.message}): ${advice}`,
       { code: error.code, cause: error },
     );
   }
+  if (here.name === old.name) return here;
+  throw new UsageError(
+    `disk ${plan.disk.id} came from datastore ${nameOf(old)}, but datastore ${old.id} is ${here.name} here: ${advice}`,
+  );
 }

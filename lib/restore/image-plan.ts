@@ -2,23 +2,24 @@
 // Pure: what oned knows is handed in.
 import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat, ImageFacts } from '../bundle/manifest.ts';
-import { BundleError, UsageError } from '../report/errors.ts';
+import { checkQcow2Header } from '../bundle/qcow2-check.ts';
+import { childText } from '../input/xml.ts';
+import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
-import { imageName } from './names.ts';
+import type { OldObject } from './mapping.ts';
 
 export interface ImagePlan {
   readonly as: 'register';
   readonly disk: Disk;
   readonly source: BundleDisk;
   readonly format: DiskFormat;
-  readonly name: string;
   readonly type: 'OS' | 'CDROM' | 'DATABLOCK';
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
   readonly description: string | undefined;
   /** The datastore it came from; the caller may send it elsewhere. Undefined: nobody knows. */
-  readonly datastoreId: number | undefined;
+  readonly datastore: OldObject | undefined;
   readonly attributes: Readonly<Record<string, string>>;
 }
 
@@ -31,8 +32,6 @@ export type DiskPlan =
   | { readonly as: 'absent'; readonly disk: Disk };
 
 export interface PlanOptions {
-  /** Base of the image names. */
-  readonly name: string;
   readonly volatile: 'image' | 'fresh';
   /** Only these disks; undefined means all. */
   readonly only: readonly number[] | undefined;
@@ -68,7 +67,7 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
         if (isCdrom(disk)) return { as: 'absent', disk };
       }
       if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
-      return imagePlan(bundle, disk, source, options.name, disk.id === os);
+      return imagePlan(bundle, disk, source, disk.id === os);
     });
 }
 
@@ -78,30 +77,41 @@ function comesBackEmpty(disk: Disk, { volatile, only }: PlanOptions): boolean {
   return volatile === 'fresh' || disk.type.toLowerCase() === 'swap';
 }
 
-function imagePlan(
-  bundle: Bundle,
-  disk: Disk,
-  source: BundleDisk,
-  base: string,
-  isOs: boolean,
-): ImagePlan {
+function imagePlan(bundle: Bundle, disk: Disk, source: BundleDisk, isOs: boolean): ImagePlan {
   const facts = bundle.manifest?.disks.find(({ id }) => id === disk.id)?.image;
   return {
     as: 'register',
     disk,
     source,
     format: source.format ?? declaredFormat(disk, facts?.format),
-    name: imageName(base, disk.id),
     type: facts?.type ?? (isCdrom(disk) ? 'CDROM' : isOs ? 'OS' : 'DATABLOCK'),
     persistent: facts?.persistent ?? disk.persistent,
     devPrefix: facts?.devPrefix ?? disk.devPrefix,
     description: facts?.description,
-    datastoreId: imageDatastore(disk, facts),
+    datastore: imageDatastore(disk, facts),
     attributes: facts?.attributes ?? {},
   };
 }
 
 /** A volatile disk names the system datastore, which takes no images. */
-function imageDatastore(disk: Disk, facts: ImageFacts | undefined): number | undefined {
-  return facts?.datastoreId ?? (isVolatile(disk) ? undefined : disk.datastoreId);
+function imageDatastore(disk: Disk, facts: ImageFacts | undefined): OldObject | undefined {
+  const inVm = childText(disk.xml, 'DATASTORE') || undefined;
+  if (facts) return { id: facts.datastoreId, name: facts.datastore ?? inVm };
+  if (isVolatile(disk) || disk.datastoreId === undefined) return undefined;
+  return { id: disk.datastoreId, name: inVm };
+}
+
+/**
+ * What oned will count for the image, in MiB (rounded up, as it does).
+ * @throws BundleError for a qcow2 disk that must not be opened
+ */
+export async function imageSizeMb({ disk, format, source }: ImagePlan): Promise<number> {
+  if (format === 'raw') return Math.ceil(source.size / 2 ** 20);
+  try {
+    return Math.ceil(checkQcow2Header(await source.head()).virtualSize / 2 ** 20);
+  } catch (error) {
+    throw new BundleError(`disk ${disk.id} cannot be restored: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
 }

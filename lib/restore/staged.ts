@@ -1,126 +1,126 @@
-// Delivers a disk to OpenNebula as a file: written sparse into a private folder that lies in the
-// datastores' SAFE_DIRS, registered by its path, and removed as soon as the image has taken it over.
-import { randomBytes } from 'node:crypto';
-import { chown, mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
+// Delivers disks to OpenNebula as files: written sparse into a private folder that lies in the datastores' SAFE_DIRS,
+// registered by their paths, and removed as soon as the image has taken them over.
+import { chown, open, rm, statfs, truncate, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import { checkQcow2Header } from '../bundle/qcow2-check.ts';
-import { BundleError, errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
+import { BundleError, errorMessage, FailedError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
+import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import { disguiseOf } from '../tools/file-type.ts';
 import { wrapInQcow2 } from '../tools/qemu-img.ts';
-import { ownPrefix } from '../vm/names.ts';
+import type { Delivery } from './delivery.ts';
+import type { ImagePlan } from './image-plan.ts';
+import { requireSafeFolder } from './safe-folder.ts';
+import { makeStagingFolder, readerOf, type FileOwner } from './staging-folder.ts';
 
 const sectorSize = 512;
 /** Kept free on the staging file system. */
 const spaceMargin = 64 * 1024 * 1024;
 
-export interface Staging {
-  /** Writes one disk; the path is what OpenNebula is told. @throws FailedError, BundleError */
-  stage(disk: BundleDisk, format: DiskFormat, task: ProgressTask): Promise<string>;
-  /** Removes a staged disk. */
-  drop(path: string): Promise<void>;
-  /** Removes the folder. */
-  close(): Promise<void>;
-}
-
 /**
- * Makes the private folder under `parent`, which is made too when it is missing.
+ * Stages under `parent`; the folder is made when the first disk is.
  * Run as root, folder and files are given to the owner of `datastoreLocation`: oned's user has to read them.
  */
-export async function openStaging(
+export function stagedDelivery(
   parent: string,
-  run: Pick<Run, 'journal' | 'log' | 'runner' | 'signal' | 'datastoreLocation'>,
-): Promise<Staging> {
-  const folder = join(parent, `${ownPrefix}${randomBytes(8).toString('hex')}`);
-  const owner = await readerOf(run.datastoreLocation);
-  const entry = await run.journal.record({ kind: 'remove-folder', path: folder });
-  try {
-    const made = await makeUnlessThere(parent);
-    if (owner && made) await chown(parent, owner.uid, owner.gid);
-    await requireOurs(parent, owner?.uid);
-    await mkdir(folder, { mode: 0o700 });
-    if (owner) await chown(folder, owner.uid, owner.gid);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new FailedError(
-      `cannot make a folder in ${parent} to restore the disks into: ${errorMessage(error)}`,
-      { cause: error },
-    );
-  }
+  run: Pick<Run, 'journal' | 'log' | 'progress' | 'runner' | 'datastoreLocation'>,
+): Delivery {
+  let staging: Promise<Staging> | undefined;
+  // Some MiB of the disk are looked at, for which once is enough.
+  const guises = new Map<BundleDisk, Promise<string | undefined>>();
+  const guise = ({ source, format }: ImagePlan, signal: AbortSignal) => {
+    const known = guises.get(source) ?? guiseOf(source, format, signal);
+    guises.set(source, known);
+    return known;
+  };
   return {
-    async stage(disk, format, task) {
-      const path = join(folder, `disk.${disk.id}`);
-      const guise = await checkHead(disk, format, run.signal);
-      await requireSpace(folder, disk);
-      await writeDisk(disk, path, task, run.signal);
-      if (disk.size === 0) {
-        run.log.warn(
-          `disk ${disk.id} has 0 bytes, which OpenNebula takes for no image; it is registered with one sector of zeros`,
-        );
-        await truncate(path, sectorSize);
-      }
-      if (owner) await chown(path, owner.uid, owner.gid);
-      if (guise === undefined) return path;
-      run.log.warn(
-        `disk ${disk.id} is raw but begins like ${guise}; it is registered wrapped in qcow2 so that nothing takes it for one`,
-      );
-      const wrapped = join(folder, `disk.${disk.id}.qcow2`);
-      await wrapInQcow2(run.runner, path, wrapped);
-      if (owner) await chown(wrapped, owner.uid, owner.gid);
-      await rm(path);
-      return wrapped;
+    waitsForImages: true,
+    async check() {
+      await readerOf(run.datastoreLocation);
     },
-    async drop(path) {
+    requireAcceptedBy: (datastore) => requireSafeFolder(datastore, parent),
+    async hasRoomFor(plan, signal) {
+      if (!staging) return true;
+      const needed = neededBytes(plan.source, await guise(plan, signal));
+      return needed <= (await freeBytes((await staging).folder));
+    },
+    async deliver(plan, signal) {
+      staging ??= openStaging(parent, run);
+      const { folder, owner } = await staging;
+      const task = run.progress.begin(`disk ${plan.disk.id}`, plan.source.dataBytes);
+      try {
+        const options = { folder, owner, guise: await guise(plan, signal), run, task, signal };
+        return { path: await stage(plan.source, options) };
+      } finally {
+        task.end();
+      }
+    },
+    async drop({ path }) {
       await rm(path, { force: true });
     },
     async close() {
+      if (!staging) return;
+      const { folder, entry } = await staging;
       await rm(folder, { recursive: true, force: true });
       await entry.done();
     },
   };
 }
 
-/** @returns whether the folder was made now. */
-async function makeUnlessThere(folder: string): Promise<boolean> {
-  try {
-    await mkdir(folder, { mode: 0o755 });
-    return true;
-  } catch (error) {
-    if (hasCode(error, 'EEXIST')) return false;
-    throw error;
-  }
+interface Staging {
+  readonly folder: string;
+  readonly owner: FileOwner | undefined;
+  readonly entry: JournalEntry;
 }
 
-/** @throws UsageError when another user could exchange what lies in the folder. */
-async function requireOurs(folder: string, readerUid: number | undefined): Promise<void> {
-  const { uid, mode } = await stat(folder);
-  const trusted = [0, process.geteuid?.(), readerUid].includes(uid);
-  const sticky = (mode & 0o1000) !== 0;
-  if (trusted && (sticky || (mode & 0o022) === 0)) return;
-  throw new UsageError(
-    `${folder} can be changed by other users, who could exchange the disks to restore; mend its owner and mode, or choose another folder with --staging-dir`,
+async function openStaging(
+  parent: string,
+  { journal, datastoreLocation }: Pick<Run, 'journal' | 'datastoreLocation'>,
+): Promise<Staging> {
+  const owner = await readerOf(datastoreLocation);
+  return { owner, ...(await makeStagingFolder(parent, owner, journal)) };
+}
+
+interface StageOptions extends Pick<Staging, 'folder' | 'owner'> {
+  /** What the disk could be taken for (`guiseOf`). */
+  readonly guise: string | undefined;
+  readonly run: Pick<Run, 'log' | 'runner'>;
+  readonly task: ProgressTask;
+  readonly signal: AbortSignal;
+}
+
+/** Writes one disk. @returns its path. @throws FailedError, BundleError */
+async function stage(
+  disk: BundleDisk,
+  { folder, owner, guise, run, task, signal }: StageOptions,
+): Promise<string> {
+  const path = join(folder, `disk.${disk.id}`);
+  await requireSpace(folder, disk, guise);
+  await writeDisk(disk, path, task, signal);
+  if (disk.size === 0) {
+    run.log.warn(
+      `disk ${disk.id} has 0 bytes, which OpenNebula takes for no image; it is registered with one sector of zeros`,
+    );
+    await truncate(path, sectorSize);
+  }
+  if (owner) await chown(path, owner.uid, owner.gid);
+  if (guise === undefined) return path;
+  run.log.warn(
+    `disk ${disk.id} is raw but begins like ${guise}; it is registered wrapped in qcow2 so that nothing takes it for one`,
   );
+  const wrapped = join(folder, `disk.${disk.id}.qcow2`);
+  await wrapInQcow2(run.runner, path, wrapped);
+  if (owner) await chown(wrapped, owner.uid, owner.gid);
+  await rm(path);
+  return wrapped;
 }
 
-/** oned's user, when we are root and it is another; undefined when the files may stay ours. */
-async function readerOf(
-  datastoreLocation: string,
-): Promise<{ uid: number; gid: number } | undefined> {
-  if (process.geteuid?.() !== 0) return undefined;
-  try {
-    const { uid, gid } = await stat(datastoreLocation);
-    return uid === 0 ? undefined : { uid, gid };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Refuses a qcow2 disk that names other files. @returns what a raw disk could be taken for. */
-async function checkHead(
+/** What a raw disk could be taken for. @throws BundleError for a qcow2 disk that names other files */
+async function guiseOf(
   disk: BundleDisk,
   format: DiskFormat,
   signal: AbortSignal,
@@ -137,14 +137,26 @@ async function checkHead(
   return undefined;
 }
 
-async function requireSpace(folder: string, disk: BundleDisk): Promise<void> {
+/** A disk that is wrapped is there twice until the copy is complete. */
+function neededBytes(disk: BundleDisk, guise: string | undefined): number {
+  return disk.dataBytes * (guise === undefined ? 1 : 2) + spaceMargin;
+}
+
+async function freeBytes(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
-  const free = bavail * bsize;
-  if (disk.dataBytes + spaceMargin > free) {
-    throw new FailedError(
-      `disk ${disk.id} needs ${formatBytes(disk.dataBytes)} in ${folder}, but only ${formatBytes(free)} are free; choose another place with --staging-dir`,
-    );
-  }
+  return bavail * bsize;
+}
+
+async function requireSpace(
+  folder: string,
+  disk: BundleDisk,
+  guise: string | undefined,
+): Promise<void> {
+  const [needed, free] = [neededBytes(disk, guise), await freeBytes(folder)];
+  if (needed <= free) return;
+  throw new FailedError(
+    `disk ${disk.id} needs ${formatBytes(needed)} in ${dirname(folder)}, but only ${formatBytes(free)} are free; choose another place with --staging-dir`,
+  );
 }
 
 async function writeDisk(
@@ -158,7 +170,7 @@ async function writeDisk(
     await file.truncate(disk.size);
     for await (const { offset, data } of disk.pieces()) {
       signal.throwIfAborted();
-      await file.write(data, 0, data.length, offset);
+      await writeFully(file, data, offset);
       task.add(data.length);
     }
   } catch (error) {
@@ -168,5 +180,22 @@ async function writeDisk(
     });
   } finally {
     await file.close();
+  }
+}
+
+/**
+ * Writes all of `data` at `offset`. The system may take less than it was given, without an error: near the end of the
+ * space or of a quota.
+ * @throws the system's error, or one of our own when it takes nothing at all
+ */
+export async function writeFully(
+  file: Pick<FileHandle, 'write'>,
+  data: Uint8Array,
+  offset: number,
+): Promise<void> {
+  for (let done = 0; done < data.length;) {
+    const { bytesWritten } = await file.write(data, done, data.length - done, offset + done);
+    if (bytesWritten === 0) throw new Error(`nothing more was written at byte ${offset + done}`);
+    done += bytesWritten;
   }
 }

@@ -62,21 +62,26 @@ export type Undo =
       /** The lock of this run; missing as long as it is not known. */
       readonly own?: VmLock;
     }
-  /** The image of this name that was registered from `path`; the path is this run's own and unique. */
+  /** The image that was registered from `path`, whoever owns it by now; the path is this run's own and unique. */
   | {
       readonly kind: 'delete-image';
       readonly endpoint: string;
       readonly name: string;
       readonly path: string;
-      /** Set when it may belong to another user than the one who undoes it, an administrator. */
-      readonly ofAnyone?: true;
     }
-  /** The template of this name, if it was registered at or after `since` (epoch seconds). */
+  /** The template that has this mark, or this id: one that was being registered has no id yet. */
   | {
       readonly kind: 'delete-template';
       readonly endpoint: string;
       readonly name: string;
-      readonly since: number;
+      readonly is: { readonly mark: string } | { readonly id: number };
+    }
+  /** The VM that was made from this template, which is the run's own. */
+  | {
+      readonly kind: 'terminate-vm';
+      readonly endpoint: string;
+      readonly name: string;
+      readonly templateId: number;
     };
 
 /** An undo and the machine it is for; undefined is this one. */
@@ -140,6 +145,8 @@ function remedyThere(undo: Undo): string {
       return `the image ${undo.name} may be left; delete it with: oneimage delete ${quote(undo.name)}`;
     case 'delete-template':
       return `the template ${undo.name} may be left; delete it with: onetemplate delete ${quote(undo.name)}`;
+    case 'terminate-vm':
+      return `the VM ${undo.name} may be left; end it with: onevm terminate --hard ${quote(undo.name)}`;
   }
 }
 

@@ -6,8 +6,11 @@ import { toImage } from '../../lib/one/image-xml.ts';
 import {
   allocateImage,
   deleteImage,
-  findOwnImage,
+  findDiskImage,
+  findImageFrom,
   getImage,
+  imageNames,
+  skipCapacityFlag,
   waitForImage,
   type NewImage,
 } from '../../lib/one/images.ts';
@@ -34,9 +37,10 @@ const newImage = (changes: Partial<NewImage> = {}): NewImage => ({
   devPrefix: undefined,
   description: undefined,
   attributes: {},
-  checkCapacity: true,
+  capacityFlag: undefined,
   ...changes,
 });
+const now = { waitMs: 0 };
 const fast = { timeoutMs: limits.answerMs, pollMs: 20 };
 
 describe('an image as oned shows it', () => {
@@ -209,26 +213,92 @@ async function getImageError(id: number): Promise<string | undefined> {
 }
 
 describe('finding and deleting', () => {
-  test('only the caller’s own image of a name is found', async () => {
-    const image = newImage({ name: 'mine' });
-    const id = await allocateImage(world.one, 1, image);
-    expect(await findOwnImage(world.one, 'mine')).toEqual({ id, path: file });
-    expect(await findOwnImage(world.one, 'min')).toBeUndefined();
+  test('the names of a user’s images are theirs alone', async () => {
+    const id = await allocateImage(world.one, 1, newImage({ name: 'mine' }));
+    expect((await imageNames(world.one)).get('mine')).toBe(id);
     const bob = await world.as(await world.sandbox.addUser('bob'));
-    expect(await findOwnImage(bob, 'mine')).toBeUndefined();
+    expect((await imageNames(bob)).get('mine')).toBeUndefined();
+    expect((await imageNames(world.one, 0)).get('mine')).toBe(id);
+  });
+
+  test('an image is found by the path it was registered from', async () => {
+    const other = join(world.folder, 'safe/other');
+    writeFileSync(other, Buffer.alloc(1024 * 1024));
+    const id = await allocateImage(world.one, 1, newImage({ path: other }));
+    expect(await findImageFrom(world.one, other)).toEqual({ id, path: other });
+    expect(await findImageFrom(world.one, `${other}2`)).toBeUndefined();
+  });
+
+  test('an image that is missing, or of another kind than disks, is not found as a disk’s image', async () => {
+    expect(await findDiskImage(world.one, 9999)).toBeUndefined();
+    const id = await allocateImage(world.one, 1, newImage());
+    expect((await findDiskImage(world.one, id))?.id).toBe(id);
+    world.sandbox.world.images.get(id)!.type = 'KERNEL';
+    expect(await findDiskImage(world.one, id)).toBeUndefined();
   });
 
   test('a deleted image is gone, and deleting it again is fine', async () => {
     const id = await allocateImage(world.one, 1, newImage());
     await waitForImage(world.one, id, fast);
-    await deleteImage(world.one, id);
+    await deleteImage(world.one, id, now);
     await world.sandbox.settle();
     await expect(getImage(world.one, id)).rejects.toMatchObject({ code: 1024 });
-    await deleteImage(world.one, id);
+    await deleteImage(world.one, id, now);
   });
 
   test('another refusal to delete is an error', async () => {
+    const id = await allocateImage(world.one, 1, newImage());
+    await waitForImage(world.one, id, fast);
     world.sandbox.failNext('one.image.delete', 2048, 'There are 3 VMs using it.');
-    await expect(deleteImage(world.one, 1)).rejects.toThrow('There are 3 VMs using it.');
+    await expect(deleteImage(world.one, id, now)).rejects.toThrow('There are 3 VMs using it.');
+  });
+
+  test('an image that OpenNebula is still taking over is deleted when that is done', async () => {
+    world.sandbox.imageCopyMs = 300;
+    const id = await allocateImage(world.one, 1, newImage());
+    world.sandbox.imageCopyMs = 50;
+    const told: unknown[] = [];
+    const before = world.sandbox.calls.length;
+    await deleteImage(world.one, id, {
+      waitMs: 10_000,
+      pollMs: 20,
+      onWait: ({ state }) => told.push(state),
+    });
+    await world.sandbox.settle();
+    expect(told).toEqual(['LOCKED']);
+    const deleted = world.sandbox.calls
+      .slice(before)
+      .filter(({ method }) => method === 'one.image.delete');
+    expect(deleted.map(({ args }) => args)).toEqual([[id]]);
+    await expect(getImage(world.one, id)).rejects.toMatchObject({ code: 1024 });
+  });
+});
+
+describe('the check of free space', () => {
+  const flags = () =>
+    world.sandbox.calls.findLast(({ method }) => method === 'one.image.allocate')?.args.slice(2);
+
+  test('is asked for by leaving its flag out, which every version understands', async () => {
+    await allocateImage(world.one, 1, newImage());
+    expect(flags()).toEqual([]);
+    await allocateImage(world.one, 1, newImage({ capacityFlag: true }));
+    expect(flags()).toEqual([true]);
+  });
+
+  test.each([
+    ['6.4.7', false],
+    ['6.8.0', false],
+    ['6.8.2', false],
+    ['6.8.3', true],
+    ['6.10.5', true],
+    ['7.0.0', true],
+    ['7.4.0~rc1', true],
+    ['5.12.0', false],
+  ])('is skipped on %s by the flag %s', (version, flag) => {
+    expect(skipCapacityFlag(version)).toBe(flag);
+  });
+
+  test('is not skipped on a version that nobody can read', () => {
+    expect(() => skipCapacityFlag('next')).toThrow('"next"');
   });
 });

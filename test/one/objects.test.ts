@@ -4,12 +4,16 @@ import { parseVm } from '../../lib/input/vm-xml.ts';
 import { writeXml } from '../../lib/input/xml-write.ts';
 import { askPool } from '../../lib/one/answers.ts';
 import { findDatastore, getDatastore } from '../../lib/one/datastores.ts';
-import { oneVersion, ownUser } from '../../lib/one/system.ts';
+import { ownAccount } from '../../lib/one/accounts.ts';
+import { oneVersion } from '../../lib/one/system.ts';
 import {
   allocateTemplate,
   deleteTemplate,
-  findOwnTemplate,
+  findTemplateWith,
   instantiateTemplate,
+  markOfRestore,
+  replaceTemplate,
+  templateNames,
 } from '../../lib/one/templates.ts';
 import { getVm } from '../../lib/one/vms.ts';
 import { OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
@@ -53,13 +57,18 @@ describe('templates', () => {
     expect(vm.userTemplate.children.find(({ name }) => name === 'NOTE')?.text).toBe(text);
   });
 
-  test('the caller’s own is found by name, with its time', async () => {
-    const since = Math.floor(Date.now() / 1000);
-    const id = await allocateTemplate(world.one, template('found'));
-    const found = await findOwnTemplate(world.one, 'found');
-    expect(found).toEqual({ id, name: 'found', registered: found?.registered });
-    expect(found?.registered).toBeGreaterThanOrEqual(since);
-    expect(await findOwnTemplate(world.one, 'foun')).toBeUndefined();
+  test('the caller’s own is found by its mark until that is replaced, and by name', async () => {
+    const marked = template('found').replace(
+      '</NAME>',
+      `</NAME><${markOfRestore}>f00</${markOfRestore}>`,
+    );
+    const id = await allocateTemplate(world.one, marked);
+    expect((await templateNames(world.one)).get('found')).toBe(id);
+    expect(await findTemplateWith(world.one, markOfRestore, 'f00')).toBe(id);
+    expect(await findTemplateWith(world.one, markOfRestore, 'f0')).toBeUndefined();
+    await replaceTemplate(world.one, id, '<VMTEMPLATE><CPU>2</CPU></VMTEMPLATE>');
+    expect(await findTemplateWith(world.one, markOfRestore, 'f00')).toBeUndefined();
+    expect((await templateNames(world.one)).get('found')).toBe(id);
   });
 
   test('a taken name is oned’s error', async () => {
@@ -73,7 +82,7 @@ describe('templates', () => {
     const id = await allocateTemplate(world.one, template('short'));
     await deleteTemplate(world.one, id);
     await deleteTemplate(world.one, id);
-    expect(await findOwnTemplate(world.one, 'short')).toBeUndefined();
+    expect((await templateNames(world.one)).has('short')).toBe(false);
     await expect(instantiateTemplate(world.one, id, { name: 'x' })).rejects.toMatchObject({
       code: 1024,
     });
@@ -83,11 +92,7 @@ describe('templates', () => {
     running = await replay((response) => {
       response.end(recorded('tmplshow-one.templatepool.info').body);
     });
-    expect(await findOwnTemplate(running.client(), 'rpc-t')).toEqual({
-      id: 9,
-      name: 'rpc-t',
-      registered: 1795396868,
-    });
+    expect((await templateNames(running.client())).get('rpc-t')).toBe(9);
   });
 });
 
@@ -149,7 +154,9 @@ describe('datastores', () => {
 describe('oned', () => {
   test('tells its version and the caller', async () => {
     expect(await oneVersion(world.one)).toBe('6.10.5');
-    expect(await ownUser(world.one)).toEqual({ id: 0, name: 'oneadmin' });
+    expect(await ownAccount(world.one)).toMatchObject({ id: 0, name: 'oneadmin', isAdmin: true });
+    const carol = await world.as(await world.sandbox.addUser('carol'));
+    expect(await ownAccount(carol)).toMatchObject({ name: 'carol', isAdmin: false });
   });
 
   test('wrong credentials are its error 256', async () => {

@@ -38,7 +38,7 @@ function bundleOf(ids: readonly number[], format?: 'raw' | 'qcow2'): Bundle {
   return { name: 'b', manifest: undefined, modified: new Date(), vmXml: vm.xmlBytes, disks, close };
 }
 
-const options: PlanOptions = { name: 'n', volatile: 'image', only: undefined, cdroms: new Map() };
+const options: PlanOptions = { volatile: 'image', only: undefined, cdroms: new Map() };
 const all = bundleOf([0, 1, 2, 3, 4]);
 
 describe('the plan of a restore', () => {
@@ -53,19 +53,19 @@ describe('the plan of a restore', () => {
     ]);
   });
 
-  test('keeps declared formats and persistence, and names images by disk', () => {
+  test('keeps declared formats and persistence', () => {
     const plans = planDisks(vm, all, options).filter((plan) => plan.as === 'register');
-    expect(plans.map(({ name, format, persistent }) => [name, format, persistent])).toEqual([
-      ['n-disk-0', 'qcow2', false],
-      ['n-disk-1', 'raw', true],
-      ['n-disk-2', 'raw', false],
-      ['n-disk-4', 'raw', false],
+    expect(plans.map(({ disk, format, persistent }) => [disk.id, format, persistent])).toEqual([
+      [0, 'qcow2', false],
+      [1, 'raw', true],
+      [2, 'raw', false],
+      [4, 'raw', false],
     ]);
   });
 
   test("does not take a volatile disk's system datastore for an image datastore", () => {
     const plan = planDisks(vm, all, options)[2];
-    expect(plan).toMatchObject({ as: 'register', datastoreId: undefined });
+    expect(plan).toMatchObject({ as: 'register', datastore: undefined });
   });
 
   test('makes volatile disks new when asked', () => {
@@ -77,7 +77,7 @@ describe('the plan of a restore', () => {
   test('gives a volatile disk its data when it is asked for by number', () => {
     const plans = planDisks(vm, all, { ...options, only: [3], volatile: 'fresh' });
     expect(plans).toHaveLength(1);
-    expect(plans[0]).toMatchObject({ as: 'register', name: 'n-disk-3' });
+    expect(plans[0]).toMatchObject({ as: 'register', disk: { id: 3 } });
   });
 
   test('uses the image of a CD-ROM again', () => {

@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BundleDisk } from '../../lib/bundle/bundle.ts';
 import { createLog } from '../../lib/report/log.ts';
-import { openStaging, type Staging } from '../../lib/restore/staged.ts';
+import type { Delivery } from '../../lib/restore/delivery.ts';
+import type { ImagePlan } from '../../lib/restore/image-plan.ts';
+import { stagedDelivery, writeFully } from '../../lib/restore/staged.ts';
 import { createJournal, type Journal } from '../../lib/run/journal.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
@@ -32,10 +34,24 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function staging(parent = join(folder, 'staging')): Promise<Staging> {
-  const signal = new AbortController().signal;
-  const run = { journal, log, runner: localRunner(log), signal, datastoreLocation: folder };
-  return openStaging(parent, run);
+const { signal } = new AbortController();
+
+interface Stage extends Delivery {
+  stage(disk: BundleDisk, format: 'raw' | 'qcow2'): Promise<string>;
+}
+
+function staging(parent = join(folder, 'staging')): Stage {
+  const progress = { begin: () => task };
+  const run = { journal, log, progress, runner: localRunner(log), datastoreLocation: folder };
+  const delivery = stagedDelivery(parent, run);
+  return {
+    ...delivery,
+    stage: async (source, format) => (await delivery.deliver(planOf(source, format), signal)).path,
+  };
+}
+
+function planOf(source: BundleDisk, format: 'raw' | 'qcow2'): ImagePlan {
+  return { as: 'register', disk: { id: source.id }, source, format } as ImagePlan;
 }
 
 /** A disk of `size` bytes that holds `text` at `offset`. */
@@ -59,8 +75,8 @@ function disk(size: number, offset: number, text: string, dataBytes = text.lengt
 
 describe('staging a disk', () => {
   test('writes it sparse, for its owner alone, in a private folder', async () => {
-    const stage = await staging();
-    const path = await stage.stage(disk(8 * 1024 * 1024, 4096, 'hello'), 'raw', task);
+    const stage = staging();
+    const path = await stage.stage(disk(8 * 1024 * 1024, 4096, 'hello'), 'raw');
     const facts = await stat(path);
     expect({ size: facts.size, mode: facts.mode & 0o777 }).toEqual({ size: 8 << 20, mode: 0o600 });
     expect(facts.blocks * 512).toBeLessThan(64 * 1024);
@@ -69,39 +85,39 @@ describe('staging a disk', () => {
   });
 
   test('gives a disk of 0 bytes one sector, since OpenNebula takes no empty file', async () => {
-    const stage = await staging();
-    const path = await stage.stage(disk(0, 0, ''), 'raw', task);
+    const stage = staging();
+    const path = await stage.stage(disk(0, 0, ''), 'raw');
     expect((await readFile(path)).equals(Buffer.alloc(512))).toBe(true);
     expect(lines.join('')).toContain('disk 3 has 0 bytes');
     await stage.close();
   });
 
   test('leaves nothing when it is closed', async () => {
-    const stage = await staging();
-    await stage.stage(disk(1024, 0, 'x'), 'raw', task);
+    const stage = staging();
+    await stage.stage(disk(1024, 0, 'x'), 'raw');
     await stage.close();
     expect(await readdir(join(folder, 'staging'))).toEqual([]);
   });
 
   test('wraps a raw disk that begins like something else', async () => {
-    const stage = await staging();
-    const path = await stage.stage(disk(1024 * 1024, 0, 'QFI\xfb and more'), 'raw', task);
+    const stage = staging();
+    const path = await stage.stage(disk(1024 * 1024, 0, 'QFI\xfb and more'), 'raw');
     expect(await sh('qemu-img', 'info', '-f', 'qcow2', path)).toContain('virtual size: 1 MiB');
     expect(lines.join('')).toContain('begins like qcow');
     await stage.close();
   });
 
   test('refuses a disk for which there is no room, before it writes', async () => {
-    const stage = await staging();
+    const stage = staging();
     const huge = disk(2 ** 50, 0, 'x', 2 ** 50);
-    await expect(stage.stage(huge, 'raw', task)).rejects.toThrow('choose another place');
+    await expect(stage.stage(huge, 'raw')).rejects.toThrow('choose another place');
     expect(await readdir(join(folder, 'staging'), { recursive: true })).toHaveLength(1);
     await stage.close();
   });
 
   test('refuses a qcow2 disk that is none', async () => {
-    const stage = await staging();
-    await expect(stage.stage(disk(65536, 0, 'hello'), 'qcow2', task)).rejects.toThrow(
+    const stage = staging();
+    await expect(stage.stage(disk(65536, 0, 'hello'), 'qcow2')).rejects.toThrow(
       'disk 3 cannot be restored',
     );
     await stage.close();
@@ -110,16 +126,56 @@ describe('staging a disk', () => {
   test('refuses a folder in which others could exchange the disks', async () => {
     const parent = await mkdtemp(join(folder, 'open-'));
     await chmod(parent, 0o777);
-    await expect(staging(parent)).rejects.toThrow('can be changed by other users');
+    await expect(staging(parent).stage(disk(512, 0, 'x'), 'raw')).rejects.toThrow(
+      'can be changed by other users',
+    );
   });
 
   test('accepts a sticky folder such as /var/tmp', async () => {
     const parent = await mkdtemp(join(folder, 'sticky-'));
     await chmod(parent, 0o1777);
-    await (await staging(parent)).close();
+    const stage = staging(parent);
+    await stage.stage(disk(512, 0, 'x'), 'raw');
+    await stage.close();
   });
 
   test('says so when the folder cannot be made', async () => {
-    await expect(staging('/proc/nowhere')).rejects.toThrow('cannot make a folder in /proc/nowhere');
+    await expect(staging('/proc/nowhere').stage(disk(512, 0, 'x'), 'raw')).rejects.toThrow(
+      'cannot make a folder in /proc/nowhere',
+    );
+  });
+
+  test('knows that a disk that has to be wrapped needs room for two copies', async () => {
+    const stage = staging();
+    await stage.stage(disk(1024, 0, 'x'), 'raw');
+    const { bavail, bsize } = await statfs(folder);
+    const most = Math.round(bavail * bsize * 0.7);
+    expect(await stage.hasRoomFor(planOf(disk(most, 0, 'plain', most), 'raw'), signal)).toBe(true);
+    expect(await stage.hasRoomFor(planOf(disk(most, 0, 'QFI\xfb', most), 'raw'), signal)).toBe(
+      false,
+    );
+    const wrapped = { ...disk(most, 0, 'QFI\xfb', most), id: 4 };
+    await expect(stage.stage(wrapped, 'raw')).rejects.toThrow('disk 4 needs');
+    await stage.close();
+  });
+});
+
+describe('a write that the system takes only a part of', () => {
+  test('is continued until all is written', async () => {
+    const written = Buffer.alloc(10);
+    const file = {
+      write: (data: Uint8Array, from: number, length: number, at: number) => {
+        const taken = Math.min(3, length);
+        written.set(data.subarray(from, from + taken), at);
+        return Promise.resolve({ bytesWritten: taken, buffer: data });
+      },
+    };
+    await writeFully(file as never, Buffer.from('abcdefgh'), 2);
+    expect(written.toString('latin1')).toBe('\0\0abcdefgh');
+  });
+
+  test('is an error when nothing more is taken', async () => {
+    const file = { write: () => Promise.resolve({ bytesWritten: 0 }) };
+    await expect(writeFully(file as never, Buffer.from('abc'), 2)).rejects.toThrow('at byte 2');
   });
 });

@@ -44,6 +44,7 @@ function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
       'restore-lock': note,
       'delete-image': note,
       'delete-template': note,
+      'terminate-vm': note,
     },
   };
 }

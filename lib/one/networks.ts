@@ -1,0 +1,77 @@
+// one.vn.*: virtual networks, their addresses and who holds them.
+import { child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
+import { UsageError } from '../report/errors.ts';
+import { askPool, askXml, numberIn, textIn } from './answers.ts';
+import type { OneClient } from './client.ts';
+
+export interface Network {
+  readonly id: number;
+  readonly name: string;
+  readonly ranges: readonly AddressRange[];
+}
+
+export interface AddressRange {
+  /** The first and the last address; undefined where the range has none of this kind. */
+  readonly ip: readonly [first: string, last: string] | undefined;
+  readonly mac: readonly [first: string, last: string] | undefined;
+  readonly leases: readonly Lease[];
+}
+
+/** An address in use. oned shows a user only those of objects they may see. */
+export interface Lease {
+  readonly ip: string | undefined;
+  readonly ip6: string | undefined;
+  readonly mac: string | undefined;
+  /** Undefined: a reservation, a virtual router, or held by hand. */
+  readonly vmId: number | undefined;
+}
+
+/** @throws OpenNebulaError; code 1024 when there is none with this id, 512 when the user may not see it */
+export async function getNetwork(client: OneClient, id: number): Promise<Network> {
+  return toNetwork(await askXml(client, 'VNET', 'one.vn.info', id, false));
+}
+
+/** A network by name or id, as the user wrote it. @throws UsageError when none or several match */
+export async function findNetwork(client: OneClient, nameOrId: string): Promise<Network> {
+  const all = (await askPool(client, 'VNET_POOL', 'one.vnpool.info', -2)).map(toNetwork);
+  const byName = all.filter(({ name }) => name === nameOrId);
+  const [found, ...more] =
+    byName.length > 0 ? byName : all.filter(({ id }) => String(id) === nameOrId);
+  if (!found) throw new UsageError(`there is no network ${JSON.stringify(nameOrId)}`);
+  if (more.length === 0) return found;
+  const ids = byName.map(({ id }) => id).join(', ');
+  throw new UsageError(`several networks are named ${nameOrId} (${ids}); give the id`);
+}
+
+function toNetwork(xml: XmlElement): Network {
+  const pool = child(xml, 'AR_POOL');
+  return {
+    id: numberIn(xml, 'ID'),
+    name: textIn(xml, 'NAME'),
+    ranges: pool ? childrenOf(pool, 'AR').map(toRange) : [],
+  };
+}
+
+function toRange(xml: XmlElement): AddressRange {
+  const leases = child(xml, 'LEASES');
+  return {
+    ip: pair(xml, 'IP'),
+    mac: pair(xml, 'MAC'),
+    leases: leases ? childrenOf(leases, 'LEASE').map(toLease) : [],
+  };
+}
+
+function toLease(xml: XmlElement): Lease {
+  const vm = childText(xml, 'VM') ?? '';
+  return {
+    ip: childText(xml, 'IP'),
+    ip6: childText(xml, 'IP6'),
+    mac: childText(xml, 'MAC'),
+    vmId: /^\d{1,9}$/.test(vm) ? Number(vm) : undefined,
+  };
+}
+
+function pair(xml: XmlElement, name: string): readonly [string, string] | undefined {
+  const [first, last] = [textIn(xml, name), textIn(xml, `${name}_END`)];
+  return first === '' || last === '' ? undefined : [first, last];
+}

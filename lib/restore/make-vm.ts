@@ -1,0 +1,44 @@
+// Makes the VM of a restored template. What has to be done to it before it runs is done while it is on HOLD.
+import type { OneClient } from '../one/client.ts';
+import { instantiateTemplate } from '../one/templates.ts';
+import { releaseVm } from '../one/vms.ts';
+import { OpenNebulaError } from '../report/errors.ts';
+import type { JournalEntry } from '../run/journal.ts';
+import type { Run } from '../run/run.ts';
+import { addressAdvice } from './instantiable.ts';
+
+export interface MakeVmOptions {
+  readonly run: Run;
+  readonly one: OneClient;
+  /** Done in this order before the VM may run. */
+  readonly steps: readonly ((vmId: number) => Promise<void>)[];
+  /** Gets the entry that would end the VM again. */
+  readonly made: JournalEntry[];
+}
+
+/** @returns the VM's id. @throws OpenNebulaError, and what the steps throw */
+export async function makeVm(
+  { name, templateId }: { readonly name: string; readonly templateId: number },
+  { run, one, steps, made }: MakeVmOptions,
+): Promise<number> {
+  const { endpoint } = one;
+  const entry = await run.journal.record({ kind: 'terminate-vm', endpoint, name, templateId });
+  made.push(entry);
+  const hold = steps.length > 0;
+  let vmId: number;
+  try {
+    vmId = await instantiateTemplate(one, templateId, { name, hold });
+  } catch (error) {
+    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+    await entry.done();
+    // Somebody has taken an address meanwhile, or has one that this user may not see.
+    if (!/Cannot get IP\/MAC lease/.test(error.message)) throw error;
+    throw new OpenNebulaError(`${error.message}: ${addressAdvice}`, {
+      code: error.code,
+      cause: error,
+    });
+  }
+  for (const step of steps) await step(vmId);
+  if (hold) await releaseVm(one, vmId);
+  return vmId;
+}

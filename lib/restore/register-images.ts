@@ -1,0 +1,110 @@
+// Registers the planned images one after the other. While OpenNebula takes over one image, the next disk is delivered:
+// never more than one ahead, so that no more than two disks are staged at once.
+import type { OneClient } from '../one/client.ts';
+import type { Datastore } from '../one/datastores.ts';
+import { allocateImage, waitForImage } from '../one/images.ts';
+import type { JournalEntry } from '../run/journal.ts';
+import type { Run } from '../run/run.ts';
+import type { Delivered, Delivery } from './delivery.ts';
+import type { ImagePlan } from './image-plan.ts';
+import { imageName } from './names.ts';
+
+export interface RestoredImage {
+  readonly diskId: number;
+  readonly imageId: number;
+  readonly name: string;
+}
+
+export interface Registration {
+  readonly run: Run;
+  readonly one: OneClient;
+  readonly delivery: Delivery;
+  /** Base of the images' names. */
+  readonly name: string;
+  readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
+  /** As `allocateImage` takes it. */
+  readonly capacityFlag: boolean | undefined;
+  /** How long one image may take to become READY. */
+  readonly imageTimeoutMs: number;
+  /** Gets the entries that would delete the images again. */
+  readonly made: JournalEntry[];
+}
+
+/** @returns the images, in the order of the plans. @throws an OnevmdumpError of any kind */
+export async function registerImages(
+  plans: readonly ImagePlan[],
+  registration: Registration,
+): Promise<RestoredImage[]> {
+  const { run, delivery } = registration;
+  const images: RestoredImage[] = [];
+  const failed = new AbortController();
+  const signal = AbortSignal.any([run.signal, failed.signal]);
+  // Never rejects: what went wrong aborts the signal, so that what runs beside it ends soon.
+  let takeOver: Promise<void> = Promise.resolve();
+  try {
+    for (const plan of plans) {
+      if (!(await delivery.hasRoomFor(plan, signal))) await takeOver;
+      signal.throwIfAborted();
+      const delivered = await delivery.deliver(plan, signal);
+      await takeOver;
+      signal.throwIfAborted();
+      const image = await register(plan, delivered, registration);
+      images.push(image);
+      if (!delivery.waitsForImages) continue;
+      takeOver = takenOver(image, delivered, registration, signal).catch((error: unknown) =>
+        failed.abort(error),
+      );
+    }
+  } catch (error) {
+    failed.abort(error);
+    throw error;
+  } finally {
+    await takeOver;
+  }
+  signal.throwIfAborted();
+  return images;
+}
+
+async function register(
+  plan: ImagePlan,
+  delivered: Delivered,
+  { run, one, name: base, datastores, capacityFlag, made }: Registration,
+): Promise<RestoredImage> {
+  const { path, fromBackupDatastore } = delivered;
+  const datastore = datastores.get(plan);
+  if (!datastore) throw new Error(`no datastore chosen for disk ${plan.disk.id}`);
+  const name = imageName(base, plan.disk.id);
+  made.push(await run.journal.record({ kind: 'delete-image', endpoint: one.endpoint, name, path }));
+  const imageId = await allocateImage(one, datastore.id, {
+    name,
+    path,
+    type: plan.type,
+    persistent: plan.persistent,
+    devPrefix: plan.devPrefix,
+    description: plan.description,
+    attributes: plan.attributes,
+    capacityFlag,
+    ...(fromBackupDatastore === undefined ? {} : { fromBackupDatastore }),
+  });
+  run.log.info(
+    `disk ${plan.disk.id}: registered as image ${imageId} (${name}) in datastore ${datastore.name}`,
+  );
+  return { diskId: plan.disk.id, imageId, name };
+}
+
+async function takenOver(
+  { diskId, imageId }: RestoredImage,
+  delivered: Delivered,
+  { run, one, delivery, imageTimeoutMs }: Registration,
+  signal: AbortSignal,
+): Promise<void> {
+  await waitForImage(one, imageId, {
+    timeoutMs: imageTimeoutMs,
+    signal,
+    onWait: (seconds) =>
+      run.log.info(
+        `disk ${diskId}: OpenNebula is taking over image ${imageId}, ${seconds} s so far`,
+      ),
+  });
+  await delivery.drop(delivered);
+}

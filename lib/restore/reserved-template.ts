@@ -1,0 +1,95 @@
+// The template of a restored VM is registered before any data moves: that reserves its name, and oned says at once what
+// it does not take. Its disks name their images, which do not exist yet; it is completed when they do.
+import { randomBytes } from 'node:crypto';
+import { childText, type XmlElement } from '../input/xml.ts';
+import { writeXml } from '../input/xml-write.ts';
+import type { OneClient } from '../one/client.ts';
+import { allocateTemplate, markOfRestore, replaceTemplate } from '../one/templates.ts';
+import { OpenNebulaError } from '../report/errors.ts';
+import type { JournalEntry } from '../run/journal.ts';
+import type { Run } from '../run/run.ts';
+import type { FreeNames } from './names.ts';
+import { imageName } from './names.ts';
+
+/** IMAGE_ID of a disk whose image does not exist yet: below 0, as no id of oned is. */
+export function pendingImageId(diskId: number): number {
+  return -1 - diskId;
+}
+
+export interface Reservation {
+  readonly name: string;
+  readonly templateId: number;
+  /** Writes the template as it is to stay. */
+  complete(xml: XmlElement): Promise<void>;
+}
+
+export interface ReservationOptions {
+  readonly run: Run;
+  readonly one: OneClient;
+  readonly names: FreeNames;
+  /** The template under this name; new images have `pendingImageId`s. */
+  readonly templateFor: (name: string) => XmlElement;
+  /** Gets the entries that would delete the template again. */
+  readonly made: JournalEntry[];
+}
+
+/** @throws UsageError when the name that the user wants is taken, OpenNebulaError when oned does not take the template */
+export async function reserveTemplate(options: ReservationOptions): Promise<Reservation> {
+  for (;;) {
+    const name = options.names.next();
+    const templateId = await allocate(name, options);
+    if (templateId === undefined) continue;
+    const { run, one, made } = options;
+    return {
+      name,
+      templateId,
+      async complete(xml) {
+        // The mark goes, and with it the first way to find the template.
+        const is = { id: templateId };
+        const { endpoint } = one;
+        made.push(await run.journal.record({ kind: 'delete-template', endpoint, name, is }));
+        const children = xml.children.filter((element) => element.name !== 'NAME');
+        await replaceTemplate(one, templateId, writeXml({ ...xml, children }));
+      },
+    };
+  }
+}
+
+/** @returns undefined when somebody else has taken the name meanwhile */
+async function allocate(
+  name: string,
+  { run, one, templateFor, made }: ReservationOptions,
+): Promise<number | undefined> {
+  const xml = templateFor(name);
+  const mark = randomBytes(8).toString('hex');
+  const children = [
+    ...xml.children.map((element) => withImageName(element, name)),
+    { name: markOfRestore, text: mark, children: [] },
+  ];
+  const { endpoint } = one;
+  const entry = await run.journal.record({
+    kind: 'delete-template',
+    endpoint,
+    name,
+    is: { mark },
+  });
+  made.push(entry);
+  try {
+    return await allocateTemplate(one, writeXml({ ...xml, children }));
+  } catch (error) {
+    // A refusal made nothing. Without an answer nobody knows.
+    if (error instanceof OpenNebulaError && error.code !== undefined) {
+      await entry.done();
+      if (/NAME is already taken/.test(error.message)) return undefined;
+    }
+    throw error;
+  }
+}
+
+function withImageName(element: XmlElement, base: string): XmlElement {
+  const imageId = element.name === 'DISK' ? Number(childText(element, 'IMAGE_ID')) : NaN;
+  if (!(imageId < 0)) return element;
+  const image = { name: 'IMAGE', text: imageName(base, -1 - imageId), children: [] };
+  const children = element.children.map((one) => (one.name === 'IMAGE_ID' ? image : one));
+  return { ...element, children };
+}
