@@ -115,5 +115,10 @@ export async function requireQuotas(
   const { id, name, group, xml } = account;
   if (id !== withoutQuotas) refuse(`user ${name}`, exceededQuota(xml, demand));
   if (group.id === withoutQuotas) return;
-  refuse(`group ${group.name}`, exceededQuota(await getGroup(one, group.id), demand));
+  const shown = await getGroup(one, group.id).catch((error: unknown) => {
+    // oned checks the quota of the group although this user may not see it.
+    if (error instanceof OpenNebulaError && error.code !== undefined) return undefined;
+    throw error;
+  });
+  refuse(`group ${group.name}`, shown && exceededQuota(shown, demand));
 }

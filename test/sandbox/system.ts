@@ -1,5 +1,5 @@
 // one.system.*, and the least of users and hosts that clients ask for.
-import { noSuch } from './failure.ts';
+import { errorCode, Failure, noSuch } from './failure.ts';
 import { Template, cdata } from './template.ts';
 import { userXml } from './users.ts';
 import type { Handler, MethodTable } from './world.ts';
@@ -34,6 +34,25 @@ const userInfo: Handler = ({ world, user, params }) => {
   return userXml(world.users.byId(id === -1 ? user.id : id));
 };
 
+const groups = { 0: 'oneadmin', 1: 'users' } as const;
+
+function groupXml(id: 0 | 1): string {
+  const quotas =
+    '<DATASTORE_QUOTA></DATASTORE_QUOTA><NETWORK_QUOTA></NETWORK_QUOTA><VM_QUOTA></VM_QUOTA><IMAGE_QUOTA></IMAGE_QUOTA>';
+  return (
+    `<GROUP><ID>${id}</ID><NAME>${groups[id]}</NAME><TEMPLATE></TEMPLATE><USERS></USERS><ADMINS></ADMINS>` +
+    `${quotas}<DEFAULT_GROUP_QUOTAS>${quotas}</DEFAULT_GROUP_QUOTAS></GROUP>`
+  );
+}
+
+const groupInfo: Handler = ({ user, params }) => {
+  const asked = params.int(1);
+  const id = asked === -1 ? user.gid : asked;
+  if (id !== 0 && id !== 1)
+    throw new Failure(errorCode.noExists, `Error getting group [${id}].`, id);
+  return groupXml(id);
+};
+
 const hostInfo: Handler = ({ params }) => {
   const id = params.int(1);
   if (id !== 0) throw noSuch('host', id);
@@ -47,6 +66,8 @@ export const systemMethods: MethodTable = {
     return clusterXml;
   },
   'one.clusterpool.info': () => `<CLUSTER_POOL>${clusterXml}</CLUSTER_POOL>`,
+  'one.group.info': groupInfo,
+  'one.grouppool.info': () => `<GROUP_POOL>${groupXml(0)}${groupXml(1)}</GROUP_POOL>`,
   'one.host.info': hostInfo,
   'one.hostpool.info': () => `<HOST_POOL>${hostXml}</HOST_POOL>`,
   'one.system.config': ({ world }) => configuration(world.settings.dir),
