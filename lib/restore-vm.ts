@@ -24,7 +24,7 @@ import { defaultName, FreeNames, takenNames } from './restore/names.ts';
 import { chooseNetworks } from './restore/networks.ts';
 import { giveTo, ownerFor } from './restore/owner.ts';
 import { registerImages, type RestoredImage } from './restore/register-images.ts';
-import { pendingImageId, reserveTemplate, type Reservation } from './restore/reserved-template.ts';
+import { pendingImageId, reserveTemplate } from './restore/reserved-template.ts';
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
@@ -87,7 +87,7 @@ export async function restoreVm(
   const { vm, names, plans, datastores, owner, caller, templateOf } = plan;
 
   const made: JournalEntry[] = [];
-  const reservation = templateOf && (await reserve(plan, made, means));
+  const reservation = templateOf && (await reserveTemplate({ run, one, names, templateOf, made }));
   const name = reservation?.name ?? names.next();
   const toRegister = plans.filter(isToRegister);
   let images: RestoredImage[];
@@ -104,20 +104,20 @@ export async function restoreVm(
     kind: 'image',
     id: imageId,
   }));
-  let vmId: number | null = null;
-  if (reservation && templateOf) {
+  if (reservation) {
     const ids = new Map(images.map(({ diskId, imageId }) => [diskId, imageId]));
-    await reservation.complete(templateOf(name, ids));
+    await reservation.complete(ids);
     objects.unshift({ kind: 'template', id: reservation.templateId });
   }
   if (owner !== caller) await giveTo(owner, objects, one);
+  const first = objects[0];
+  const ownership = first ? await getOwnership(one, first.kind, first.id) : null;
+  let vmId: number | null = null;
   if (reservation && request.instantiate) {
     const steps =
       owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
     vmId = await makeVm(reservation, { run, one, steps, made });
   }
-  const first = objects[0];
-  const ownership = first ? await getOwnership(one, first.kind, first.id) : null;
   // What was made stays: it is no longer undone.
   for (const entry of made) await entry.done();
   if (ownership) tellOwner(ownership, vm, run);
@@ -237,18 +237,6 @@ async function templateMaker(
     told = true;
     return xml;
   };
-}
-
-function reserve(
-  { names, templateOf }: RestorePlan,
-  made: JournalEntry[],
-  { run, one }: RestoreMeans,
-): Promise<Reservation> {
-  const templateFor = (name: string): XmlElement => {
-    if (!templateOf) throw new Error('no template is restored');
-    return templateOf(name, new Map());
-  };
-  return reserveTemplate({ run, one, names, templateFor, made });
 }
 
 function isToRegister(plan: DiskPlan): plan is ImagePlan {

@@ -19,16 +19,16 @@ export function pendingImageId(diskId: number): number {
 export interface Reservation {
   readonly name: string;
   readonly templateId: number;
-  /** Writes the template as it is to stay. */
-  complete(xml: XmlElement): Promise<void>;
+  /** Writes the template as it is to stay. @param images ids of the new images by disk id */
+  complete(images: ReadonlyMap<number, number>): Promise<void>;
 }
 
 export interface ReservationOptions {
   readonly run: Run;
   readonly one: OneClient;
   readonly names: FreeNames;
-  /** The template under this name; new images have `pendingImageId`s. */
-  readonly templateFor: (name: string) => XmlElement;
+  /** The template under this name with these images; those that are missing have `pendingImageId`s. */
+  readonly templateOf: (name: string, images: ReadonlyMap<number, number>) => XmlElement;
   /** Gets the entries that would delete the template again. */
   readonly made: JournalEntry[];
 }
@@ -43,11 +43,12 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
     return {
       name,
       templateId,
-      async complete(xml) {
+      async complete(images) {
         // The mark goes, and with it the first way to find the template.
         const is = { id: templateId };
         const { endpoint } = one;
         made.push(await run.journal.record({ kind: 'delete-template', endpoint, name, is }));
+        const xml = options.templateOf(name, images);
         const children = xml.children.filter((element) => element.name !== 'NAME');
         await replaceTemplate(one, templateId, writeXml({ ...xml, children }));
       },
@@ -58,9 +59,9 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
 /** @returns undefined when somebody else has taken the name meanwhile */
 async function allocate(
   name: string,
-  { run, one, templateFor, made }: ReservationOptions,
+  { run, one, templateOf, made }: ReservationOptions,
 ): Promise<number | undefined> {
-  const xml = templateFor(name);
+  const xml = templateOf(name, new Map());
   const mark = randomBytes(8).toString('hex');
   const children = [
     ...xml.children.map((element) => withImageName(element, name)),

@@ -39,6 +39,7 @@ function fateOf(undo: Undo, runId: string, beside: boolean): Fate {
     case 'restore-lock':
     case 'delete-image':
     case 'delete-template':
+    case 'terminate-vm':
     case 'remove-rbd-snapshot':
     case 'remove-snapshot-lv':
     case 'remove-folder':
