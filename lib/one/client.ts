@@ -4,10 +4,14 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { errorMessage, hasCode, OpenNebulaError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
+import { lookupHost } from '../run/host-addresses.ts';
 import { readReply, writeCall, type RpcValue } from './messages.ts';
 
 /** A pool of some ten thousand VMs or images; pools are asked for in pages anyway. */
 const defaultMaxReplyBytes = 64 * 1024 * 1024;
+
+/** How long one address of a host may take before the next is tried, too. Node's 250 ms are short for a slow network. */
+const attemptMs = 3000;
 
 export interface OneClientOptions {
   /** `http://localhost:2633/RPC2`, as `findEndpoint` gives it. */
@@ -88,17 +92,22 @@ async function post(body: Buffer, method: string, options: OneClientOptions): Pr
 }
 
 function send(body: Buffer, url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  const options = {
+    method: 'POST',
+    headers: {
+      'Content-Type': 'text/xml; charset=utf-8',
+      'Content-Length': body.length,
+      Connection: 'close',
+    },
+    agent: false as const,
+    signal,
+    lookup: lookupHost,
+    // Handed on to the socket: all addresses of the host are tried.
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: attemptMs,
+  };
   return new Promise((resolve, reject) => {
-    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method: 'POST',
-      headers: {
-        'Content-Type': 'text/xml; charset=utf-8',
-        'Content-Length': body.length,
-        Connection: 'close',
-      },
-      agent: false,
-      signal,
-    });
+    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options);
     request.on('response', resolve);
     request.on('error', reject);
     request.end(body);
