@@ -4,7 +4,8 @@ import { exportVm } from '../../lib/export-vm.ts';
 import { parseCompression } from '../../lib/input/compression.ts';
 import type { Config } from '../../lib/input/config.ts';
 import { parseFreezeMode, type FreezeMode } from '../../lib/input/freeze-mode.ts';
-import { hostOfDisks, parseSshTarget } from '../../lib/input/ssh-target.ts';
+import { hostOfDisks } from '../../lib/input/disk-host.ts';
+import { parseSshTarget } from '../../lib/input/ssh-target.ts';
 import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
 import { parseVm } from '../../lib/input/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
@@ -140,7 +141,7 @@ async function runExport(
     ? undefined
     : await connect({ config, endpoint: options.endpoint, log, signal });
   const vm = await readVm(vmId, options.stdin, one);
-  const remote = hostOfDisks(wished, vm, remoteOption);
+  const remote = await hostOfDisks(wished, vm, remoteOption);
   const report = await withProgress(log, (progress) =>
     withRun({ config, action: 'export', vmId: vm.id, remote, one, log, progress, signal }, (run) =>
       exportVm(

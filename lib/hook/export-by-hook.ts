@@ -5,7 +5,7 @@ import type { EntrypointContext } from '../entrypoint.ts';
 import { exportVm, type ExportReport } from '../export-vm.ts';
 import { parseCompression } from '../input/compression.ts';
 import type { Config } from '../input/config.ts';
-import { hostOfDisks } from '../input/ssh-target.ts';
+import { hostOfDisks } from '../input/disk-host.ts';
 import { parseVm } from '../input/vm-xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
@@ -53,7 +53,7 @@ export async function exportByHook(
     config,
     action: 'export',
     vmId: vm.id,
-    remote: diskHost(vm, config),
+    remote: await diskHost(vm, config),
     one,
     log,
     progress: silent,
@@ -117,10 +117,13 @@ async function isRecent(
 }
 
 /** Where the VM's disks are. @throws UnsupportedError when that is to be its host, and there is none */
-function diskHost(vm: Vm, { remoteHost, remoteUser }: Config): SshTarget | undefined {
+async function diskHost(
+  vm: Vm,
+  { remoteHost, remoteUser }: Config,
+): Promise<SshTarget | undefined> {
   if (remoteHost === '') return undefined;
   const wished = { host: remoteHost, ...(remoteUser === '' ? {} : { user: remoteUser }) };
-  return hostOfDisks(wished, vm, 'REMOTE_HOST');
+  return await hostOfDisks(wished, vm, 'REMOTE_HOST');
 }
 
 /**
@@ -135,7 +138,7 @@ async function asItIsNow(given: Vm, config: Config, one: OneClient): Promise<Vm>
       `VM ${vm.id} went from ${from ?? ''} to ${to ?? ''} before the hook could begin; nothing was exported`,
     );
   }
-  if (diskHost(vm, config)?.host !== diskHost(given, config)?.host) {
+  if ((await diskHost(vm, config))?.host !== (await diskHost(given, config))?.host) {
     throw new FailedError(
       `VM ${vm.id} went to host ${vm.history?.hostname ?? ''} before the hook could begin; nothing was exported`,
     );

@@ -1,9 +1,6 @@
 // Names of hosts and users that ssh is given: from options, settings, and the VM's XML.
-import { hostname } from 'node:os';
-import { UnsupportedError, UsageError } from '../report/errors.ts';
+import { UsageError } from '../report/errors.ts';
 import type { SshTarget } from '../run/runner.ts';
-import { stateName } from '../vm/states.ts';
-import type { Vm } from '../vm/vm.ts';
 
 /** A name, or an address; never an option, nor anything that a shell or ssh could see more in. */
 const hostPattern = /^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$/;
@@ -22,9 +19,14 @@ export function parseSshTarget(
   return { host: parseHost(host), ...(user === undefined ? {} : { user: parseUser(user) }) };
 }
 
+/** Whether ssh can be given this name of a host. */
+export function isHostName(text: string): boolean {
+  return hostPattern.test(text);
+}
+
 /** @throws UsageError */
 export function parseHost(text: string): string {
-  if (hostPattern.test(text)) return text;
+  if (isHostName(text)) return text;
   throw new UsageError(`${JSON.stringify(text)} is no name of a host`);
 }
 
@@ -32,39 +34,4 @@ export function parseHost(text: string): string {
 export function parseUser(text: string): string {
   if (userPattern.test(text)) return text;
   throw new UsageError(`${JSON.stringify(text)} is no name of a user`);
-}
-
-/** UNDEPLOYED: OpenNebula has brought the disks back to its front-end. */
-const undeployed = 9;
-
-/**
- * Where a VM's disks are, as a setting or an option says: known when the VM is.
- * @param wished `auto` is the host of its last history record
- * @returns undefined for this machine
- * @throws UnsupportedError when the record names none
- */
-export function hostOfDisks(
-  wished: SshTarget | undefined,
-  vm: Vm,
-  hostOption: string,
-): SshTarget | undefined {
-  return wished?.host === 'auto' ? hostOfVm(vm, wished.user, hostOption) : wished;
-}
-
-function hostOfVm(vm: Vm, user: string | undefined, hostOption: string): SshTarget | undefined {
-  if (vm.state === undeployed || isThisMachine(vm.history?.hostname)) return undefined;
-  const host = vm.history?.hostname ?? '';
-  if (!hostPattern.test(host)) {
-    const what = `VM ${vm.id} (${stateName(vm.state, vm.lcmState)})`;
-    throw new UnsupportedError(
-      `${hostOption} auto: the history of ${what} names no host: ${JSON.stringify(host)}`,
-    );
-  }
-  return { host, ...(user === undefined ? {} : { user }) };
-}
-
-/** Whether a host of that name is the one we run on, as far as names tell. */
-export function isThisMachine(host: string | undefined): boolean {
-  const own = hostname();
-  return host === 'localhost' || host === own || host === own.split('.')[0];
 }

@@ -1,6 +1,6 @@
 // Disks that are looked for on the wrong machine: OpenNebula's front-end seldom has those of a VM.
 import { OnevmdumpError } from '../report/errors.ts';
-import { isThisMachine } from '../input/ssh-target.ts';
+import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import { vmFolder } from '../vm/names.ts';
@@ -16,9 +16,8 @@ export async function withHostAdvice<T>(vm: Vm, run: Run, work: () => Promise<T>
     return await work();
   } catch (error) {
     const { history } = vm;
-    const elsewhere = history && history.hostname !== '' && !isThisMachine(history.hostname);
-    if (run.runner.target || run.signal.aborted || !elsewhere) throw error;
-    if (!(error instanceof OnevmdumpError)) throw error;
+    if (run.runner.target || run.signal.aborted || !history || history.hostname === '') throw error;
+    if (!(error instanceof OnevmdumpError) || (await isThisMachine(history.hostname))) throw error;
     const folder = vmFolder(run.datastoreLocation, history.datastoreId, vm.id);
     const here = await realPaths(run.runner, [folder]).catch(() => [folder]);
     if (here.length > 0 && !(error instanceof AbsentDomainError)) throw error;

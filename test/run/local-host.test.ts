@@ -1,0 +1,53 @@
+// Names and addresses of this machine, as OpenNebula may have them as a host's name.
+import { expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { hostname, networkInterfaces } from 'node:os';
+import { isThisMachine } from '../../lib/run/local-host.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
+import { hostOfDisks } from '../../lib/input/disk-host.ts';
+
+const addresses = Object.values(networkInterfaces()).flatMap((all) =>
+  all!.map(({ address }) => address),
+);
+
+test.each([
+  ...['localhost', hostname(), '127.0.0.1', '127.0.1.1', '::1', ...addresses],
+  // Other names for it, which the hosts file has.
+  ...execFileSync('getent', ['hosts', '127.0.0.1'], { encoding: 'utf8' })
+    .trim()
+    .split(/\s+/)
+    .slice(1),
+])('%s is this machine', async (name) => {
+  expect(await isThisMachine(name)).toBe(true);
+});
+
+test.each(['192.0.2.7', '2001:db8::7', 'no-such-host.invalid', '', 'a b'])(
+  '%j is another machine',
+  async (name) => {
+    expect(await isThisMachine(name)).toBe(false);
+  },
+);
+
+/** A powered-off VM that was last on this host. */
+const vmOn = (host: string) =>
+  parseVm(
+    Buffer.from(
+      `<VM><ID>8</ID><NAME>n</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/><HISTORY_RECORDS><HISTORY><SEQ>0</SEQ><HOSTNAME>${host}</HOSTNAME><TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY></HISTORY_RECORDS></VM>`,
+    ),
+  );
+
+test('the disks of a VM whose host is an address of this machine are read here', async () => {
+  const auto = { host: 'auto', user: 'oneadmin' };
+  expect(await hostOfDisks(auto, vmOn('127.0.0.1'), '-h')).toBeUndefined();
+  expect(await hostOfDisks(auto, vmOn(addresses[0]!), '-h')).toBeUndefined();
+  expect(await hostOfDisks(auto, vmOn('192.0.2.7'), '-h')).toEqual({
+    host: '192.0.2.7',
+    user: 'oneadmin',
+  });
+});
+
+test('a host that is named, and not by auto, is reached by ssh whatever it is', async () => {
+  expect(await hostOfDisks({ host: 'localhost' }, vmOn('kvm1'), '-h')).toEqual({
+    host: 'localhost',
+  });
+});
