@@ -3,10 +3,14 @@
 import { basename } from 'node:path';
 import { bundleTarget } from '../destination.ts';
 import { parseCompression } from '../input/compression.ts';
+import { parseHost } from '../input/ssh-target.ts';
+import { childText } from '../input/xml.ts';
 import type { Config } from '../input/config.ts';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { ConnectionError } from '../report/errors.ts';
+import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
+import type { Runner } from '../run/runner.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
 import { writeBundle } from '../write-bundle.ts';
@@ -91,5 +95,18 @@ async function disksAtInstant(
   const vm = request.vm ?? (await stagedVm(staging, vmId, run));
   refuseIncrements(vm);
   const images = await imageFacts(vm, config, run.log);
-  return { vm, images, snapshot: await stagedDisks({ folder: staging, vm, diskIds }, images, run) };
+  const there = { ...run, runner: await stagingRunner(vm, run) };
+  const snapshot = await stagedDisks({ folder: staging, vm, diskIds }, images, there);
+  return { vm, images, snapshot };
+}
+
+/**
+ * Where the stock `prebackup` has staged the disks: the VM's host; from 7.2 on those of Ceph lie on a host of the backup
+ * datastore's BRIDGE_LIST, where it has one. oned writes the chosen one down. Sources: tm_mad/ceph/prebackup and
+ * DispatchManager::backup of OpenNebula 7.4.
+ */
+async function stagingRunner(vm: Vm, run: Run): Promise<Runner> {
+  const bridge = vm.backupConfig && childText(vm.backupConfig, 'LAST_BRIDGE');
+  if (vm.history?.tmMad !== 'ceph' || bridge === undefined || bridge === '') return run.runner;
+  return run.runnerAt((await isThisMachine(bridge)) ? undefined : { host: parseHost(bridge) });
 }

@@ -134,6 +134,33 @@ describe('a backup that ends in the middle leaves nothing there and no connectio
   });
 });
 
+describe('a backup into a datastore with a BRIDGE_LIST, as OpenNebula 7.2 knows it,', () => {
+  /** What oned says of a VM whose system datastore has this TM driver, and of the host it has chosen. */
+  const onBridge = (tm: string, bridge: string): string => {
+    const config = `<BACKUP_CONFIG><LAST_BRIDGE>${bridge}</LAST_BRIDGE></BACKUP_CONFIG>`;
+    return vm.input
+      .replaceAll(/(<TM_MAD>).*?(?=<\/TM_MAD>)/g, `$1${tm}`)
+      .replace(/<BACKUPS>.*?<\/BACKUPS>|(?=<\/VM>)/s, `<BACKUPS>${config}</BACKUPS>`);
+  };
+  const another = () => new Promise((resolve) => setTimeout(resolve, 1001));
+
+  test('reads what the TM driver of Ceph has staged on that host', async () => {
+    const lost = await world.action('backup', vm.args, onBridge('ceph', 'no-such-host.invalid'));
+    expect(lost).toMatchObject({ code: 4, stdout: '' });
+    expect(lost.stderr).toMatch(/^cannot connect to no-such-host\.invalid: .*\n$/);
+    await another();
+    const { code, stderr } = await world.action('backup', vm.args, onBridge('ceph', sshd.host));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    await expectNothingLeft();
+  });
+
+  test("reads what other TM drivers have staged on the VM's own host", async () => {
+    await another();
+    const { code, stderr } = await world.action('backup', vm.args, onBridge('ssh', 'no-such-host'));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+});
+
 describe('when the host cannot be reached, one line says so:', () => {
   const elsewhere = 'no-such-host.invalid';
   const away = (text: string): string => text.replace(sshd.host, elsewhere);
