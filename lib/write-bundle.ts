@@ -1,9 +1,15 @@
 // Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
 // of OpenNebula have in common.
+import { totalLength } from './bundle/extents.ts';
 import { fittingFacts } from './bundle/fitting-facts.ts';
 import type { ImageFacts, Manifest, ManifestDisk } from './bundle/manifest.ts';
 import { readBackBeforehand } from './bundle/read-back.ts';
-import { createBundleWriter, type BundleWriter } from './bundle/writer.ts';
+import {
+  createBundleWriter,
+  largestData,
+  requireRoomInIndex,
+  type BundleWriter,
+} from './bundle/writer.ts';
 import type { BundleTarget } from './destination.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
@@ -54,6 +60,7 @@ export async function writeBundle(
     { ...known, created: started.toISOString(), compression: compressor.compression },
     content.disks.map(({ id }) => ({ id, member: diskMember(id) })),
   );
+  await requireRoom(content);
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
   const writer = createBundleWriter(sink, compressor, {
@@ -79,6 +86,25 @@ export async function writeBundle(
   }
 }
 
+/**
+ * Where the declared sizes come near to what a bundle can hold, the data of all disks is added up before any is read.
+ * @throws UnsupportedError
+ */
+async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
+  const declared = vm.disks.reduce((sum, { sizeMb = 0 }) => sum + sizeMb * 2 ** 20, 0);
+  if (declared < largestData / 2) return;
+  let data = 0;
+  for (const disk of disks) {
+    const reader = await disk.open();
+    try {
+      data += totalLength(await reader.extents());
+    } finally {
+      await reader.close();
+    }
+  }
+  requireRoomInIndex(`VM ${vm.id}`, data);
+}
+
 /** Reads one disk at its instant into the bundle. */
 async function writeDisk(
   writer: BundleWriter,
@@ -90,8 +116,7 @@ async function writeDisk(
   const reader = await disk.open();
   try {
     const extents = await reader.extents();
-    const total = extents.reduce((sum, { length }) => sum + length, 0);
-    const task = run.progress.begin(`disk ${disk.id}`, total);
+    const task = run.progress.begin(`disk ${disk.id}`, totalLength(extents));
     try {
       const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
       return {

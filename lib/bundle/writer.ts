@@ -112,7 +112,7 @@ export function createBundleWriter(
       const name = memberName(disk.id);
       const { virtualSize } = reader;
       const layout = diskMember(name, disk, virtualSize, await reader.extents(), created);
-      requireRoomInIndex(name, frames.count + layout.dataBytes / frameSize);
+      requireRoomInIndex(name, frames.count * frameSize + layout.dataBytes);
       const sha256 = createHash('sha256');
       let read = 0;
       let previous: Uint8Array | undefined;
@@ -181,10 +181,16 @@ export function createBundleWriter(
   };
 }
 
-/** Readers refuse a larger manifest: better said before some 20 TiB were read than after. */
-function requireRoomInIndex(name: string, frameCount: number): void {
-  if (frameCount * frameEntry < largestManifest) return;
-  const tib = Math.floor((largestManifest / frameEntry) * (frameSize / 2 ** 40));
+/** Bytes of data that a bundle can hold: readers refuse a manifest with more frames. */
+export const largestData = Math.floor(largestManifest / frameEntry) * frameSize;
+
+/**
+ * @param data bytes of all disks so far and of the next one
+ * @throws UnsupportedError when a bundle cannot hold them: better said before they are read than after
+ */
+export function requireRoomInIndex(name: string, data: number): void {
+  if (data < largestData) return;
+  const tib = Math.floor(largestData / 2 ** 40);
   throw new UnsupportedError(`cannot dump ${name}: a bundle holds at most ${tib} TiB of data`);
 }
 

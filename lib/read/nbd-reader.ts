@@ -3,6 +3,7 @@
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { DiskReader, Extent } from './disk-reader.ts';
+import { ExtentList } from './extent-list.ts';
 import { connectNbd, type NbdClient } from './nbd-client.ts';
 import { stateZero } from './nbd-protocol.ts';
 
@@ -13,10 +14,9 @@ const maxRequestsInFlight = 256;
 /** A request costs as much as reading so many bytes: smaller holes are read through. */
 const maxGap = 16 * 1024;
 
-/** More fragments than this would not fit into memory, and more descriptors are no honest answer. */
-const maxExtents = 8_000_000;
-const maxDescriptors = 4 * maxExtents;
 const sectorSize = 512;
+/** From here on they must be of a sector on average: no honest server has smaller ones. */
+const manyDescriptors = 1_000_000;
 const defaultStallMs = 120_000;
 
 export interface NbdReaderOptions {
@@ -51,7 +51,7 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
     const spare: Buffer[] = [];
     return {
       virtualSize,
-      extents: () => (extents ??= findExtents(client, virtualSize, label)),
+      extents: () => (extents ??= findExtents(client, virtualSize, label, log)),
       read: (wanted) => readPieces(client, wanted, spare),
       recycle(piece) {
         // Only memory that is a piece's own, and no more than is used at once.
@@ -79,13 +79,14 @@ async function findExtents(
   client: NbdClient,
   virtualSize: number,
   label: string,
+  log: Log,
 ): Promise<readonly Extent[]> {
   const { size, minBlock, contextId } = client.export;
   if (virtualSize === 0) return [];
   if (contextId === undefined) return [{ offset: 0, length: virtualSize }];
   // The longest request is 2^32 - 1 bytes; block sizes are powers of two up to 64 KiB.
   const longest = 2 ** 32 - 64 * 1024;
-  const extents: { offset: number; length: number }[] = [];
+  const list = new ExtentList();
   let offset = 0;
   let descriptors = 0;
   while (offset < virtualSize) {
@@ -95,27 +96,22 @@ async function findExtents(
       if (length === 0 || (offset + length < virtualSize && length % minBlock !== 0)) {
         throw new FailedError(`cannot find the data of ${label}: malformed block status`);
       }
-      if (((status[at + 1] ?? 0) & stateZero) === 0) append(extents, offset, length);
+      if (((status[at + 1] ?? 0) & stateZero) === 0) list.add(offset, length);
       offset += length;
     }
     descriptors += status.length / 2;
-    if (extents.length > maxExtents || descriptors > maxDescriptors) {
+    if (descriptors > manyDescriptors && offset < descriptors * sectorSize) {
       throw new FailedError(
-        `cannot read ${label}: its data is in more than ${maxExtents} fragments`,
+        `cannot find the data of ${label}: the NBD server tells of fragments smaller than a sector`,
       );
     }
   }
-  return extents;
-}
-
-function append(
-  extents: { offset: number; length: number }[],
-  offset: number,
-  length: number,
-): void {
-  const last = extents.at(-1);
-  if (last && last.offset + last.length === offset) last.length += length;
-  else extents.push({ offset, length });
+  if (list.filledHole > 0) {
+    log.info(
+      `${label}: its data is in very many fragments; holes of up to ${list.filledHole} bytes are stored as zeros`,
+    );
+  }
+  return list.extents;
 }
 
 /** Requests ahead of the consumer and yields the pieces in order. */

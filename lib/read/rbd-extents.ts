@@ -2,14 +2,13 @@
 // millions of them, so it is read while it comes.
 import { FailedError } from '../report/errors.ts';
 import type { Extent } from './disk-reader.ts';
+import { ExtentList } from './extent-list.ts';
 
-/** As for NBD: more fragments than this would not fit into memory. */
-const maxExtents = 8_000_000;
 /** One object has three short fields. */
 const maxObject = 1000;
 
 /**
- * The extents that were written, in order; those that touch are one.
+ * The extents that were written, in order; those that touch are one, and more than can be kept are joined.
  * @param label names the disk in messages.
  * @throws FailedError when this is no such list, or one that cannot be true of a disk of that size.
  */
@@ -18,28 +17,24 @@ export async function parseRbdExtents(
   virtualSize: number,
   label: string,
 ): Promise<readonly Extent[]> {
-  const extents: { offset: number; length: number }[] = [];
+  const list = new ExtentList();
   let end = 0;
-  const list = { opened: false };
+  let opened = false;
   let rest = '';
   const wrong = (why: string): FailedError =>
     new FailedError(`cannot find the data of ${label}: rbd diff printed ${why}`);
 
   const add = (text: string): void => {
     const [, before, object] = /^\s*([[,])\s*(\{[^{}]*\})$/.exec(text) ?? [];
-    if (object === undefined || before !== (list.opened ? ',' : '['))
-      throw wrong('no list of extents');
-    list.opened = true;
+    if (object === undefined || before !== (opened ? ',' : '[')) throw wrong('no list of extents');
+    opened = true;
     const { offset, length, exists } = parseExtent(object, wrong);
     if (offset < end) throw wrong('its extents out of order');
     if (length > virtualSize - offset) {
       throw wrong(`an extent that ends behind the ${virtualSize} bytes of the image`);
     }
-    const last = extents.at(-1);
     // What is not there any more reads as zeros.
-    if (exists && last && last.offset + last.length === offset) last.length += length;
-    else if (exists) extents.push({ offset, length });
-    if (extents.length > maxExtents) throw wrong(`more than ${maxExtents} fragments`);
+    if (exists) list.add(offset, length);
     end = offset + length;
   };
 
@@ -53,8 +48,8 @@ export async function parseRbdExtents(
     rest = rest.slice(from);
     if (rest.length > maxObject) throw wrong('no list of extents');
   }
-  if (!(list.opened ? /^\s*\]\s*$/ : /^\s*\[\s*\]\s*$/).test(rest)) throw wrong('no whole list');
-  return extents;
+  if (!(opened ? /^\s*\]\s*$/ : /^\s*\[\s*\]\s*$/).test(rest)) throw wrong('no whole list');
+  return list.extents;
 }
 
 /** In Ceph 16 `exists` is a text; JSON has words for that, too. */

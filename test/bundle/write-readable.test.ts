@@ -170,6 +170,44 @@ describe('a manifest that no reader would accept', () => {
   });
 });
 
+describe('disks with more data than a bundle can hold', () => {
+  test('are refused before one of them is read', () =>
+    inWorld(async (world) => {
+      const size = 15 * 2 ** 40;
+      const { xml } = await fileVm(at('ds'), 7, [{ id: 0 }, { id: 1 }]);
+      const vm = parseVm(Buffer.from(xml.replaceAll('<SIZE>1<', `<SIZE>${15 * 2 ** 20}<`)));
+      const disks = [0, 1].map((id): OpenableDisk => ({
+        id,
+        layout: { format: 'raw' },
+        open: () =>
+          Promise.resolve({
+            virtualSize: size,
+            extents: () => Promise.resolve([{ offset: 0, length: size }]),
+            read: () => {
+              throw new Error('a disk was read');
+            },
+            close: () => Promise.resolve(),
+          }),
+      }));
+      const facts = { vmId: 7, epoch: 1, compression: 'none' } as const;
+      const target = await bundleTarget(at('large.tar'), undefined, world.run, facts);
+      const written = writeBundle(
+        target,
+        {
+          vm,
+          started: new Date(),
+          disks,
+          images: new Map(),
+          consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
+          compression: { method: 'none' },
+        },
+        world.run,
+      );
+      await expect(written).rejects.toThrow(/cannot dump VM 7: a bundle holds at most \d+ TiB/);
+      expect(existsSync(at('large.tar.part'))).toBe(false);
+    }));
+});
+
 describe('old bundles', () => {
   test('all stay when the new one cannot be read', async () => {
     const { warnings, log } = collectingLog();
