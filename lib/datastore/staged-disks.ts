@@ -50,7 +50,8 @@ export async function stagedDisks(
     if (!disk) throw new FailedError(`VM ${vm.id} has no disk ${id}`);
     const label = `disk ${id} of VM ${vm.id}`;
     const path = posix.join(folder, `disk.${id}.${increment}`);
-    const request = { path, format: 'qcow2', label, folders: [folder], source: undefined } as const;
+    const unknown = { sizeMb: undefined, source: undefined };
+    const request = { path, format: 'qcow2', label, folders: [folder], ...unknown } as const;
     const { node, virtualSize, clusterSize } = await inspectImage(request, run.runner);
     if (node.driver !== 'qcow2' || node.backing || clusterSize === undefined) {
       throw new FailedError(`${label}: ${path} is not a stand-alone disk`);

@@ -95,6 +95,7 @@ function disk(xml: XmlElement, vmId: number): Disk {
     imageUname: optionalText(xml, 'IMAGE_UNAME'),
     datastoreId: optionalNumber(xml, 'DATASTORE_ID', what),
     sizeMb: optionalNumber(xml, 'SIZE', what),
+    originalSizeMb: optionalNumber(xml, 'ORIGINAL_SIZE', what),
     target: optionalText(xml, 'TARGET'),
     devPrefix: optionalText(xml, 'DEV_PREFIX'),
     persistent: isYes(xml, 'PERSISTENT'),

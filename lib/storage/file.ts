@@ -38,7 +38,7 @@ export const fileStorage: StorageModule = {
     for (const plan of unwritten) snapshots.push(await unchangingDisk(plan, run));
     const running: RunningDisk[] = [];
     for (const plan of written) {
-      running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner) });
+      running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner, run.log) });
     }
     const [first] = written;
     if (!first) return { instant: 'given', snapshot: () => Promise.resolve(snapshots) };
@@ -82,9 +82,11 @@ function imageRequest(plan: DumpPlan, run: Run): ImageRequest {
     ...datastores.map((id) => `${datastoreLocation}/${id}`),
     ...run.allowedBackingFolders,
   ];
-  const source = disk.source?.startsWith('/') ? { path: disk.source, format } : undefined;
+  const source = disk.source?.startsWith('/')
+    ? { path: disk.source, format, sizeMb: disk.originalSizeMb }
+    : undefined;
   const path = diskFile(folderOf(vm, run), disk.id);
-  return { path, format, label: diskLabel(plan), folders, source };
+  return { path, format, label: diskLabel(plan), folders, sizeMb: disk.sizeMb, source };
 }
 
 /** The record that names the system datastore. @throws UnsupportedError for a VM that never ran. */

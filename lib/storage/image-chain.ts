@@ -4,14 +4,17 @@
 import { posix } from 'node:path';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
 import type { Runner } from '../run/runner.ts';
 import { fileHead, realPath, realPaths, regularFileSize } from '../tools/file-facts.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';
-import { headerBytes, parseQcow2Header } from './qcow2-header.ts';
+import { requireWhole } from './qcow2-extent.ts';
+import { headerBytes, parseQcow2Header, type Qcow2Header } from './qcow2-header.ts';
 import type { DiskLayout } from './storage.ts';
 
 /** OpenNebula makes one layer per disk snapshot; QEMU becomes slow long before this. */
 const maxLayers = 256;
+const MiB = 1024 * 1024;
 
 export interface ImageRequest {
   /** The disk's file; may be a link. */
@@ -21,8 +24,12 @@ export interface ImageRequest {
   readonly label: string;
   /** Folders under which every layer must lie; they may be links themselves. */
   readonly folders: readonly string[];
-  /** The image the disk was made from, and its declared format, for headers that do not say it. */
-  readonly source: { readonly path: string; readonly format: DiskFormat } | undefined;
+  /** The least that a raw file has, in MiB, rounded up: SIZE as OpenNebula has it. */
+  readonly sizeMb: number | undefined;
+  /** The image the disk was made from: its declared format, for headers that do not say it, and its size. */
+  readonly source:
+    | { readonly path: string; readonly format: DiskFormat; readonly sizeMb: number | undefined }
+    | undefined;
 }
 
 export interface Image {
@@ -33,7 +40,7 @@ export interface Image {
   readonly clusterSize: number | undefined;
 }
 
-/** The top layer of a disk image. */
+/** The top layer of a disk image that somebody else has open for writing. */
 export interface ImageTop {
   /** Without links. */
   readonly path: string;
@@ -45,6 +52,8 @@ export interface ImageTop {
 interface Layer {
   readonly path: string;
   readonly format: DiskFormat;
+  /** As in ImageRequest. */
+  readonly sizeMb: number | undefined;
   /** In words, for messages. */
   readonly what: string;
 }
@@ -52,31 +61,45 @@ interface Layer {
 /**
  * Looks at every layer of a disk image; changes nothing.
  * @throws CommandError when a file is missing or unreadable, UnsupportedError for a layer that must
- *   not be opened, FailedError for a damaged one.
+ *   not be opened, FailedError for one that is damaged or was cut short.
  */
 export async function inspectImage(request: ImageRequest, runner: Runner): Promise<Image> {
-  const { path, format, label } = request;
+  const { path, format, label, sizeMb } = request;
   const what = `${label} (${path})`;
-  const top = { path: await realPath(runner, path, what), format, what };
+  const top = { path: await realPath(runner, path, what), format, what, sizeMb };
   const folders = await realPaths(runner, request.folders);
   return await inspectLayer(top, [path], { ...request, folders }, runner, []);
 }
 
 /**
- * Looks at the top layer alone, which somebody else may have open for writing.
+ * Looks at an image that QEMU has open for writing. QEMU has opened all its layers, by whatever it was told; those that
+ * we would not open are left out here, with a warning.
  * @throws as `inspectImage`.
  */
-export async function inspectTop(request: ImageRequest, runner: Runner): Promise<ImageTop> {
-  const { format, label } = request;
+export async function inspectTop(
+  request: ImageRequest,
+  runner: Runner,
+  log: Log,
+): Promise<ImageTop> {
+  const { format, label, sizeMb } = request;
   const what = `${label} (${request.path})`;
   const path = await realPath(runner, request.path, what);
-  const folders = await realPaths(runner, request.folders);
-  requireAllowed({ path, format, what }, { ...request, folders }, []);
-  const virtualSize = await regularFileSize(runner, path, what);
-  if (format === 'raw') return { path, virtualSize, layout: { format } };
-  const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
-  const { clusterSize, ...header } = parseQcow2Header(head, what);
-  return { path, virtualSize: header.virtualSize, layout: { format, clusterSize } };
+  const allowed = { ...request, folders: await realPaths(runner, request.folders) };
+  requireAllowed({ path, format, what, sizeMb }, allowed, []);
+  const size = await regularFileSize(runner, path, what);
+  if (format === 'raw') {
+    requireRawSize(size, sizeMb, what);
+    return { path, virtualSize: size, layout: { format } };
+  }
+  const header = await readHeader(runner, path, what);
+  try {
+    await inspectBelow(header, { path, what }, [request.path], allowed, runner, []);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    log.warn(`the layers below ${what} cannot be checked: ${error.message}`);
+  }
+  const { virtualSize, clusterSize } = header;
+  return { path, virtualSize, layout: { format, clusterSize } };
 }
 
 /** `names` are the paths by which this layer is known; backing names are relative to them. */
@@ -91,22 +114,54 @@ async function inspectLayer(
   requireAllowed(layer, request, above);
   const size = await regularFileSize(runner, path, what);
   if (layer.format === 'raw') {
+    requireRawSize(size, layer.sizeMb, what);
     // The content is of no interest, only whether it can be read.
     await fileHead(runner, path, 1, what);
     return { node: { driver: 'raw', path }, virtualSize: size, clusterSize: undefined };
   }
-  const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
-  const { backing, ...facts } = parseQcow2Header(head, what);
-  if (!backing) return { node: { driver: 'qcow2', path, backing: null }, ...facts };
+  const header = await readHeader(runner, path, what);
+  const below = await inspectBelow(header, layer, names, request, runner, above);
+  const { virtualSize, clusterSize } = header;
+  const backing = below?.node ?? null;
+  return { node: { driver: 'qcow2', path, backing }, virtualSize, clusterSize };
+}
 
+/** The header of a layer that has all its data. @throws FailedError for one that was cut short */
+async function readHeader(runner: Runner, path: string, what: string): Promise<Qcow2Header> {
+  const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
+  const header = parseQcow2Header(head, what);
+  await requireWhole(header.tables, path, what, runner);
+  return header;
+}
+
+/** The layers below one; undefined when there are none. */
+async function inspectBelow(
+  { backing }: Qcow2Header,
+  { path, what }: Pick<Layer, 'path' | 'what'>,
+  names: readonly string[],
+  request: ImageRequest,
+  runner: Runner,
+  above: readonly string[],
+): Promise<Image | undefined> {
+  if (!backing) return undefined;
   const found = await findBacking(backing.name, [...names, path], what, runner);
+  const { source, label } = request;
+  const isSource = source && (await realPaths(runner, [source.path]))[0] === found.path;
   const below: Layer = {
     path: found.path,
-    format: await backingFormat(backing.format, found.path, what, request, runner),
-    what: `the backing file ${found.path} of ${request.label}`,
+    format: backingFormat(backing.format, isSource ? source.format : undefined, found.path, what),
+    what: `the backing file ${found.path} of ${label}`,
+    sizeMb: isSource ? source.sizeMb : undefined,
   };
-  const image = await inspectLayer(below, [found.name], request, runner, [...above, path]);
-  return { node: { driver: 'qcow2', path, backing: image.node }, ...facts };
+  return await inspectLayer(below, [found.name], request, runner, [...above, path]);
+}
+
+/** OpenNebula rounds sizes up to MiB (fs_size in datastore_mad/remotes/libfs.sh, 6.4.0 to 7.4.0). */
+function requireRawSize(size: number, sizeMb: number | undefined, what: string): void {
+  if (sizeMb === undefined || size > (sizeMb - 1) * MiB) return;
+  throw new FailedError(
+    `${what} was cut short: the file has ${size} bytes, but its SIZE in OpenNebula is ${sizeMb} MiB`,
+  );
 }
 
 function requireAllowed(layer: Layer, request: ImageRequest, above: readonly string[]): void {
@@ -159,20 +214,19 @@ async function findBacking(
 }
 
 /** As the header declares it; else the disk's own image has the format that OpenNebula declares. */
-async function backingFormat(
+function backingFormat(
   declared: string | undefined,
+  known: DiskFormat | undefined,
   path: string,
   of: string,
-  { source }: ImageRequest,
-  runner: Runner,
-): Promise<DiskFormat> {
+): DiskFormat {
   if (declared === 'raw' || declared === 'qcow2') return declared;
   if (declared !== undefined) {
     throw new UnsupportedError(
       `${of} has a backing file in the format ${declared}; only raw and qcow2 can be handled`,
     );
   }
-  if (source && (await realPaths(runner, [source.path]))[0] === path) return source.format;
+  if (known) return known;
   throw new UnsupportedError(
     `${of} does not say which format its backing file ${path} has, and it is not guessed; while the VM is powered off, write it down with: qemu-img rebase -u -f qcow2 -F <raw or qcow2> -b <backing file> <disk file>`,
   );

@@ -2,6 +2,7 @@
 // by whoever made the file, so nothing in it is believed before it is checked.
 // Format: QEMU, docs/interop/qcow2.txt.
 import { FailedError, UnsupportedError } from '../report/errors.ts';
+import type { FileRange } from '../tools/file-facts.ts';
 
 /** So many bytes of a file are enough for every header QEMU writes. */
 export const headerBytes = 64 * 1024;
@@ -18,6 +19,19 @@ export interface Qcow2Header {
   /** Bytes as the guest sees them: QEMU leaves out an incomplete last sector. */
   readonly virtualSize: number;
   readonly backing: { readonly name: string; readonly format: string | undefined } | undefined;
+  readonly tables: Qcow2Tables;
+}
+
+/** Where in the file its tables are. All in bytes. */
+export interface Qcow2Tables {
+  readonly clusterSize: number;
+  /** The active L1 table, as far as the disk needs it. */
+  readonly l1: FileRange;
+  /** Entries of L2 tables have 16 bytes instead of 8. */
+  readonly extendedEntries: boolean;
+  readonly refcounts: { readonly table: FileRange; readonly bits: number };
+  /** QEMU had the file open with lazy refcounts, so that refcounts can be too low. */
+  readonly dirty: boolean;
 }
 
 /**
@@ -59,7 +73,9 @@ export function parseQcow2Header(head: Buffer, name: string): Qcow2Header {
   if (end < headerLength || end > limit) throw damaged('its parts lie outside of it');
   const extensions = readExtensions(head.subarray(0, end), headerLength, damaged);
   if (extensions.has(extension.dataFile)) throw dataFile(name);
-  const facts = { clusterSize, virtualSize: Math.floor(Number(size) / sectorSize) * sectorSize };
+  const tables = readTables(head, { version, clusterBits, size: Number(size) }, damaged);
+  const virtualSize = Math.floor(Number(size) / sectorSize) * sectorSize;
+  const facts = { clusterSize, virtualSize, tables };
   if (nameOffset === 0n || nameLength === 0) return { ...facts, backing: undefined };
   if (nameLength > 1023 || end + nameLength > limit) throw damaged('the name of its backing file');
   const backingName = text(head.subarray(end, end + nameLength), damaged);
@@ -67,6 +83,41 @@ export function parseQcow2Header(head: Buffer, name: string): Qcow2Header {
   return {
     ...facts,
     backing: { name: backingName, format: format && text(format, damaged) },
+  };
+}
+
+/** The limits are those of QEMU (block/qcow2.h), which opens no image beyond them. */
+const maxL1Bytes = 32 * 1024 * 1024;
+const maxRefcountTableBytes = 8 * 1024 * 1024;
+
+function readTables(
+  head: Buffer,
+  { version, clusterBits, size }: { version: number; clusterBits: number; size: number },
+  damaged: (why: string) => Error,
+): Qcow2Tables {
+  const clusterSize = 2 ** clusterBits;
+  const features = version === 2 ? 0 : head.readUInt32BE(76);
+  const extendedEntries = (features & incompatible.extendedL2) !== 0;
+  const refcountOrder = version === 2 ? 4 : head.readUInt32BE(96);
+  if (refcountOrder > 6) throw damaged(`a refcount order of ${refcountOrder}`);
+  const entriesPerTable = clusterSize / (extendedEntries ? 16 : 8);
+  const entries = Math.ceil(size / clusterSize / entriesPerTable);
+  const l1 = { offset: Number(head.readBigUInt64BE(40)), length: entries * 8 };
+  if (head.readUInt32BE(36) < entries) throw damaged('its L1 table is too small for the disk');
+  const table = {
+    offset: Number(head.readBigUInt64BE(48)),
+    length: head.readUInt32BE(56) * clusterSize,
+  };
+  if (l1.length > maxL1Bytes || table.length > maxRefcountTableBytes) {
+    throw damaged('a table that is too large');
+  }
+  const dirty = (features & incompatible.dirty) !== 0;
+  return {
+    clusterSize,
+    l1,
+    extendedEntries,
+    refcounts: { table, bits: 2 ** refcountOrder },
+    dirty,
   };
 }
 

@@ -8,7 +8,7 @@ import { NotListeningError } from '../read/nbd-socket.ts';
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { ForwardedSocket } from '../run/runner.ts';
-import { realPaths, writeSmallFile } from '../tools/file-facts.ts';
+import { realPaths, writeNewFile } from '../tools/file-facts.ts';
 import { createScratch } from '../tools/qemu-img.ts';
 import {
   abortJob,
@@ -77,7 +77,7 @@ export async function prepareBackupJob(
   }
   const order = backupOrder(folder, journal.runId);
   await journal.record({ kind: 'remove-file', path: order }, runner.target);
-  await writeSmallFile(runner, order, backupXml(socket, [...known.keys()], scratch));
+  await writeNewFile(runner, order, backupXml(socket, [...known.keys()], scratch));
   await journal.record(
     { kind: 'abort-backup-job', uri: domain.uri, domain: domain.name, socket },
     runner.target,

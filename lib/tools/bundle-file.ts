@@ -10,8 +10,9 @@ export interface BundleFile {
 /** Syncing and removing may take as long as a disk needs for gigabytes. */
 const longMs = 30 * 60_000;
 
-// Never into a file that is there already: -C. conv=fsync: its end means that all is on the disk.
-const writeScript = `umask 077; set -C; exec dd bs=1M conv=fsync status=none >"$1"`;
+// Never into what is there already, a link and a device included: conv=excl. conv=fsync: its end means that all is on
+// the disk.
+const writeScript = `umask 077; exec dd bs=1M conv=excl,fsync status=none of="$1"`;
 
 // As long as there is a part file, a bundle of the same file is not finished.
 const removeScript = `
@@ -30,7 +31,7 @@ if ! ln -T -- "$1" "$2" 2>/dev/null; then
     echo 'a file of this name has appeared meanwhile' >&2
     exit 1
   fi
-  (set -C; : >"$2") && mv -fT -- "$1" "$2" || exit
+  dd conv=excl status=none if=/dev/null of="$2" && mv -fT -- "$1" "$2" || exit
 fi
 sync -- "$3"`;
 

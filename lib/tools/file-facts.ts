@@ -56,7 +56,57 @@ export async function fileHead(
   return stdout;
 }
 
-/** Writes a small file, which this tool gave its name. */
-export async function writeSmallFile(runner: Runner, path: string, text: string): Promise<void> {
-  await runner.run({ program: 'tee', args: ['--', path] }, { doing: `write ${path}`, input: text });
+/** A part of a file, in bytes. */
+export interface FileRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+// $1 is the file; then offset and length of each range.
+const rangesScript = `
+file=$1
+shift
+while [ $# -gt 1 ]; do
+  dd if="$file" bs=64K iflag=skip_bytes,count_bytes,fullblock skip="$1" count="$2" status=none || exit
+  shift 2
+done`;
+
+/**
+ * Reads parts of a file by one command.
+ * @returns their bytes, in this order.
+ * @throws CommandError when it cannot be read, FailedError when the file ends before them.
+ */
+export async function fileRanges(
+  runner: Runner,
+  path: string,
+  ranges: readonly FileRange[],
+  what: string,
+): Promise<readonly Buffer[]> {
+  const wanted = ranges.filter(({ length }) => length > 0);
+  const total = wanted.reduce((sum, { length }) => sum + length, 0);
+  const numbers = wanted.flatMap(({ offset, length }) => [String(offset), String(length)]);
+  const doing = `read the tables of ${what}`;
+  const { stdout } =
+    total === 0
+      ? { stdout: Buffer.alloc(0) }
+      : await runner.run(
+          { program: 'sh', args: ['-c', rangesScript, 'sh', path, ...numbers] },
+          { doing, maxOutput: total },
+        );
+  if (stdout.length !== total)
+    throw new FailedError(`cannot ${doing}: the file has become shorter`);
+  let at = 0;
+  return ranges.map(({ length }) => stdout.subarray(at, (at += length)));
+}
+
+/**
+ * Writes a small new file for us alone. In a folder of another user nothing is followed or replaced: O_EXCL.
+ * @throws CommandError when there is anything of that name, also a link.
+ */
+export async function writeNewFile(runner: Runner, path: string, text: string): Promise<void> {
+  const script = 'umask 077; exec dd conv=excl status=none of="$1"';
+  await runner.run(
+    { program: 'sh', args: ['-c', script, 'sh', path] },
+    { doing: `write ${path}`, input: text },
+  );
 }

@@ -9,17 +9,23 @@ export async function wrapInQcow2(runner: Runner, source: string, target: string
   );
 }
 
-// What a guest overwrites is nobody else's to read. Only root can give a file away.
+// What a guest overwrites is nobody else's to read. Only root can give a file away. The folder's owner may put a
+// link in the file's place at any time, so root creates the file itself (a shell with -C opens what is not a regular
+// file) and goes on with what it has open, never with the name.
 const scratchScript = `
 umask 077
-qemu-img create -q -f qcow2 "$1" "$2" || exit
-if [ -n "$3" ] && [ "$(id -u)" = 0 ]; then chown -- "$3" "$1"; fi`;
+set -C
+exec 3>"$1"
+if [ ! -f /proc/self/fd/3 ]; then echo "$1 is there already" >&2; exit 1; fi
+qemu-img create -q -f qcow2 /proc/self/fd/3 "$2" || exit
+if [ -n "$3" ] && [ "$(id -u)" = 0 ]; then chown -- "$3" /proc/self/fd/3; fi`;
 
 /**
  * Makes an empty qcow2 file for QEMU to write to.
- * @param path absolute; what is there is replaced.
+ * @param path absolute.
  * @param size in bytes; qemu-img makes whole sectors of them, as QEMU does with the disk itself.
  * @param owner whom QEMU runs as; matters where we are root.
+ * @throws CommandError when there is anything of that name, also a link.
  */
 export async function createScratch(
   runner: Runner,

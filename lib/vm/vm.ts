@@ -22,6 +22,8 @@ export interface Disk {
   readonly datastoreId: number | undefined;
   /** SIZE in MiB. */
   readonly sizeMb: number | undefined;
+  /** ORIGINAL_SIZE in MiB: the size of the image, where the disk was made larger or may have been. */
+  readonly originalSizeMb: number | undefined;
   /** The device in the guest, such as vda. */
   readonly target: string | undefined;
   readonly devPrefix: string | undefined;

@@ -88,7 +88,25 @@ describe('a raw disk', () => {
   test('of 0 bytes is dumped as such', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 0);
-      expect((await dumpOf(world, disk(0))).length).toBe(0);
+      expect((await dumpOf(world, disk(0, { sizeMb: undefined }))).length).toBe(0);
+    }));
+
+  // OpenNebula rounds SIZE up to MiB.
+  test('shorter than SIZE is refused, but not by less than a MiB, and a larger one is dumped', () =>
+    inWorld(async (world) => {
+      const path = join(world.vmFolder, 'disk.0');
+      for (const [size, sizeMb] of [
+        [2 * MiB + 1, 3],
+        [3 * MiB, 3],
+        [9 * MiB, 3],
+      ] as const) {
+        await rawFile(path, size);
+        expect((await dumpOf(world, disk(0, { sizeMb }))).length).toBe(size);
+      }
+      await rawFile(path, 2 * MiB);
+      await expect(dumpOf(world, disk(0, { sizeMb: 3 }))).rejects.toThrow(
+        `disk 0 of VM 7 (${path}) was cut short: the file has ${2 * MiB} bytes, but its SIZE in OpenNebula is 3 MiB`,
+      );
     }));
 
   test('stays raw when a guest wrote a qcow2 header into it, and nobody opens what it names', () =>

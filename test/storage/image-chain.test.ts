@@ -1,5 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { FailedError, UnsupportedError } from '../../lib/report/errors.ts';
 import {
@@ -9,6 +16,7 @@ import {
   inWorld,
   MiB,
   qemuImg,
+  qemuIo,
   rawFile,
   type World,
 } from './world.ts';
@@ -183,11 +191,40 @@ describe('a chain', () => {
       );
     }));
 
+  test('with a layer that was cut short is refused by the name of that layer', () =>
+    inWorld(async (world) => {
+      const image = join(world.location, '1', 'image');
+      qemuImg('create', '-f', 'qcow2', image, '4M');
+      qemuIo(image, 'write -P 7 0 4M');
+      cloneAsQcow2Tm(world, 0, image, 'qcow2');
+      truncateSync(image, 2 * MiB);
+      const error = await refusal(world);
+      expect(error).toBeInstanceOf(FailedError);
+      expect(error.message).toMatch(
+        new RegExp(
+          `^the backing file ${image} of disk 0 of VM 7 was cut short: .*qemu-img check -f qcow2 ${image}$`,
+        ),
+      );
+    }));
+
+  test('on a raw image that is shorter than its ORIGINAL_SIZE is refused by the name of the image', () =>
+    inWorld(async (world) => {
+      const image = join(world.location, '1', 'image');
+      await rawFile(image, 2 * MiB);
+      cloneAsQcow2Tm(world, 0, image, 'raw');
+      const source = { source: image, sizeMb: 20 };
+      const cut = disk(0, { ...qcow2, ...source, originalSizeMb: 3 });
+      expect((await refusal(world, cut)).message).toBe(
+        `the backing file ${image} of disk 0 of VM 7 was cut short: the file has ${2 * MiB} bytes, but its SIZE in OpenNebula is 3 MiB`,
+      );
+      await dumpOf(world, disk(0, { ...qcow2, ...source, originalSizeMb: 2 }));
+    }));
+
   test('of more than 256 layers is refused', () =>
     inWorld(async (world) => {
       const first = join(world.vmFolder, 'disk.0');
       qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', 'l1', '-F', 'qcow2', first, '1M');
-      const head = readFileSync(first).subarray(0, 65536);
+      const head = readFileSync(first);
       const nameAt = Number(head.readBigUInt64BE(8));
       for (let layer = 1; layer < 260; layer++) {
         const name = Buffer.from(`l${layer + 1}`);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
@@ -10,7 +18,17 @@ import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
 import { fakeLibvirt, frozenAnswer, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
-import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
+import {
+  cloneAsQcow2Tm,
+  disk,
+  inWorld,
+  MiB,
+  qemuImg,
+  qemuIo,
+  rawFile,
+  vm,
+  type World,
+} from './world.ts';
 
 const running = { state: 3, lcmState: 3, deployId: 'one-7' };
 
@@ -390,6 +408,54 @@ describe('the disks of a running VM', () => {
       await expect(fix()).rejects.toThrow('libvirt has another job for its domain one-7 (Backup)');
       expect(libvirt.job()).toBe(job);
       expect(libvirt.calls.slice(before)).toEqual(['list', 'domstate', 'domjobinfo']);
+    }));
+
+  test('are refused before the freeze when a file was cut short', () =>
+    inScene(
+      async ({ fix, libvirt }) => {
+        await expect(fix()).rejects.toThrow(/^disk 1 of VM 7 .* was cut short: .* is 2 MiB$/);
+        expect(libvirt.calls).toEqual([]);
+      },
+      {},
+      [disk(0), disk(1, { target: 'vdb', sizeMb: 2 })],
+    ));
+
+  test('are refused before the freeze when a layer below one was cut short', () =>
+    inScene(
+      async ({ fix, libvirt, world }) => {
+        const image = join(world.location, '1', 'image');
+        qemuImg('create', '-f', 'qcow2', image, '4M');
+        qemuIo(image, 'write -P 7 0 4M');
+        cloneAsQcow2Tm(world, 2, image, 'qcow2');
+        truncateSync(image, 2 * MiB);
+        await expect(fix()).rejects.toThrow(`the backing file ${image} of disk 2 of VM 7 was cut`);
+        expect(libvirt.calls).toEqual([]);
+      },
+      {},
+      [disk(2, { format: 'qcow2', tmMad: 'qcow2' })],
+    ));
+
+  // The VM's folder belongs to oneadmin, and root must not write through what lies in it.
+  test.each([
+    ['the order', '.xml'],
+    ['a scratch file', '.scratch.0'],
+  ])('are refused when %s would be written through a link', (_, name) =>
+    inScene(async ({ fix, undo, libvirt, world }) => {
+      const [target, link] = [join(world.outside, 'target'), `onevmdump-test${name}`];
+      writeFileSync(target, 'as it was');
+      symlinkSync(target, join(world.vmFolder, link));
+      await expect(fix()).rejects.toThrow(/File exists|is there already/);
+      expect(libvirt.calls).not.toContain('domfsfreeze');
+      await undo();
+      const { uid } = statSync(target);
+      expect([readFileSync(target, 'utf8'), uid]).toEqual(['as it was', process.getuid?.()]);
+    }),
+  );
+
+  test('are refused when a scratch file would be written into a device behind a link', () =>
+    inScene(async ({ fix, world }) => {
+      symlinkSync('/dev/null', join(world.vmFolder, 'onevmdump-test.scratch.0'));
+      await expect(fix()).rejects.toThrow('is there already');
     }));
 
   test('are not ended by the undo of another run', () =>

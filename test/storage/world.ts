@@ -94,7 +94,14 @@ function recording(runner: Runner, commands: Command[]): Runner {
 export function disk(id: number, facts: Partial<Disk> = {}): Disk {
   return {
     ...{ id, type: 'FILE', format: 'raw', driver: undefined, tmMad: 'ssh', source: undefined },
-    ...{ imageId: 1, image: 'one', imageUname: undefined, datastoreId: 1, sizeMb: 1 },
+    ...{
+      imageId: 1,
+      image: 'one',
+      imageUname: undefined,
+      datastoreId: 1,
+      sizeMb: 1,
+      originalSizeMb: undefined,
+    },
     ...{ target: 'vda', devPrefix: 'vd', persistent: false, readonly: false },
     ...{ clone: true, diskType: undefined },
     ...{ cephUser: undefined, cephKey: undefined, cephConf: undefined, poolName: undefined },
