@@ -99,9 +99,15 @@ describe('an export', () => {
 describe('a restore', () => {
   test('that oned refuses at any call deletes what it had registered', async () => {
     for (const [number, method] of [
+      'one.user.info',
+      'one.templatepool.info',
+      'one.imagepool.info',
+      'one.datastore.info',
       'one.image.allocate',
       'one.image.info',
       'one.template.allocate',
+      'one.template.update',
+      'one.template.info',
       'one.template.instantiate',
     ].entries()) {
       const before = await registered();

@@ -75,13 +75,13 @@ function shortHistory(vm: Vm): string {
 }
 
 /** one.vmpool.info(filter, first, last, state, query): state -1 is every one but DONE, -2 all. */
-function pool(call: Call): string {
+function pool(call: Call, xmlOf: (vm: Vm) => string): string {
   const wanted = call.params.size > 4 ? call.params.int(4) : -1;
   const shown = shownTo(call, 'vm', call.world.vms).filter(({ state }) => {
     if (wanted === -1) return state !== vmState.done[0];
     return wanted === -2 || state === wanted;
   });
-  return `<VM_POOL>${shown.map(shortXml).join('')}</VM_POOL>`;
+  return `<VM_POOL>${shown.map(xmlOf).join('')}</VM_POOL>`;
 }
 
 function info(call: Call): string {
@@ -90,4 +90,8 @@ function info(call: Call): string {
   return vmXml(vm);
 }
 
-export const vmMethods: MethodTable = { 'one.vm.info': info, 'one.vmpool.info': pool };
+export const vmMethods: MethodTable = {
+  'one.vm.info': info,
+  'one.vmpool.info': (call) => pool(call, shortXml),
+  'one.vmpool.infoextended': (call) => pool(call, vmXml),
+};
