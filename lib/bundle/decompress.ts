@@ -6,6 +6,8 @@ import { BundleError, CommandError, errorMessage } from '../report/errors.ts';
 import { unzstd } from '../tools/unzstd.ts';
 import type { BundleSource } from './bundle.ts';
 import type { Compression } from './manifest.ts';
+import { endsInZeros } from './zero-tail.ts';
+import { withoutZeroTail } from './zstd-end.ts';
 
 /** Bytes of a file. */
 export interface ByteRange {
@@ -20,11 +22,30 @@ const chunkSize = 256 * 1024;
  * The decompressed bytes of a range: all its gzip members or zstd frames one after another.
  * @throws BundleError when they are damaged or incomplete, or when something follows the last of them
  */
-export async function* decompress(
+export function decompress(
   source: BundleSource,
   range: ByteRange,
   compression: Compression,
   signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  return decompressed(source, range, compression, { padded: false, signal });
+}
+
+/** The decompressed bytes of a whole file; zeros behind its end are passed over. @throws BundleError */
+export function decompressFile(
+  source: BundleSource,
+  compression: Compression,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const range = { offset: 0, length: source.size };
+  return decompressed(source, range, compression, { padded: true, signal });
+}
+
+async function* decompressed(
+  source: BundleSource,
+  range: ByteRange,
+  compression: Compression,
+  { padded, signal }: { readonly padded: boolean; readonly signal: AbortSignal | undefined },
 ): AsyncGenerator<Buffer> {
   switch (compression) {
     case 'none':
@@ -32,10 +53,10 @@ export async function* decompress(
       yield* Readable.from(storedBytes(source, range, signal), { highWaterMark: 4 });
       return;
     case 'gzip':
-      yield* gunzippedBytes(startGunzip(source, range, signal), range);
+      yield* gunzippedBytes(startGunzip(source, range, signal), range, padded ? source : undefined);
       return;
     case 'zstd':
-      yield* unzstdBytes(source, range, signal);
+      yield* unzstdBytes(source, range, padded, signal);
   }
 }
 
@@ -80,10 +101,14 @@ export function startGunzip(
   return gunzip;
 }
 
-/** What `startGunzip` decompresses. */
+/**
+ * What `startGunzip` decompresses.
+ * @param padded the file, where zeros may follow the last member
+ */
 export async function* gunzippedBytes(
   gunzip: Gunzip,
   { offset, length }: ByteRange,
+  padded?: BundleSource,
 ): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of gunzip) yield chunk as Buffer;
@@ -92,16 +117,20 @@ export async function* gunzippedBytes(
     throw damaged(error, `the compressed data is damaged near byte ${place}`);
   }
   // zlib passes over zeros that follow the last member.
-  if (gunzip.bytesWritten !== length) {
-    throw new BundleError(
-      `something follows the compressed data, at byte ${offset + gunzip.bytesWritten}`,
-    );
-  }
+  const end = offset + gunzip.bytesWritten;
+  if (gunzip.bytesWritten === length || (padded && (await endsInZeros(padded, end)))) return;
+  throw new BundleError(`something follows the compressed data, at byte ${end}`);
 }
 
-async function* unzstdBytes(source: BundleSource, range: ByteRange, signal?: AbortSignal) {
+async function* unzstdBytes(
+  source: BundleSource,
+  range: ByteRange,
+  padded: boolean,
+  signal: AbortSignal | undefined,
+) {
+  const stored = storedBytes(source, range, signal);
   try {
-    yield* unzstd(storedBytes(source, range, signal), signal);
+    yield* unzstd(padded ? withoutZeroTail(stored) : stored, signal);
   } catch (error) {
     // Without a status zstd was not even started: that says nothing about the bundle.
     if (!(error instanceof CommandError) || error.status === undefined) throw error;

@@ -7,14 +7,16 @@ export type PaxRecord = readonly [key: string, value: string];
 
 const space = 0x20;
 const newline = 0x0a;
+/** Characters, with the leading zeros that GNU tar and bsdtar read over. */
+const longestNumber = 32;
 
 /** All records in order. @throws BundleError when the header is not well-formed. */
 export function parsePaxRecords(body: Buffer): PaxRecord[] {
   const records: PaxRecord[] = [];
   for (let at = 0; at < body.length;) {
     const gap = body.indexOf(space, at);
-    const digits = gap < 0 || gap - at > 9 ? '' : body.toString('latin1', at, gap);
-    const end = /^[1-9][0-9]*$/.test(digits) ? at + Number(digits) : 0;
+    const digits = gap < 0 || gap - at > longestNumber ? '' : body.toString('latin1', at, gap);
+    const end = /^[0-9]+$/.test(digits) ? at + Number(digits) : 0;
     const equals = body.indexOf(0x3d, gap);
     if (end <= equals || end > body.length || equals < 0 || body[end - 1] !== newline) {
       throw new BundleError('a PAX header is not well-formed');
@@ -35,7 +37,8 @@ export function paxValue(records: readonly PaxRecord[], key: string): string | u
 
 /** A value as a number of bytes. @throws BundleError */
 export function paxNumber(value: string, key: string): number {
-  const number = /^[0-9]{1,16}$/.test(value) ? Number(value) : NaN;
+  const isNumber = value.length <= longestNumber && /^[0-9]+$/.test(value);
+  const number = isNumber ? Number(value) : NaN;
   if (Number.isSafeInteger(number)) return number;
   throw new BundleError(`the PAX record ${key} is not a size`);
 }

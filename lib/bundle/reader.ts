@@ -4,6 +4,7 @@ import { openIndexed } from './indexed.ts';
 import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened.ts';
 import { openScanned } from './scanned.ts';
 import { decodeTrailer, longestTrailer, type Trailer } from './trailer.ts';
+import { findZeroTail } from './zero-tail.ts';
 
 /**
  * Opens a bundle and takes over `source`, which is closed when this fails or the bundle is closed. A
@@ -27,10 +28,25 @@ export async function openBundle(
   }
 }
 
-/** Where the index is; undefined when there is none. */
-export async function findTrailer(source: BundleSource): Promise<Trailer | undefined> {
-  const start = Math.max(0, source.size - longestTrailer);
-  return decodeTrailer(await source.read(start, longestTrailer), source.size);
+/**
+ * Opening a bundle looks at so many zeros behind its end, over a network too. One with more behind it is read from
+ * the front, without its index.
+ */
+const fewZeros = 16 * 1024 * 1024;
+
+/**
+ * Where the index is; undefined when there is none.
+ * @param mostZeros bytes behind the index that are passed over
+ */
+export async function findTrailer(
+  source: BundleSource,
+  mostZeros = fewZeros,
+): Promise<Trailer | undefined> {
+  const zeros = await findZeroTail(source, mostZeros);
+  if (zeros === undefined) return undefined;
+  const start = Math.max(0, zeros - longestTrailer);
+  const end = Math.min(source.size, zeros + longestTrailer);
+  return decodeTrailer(await source.read(start, end - start), end);
 }
 
 /** Lets every error say which bundle it is about. */

@@ -11,10 +11,11 @@ import {
   fillHead,
   type ExpectedDisk,
 } from './checked-pieces.ts';
-import { decompress } from './decompress.ts';
+import { decompressFile } from './decompress.ts';
 import { largestManifest, parseManifest } from './manifest-parse.ts';
 import type { Compression, Manifest } from './manifest.ts';
 import { memberLabel } from './member-name.ts';
+import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 
@@ -59,14 +60,15 @@ export async function openScanned(
 
 /** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
 async function detectCompression(source: BundleSource): Promise<Compression> {
-  const start = await source.read(0, 512);
+  const start = await source.read(0, describedBytes);
   if (start.length >= 4) {
     const magic = start.readUInt32LE(0);
     if ((magic & 0xffff) === 0x8b1f) return 'gzip';
     if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return 'zstd';
   }
   if (start.toString('latin1', 257, 262) === 'ustar') return 'none';
-  throw new BundleError('it is not an onevmdump bundle');
+  const other = describeOther(start);
+  throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
 }
 
 /** One pass over everything. */
@@ -157,7 +159,5 @@ async function* diskPieces(
 }
 
 function openStream(source: BundleSource, compression: Compression, signal?: AbortSignal) {
-  return new ByteReader(
-    decompress(source, { offset: 0, length: source.size }, compression, signal),
-  );
+  return new ByteReader(decompressFile(source, compression, signal));
 }

@@ -110,7 +110,8 @@ async function readPax1(input: ByteReader, size: number, stored: number): Promis
         if (endOfLine()) return map;
       } else if (byte >= 0x30 && byte <= 0x39 && digits < 16) {
         number = number * 10 + byte - 0x30;
-        digits += 1;
+        // GNU tar and bsdtar read over leading zeros.
+        if (number > 0 || digits === 0) digits += 1;
       } else {
         throw notSound();
       }

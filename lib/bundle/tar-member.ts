@@ -10,6 +10,8 @@ import { memberName, printable, type MemberName } from './member-name.ts';
 import { parsePaxRecords, paxNumber, paxValue, type PaxRecord } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';
 import { tarPadding } from './tar-header.ts';
+import { isTrailerBlock } from './trailer.ts';
+import { isZero, mostZeros } from './zero-tail.ts';
 
 /** A member whose headers and map have been read; its data follow. */
 export interface TarMember {
@@ -25,8 +27,6 @@ export interface TarMember {
 const blockSize = 512;
 /** Sparse formats 0.0 and 0.1 keep their map in here: room for some 300 000 extents. */
 const largestPaxHeader = 32 * 1024 * 1024;
-/** Tapes are padded to whole records; GNU tar's largest usual one. */
-const mostTrailingZeros = 1024 * 1024;
 const largestPiece = 1024 * 1024;
 
 /**
@@ -142,24 +142,35 @@ async function readMember(
   return { name, path, map, padding: tarPadding(stored) };
 }
 
-/** The second block of zeros, and what pads the archive. */
+/** The second block of zeros, the index of an uncompressed bundle if there is one, and what pads the archive. */
 async function readEnd(input: ByteReader): Promise<void> {
   const second = await input.take(blockSize);
   if (!isZero(second)) throw new BundleError('a block of zeros stands between members');
-  let zeros = 0;
-  for (;;) {
-    const at = input.position;
-    const chunk = await input.next(blockSize);
+  const index = await upTo(input, blockSize);
+  if (!isZero(index) && !isTrailerBlock(index))
+    throw somethingFollows(input.position - index.length);
+  for (let zeros = 0; zeros < mostZeros;) {
+    const chunk = await input.next(largestPiece);
     if (!chunk) return;
+    if (!isZero(chunk)) throw somethingFollows(input.position - chunk.length);
     zeros += chunk.length;
-    if (!isZero(chunk) || zeros > mostTrailingZeros) {
-      throw new BundleError(
-        `something follows the end of the archive, at byte ${at} of the tar stream`,
-      );
-    }
   }
 }
 
-function isZero(data: Buffer): boolean {
-  return data.every((byte) => byte === 0);
+/** The next `length` bytes, or as many as are left. */
+async function upTo(input: ByteReader, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let missing = length; missing > 0;) {
+    const part = await input.next(missing);
+    if (!part) break;
+    parts.push(part);
+    missing -= part.length;
+  }
+  return Buffer.concat(parts);
+}
+
+function somethingFollows(at: number): BundleError {
+  return new BundleError(
+    `something follows the end of the archive, at byte ${at} of the tar stream`,
+  );
 }

@@ -2,6 +2,7 @@
 // manifest's frame lies. The layout is documented in docs/bundle-format.md, "The index".
 import { crc32 as crcOf } from 'node:zlib';
 import type { Compression } from './manifest.ts';
+import { isZero } from './zero-tail.ts';
 
 /** Where the last frame, which holds the manifest, lies in the file (bytes). */
 export interface Trailer {
@@ -15,7 +16,7 @@ export interface Trailer {
 /** Bytes of the trailer; with `none` one tar block. */
 export const trailerSize: Readonly<Record<Compression, number>> = { gzip: 58, zstd: 40, none: 512 };
 
-/** As many bytes from the end of a file as `decodeTrailer` needs. */
+/** As many bytes as the longest trailer has: from the end of a file, enough for `decodeTrailer`. */
 export const longestTrailer = 512;
 
 const magic = Buffer.from('OVMDIDX1', 'latin1');
@@ -47,36 +48,47 @@ export function encodeTrailer({ compression, offset, stored, crc32 }: Trailer): 
 }
 
 /**
- * Finds the trailer in the last bytes of a file.
- * @param tail the last `longestTrailer` bytes, or the whole file when it is shorter
- * @param fileSize bytes of the whole file
- * @returns undefined when there is none, when it is damaged, or when it does not fit the file (cut,
- *   grown, or put behind another): such a file is read from the front.
+ * Finds the trailer in some bytes from the end of a file. Zeros may stand behind it.
+ * @param tail bytes that hold the whole trailer if there is one
+ * @param end where `tail` ends in the file, in bytes
+ * @returns undefined when there is none, when it is damaged, or when it does not fit its place (the file was cut, or
+ *   put behind another): such a file is read from the front.
  */
-export function decodeTrailer(tail: Uint8Array, fileSize: number): Trailer | undefined {
+export function decodeTrailer(tail: Uint8Array, end: number): Trailer | undefined {
+  const bytes = Buffer.from(tail.buffer, tail.byteOffset, tail.length);
+  const payload = bytes.lastIndexOf(magic);
   for (const compression of ['gzip', 'zstd', 'none'] as const) {
-    const place = decodePayload(tail, compression);
+    const start = payload - around[compression][0].length;
+    const place = decodePayload(bytes, start, compression);
     if (!place) continue;
     // Compared as bigint: hostile 64-bit values must not be rounded into something that fits.
     const fits =
       place.stored > 0n &&
-      place.offset + place.stored + BigInt(trailerSize[compression]) === BigInt(fileSize);
+      place.offset + place.stored === BigInt(end - bytes.length) + BigInt(start) &&
+      place.offset + place.stored <= BigInt(Number.MAX_SAFE_INTEGER);
     const [offset, stored] = [Number(place.offset), Number(place.stored)];
     return fits ? { compression, offset, stored, crc32: place.crc32 } : undefined;
   }
   return undefined;
 }
 
-function decodePayload(tail: Uint8Array, compression: Compression) {
+/** Whether a block of a tar stream is the trailer of an uncompressed bundle, wherever that says it was. */
+export function isTrailerBlock(block: Buffer): boolean {
+  return decodePayload(block, 0, 'none') !== undefined;
+}
+
+function decodePayload(bytes: Buffer, start: number, compression: Compression) {
   const [before, after] = around[compression];
-  if (tail.length < trailerSize[compression]) return undefined;
-  const trailer = Buffer.from(tail.subarray(tail.length - trailerSize[compression]));
+  const size = trailerSize[compression];
+  if (start < 0 || bytes.length < start + size) return undefined;
+  const trailer = bytes.subarray(start, start + size);
   const payload = trailer.subarray(before.length, before.length + payloadSize);
   const whole =
     trailer.subarray(0, before.length).equals(before) &&
     trailer.subarray(before.length + payloadSize).equals(after) &&
     payload.subarray(0, 8).equals(magic) &&
-    payload.readUInt32LE(28) === crcOf(payload.subarray(0, 28));
+    payload.readUInt32LE(28) === crcOf(payload.subarray(0, 28)) &&
+    isZero(bytes.subarray(start + size));
   if (!whole) return undefined;
   return {
     offset: payload.readBigUInt64LE(8),

@@ -10,6 +10,7 @@ import { placed, type Opened, type OpenOptions } from './opened.ts';
 import { Qcow2StreamCheck } from './qcow2-stream-check.ts';
 import { findTrailer } from './reader.ts';
 import { openScanned } from './scanned.ts';
+import { findZeroTail, mostZeros } from './zero-tail.ts';
 
 export interface VerifyOptions extends OpenOptions {
   readonly progress: Progress;
@@ -59,7 +60,7 @@ export async function verifyBundle(
 }
 
 async function verify(source: BundleSource, options: VerifyOptions): Promise<VerifyReport> {
-  const trailer = await findTrailer(source);
+  const trailer = await findTrailer(source, mostZeros);
   const opened = trailer
     ? await openIndexed(source, trailer, options)
     : await openScanned(source, options);
@@ -89,6 +90,8 @@ async function indexIsLost(
   { indexed, manifest, compression }: Opened,
 ): Promise<boolean> {
   if (indexed || manifest?.compression !== compression || compression === 'none') return false;
+  // Behind more zeros than were looked at there may well be one.
+  if ((await findZeroTail(source, mostZeros)) === undefined) return false;
   const magic = compression === 'gzip' ? '1f8b08' : '28b52f';
   for (const [offset] of manifest.members.flatMap(({ frames }) => frames)) {
     const start = await source.read(offset, 3);

@@ -226,9 +226,11 @@ describe('the end of an archive is refused', () => {
     ['garbage behind it', Buffer.concat([sound, noise(512)])],
     ['garbage after zeros', Buffer.concat([sound, Buffer.alloc(10_240), noise(1)])],
     ['garbage behind gzip', Buffer.concat([gzipSync(sound), noise(100)])],
-    ['zeros behind gzip', Buffer.concat([gzipSync(sound), Buffer.alloc(100)])],
+    [
+      'garbage after zeros behind gzip',
+      Buffer.concat([gzipSync(sound), Buffer.alloc(100), noise(9)]),
+    ],
     ['a gzip member behind gzip', Buffer.concat([gzipSync(sound), gzipSync(noise(10))])],
-    ['endless zeros', gzipSync(Buffer.concat([sound, Buffer.alloc(20 * MiB)]))],
   ])('with %s', async (_name, bytes) => {
     await expect(readAll(bytes)).rejects.toThrow(
       /stands between|follows the end of the archive|follows the compressed data|incorrect header/,

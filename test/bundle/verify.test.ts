@@ -127,7 +127,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     const bytes = readFileSync(at(`small.${method}`));
     const zeros = Buffer.alloc(512);
     for (const changed of [
-      [bytes, zeros],
+      [bytes, zeros, Buffer.from('x')],
       [zeros, bytes],
       [bytes, bytes],
       [bytes, Buffer.from('x')],
