@@ -33,7 +33,7 @@ export async function makeVm(
     await entry.done();
     // Somebody has taken an address meanwhile, or has one that this user may not see.
     if (!/Cannot get IP\/MAC lease/.test(error.message)) throw error;
-    throw new OpenNebulaError(`${error.message}: ${addressAdvice}`, {
+    throw new OpenNebulaError(`${error.message.replace(/\.$/, '')}: ${addressAdvice}`, {
       code: error.code,
       cause: error,
     });

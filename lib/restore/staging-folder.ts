@@ -1,7 +1,7 @@
 // The folder that disks are laid down in for OpenNebula, and who may use it.
 import { randomBytes } from 'node:crypto';
 import { chown, mkdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import type { Journal, JournalEntry } from '../run/journal.ts';
 import { ownPrefix } from '../vm/names.ts';
@@ -17,20 +17,32 @@ export interface FileOwner {
  * @throws UsageError when we are another user than oned's, whose files oned cannot read
  */
 export async function readerOf(datastoreLocation: string): Promise<FileOwner | undefined> {
-  let owner: FileOwner;
-  try {
-    const { uid, gid } = await stat(datastoreLocation);
-    owner = { uid, gid };
-  } catch {
-    // On a front-end without datastores of its own nobody can tell; an image that cannot be read says so.
-    return undefined;
-  }
   const us = process.geteuid?.();
-  if (us === owner.uid) return undefined;
-  if (us === 0) return owner.uid === 0 ? undefined : owner;
+  const owner = await ownerOf(datastoreLocation);
+  if (owner === undefined) return undefined;
+  if (owner !== 'hidden') {
+    if (us === owner.uid) return undefined;
+    if (us === 0) return owner;
+  }
   throw new UsageError(
     'restore must run as the user of oned (oneadmin) or as root, since oned has to read the disks it writes; to restore as another OpenNebula user, set ONE_AUTH to the file with that user:password',
   );
+}
+
+/**
+ * Who owns OpenNebula's datastores here, or the folder that they would be in. `hidden`: another user, who lets nobody
+ * in, as OpenNebula's packages set it up. Undefined: there is neither, and an image that cannot be read says so.
+ */
+async function ownerOf(location: string): Promise<FileOwner | 'hidden' | undefined> {
+  for (const folder of [location, dirname(location)]) {
+    try {
+      const { uid, gid } = await stat(folder);
+      return { uid, gid };
+    } catch (error) {
+      if (hasCode(error, 'EACCES')) return 'hidden';
+    }
+  }
+  return undefined;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -137,6 +137,16 @@ describe('staging a disk', () => {
     const stage = staging(parent);
     await stage.stage(disk(512, 0, 'x'), 'raw');
     await stage.close();
+  });
+
+  test('is refused at once for a user whose files oned cannot read', async () => {
+    const { uid } = await stat(folder);
+    const us = jest.spyOn(process, 'geteuid').mockReturnValue(uid + 4711);
+    const delivery = staging();
+    await expect(delivery.check()).rejects.toThrow('must run as the user of oned (oneadmin) or as root');
+    us.mockReturnValue(uid);
+    await delivery.check();
+    us.mockRestore();
   });
 
   test('says so when the folder cannot be made', async () => {
