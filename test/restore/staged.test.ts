@@ -143,7 +143,9 @@ describe('staging a disk', () => {
     const { uid } = await stat(folder);
     const us = jest.spyOn(process, 'geteuid').mockReturnValue(uid + 4711);
     const delivery = staging();
-    await expect(delivery.check()).rejects.toThrow('must run as the user of oned (oneadmin) or as root');
+    await expect(delivery.check()).rejects.toThrow(
+      'must run as the user of oned (oneadmin) or as root',
+    );
     us.mockReturnValue(uid);
     await delivery.check();
     us.mockRestore();
