@@ -8,6 +8,7 @@ import { toolVersion } from '../lib/report/version.ts';
 import type { CommandDefinition } from './commands/command.ts';
 import { cleanupCommand } from './commands/cleanup.ts';
 import { exportCommand } from './commands/export.ts';
+import { extractCommand } from './commands/extract.ts';
 import { listCommand } from './commands/list.ts';
 import { restoreCommand } from './commands/restore.ts';
 import { showCommand } from './commands/show.ts';
@@ -54,6 +55,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
   };
   define(exportCommand);
   define(restoreCommand);
+  define(extractCommand);
   define(listCommand);
   define(showCommand);
   define(verifyCommand);

@@ -51,5 +51,7 @@ export interface Bundle {
   readonly vmXml: Buffer;
   /** Ascending by id. */
   readonly disks: readonly BundleDisk[];
+  /** Where and why the bundle ends before its end; only in one that was opened to be salvaged. */
+  readonly cut?: string | undefined;
   close(): Promise<void>;
 }

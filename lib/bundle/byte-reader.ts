@@ -13,15 +13,21 @@ export class ByteReader {
 
   /** Between 1 and `most` bytes, without copying; undefined at the end of the stream. */
   async next(most: number): Promise<Buffer | undefined> {
-    while (this.#rest.length === 0) {
-      const { done, value } = await this.#chunks.next();
-      if (done === true) return undefined;
-      this.#rest = value;
-    }
+    if (await this.atEnd()) return undefined;
     const given = this.#rest.subarray(0, most);
     this.#rest = this.#rest.subarray(given.length);
     this.position += given.length;
     return given;
+  }
+
+  /** Whether the stream has ended; what was given out before has then been checked by whoever feeds it. */
+  async atEnd(): Promise<boolean> {
+    while (this.#rest.length === 0) {
+      const { done, value } = await this.#chunks.next();
+      if (done === true) return true;
+      this.#rest = value;
+    }
+    return false;
   }
 
   /** Like `next`, where more must follow. @throws BundleError at the end of the stream. */

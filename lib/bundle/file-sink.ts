@@ -80,8 +80,11 @@ async function requireFree(path: string): Promise<void> {
   if (taken) throw new FailedError(`cannot write ${path}: it exists already`);
 }
 
-/** Never replaces a file: a link to a taken name fails, where a rename would overwrite it. */
-async function giveName(part: string, path: string): Promise<void> {
+/**
+ * Gives a finished file its name and never replaces a file: a link to a taken name fails, where a rename would overwrite it.
+ * @throws Node's system error; EEXIST when the name is taken
+ */
+export async function giveName(part: string, path: string): Promise<void> {
   try {
     await link(part, path);
     await unlink(part);
@@ -112,7 +115,8 @@ async function unlinkIfThere(path: string): Promise<void> {
   }
 }
 
-async function syncFolder(path: string): Promise<void> {
+/** Flushes the names in a folder. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();

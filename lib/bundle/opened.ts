@@ -8,6 +8,8 @@ export interface OpenOptions {
   readonly log: Log;
   /** Ends every reading; it then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Opens also what is left of a bundle that lost its end: the whole disks before it (`Bundle.cut`). */
+  readonly salvage?: boolean;
 }
 
 /** A bundle, and how it is read. */

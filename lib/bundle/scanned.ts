@@ -25,6 +25,8 @@ interface ScannedDisk {
   readonly size: number;
   readonly dataBytes: number;
   readonly head: Buffer;
+  /** Whether this tool wrote it as raw: GNU tar has its process id where we have 0 (tar-header.ts). */
+  readonly isRaw: boolean;
 }
 
 /**
@@ -32,11 +34,11 @@ interface ScannedDisk {
  */
 export async function openScanned(
   source: BundleSource,
-  { log, signal }: OpenOptions,
+  { log, signal, salvage = false }: OpenOptions,
 ): Promise<Opened> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found } = await scan(source, compression, signal);
+  const { vmXml, manifest, found, cut } = await scan(source, compression, salvage, signal);
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
     .sort((one, other) => one.id - other.id)
@@ -49,13 +51,13 @@ export async function openScanned(
         member: disk.member,
         size: disk.size,
         dataBytes: disk.dataBytes,
-        format: listed?.format,
+        format: listed?.format ?? (disk.isRaw ? 'raw' : undefined),
         head: () => Promise.resolve(Buffer.from(disk.head)),
         pieces: () => diskPieces(source, compression, expected, signal),
       };
     });
   if (manifest) checkManifest(manifest, disks);
-  return { indexed: false, compression, manifest, vmXml, disks };
+  return { indexed: false, compression, manifest, vmXml, disks, cut };
 }
 
 /** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
@@ -71,10 +73,11 @@ async function detectCompression(source: BundleSource): Promise<Compression> {
   throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
 }
 
-/** One pass over everything. */
+/** One pass over everything. @param salvage what stands before damage is enough */
 async function scan(
   source: BundleSource,
   compression: Compression,
+  salvage: boolean,
   signal: AbortSignal | undefined,
 ) {
   const input = openStream(source, compression, signal);
@@ -83,8 +86,16 @@ async function scan(
   let vmXml: Buffer | undefined;
   let manifest: Manifest | undefined;
   let label = 'it is not an onevmdump bundle';
+  let cut: string | undefined;
+  /** The last disk: its last frame is checked when the stream goes on behind it, or ends there. */
+  let unchecked: ScannedDisk | undefined;
   try {
     for (;;) {
+      if (unchecked) {
+        await input.atEnd();
+        found.push(unchecked);
+        unchecked = undefined;
+      }
       const member = await nextMember(input);
       if (!member) break;
       label = memberLabel(member.name);
@@ -100,23 +111,33 @@ async function scan(
           manifest = parseManifest(await memberBytes(input, member, largestManifest));
           break;
         case 'disk':
-          found.push(await scanDisk(input, member, member.name.id));
+          unchecked = await scanDisk(input, member, member.name.id);
       }
       label = `after ${label}`;
     }
   } catch (error) {
-    throw placed(label, error);
+    const damage = placed(label, error);
+    if (!(damage instanceof BundleError) || !vmXml || found.length === 0) throw damage;
+    if (!salvage) {
+      const ids = found.map(({ id }) => id).join(', ');
+      throw new BundleError(
+        `${damage.message}; what stands before that is whole (disk ${ids}): onevmdump restore or extract gets it with --salvage`,
+        { cause: damage },
+      );
+    }
+    cut = damage.message;
   } finally {
     await input.close();
   }
-  return { vmXml, manifest, found };
+  return { vmXml, manifest, found, cut };
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
-  const { path, map } = member;
+  const { path, storedPath, map } = member;
+  const isRaw = storedPath.startsWith('./GNUSparseFile.0/');
   const head = emptyHead(map.size);
   for await (const piece of memberPieces(input, member)) fillHead(head, piece);
-  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head };
+  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw };
 }
 
 /** A manifest describes just these disks. */

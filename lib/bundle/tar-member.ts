@@ -18,6 +18,8 @@ export interface TarMember {
   readonly name: MemberName;
   /** The name it is extracted by, as in the archive. */
   readonly path: string;
+  /** The name in the header block, which for a sparse member is another one. */
+  readonly storedPath: string;
   /** Bytes of the file once extracted. */
   readonly map: ExtentMap;
   /** Bytes from the data to the next header. */
@@ -139,7 +141,7 @@ async function readMember(
     records,
     stored,
   );
-  return { name, path, map, padding: tarPadding(stored) };
+  return { name, path, storedPath: header.path ?? '', map, padding: tarPadding(stored) };
 }
 
 /** The second block of zeros, the index of an uncompressed bundle if there is one, and what pads the archive. */

@@ -3,9 +3,19 @@ import type { Runner } from '../run/runner.ts';
 
 /** Converts the raw file `source` into the new qcow2 file `target`, holes staying holes. */
 export async function wrapInQcow2(runner: Runner, source: string, target: string): Promise<void> {
+  await convertImage(runner, ['raw', source], ['qcow2', target]);
+}
+
+/** Converts the image `source` into the new file `target`, each with its format; holes stay holes. */
+export async function convertImage(
+  runner: Runner,
+  [sourceFormat, source]: readonly [format: 'raw' | 'qcow2', path: string],
+  [targetFormat, target]: readonly [format: 'raw' | 'qcow2', path: string],
+): Promise<void> {
+  const formats = ['-f', sourceFormat, '-O', targetFormat];
   await runner.run(
-    { program: 'qemu-img', args: ['convert', '-f', 'raw', '-O', 'qcow2', source, target] },
-    { doing: `wrap ${source} in qcow2`, timeoutMs: 0 },
+    { program: 'qemu-img', args: ['convert', ...formats, source, target] },
+    { doing: `convert ${source} to ${targetFormat}`, timeoutMs: 0 },
   );
 }
 

@@ -1,0 +1,134 @@
+// onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
+import { resolve } from 'node:path';
+import type { BundleSource } from '../../lib/bundle/bundle.ts';
+import { openBundle } from '../../lib/bundle/reader.ts';
+import type { EntrypointContext } from '../../lib/entrypoint.ts';
+import { diskIn, extractBytes, extractDisk, formatIn } from '../../lib/extract-disk.ts';
+import { UsageError } from '../../lib/report/errors.ts';
+import { printBytes } from '../../lib/report/print.ts';
+import { withBundleSource } from '../../lib/with-bundle.ts';
+import {
+  configFor,
+  parseId,
+  printResult,
+  single,
+  withProgress,
+  type CommandDefinition,
+  type GlobalOptions,
+} from './command.ts';
+
+interface ExtractOptions extends GlobalOptions {
+  readonly bundle: string;
+  readonly disk: string | readonly string[] | undefined;
+  readonly vmXml: boolean;
+  readonly output: string | readonly string[] | undefined;
+  readonly format: 'raw' | 'qcow2' | undefined;
+  readonly force: boolean;
+  readonly salvage: boolean;
+}
+
+export const extractCommand: CommandDefinition<ExtractOptions> = {
+  words: 'extract <bundle>',
+  describe: "Write one disk of a bundle, or the VM's XML, into a file; OpenNebula is not needed",
+  options: (argv) =>
+    argv
+      .usage('$0 extract <bundle> --disk <id> [options]')
+      .positional('bundle', {
+        type: 'string',
+        describe: 'The bundle; [user@]host:path on another machine',
+        demandOption: true,
+      })
+      .options({
+        disk: { type: 'string', requiresArg: true, describe: 'The disk to extract' },
+        'vm-xml': {
+          type: 'boolean',
+          default: false,
+          describe: "Extract the VM's XML instead, to stdout without --output",
+        },
+        output: {
+          alias: 'o',
+          type: 'string',
+          requiresArg: true,
+          describe: 'The file to write',
+          defaultDescription: 'disk.<id>.<format>',
+        },
+        format: {
+          choices: ['raw', 'qcow2'],
+          describe: 'Convert the disk to this format, by qemu-img',
+          defaultDescription: 'as in the bundle',
+        },
+        force: { type: 'boolean', default: false, describe: 'Replace the file if it exists' },
+        salvage: {
+          type: 'boolean',
+          default: false,
+          describe: 'Also from a bundle that lost its end, if the disk is whole',
+        },
+      })
+      .example('$0 extract bundle.tar.gz --disk 0 -o web.qcow2', 'one disk')
+      .example('$0 extract store:/backups/bundle.tar.gz --vm-xml', "a remote bundle's XML"),
+  run: runExtract,
+};
+
+async function runExtract(
+  options: ExtractOptions,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
+  const disk = single(options.disk, 'disk');
+  const output = single(options.output, 'output');
+  if (options.vmXml === (disk !== undefined)) {
+    throw new UsageError('give either --disk or --vm-xml (see: onevmdump extract --help)');
+  }
+  if (options.vmXml && options.format !== undefined) {
+    throw new UsageError('--format is for disks only');
+  }
+  if (options.vmXml && options.json && output === undefined) {
+    throw new UsageError('--vm-xml with --json needs --output');
+  }
+  const diskId = disk === undefined ? undefined : parseId(disk, 'the disk id');
+  const config = await configFor(options, log);
+  await withBundleSource(options.bundle, { config, log, signal }, (source) =>
+    extractFrom(source, options, { diskId, output, log, signal }),
+  );
+}
+
+async function extractFrom(
+  source: BundleSource,
+  options: ExtractOptions,
+  {
+    diskId,
+    output,
+    log,
+    signal,
+  }: EntrypointContext & {
+    readonly diskId: number | undefined;
+    readonly output: string | undefined;
+  },
+): Promise<void> {
+  const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
+  try {
+    if (bundle.cut !== undefined) {
+      log.warn(`the bundle lost its end, and no checksum proves its disks: ${bundle.cut}`);
+    }
+    if (diskId === undefined) {
+      if (output === undefined) {
+        await printBytes(bundle.vmXml);
+        return;
+      }
+      const file = resolve(output);
+      await extractBytes(bundle.vmXml, file, options.force);
+      await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
+      return;
+    }
+    const format = options.format ?? formatIn(bundle, diskIn(bundle, diskId));
+    const file = resolve(output ?? `disk.${diskId}.${format}`);
+    const report = await withProgress(log, (progress) =>
+      extractDisk(
+        { bundle, diskId, file, format, force: options.force },
+        { log, signal, progress },
+      ),
+    );
+    await printResult(options, file, report);
+  } finally {
+    await bundle.close();
+  }
+}

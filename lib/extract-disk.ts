@@ -1,0 +1,207 @@
+// Extracts one disk of a bundle into a file of its own: sparse, checked while it goes, complete or not there at all.
+import { randomBytes } from 'node:crypto';
+import { lstat, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Bundle, BundleDisk } from './bundle/bundle.ts';
+import { giveName, syncFolder } from './bundle/file-sink.ts';
+import type { DiskFormat } from './bundle/manifest.ts';
+import { looksLike } from './bundle/probe.ts';
+import { checkQcow2Header } from './bundle/qcow2-check.ts';
+import { writeAll } from './bundle/write-all.ts';
+import { parseVm } from './input/vm-xml.ts';
+import {
+  BundleError,
+  errorMessage,
+  FailedError,
+  hasCode,
+  OnevmdumpError,
+  UsageError,
+} from './report/errors.ts';
+import type { Log } from './report/log.ts';
+import type { Progress } from './report/progress.ts';
+import { localRunner } from './run/local-runner.ts';
+import { declaredFormat } from './storage/disk-format.ts';
+import { convertImage } from './tools/qemu-img.ts';
+import { partName } from './vm/names.ts';
+
+export interface ExtractRequest {
+  readonly bundle: Bundle;
+  readonly diskId: number;
+  /** Path of the file. */
+  readonly file: string;
+  /** Undefined: as the disk is in the bundle. */
+  readonly format: DiskFormat | undefined;
+  /** Whether a file of this name is replaced. */
+  readonly force: boolean;
+}
+
+export interface ExtractContext {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+}
+
+/** What --json prints. */
+export interface ExtractReport {
+  readonly bundle: string;
+  readonly disk: number;
+  readonly file: string;
+  readonly format: DiskFormat;
+  /** Bytes of the disk as its guest sees it. */
+  readonly virtualSize: number;
+  /** Of the disk's data, as the manifest has it and as it was found; null in a bundle without one. */
+  readonly sha256: string | null;
+  /** Why the bundle ends early; null for a whole one. */
+  readonly cut: string | null;
+}
+
+/** The disk of this id. @throws UsageError that names those there are */
+export function diskIn(bundle: Bundle, id: number): BundleDisk {
+  const disk = bundle.disks.find((one) => one.id === id);
+  if (disk) return disk;
+  const ids = bundle.disks.map((one) => one.id).join(', ');
+  throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids || 'none'}`);
+}
+
+/** The format that the disk has in the bundle, as its manifest or OpenNebula declares it. */
+export function formatIn(bundle: Bundle, disk: BundleDisk): DiskFormat {
+  if (disk.format) return disk.format;
+  const declared = parseVm(bundle.vmXml).disks.find(({ id }) => id === disk.id);
+  if (!declared) throw new BundleError(`${bundle.name}: its vm.xml has no disk ${disk.id}`);
+  return declaredFormat(declared);
+}
+
+/**
+ * Extracts the disk. The file gets its name when it is whole and on the disk.
+ * @throws UsageError when the file is there already, BundleError when the bundle is damaged, FailedError; no file
+ *   is left then, and one that was there is as it was
+ */
+export async function extractDisk(
+  { bundle, diskId, file, format, force }: ExtractRequest,
+  { log, signal, progress }: ExtractContext,
+): Promise<ExtractReport> {
+  const disk = diskIn(bundle, diskId);
+  const stored = formatIn(bundle, disk);
+  const wanted = format ?? stored;
+  const head = await disk.head();
+  const virtualSize = stored === 'qcow2' ? checkedSize(head, diskId) : disk.size;
+  const guise = wanted === 'raw' && stored === 'raw' ? looksLike(head) : undefined;
+  if (guise !== undefined) {
+    log.warn(`disk ${diskId} is raw but begins like ${guise}; say its format to whoever reads it`);
+  }
+  await requireFree(file, force);
+  await writeWhole(file, force, async (part) => {
+    if (wanted === stored) {
+      await writeDisk(disk, part, { signal, progress });
+      return;
+    }
+    const original = `${part}.${stored}`;
+    try {
+      await writeDisk(disk, original, { signal, progress });
+      await convertImage(localRunner(log, signal), [stored, original], [wanted, part]);
+    } finally {
+      await rm(original, { force: true });
+    }
+  });
+  const facts = bundle.manifest?.disks.find(({ id }) => id === diskId);
+  return {
+    bundle: bundle.name,
+    disk: diskId,
+    file,
+    format: wanted,
+    virtualSize,
+    sha256: facts?.sha256 ?? null,
+    cut: bundle.cut ?? null,
+  };
+}
+
+/** Writes a small file in the same way: the VM's XML. */
+export async function extractBytes(bytes: Uint8Array, file: string, force: boolean): Promise<void> {
+  await requireFree(file, force);
+  await writeWhole(file, force, async (part) => {
+    const handle = await open(part, 'wx', 0o600);
+    try {
+      await writeAll(handle, bytes, 0);
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+function checkedSize(head: Buffer, id: number): number {
+  try {
+    return checkQcow2Header(head).virtualSize;
+  } catch (error) {
+    throw new BundleError(`disk ${id} cannot be extracted: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Told before anything is read. A device or a folder is never replaced. */
+async function requireFree(file: string, force: boolean): Promise<void> {
+  const there = await lstat(file).catch(() => undefined);
+  if (!there) {
+    const folder = await stat(dirname(file)).catch(() => undefined);
+    if (folder?.isDirectory() !== true) {
+      throw new UsageError(`cannot write ${file}: there is no folder ${dirname(file)}`);
+    }
+    return;
+  }
+  if (!force) throw new UsageError(`cannot write ${file}: it exists already (--force replaces it)`);
+  if (!there.isFile()) throw new UsageError(`cannot write ${file}: it is not a regular file`);
+}
+
+/** Lets `write` make a file of another name beside it, and gives it its name; after a failure it is gone. */
+async function writeWhole(
+  file: string,
+  force: boolean,
+  write: (part: string) => Promise<void>,
+): Promise<void> {
+  const part = partName(`${file}.${randomBytes(4).toString('hex')}`);
+  try {
+    await write(part);
+    await syncFile(part);
+    if (force) await rename(part, file);
+    else await giveName(part, file);
+    await syncFolder(dirname(file));
+  } catch (error) {
+    await rm(part, { force: true });
+    if (error instanceof OnevmdumpError) throw error;
+    const why = hasCode(error, 'EEXIST')
+      ? 'a file of this name has appeared meanwhile'
+      : hasCode(error, 'ENOSPC')
+        ? 'no space left on the device'
+        : errorMessage(error);
+    throw new FailedError(`cannot write ${file}: ${why}`, { cause: error });
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeDisk(
+  disk: BundleDisk,
+  path: string,
+  { signal, progress }: Pick<ExtractContext, 'signal' | 'progress'>,
+): Promise<void> {
+  const task = progress.begin(`disk ${disk.id}`, disk.dataBytes);
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.truncate(disk.size);
+    for await (const { offset, data } of disk.pieces()) {
+      signal.throwIfAborted();
+      await writeAll(file, data, offset);
+      task.add(data.length);
+    }
+  } finally {
+    task.end();
+    await file.close();
+  }
+}

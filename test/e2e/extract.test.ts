@@ -1,0 +1,203 @@
+// onevmdump extract: single disks out of bundles, also of bundles that lost their end; no OpenNebula anywhere.
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { copyFile, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { makeDisk, testFolder, writeBundle, type TestDisk } from '../bundle/write-support.ts';
+import { openPath } from '../bundle/read-support.ts';
+import { runToEnd } from '../demo/shell.ts';
+
+const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
+const MiB = 1024 * 1024;
+const folder = testFolder();
+afterAll(folder.remove);
+const at = (name: string) => join(folder.path, name);
+const bundle = at('bundle.tar.gz');
+const out = at('out');
+
+const sizes = [20 * MiB, 24 * MiB, 30 * MiB + 512];
+const extents = [
+  [{ offset: MiB, length: 9 * MiB }],
+  [
+    { offset: 0, length: MiB },
+    { offset: 20 * MiB, length: 2 * MiB },
+  ],
+  [
+    { offset: 4096, length: 4096 },
+    { offset: 30 * MiB, length: 512 },
+  ],
+];
+const disks: TestDisk[] = sizes.map((virtualSize, id) => ({
+  path: at(`source.${id}`),
+  virtualSize,
+  extents: extents[id] ?? [],
+  layout: id === 1 ? { format: 'qcow2', clusterSize: 65536 } : { format: 'raw' },
+}));
+
+beforeAll(async () => {
+  for (const { path, virtualSize, extents: data } of disks) await makeDisk(path, virtualSize, data);
+  await writeBundle(bundle, await pickCompressor({ method: 'gzip' }), disks);
+});
+beforeEach(() => {
+  execFileSync('rm', ['-rf', out]);
+  mkdirSync(out);
+});
+
+/** Where a frame of a member begins. */
+async function frameStart(member: string, frame: number): Promise<number> {
+  const opened = await openPath(bundle);
+  await opened.close();
+  const found = opened.manifest?.members.find(({ name }) => name === member);
+  return found?.frames[frame]?.[0] ?? NaN;
+}
+
+/** Runs it in the folder `out`, without anything that names an OpenNebula. */
+async function extract(...args: string[]) {
+  const env = { PATH: process.env['PATH'], HOME: folder.path, ONEVMDUMP_STATE_DIR: at('state') };
+  const script = `cd "$1" && shift && exec "$@"`;
+  const words = ['-c', script, 'sh', out, command, 'extract', ...args];
+  return runToEnd('sh', words, { env });
+}
+
+function isSame(file: string, format: string, id: number): void {
+  execFileSync('qemu-img', ['compare', '-f', format, '-F', 'raw', file, at(`source.${id}`)]);
+}
+
+describe('a disk is extracted', () => {
+  test.each([
+    [0, 'raw'],
+    [1, 'qcow2'],
+    [2, 'raw'],
+  ])('%i as it is in the bundle, in %s, sparse', async (id, format) => {
+    const { code, stdout, stderr } = await extract(bundle, '--disk', String(id));
+    expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+    const file = join(out, `disk.${id}.${format}`);
+    expect(stdout).toBe(`${file}\n`);
+    isSame(file, format, id);
+    expect(readdirSync(out)).toEqual([`disk.${id}.${format}`]);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(statSync(file).blocks * 512).toBeLessThan(10 * MiB);
+  });
+
+  test.each([
+    [0, 'qcow2'],
+    [1, 'raw'],
+  ])('%i in another format: %s', async (id, format) => {
+    const { code } = await extract(bundle, '--disk', String(id), '--format', format, '-o', 'x');
+    expect(code).toBe(0);
+    isSame(join(out, 'x'), format, id);
+    expect(readdirSync(out)).toEqual(['x']);
+  });
+
+  test('and --json tells of it', async () => {
+    const { stdout } = await extract(bundle, '--disk', '1', '-o', 'one', '--json');
+    expect(JSON.parse(stdout)).toEqual({
+      bundle,
+      disk: 1,
+      file: join(out, 'one'),
+      format: 'qcow2',
+      virtualSize: 24 * MiB,
+      sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as unknown,
+      cut: null,
+    });
+  });
+});
+
+describe("the VM's XML is extracted byte for byte", () => {
+  test('to stdout, or to a file', async () => {
+    const xml = '<VM><ID>7</ID></VM>\n';
+    expect((await extract(bundle, '--vm-xml')).stdout).toBe(xml);
+    expect((await extract(bundle, '--vm-xml', '-o', 'vm.xml')).code).toBe(0);
+    expect(readFileSync(join(out, 'vm.xml'), 'utf8')).toBe(xml);
+  });
+});
+
+describe('what is there is never lost', () => {
+  test('a file is not replaced, but with --force', async () => {
+    writeFileSync(join(out, 'mine'), 'mine');
+    const refused = await extract(bundle, '--disk', '0', '-o', 'mine');
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('it exists already (--force replaces it)');
+    expect(readFileSync(join(out, 'mine'), 'utf8')).toBe('mine');
+    expect((await extract(bundle, '--disk', '0', '-o', 'mine', '--force')).code).toBe(0);
+    isSame(join(out, 'mine'), 'raw', 0);
+  });
+
+  test('a link and a folder are never replaced', async () => {
+    writeFileSync(at('target'), 'mine');
+    await symlink(at('target'), join(out, 'link'));
+    for (const name of ['link', '.']) {
+      expect((await extract(bundle, '--disk', '0', '-o', name, '--force')).code).toBe(2);
+    }
+    expect(readFileSync(at('target'), 'utf8')).toBe('mine');
+  });
+
+  test('a damaged disk leaves no file, and a file of its name as it was', async () => {
+    const bytes = readFileSync(bundle);
+    bytes[(await frameStart('./backup.disk.0', 1)) + 5000]! ^= 0xff;
+    writeFileSync(at('damaged'), bytes);
+    writeFileSync(join(out, 'mine'), 'mine');
+    const { code } = await extract(at('damaged'), '--disk', '0', '-o', 'mine', '--force');
+    expect(code).toBe(5);
+    expect(readdirSync(out)).toEqual(['mine']);
+    expect(readFileSync(join(out, 'mine'), 'utf8')).toBe('mine');
+    expect((await extract(at('damaged'), '--disk', '1')).code).toBe(0);
+  });
+});
+
+describe('wrong usage is told in one line', () => {
+  test.each<[string[], string]>([
+    [[], 'give either --disk or --vm-xml'],
+    [['--disk', '0', '--vm-xml'], 'give either --disk or --vm-xml'],
+    [['--disk', '9'], 'has no disk 9; it has: 0, 1, 2'],
+    [['--disk', 'x'], "the disk id must be a number, not 'x'"],
+    [['--disk', '0', '-o', '/no/such/folder/x'], 'there is no folder /no/such/folder'],
+    [['--vm-xml', '--format', 'raw'], '--format is for disks only'],
+  ])('%j', async (args, message) => {
+    const { code, stdout, stderr } = await extract(bundle, ...args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(message);
+  });
+});
+
+describe('a bundle that lost its end', () => {
+  /** A copy that ends `bytes` behind the beginning of a member. */
+  async function cutAt(member: string, bytes: number): Promise<string> {
+    const start = await frameStart(member, 0);
+    await copyFile(bundle, at('cut'));
+    truncateSync(at('cut'), start + bytes);
+    return at('cut');
+  }
+
+  test('gives the disks before the cut with --salvage, and says how without', async () => {
+    const cut = await cutAt('./backup.disk.2', -200_000);
+    const refused = await extract(cut, '--disk', '0');
+    expect(refused.code).toBe(5);
+    expect(refused.stderr).toContain('what stands before that is whole (disk 0)');
+    const { code, stdout, stderr } = await extract(cut, '--disk', '0', '--salvage', '--json');
+    expect(code).toBe(0);
+    expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
+    expect((JSON.parse(stdout) as { cut: string }).cut).toContain('disk 1');
+    isSame(join(out, 'disk.0.raw'), 'raw', 0);
+  });
+
+  test('never gives half a disk as whole', async () => {
+    for (const bytes of [-200_000, -9, -1]) {
+      const cut = await cutAt('./backup.disk.2', bytes);
+      const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');
+      expect({ code, bytes }).toEqual({ code: 2, bytes });
+      expect(stderr).toContain('has no disk 1');
+      expect(existsSync(join(out, 'disk.1.qcow2'))).toBe(false);
+    }
+  });
+});
