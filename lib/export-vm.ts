@@ -18,7 +18,7 @@ import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { isVolatile, type Vm } from './vm/vm.ts';
-import { writeBundle } from './write-bundle.ts';
+import { cloudOf, writeBundle } from './write-bundle.ts';
 
 export interface ExportRequest {
   readonly vm: Vm;
@@ -29,6 +29,8 @@ export interface ExportRequest {
   /** The machine for the bundle; undefined is this one. */
   readonly destinationHost?: SshTarget | undefined;
   readonly compression: CompressionChoice;
+  /** CLOUD_NAME; empty for none. */
+  readonly cloudName: string;
   /** How a running guest is held while the instant of its disks is fixed. */
   readonly freeze: FreezeWish;
 }
@@ -54,7 +56,7 @@ export interface ExportReport {
  * @throws an OnevmdumpError of any kind; nothing is left behind then.
  */
 export async function exportVm(
-  { vm, lock, destination, destinationHost, compression, freeze }: ExportRequest,
+  { vm, lock, destination, destinationHost, compression, cloudName, freeze }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport> {
@@ -83,8 +85,8 @@ export async function exportVm(
 
   if (lock && one) {
     // The XML at hand may be older, and a hook's says nothing of locks.
-    await holdLock(one, await requireUnchanged(vm, one, 'since its XML was made'), run.journal);
-    await requireUnchanged(vm, one, 'while it was being locked');
+    const before = await requireUnchanged(vm, one, 'since its XML was made');
+    requireSame(vm, await holdLock(one, before, run.journal), 'while it was being locked');
   }
   const snapshot = await withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze));
   run.log.info(
@@ -101,6 +103,7 @@ export async function exportVm(
       images,
       consistency,
       compression,
+      cloud: cloudOf(cloudName, one),
       check: async () => {
         // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
         if (one && consistency.level === 'offline') {
@@ -161,7 +164,11 @@ export async function imagesOf(
  * @throws FailedError when it has another state or other disks than in the XML at hand.
  */
 async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<Vm> {
-  const now = await getVm(one, vm.id);
+  return requireSame(vm, await getVm(one, vm.id), when);
+}
+
+/** @throws FailedError as above */
+function requireSame(vm: Vm, now: Vm, when: string): Vm {
   if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
     const from = stateName(vm.state, vm.lcmState);
     const to = stateName(now.state, now.lcmState);

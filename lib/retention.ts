@@ -1,21 +1,25 @@
-// Which bundles of a VM go when a new one has come. Their names say whose they are and how old: nobody else
-// gives a file such a name and our user as its owner. Only a bundle that can be read counts as one that is kept.
+// Which bundles of a VM go when a new one has come. Their names say how old they are, their manifests whose they are:
+// several OpenNebulas may have VMs with the same id. One that is another VM's, or cannot be read, neither counts nor goes.
 import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFileSource } from './bundle/file-source.ts';
 import { findTrailer, openBundle } from './bundle/reader.ts';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
+import { whyAnother, type KnownVm } from './vm/identity.ts';
 import { parseBundleName } from './vm/names.ts';
 
-/** A folder that holds bundles, on this machine or another. */
+/** A folder that holds bundles. */
 export interface BundleFolder {
   /** Its name for messages. */
   readonly name: string;
   /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
   list(): Promise<readonly string[]>;
-  /** Why a bundle cannot be read, from its index and manifest alone; undefined when it can. */
-  whyUnreadable(name: string): Promise<string | undefined>;
+  /**
+   * Which VM a bundle is of, from its index and manifest alone, of which a few kilobytes are read; or why it cannot be
+   * read.
+   */
+  whose(name: string): Promise<KnownVm | string>;
   /** Gone already is fine. */
   remove(name: string): Promise<void>;
 }
@@ -32,15 +36,16 @@ export function localBundleFolder(folder: string, log: Log): BundleFolder {
       }
       return own;
     },
-    async whyUnreadable(name) {
+    async whose(name) {
       try {
         const source = await openFileSource(join(folder, name));
         if (!(await findTrailer(source))) {
           await source.close();
           return 'it has no index';
         }
-        await (await openBundle(source, { log })).close();
-        return undefined;
+        const bundle = await openBundle(source, { log });
+        await bundle.close();
+        return bundle.manifest ?? 'it has no manifest';
       } catch (error) {
         return errorMessage(error);
       }
@@ -62,47 +67,61 @@ async function isOwnFile(path: string): Promise<boolean> {
   return facts?.isFile() === true && facts.size > 0 && facts.uid === process.geteuid?.();
 }
 
-/** When the newest bundle of a VM was begun, in epoch seconds; undefined when there is none. */
+/** When the newest bundle of a VM that can be read was begun, in epoch seconds; undefined when there is none. */
 export async function newestBundle(
   folder: BundleFolder,
-  vmId: number,
+  own: KnownVm,
 ): Promise<number | undefined> {
-  return bundlesOf(await folder.list(), vmId)[0]?.epoch;
+  for (const { name, epoch } of bundlesOf(await folder.list(), own.vm.id)) {
+    if ((await whyNotOwn(folder, name, own)) === undefined) return epoch;
+  }
+  return undefined;
 }
 
 /**
- * Removes a VM's bundles that are older than its `keep` newest readable ones. The one just made counts as the
- * newest, also where the clock went back since; it stays. When it cannot be read, all stay. What cannot be
- * removed is a warning.
+ * Removes the oldest bundles of a VM beyond the `keep` newest. The one just made counts as the newest, also where
+ * the clock went back since; it stays. When it cannot be read, all stay. What cannot be removed is a warning.
  * @param keep at least 1
  * @param made the name of the bundle that has just been completed
  */
 export async function removeOldBundles(
   folder: BundleFolder,
-  { vmId, keep, made }: { readonly vmId: number; readonly keep: number; readonly made: string },
+  { own, keep, made }: { readonly own: KnownVm; readonly keep: number; readonly made: string },
   log: Log,
 ): Promise<void> {
+  const vmId = own.vm.id;
   try {
-    const why = await folder.whyUnreadable(made);
-    if (why !== undefined) {
+    const why = await folder.whose(made);
+    if (typeof why === 'string') {
       log.warn(`all older bundles of VM ${vmId} are kept, as ${made} cannot be read: ${why}`);
       return;
     }
-    let readable = 1;
+    let kept = 1;
     for (const { name } of bundlesOf(await folder.list(), vmId)) {
       if (name === made) continue;
-      if (readable >= keep) {
+      const reason = await whyNotOwn(folder, name, own);
+      if (reason !== undefined) {
+        log.warn(`${name} is left alone and does not count as one that is kept: ${reason}`);
+      } else if (kept < keep) {
+        kept += 1;
+      } else {
         await folder.remove(name);
         log.info(`removed ${name}: the last ${keep} of VM ${vmId} are kept`);
-        continue;
       }
-      const reason = await folder.whyUnreadable(name);
-      if (reason === undefined) readable += 1;
-      else log.warn(`${name} does not count as one that is kept: ${reason}`);
     }
   } catch (error) {
     log.warn(`cannot remove old bundles of VM ${vmId} in ${folder.name}: ${errorMessage(error)}`);
   }
+}
+
+/** Why a bundle is not one of the VM that can be read. */
+async function whyNotOwn(
+  folder: BundleFolder,
+  name: string,
+  own: KnownVm,
+): Promise<string | undefined> {
+  const known = await folder.whose(name);
+  return typeof known === 'string' ? known : whyAnother(known, own);
 }
 
 /** Newest first. */

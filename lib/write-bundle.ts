@@ -11,11 +11,13 @@ import {
   type BundleWriter,
 } from './bundle/writer.ts';
 import type { BundleTarget } from './destination.ts';
+import type { OneClient } from './one/client.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
 import type { OpenableDisk } from './storage/storage.ts';
 import { pickCompressor, type CompressionChoice } from './tools/compressor.ts';
+import { identityOf } from './vm/identity.ts';
 import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
@@ -29,8 +31,18 @@ export interface BundleContent {
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly consistency: Manifest['consistency'];
   readonly compression: CompressionChoice;
+  /** The OpenNebula the VM is of. */
+  readonly cloud?: NonNullable<Manifest['cloud']>;
   /** Called when all is written, before the bundle gets its name. What it throws leaves no bundle. */
   readonly check?: () => Promise<void>;
+}
+
+/** What a bundle says of the OpenNebula of its VM. @param name CLOUD_NAME; empty for none */
+export function cloudOf(
+  name: string,
+  one: Pick<OneClient, 'endpoint'> | undefined,
+): NonNullable<Manifest['cloud']> {
+  return { ...(name === '' ? {} : { name }), ...(one ? { endpoint: one.endpoint } : {}) };
 }
 
 /**
@@ -52,7 +64,9 @@ export async function writeBundle(
       name: vm.name,
       state: stateName(vm.state, vm.lcmState),
       ...(vm.history ? { hostname: vm.history.hostname } : {}),
+      ...identityOf(vm),
     },
+    ...(content.cloud ? { cloud: content.cloud } : {}),
     consistency: { ...consistency },
   };
   readBackBeforehand(

@@ -151,6 +151,7 @@ async function runExport(
           destination: options.destinationPath ?? config.destination,
           destinationHost,
           compression,
+          cloudName: config.cloudName,
           freeze,
         },
         run,

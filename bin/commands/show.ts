@@ -72,6 +72,7 @@ function describe(bundle: Bundle, source: BundleSource) {
     tool: manifest ? `${manifest.tool.name} ${manifest.tool.version}` : null,
     compression: manifest?.compression ?? null,
     vm: manifest?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
+    cloud: manifest?.cloud ?? null,
     consistency: manifest?.consistency ?? null,
     disks: bundle.disks.map((disk) => {
       const facts = manifest?.disks.find(({ id }) => id === disk.id);
@@ -105,6 +106,16 @@ function plain(report: ReturnType<typeof describe>): string {
       ? [
           ['Consistency', `${consistency.level}: ${quiesced[consistency.level]}`],
           ...(consistency.frozenMs > 0 ? [['Frozen for', `${consistency.frozenMs} ms`]] : []),
+        ]
+      : []),
+    ...(report.cloud
+      ? [
+          [
+            'Cloud',
+            [report.cloud.name, report.cloud.endpoint]
+              .flatMap((text) => (text === undefined ? [] : [printable(text)]))
+              .join(', '),
+          ],
         ]
       : []),
     ['Made by', report.tool ?? 'the older onevmdump, or another tool'],

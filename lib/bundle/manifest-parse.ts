@@ -51,7 +51,15 @@ const manifestShape = shape({
   tool: shape({ name: text, version: text }),
   created: time,
   compression: oneOf('gzip', 'zstd', 'none'),
-  vm: shape({ id: count(), name: text, state: text, hostname: optional(text) }),
+  vm: shape({
+    id: count(),
+    name: text,
+    state: text,
+    hostname: optional(text),
+    uuid: optional(text),
+    stime: optional(count()),
+  }),
+  cloud: optional(shape({ name: optional(text), endpoint: optional(text) })),
   consistency: shape({
     level: oneOf('offline', 'agent', 'suspend', 'crash'),
     at: time,

@@ -76,7 +76,13 @@ export interface Manifest {
     /** As in OpenNebula's CLI, in capitals: POWEROFF. */
     readonly state: string;
     readonly hostname?: string;
+    /** OS/UUID, which oned gives every VM that has none. */
+    readonly uuid?: string;
+    /** STIME: when the VM was made, in epoch seconds. */
+    readonly stime?: number;
   };
+  /** The OpenNebula the VM is of, as far as it is known: as configured, and as it was asked. */
+  readonly cloud?: { readonly name?: string; readonly endpoint?: string };
   readonly consistency: {
     readonly level: ConsistencyLevel;
     /** The instant, ISO 8601, UTC. */

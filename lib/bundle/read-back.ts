@@ -27,7 +27,7 @@ export function readBackFrames(name: string, manifest: Manifest, trailer: Traile
  */
 export function readBackBeforehand(
   name: string,
-  known: Pick<Manifest, 'tool' | 'vm' | 'consistency' | 'created' | 'compression'>,
+  known: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'created' | 'compression'>,
   disks: readonly { readonly id: number; readonly member: string }[],
 ): void {
   const manifest: Manifest = {

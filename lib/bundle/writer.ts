@@ -48,7 +48,7 @@ export interface BundleWriter {
    * @throws FailedError when a reader would refuse the manifest
    */
   finish(
-    manifest: Pick<Manifest, 'tool' | 'vm' | 'consistency' | 'disks'>,
+    manifest: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'disks'>,
   ): Promise<{ readonly size: number }>;
   /** Ends compressors and frees scratch files. Never rejects; safe at any time, also after `finish`. */
   abort(): Promise<void>;
@@ -154,6 +154,7 @@ export function createBundleWriter(
         created: created.toISOString(),
         compression: codec.compression,
         vm: manifest.vm,
+        ...(manifest.cloud ? { cloud: manifest.cloud } : {}),
         consistency: manifest.consistency,
         members: members.map(({ name, size, firstFrame, endFrame }) => ({
           name,

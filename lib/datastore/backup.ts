@@ -13,7 +13,7 @@ import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
-import { writeBundle } from '../write-bundle.ts';
+import { cloudOf, writeBundle } from '../write-bundle.ts';
 import { backupDatastore, bundleFolder } from './backup-datastore.ts';
 import { refuseIncrements, type BackupRequest } from './backup-request.ts';
 import { makeBase, makeFolder } from './housekeeping.ts';
@@ -63,9 +63,10 @@ export async function backupVm(
     compression: compression.method,
   });
   const { disks, consistency } = snapshot;
+  const cloud = cloudOf(config.cloudName, undefined);
   const { size } = await writeBundle(
     target,
-    { vm, started, disks, images, consistency, compression },
+    { vm, started, disks, images, consistency, compression, cloud },
     run,
   );
   await made.done();

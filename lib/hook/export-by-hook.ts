@@ -13,10 +13,16 @@ import { FailedError, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { guardOutput, printLine } from '../report/print.ts';
 import { silent } from '../report/progress.ts';
-import { localBundleFolder, newestBundle, removeOldBundles } from '../retention.ts';
+import {
+  localBundleFolder,
+  newestBundle,
+  removeOldBundles,
+  type BundleFolder,
+} from '../retention.ts';
 import { BusyElsewhereError, BusyError } from '../run/claim.ts';
 import type { Run } from '../run/run.ts';
 import type { SshTarget } from '../run/runner.ts';
+import type { KnownVm } from '../vm/identity.ts';
 import { stateName, workBefore } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect, withRun } from '../with-run.ts';
@@ -77,7 +83,7 @@ async function exportAndRotate(
   one: OneClient | undefined,
 ): Promise<ExportReport | undefined> {
   const folder = localBundleFolder(config.hookDestination, run.log);
-  if (await isRecent(folder, given.id, config.hookMinAge, run.log)) return undefined;
+  if (await isRecent(folder, known(given, config), config.hookMinAge, run.log)) return undefined;
   const vm = one ? await asItIsNow(given, config, one) : given;
   const report = await exportVm(
     {
@@ -86,6 +92,7 @@ async function exportAndRotate(
       // The slash says that it is a folder, and not the name of one bundle.
       destination: `${config.hookDestination}/`,
       compression: parseCompression(config.compress),
+      cloudName: config.cloudName,
       freeze: {
         mode: config.fsFreeze,
         required: false,
@@ -97,22 +104,28 @@ async function exportAndRotate(
   );
   const keep = keepCount(vm, config, run.log);
   if (keep > 0) {
-    await removeOldBundles(folder, { vmId: vm.id, keep, made: basename(report.bundle) }, run.log);
+    const made = basename(report.bundle);
+    await removeOldBundles(folder, { own: known(vm, config), keep, made }, run.log);
   }
   return report;
 }
 
+/** What bundles are compared with. */
+function known(vm: Vm, { cloudName }: Config): KnownVm {
+  return { vm, ...(cloudName === '' ? {} : { cloud: { name: cloudName } }) };
+}
+
 async function isRecent(
-  folder: ReturnType<typeof localBundleFolder>,
-  vmId: number,
+  folder: BundleFolder,
+  own: KnownVm,
   minAge: number,
   log: Log,
 ): Promise<boolean> {
   if (minAge === 0) return false;
-  const newest = await newestBundle(folder, vmId);
+  const newest = await newestBundle(folder, own);
   const age = Math.floor(Date.now() / 1000) - (newest ?? -Infinity);
   if (age < 0 || age >= minAge) return false;
-  log.info(`VM ${vmId} was exported ${age} s ago, less than HOOK_MIN_AGE: nothing to do`);
+  log.info(`VM ${own.vm.id} was exported ${age} s ago, less than HOOK_MIN_AGE: nothing to do`);
   return true;
 }
 

@@ -13,6 +13,8 @@ export interface Config {
   readonly stagingDir: string;
   readonly stateDir: string;
   readonly datastoreLocation: string;
+  /** Empty when it was not set. */
+  readonly cloudName: string;
   /** Seconds; 0 for no limit. */
   readonly imageTimeout: number;
   /** Seconds. */
@@ -103,6 +105,18 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     underOneLocation: 'var/datastores',
     description: ["Folder of OpenNebula's datastores, as in oned.conf."],
     parse: absolutePath,
+  },
+  cloudName: {
+    key: 'CLOUD_NAME',
+    default: '',
+    description: [
+      'A name for this OpenNebula, which bundles carry. Set it where several have their bundles in one',
+      'folder: the export hook counts and removes no bundle that has another name.',
+    ],
+    parse: (text) => {
+      if (/^[\x20-\x7e]{0,100}$/.test(text)) return text;
+      throw new UsageError(`${JSON.stringify(text)} is not a name of up to 100 plain characters`);
+    },
   },
   imageTimeout: {
     key: 'IMAGE_TIMEOUT',

@@ -35,6 +35,8 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
     state: number(vm, 'STATE', what),
     lcmState: number(vm, 'LCM_STATE', what),
     previous: previousState(vm),
+    uuid: uuidOf(template),
+    stime: timeOf(vm),
     deployId: optionalText(vm, 'DEPLOY_ID'),
     lock: lockOf(vm, id),
     disks: disks(template, id),
@@ -55,6 +57,19 @@ function previousState(vm: XmlElement): Vm['previous'] {
   );
   const known = [state, lcmState].every((text) => /^\d{1,9}$/.test(text));
   return known ? { state: Number(state), lcmState: Number(lcmState) } : undefined;
+}
+
+/** A VM's owner can write any text there. */
+function uuidOf(template: XmlElement): string | undefined {
+  const os = child(template, 'OS');
+  const text = os && optionalText(os, 'UUID');
+  return text !== undefined && /^[0-9A-Fa-f-]{1,64}$/.test(text) ? text : undefined;
+}
+
+/** It is never worth to refuse a VM for it. */
+function timeOf(vm: XmlElement): number | undefined {
+  const text = childText(vm, 'STIME') ?? '';
+  return /^[1-9]\d{0,11}$/.test(text) ? Number(text) : undefined;
 }
 
 /** oned writes no LOCK when nothing is locked; LOCKED = 0 would mean the same. */

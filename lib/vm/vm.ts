@@ -71,6 +71,10 @@ export interface Vm {
   readonly lcmState: number;
   /** PREV_STATE and PREV_LCM_STATE: in a hook's XML what it was before the change, elsewhere the same as now. */
   readonly previous: { readonly state: number; readonly lcmState: number } | undefined;
+  /** OS/UUID, which oned gives every VM that has none; undefined where it is missing, or is none. */
+  readonly uuid: string | undefined;
+  /** STIME: when the VM was made, in epoch seconds. */
+  readonly stime: number | undefined;
   /** The libvirt domain; read, never built. */
   readonly deployId: string | undefined;
   /** Undefined when it is not locked. */

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createFileSink } from '../../lib/bundle/file-sink.ts';
 import type { FrameCodec } from '../../lib/bundle/frame-codec.ts';
 import type { DiskLayout } from '../../lib/bundle/disk-member.ts';
-import type { ManifestDisk } from '../../lib/bundle/manifest.ts';
+import type { Manifest, ManifestDisk } from '../../lib/bundle/manifest.ts';
 import { createBundleWriter } from '../../lib/bundle/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
 import type { Log } from '../../lib/report/log.ts';
@@ -88,7 +88,12 @@ export interface TestDisk {
 }
 
 /** Writes a whole bundle with these disks and commits it. */
-export async function writeBundle(path: string, codec: FrameCodec, testDisks: readonly TestDisk[]) {
+export async function writeBundle(
+  path: string,
+  codec: FrameCodec,
+  testDisks: readonly TestDisk[],
+  about: Partial<Pick<Manifest, 'vm' | 'cloud'>> = {},
+) {
   const sink = await createFileSink(path);
   const writer = createBundleWriter(sink, codec, {
     created: new Date('2026-01-02T03:04:05.678Z'),
@@ -108,6 +113,7 @@ export async function writeBundle(path: string, codec: FrameCodec, testDisks: re
       vm: { id: 7, name: 'test', state: 'POWEROFF' },
       consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
       disks,
+      ...about,
     });
     await sink.commit();
     return { size, disks };

@@ -16,6 +16,9 @@ export interface FileVm {
   readonly path: (diskId: number) => string;
 }
 
+/** STIME of such a VM. */
+export const madeAt = (vmId: number): number => 1_700_000_000 + vmId;
+
 /** A powered-off VM of TM ssh on system datastore 0; its folder is made, its disks are the caller's. */
 export async function fileVm(
   datastores: string,
@@ -33,7 +36,7 @@ export async function fileVm(
   );
   const xml = `<VM><ID>${vmId}</ID><UID>0</UID><GID>0</GID><UNAME>oneadmin</UNAME><GNAME>oneadmin</GNAME>
     <NAME>${options.name ?? 'files'}</NAME><STATE>${options.state ?? 8}</STATE><LCM_STATE>${options.lcmState ?? 0}</LCM_STATE>
-    <DEPLOY_ID>one-${vmId}</DEPLOY_ID><TEMPLATE><CPU>1</CPU><MEMORY>64</MEMORY>${elements.join('')}
+    <STIME>${madeAt(vmId)}</STIME><DEPLOY_ID>one-${vmId}</DEPLOY_ID><TEMPLATE><CPU>1</CPU><MEMORY>64</MEMORY>${elements.join('')}
     <TM_MAD_SYSTEM>ssh</TM_MAD_SYSTEM></TEMPLATE><USER_TEMPLATE>${options.userTemplate ?? ''}</USER_TEMPLATE>
     <HISTORY_RECORDS><HISTORY><OID>${vmId}</OID><SEQ>0</SEQ><HOSTNAME>localhost</HOSTNAME>
     <TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY></HISTORY_RECORDS></VM>`;

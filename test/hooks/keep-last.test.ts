@@ -1,9 +1,11 @@
 // Which old bundles go when a new one is complete.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { chown, copyFile, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { writeBundle } from '../bundle/write-support.ts';
+import type { Manifest } from '../../lib/bundle/manifest.ts';
+import { madeAt } from '../e2e/file-vm.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 const isRoot = userInfo().uid === 0;
@@ -22,12 +24,20 @@ const marked = (keep: string) =>
 const old = (vmId: number, epoch: number | string, extension = 'tar.gz') =>
   `onevmdump-${vmId}-${epoch}.${extension}`;
 
-/** Bundles that can be read: others do not count. */
+/** Bundles of the VM that their name says, that can be read, but for what is said otherwise. */
 async function makeFiles(...names: string[]): Promise<void> {
-  const bundle = join(world.bundles, 'template');
-  await writeBundle(bundle, { compression: 'none', name: 'none' }, []);
-  for (const name of names) await copyFile(bundle, join(world.bundles, name));
-  await rm(bundle);
+  for (const name of names) await makeBundle(name);
+}
+
+async function makeBundle(
+  name: string,
+  { vm, cloud }: { vm?: Partial<Manifest['vm']>; cloud?: Manifest['cloud'] } = {},
+): Promise<void> {
+  const id = Number(/-(\d+)-/.exec(name)?.[1] ?? 0);
+  await writeBundle(join(world.bundles, name), { compression: 'none', name: 'none' }, [], {
+    vm: { id, name: 'files', state: 'POWEROFF', stime: madeAt(id), ...vm },
+    ...(cloud ? { cloud } : {}),
+  });
 }
 
 /** Exports the VM. @returns what was there before and is still there, and the new bundles. */
@@ -124,16 +134,35 @@ describe('old bundles', () => {
     expect(kept).toEqual([...others, old(4, 2000), old(4, 3000), old(4, 4000)].sort());
   });
 
-  test('that cannot be read do not count, and go only when enough newer ones can be read', async () => {
+  test('that cannot be read neither count nor go, however old', async () => {
     await world.makeVm(50);
     await makeFiles(old(50, 1000), old(50, 2000), old(50, 4000));
     await writeFile(join(world.bundles, old(50, 500)), 'no bundle');
     await writeFile(join(world.bundles, old(50, 3000)), 'no bundle');
     const { kept, stderr } = await exportVm(50, { ONEVMDUMP_HOOK_KEEP_LAST: '3' });
-    expect(kept).toEqual([old(50, 2000), old(50, 3000), old(50, 4000)].sort());
+    expect(kept).toEqual([old(50, 2000), old(50, 3000), old(50, 4000), old(50, 500)].sort());
+    for (const epoch of [500, 3000]) {
+      expect(stderr).toContain(
+        `WARNING: export: ${old(50, epoch)} is left alone and does not count as one that is kept: it has no index`,
+      );
+    }
+  });
+
+  test('of another VM with the same id, of another OpenNebula, neither count nor go', async () => {
+    await world.makeVm(51);
+    await makeFiles(old(51, 1000), old(51, 2000));
+    // Made in another second, with a UUID that this VM does not have or that nobody knows, or by another cloud's name.
+    await makeBundle(old(51, 3000), { vm: { stime: 1_600_000_000 } });
+    await makeBundle(old(51, 4000), { vm: { stime: undefined as never, uuid: 'aa-bb' } });
+    await makeBundle(old(51, 5000), { cloud: { name: 'west' } });
+    const env = { ONEVMDUMP_HOOK_KEEP_LAST: '2', ONEVMDUMP_CLOUD_NAME: 'east' };
+    const { kept, stderr } = await exportVm(51, env);
+    expect(kept).toEqual([2000, 3000, 4000, 5000].map((epoch) => old(51, epoch)));
     expect(stderr).toContain(
-      `WARNING: export: ${old(50, 3000)} does not count as one that is kept: it has no index`,
+      `${old(51, 3000)} is left alone and does not count as one that is kept: it is of another VM 51, made at 2020-09-13`,
     );
+    expect(stderr).toContain('it does not say which VM 51 it is of');
+    expect(stderr).toContain('it is of the cloud "west"');
   });
 
   (isRoot ? test : test.skip)('of another user are neither counted nor removed', async () => {
@@ -179,4 +208,23 @@ describe('HOOK_MIN_AGE', () => {
     expect(young.stderr).toMatch(/VM 49 was exported 10\d\d s ago, less than HOOK_MIN_AGE/);
     expect((await exportVm(49, { ONEVMDUMP_HOOK_MIN_AGE: '900' })).made).toBe(1);
   });
+
+  test('does not count the bundles of another VM with the same id, nor those that cannot be read', async () => {
+    await world.makeVm(52);
+    const now = Math.floor(Date.now() / 1000);
+    await makeBundle(old(52, now - 1000), { vm: { stime: 1_600_000_000 } });
+    await writeFile(join(world.bundles, old(52, now - 500)), 'no bundle');
+    const { made } = await exportVm(52, { ONEVMDUMP_HOOK_MIN_AGE: '3600' });
+    expect(made).toBe(1);
+  });
+});
+
+test('a bundle says which VM it is of, and of which OpenNebula', async () => {
+  await world.makeVm(53);
+  await world.runHook(53, { env: { ONEVMDUMP_CLOUD_NAME: 'east' } });
+  const [name = ''] = await world.bundleNames();
+  const { stdout } = await world.run(['show', '--json', join(world.bundles, name)]);
+  const text = JSON.stringify(JSON.parse(stdout));
+  expect(text).toContain(`"stime":${madeAt(53)}`);
+  expect(text).toContain(`"cloud":{"name":"east","endpoint":"${world.sandbox.endpoint}"}`);
 });

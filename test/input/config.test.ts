@@ -30,6 +30,7 @@ const defaults: Config = {
   stagingDir: '/var/tmp/onevmdump',
   stateDir: '/var/lib/one/onevmdump',
   datastoreLocation: '/var/lib/one/datastores',
+  cloudName: '',
   imageTimeout: 86400,
   xmlrpcTimeout: 240,
   allowedBackingDirs: [],
@@ -96,6 +97,7 @@ describe('values', () => {
     expect(config).toEqual({
       ...defaults,
       compress: 'zstd:19',
+      cloudName: '',
       imageTimeout: 0,
       xmlrpcTimeout: 10,
       allowedBackingDirs: ['/a', '/b'],
