@@ -216,7 +216,11 @@ describe('old bundles', () => {
     for (const name of names) await copyFile(at('sound'), at(name));
     const made = 'onevmdump-9-4000.tar';
     await writeFile(at(made), 'no bundle');
-    await removeOldBundles(localBundleFolder(folder.path, log), { own: { vm: { id: 9 } }, keep: 1, made }, log);
+    await removeOldBundles(
+      localBundleFolder(folder.path, log),
+      { own: { vm: { id: 9 } }, keep: 1, made },
+      log,
+    );
     expect(names.every((name) => existsSync(at(name)))).toBe(true);
     expect(warnings).toEqual([
       `all older bundles of VM 9 are kept, as ${made} cannot be read: it has no index`,

@@ -114,7 +114,16 @@ export function disk(id: number, facts: Partial<Disk> = {}): Disk {
 export function vm(disks: readonly Disk[], facts: Partial<Vm> = {}): Vm {
   const known = {
     ...{ id: 7, name: 'seven', uid: 0, gid: 0, uname: undefined, gname: undefined },
-    ...{ state: 8, lcmState: 0, deployId: undefined, lock: undefined, previous: undefined, uuid: undefined, stime: undefined, disks },
+    ...{
+      state: 8,
+      lcmState: 0,
+      deployId: undefined,
+      lock: undefined,
+      previous: undefined,
+      uuid: undefined,
+      stime: undefined,
+      disks,
+    },
     tmMadSystem: undefined,
     history: { seq: 0, hostname: 'localhost', tmMad: 'ssh', datastoreId: 0 },
     template: {} as Vm['template'],
