@@ -14,6 +14,7 @@ import { isInstalled } from './run/which.ts';
 import { planDisks, snapshotDisks } from './storage/modules.ts';
 import { withHostAdvice } from './storage/host-advice.ts';
 import type { FreezeWish } from './storage/freeze.ts';
+import { stateAround } from './storage/machine-state.ts';
 import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
@@ -88,7 +89,9 @@ export async function exportVm(
     const before = await requireUnchanged(vm, one, 'since its XML was made');
     requireSame(vm, await holdLock(one, before, run.journal), 'while it was being locked');
   }
-  const snapshot = await withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze));
+  const { fixed: snapshot, state: machineState } = await stateAround(vm, run, () =>
+    withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze)),
+  );
   run.log.info(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,
   );
@@ -100,6 +103,7 @@ export async function exportVm(
       vm,
       started,
       disks: snapshot.disks,
+      state: machineState,
       images,
       consistency,
       compression,

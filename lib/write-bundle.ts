@@ -1,8 +1,9 @@
 // Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
 // of OpenNebula have in common.
+import { createHash } from 'node:crypto';
 import { totalLength } from './bundle/extents.ts';
 import { fittingFacts } from './bundle/fitting-facts.ts';
-import type { ImageFacts, Manifest, ManifestDisk } from './bundle/manifest.ts';
+import type { ImageFacts, Manifest, ManifestDisk, ManifestState } from './bundle/manifest.ts';
 import { readBackBeforehand } from './bundle/read-back.ts';
 import {
   createBundleWriter,
@@ -15,6 +16,7 @@ import type { OneClient } from './one/client.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
+import type { MachineState } from './storage/machine-state.ts';
 import type { OpenableDisk } from './storage/storage.ts';
 import { pickCompressor, type CompressionChoice } from './tools/compressor.ts';
 import { identityOf } from './vm/identity.ts';
@@ -27,6 +29,8 @@ export interface BundleContent {
   /** The moment the export began. */
   readonly started: Date;
   readonly disks: readonly OpenableDisk[];
+  /** What the VM keeps beside its disks. */
+  readonly state?: MachineState;
   /** What oned knows of the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly consistency: Manifest['consistency'];
@@ -84,11 +88,20 @@ export async function writeBundle(
   });
   try {
     await writer.addFile('./vm.xml', vm.xmlBytes);
+    const state: ManifestState[] = [];
+    for (const [member, bytes] of [
+      ['./nvram', content.state?.nvram],
+      ['./tpm.tar', content.state?.tpm],
+    ] as const) {
+      if (!bytes) continue;
+      await writer.addFile(member, bytes);
+      state.push({ member, sha256: createHash('sha256').update(bytes).digest('hex') });
+    }
     const disks: ManifestDisk[] = [];
     for (const disk of content.disks) {
       disks.push(await writeDisk(writer, disk, content.images.get(disk.id), run));
     }
-    const { size } = await writer.finish({ ...known, disks });
+    const { size } = await writer.finish({ ...known, disks, state });
     await content.check?.();
     await sink.commit();
     await part.done();

@@ -74,6 +74,8 @@ function describe(bundle: Bundle, source: BundleSource) {
     vm: manifest?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
     cloud: manifest?.cloud ?? null,
     consistency: manifest?.consistency ?? null,
+    /** What the VM kept beside its disks: nvram (UEFI variables), tpm.tar (the state of its vTPM). */
+    state: bundle.state.map(({ member }) => member.replace('./', '')),
     disks: bundle.disks.map((disk) => {
       const facts = manifest?.disks.find(({ id }) => id === disk.id);
       const declared = vm.disks.find(({ id }) => id === disk.id);
@@ -118,6 +120,7 @@ function plain(report: ReturnType<typeof describe>): string {
           ],
         ]
       : []),
+    ...(report.state.length > 0 ? [['Also holds', report.state.map(stateWords).join(', ')]] : []),
     ['Made by', report.tool ?? 'the older onevmdump, or another tool'],
     ['Size', `${formatBytes(report.size)}${report.compression ? `, ${report.compression}` : ''}`],
   ];
@@ -131,4 +134,8 @@ function plain(report: ReturnType<typeof describe>): string {
   ]);
   const disks = textTable([['DISK', 'TARGET', 'FORMAT', 'SIZE', 'DATA', 'IMAGE'], ...rows]);
   return `${textTable(facts)}\n\n${disks}`;
+}
+
+function stateWords(member: string): string {
+  return member === 'nvram' ? 'UEFI variables' : 'the state of the vTPM';
 }

@@ -1,5 +1,6 @@
 // What restore, show and verify see of a bundle, however it was made. reader.ts opens one.
 import type { DiskFormat, Manifest } from './manifest.ts';
+import type { StateFile } from './state-file.ts';
 
 /** Where a bundle's bytes come from: a local file, later also a file on another machine. */
 export interface BundleSource {
@@ -49,6 +50,8 @@ export interface Bundle {
   readonly manifest: Manifest | undefined;
   /** `vm.xml`, byte for byte. */
   readonly vmXml: Buffer;
+  /** What the VM kept beside its disks. */
+  readonly state: readonly StateFile[];
   /** Ascending by id. */
   readonly disks: readonly BundleDisk[];
   /** Where and why the bundle ends before its end; only in one that was opened to be salvaged. */

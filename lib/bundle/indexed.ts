@@ -16,6 +16,7 @@ import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
 import { largestManifest, parseManifest } from './manifest-parse.ts';
 import type { Frame, Manifest } from './manifest.ts';
 import { largestVmXml, placed, type OpenOptions, type Opened } from './opened.ts';
+import { readState, type StateFile } from './state-file.ts';
 import { memberBytes, nextMember } from './tar-member.ts';
 import type { Trailer } from './trailer.ts';
 
@@ -50,6 +51,7 @@ export async function openIndexed(
     compression: manifest.compression,
     manifest,
     vmXml: await readVmXml(source, manifest, signal),
+    state: stateOf(source, manifest, signal),
     disks,
   };
 }
@@ -129,6 +131,28 @@ async function readVmXml(source: BundleSource, manifest: Manifest, signal?: Abor
   } finally {
     await input.close();
   }
+}
+
+function stateOf(source: BundleSource, manifest: Manifest, signal?: AbortSignal): StateFile[] {
+  return (manifest.state ?? []).map((listed) => ({
+    member: listed.member,
+    size: manifest.members.find(({ name }) => name === listed.member)?.size ?? NaN,
+    async read() {
+      const label = listed.member;
+      const frames = framesOf(manifest, listed.member);
+      const options = { label, signal };
+      const input = new ByteReader(frameBytes(source, manifest.compression, frames, options));
+      try {
+        const bytes = await readState(input, await nextMember(input), listed);
+        await expectEnd(input, label);
+        return bytes;
+      } catch (error) {
+        throw placed(label, error);
+      } finally {
+        await input.close();
+      }
+    },
+  }));
 }
 
 async function* diskPieces(

@@ -16,6 +16,7 @@ import {
 } from './json-shape.ts';
 import { manifestVersion, type Manifest, type ManifestDisk } from './manifest.ts';
 import { memberName } from './member-name.ts';
+import { largestState } from './state-file.ts';
 
 /** Room for the frames of some 16 TiB. */
 export const largestManifest = 96 * 1024 * 1024;
@@ -78,6 +79,7 @@ const manifestShape = shape({
       image: optional(imageFactsShape),
     }),
   ),
+  state: optional(list(shape({ member: oneOf('./nvram', './tpm.tar'), sha256: hexDigest }))),
 });
 
 /**
@@ -117,13 +119,20 @@ function assertManifest(value: unknown): asserts value is Manifest {
   manifestShape(value, '');
 }
 
-/** `./vm.xml` first, then one member for each disk, under the name that belongs to its id. */
-function checkMembers({ members, disks }: Manifest): void {
+/** `./vm.xml` first, then what the VM keeps beside its disks, then one member for each disk, under the name of its id. */
+function checkMembers({ members, disks, state = [] }: Manifest): void {
   if (members[0]?.name !== './vm.xml') {
     throw new BundleError('manifest.json: vm.xml is not the first member');
   }
-  const sizes = new Map(members.slice(1).map(({ name, size }) => [name, size]));
-  if (sizes.size !== members.length - 1 || members.length - 1 !== disks.length) {
+  for (const [index, { member }] of state.entries()) {
+    const size = members[index + 1]?.name === member ? members[index + 1]?.size : undefined;
+    if (size === undefined || size > largestState[member]) {
+      throw new BundleError(`manifest.json: ${member} has no sound member of its own`);
+    }
+  }
+  const ofDisks = members.slice(1 + state.length);
+  const sizes = new Map(ofDisks.map(({ name, size }) => [name, size]));
+  if (sizes.size !== ofDisks.length || ofDisks.length !== disks.length) {
     throw new BundleError('manifest.json: members and disks do not match');
   }
   const ids = new Set<number>();

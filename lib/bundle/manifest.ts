@@ -63,6 +63,15 @@ export interface ManifestDisk {
   readonly image?: ImageFacts;
 }
 
+/** Members that hold what a VM keeps beside its disks: its UEFI variables, and a tar archive of its vTPM's state. */
+export type StateMember = './nvram' | './tpm.tar';
+
+export interface ManifestState {
+  readonly member: StateMember;
+  /** SHA-256 (hex) of the member's content. */
+  readonly sha256: string;
+}
+
 export interface Manifest {
   readonly format: 'onevmdump';
   readonly version: number;
@@ -92,4 +101,6 @@ export interface Manifest {
   };
   readonly members: readonly ManifestMember[];
   readonly disks: readonly ManifestDisk[];
+  /** Absent where the VM has none. */
+  readonly state?: readonly ManifestState[];
 }

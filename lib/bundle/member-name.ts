@@ -2,14 +2,16 @@
 import { BundleError } from '../report/errors.ts';
 
 export type MemberName =
-  | { readonly kind: 'folder' | 'vm.xml' | 'manifest.json' }
+  | { readonly kind: 'folder' | 'vm.xml' | 'nvram' | 'tpm.tar' | 'manifest.json' }
   | { readonly kind: 'disk'; readonly id: number };
 
 /** What a member with this name is. @throws BundleError for every name a bundle must not hold. */
 export function memberName(path: string): MemberName {
   if (path === '.' || path === './') return { kind: 'folder' };
   const name = path.replace(/^\.\//, '');
-  if (name === 'vm.xml' || name === 'manifest.json') return { kind: name };
+  if (name === 'vm.xml' || name === 'nvram' || name === 'tpm.tar' || name === 'manifest.json') {
+    return { kind: name };
+  }
   // OpenNebula counts disks from 0; nine digits keep the number an ordinary integer.
   const digits = /^backup\.disk\.(0|[1-9][0-9]{0,8})$/.exec(name)?.[1];
   if (digits !== undefined) return { kind: 'disk', id: Number(digits) };

@@ -3,6 +3,7 @@ import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
 import { openIndexed } from './indexed.ts';
 import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened.ts';
 import { openScanned } from './scanned.ts';
+import type { StateFile } from './state-file.ts';
 import { decodeTrailer, longestTrailer, type Trailer } from './trailer.ts';
 import { findZeroTail } from './zero-tail.ts';
 
@@ -56,8 +57,22 @@ export function named(source: BundleSource, opened: Opened): OpenedBundle {
     ...opened,
     name,
     modified,
+    state: opened.state.map((file) => namedState(`bundle ${name}`, file)),
     disks: opened.disks.map((disk) => namedDisk(`bundle ${name}`, disk)),
     close: () => source.close(),
+  };
+}
+
+function namedState(place: string, file: StateFile): StateFile {
+  return {
+    ...file,
+    async read() {
+      try {
+        return await file.read();
+      } catch (error) {
+        throw placed(place, error);
+      }
+    },
   };
 }
 

@@ -13,10 +13,11 @@ import {
 } from './checked-pieces.ts';
 import { decompressFile } from './decompress.ts';
 import { largestManifest, parseManifest } from './manifest-parse.ts';
-import type { Compression, Manifest } from './manifest.ts';
+import type { Compression, Manifest, StateMember } from './manifest.ts';
 import { memberLabel } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
+import { readState, type StateFile } from './state-file.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 
 interface ScannedDisk {
@@ -38,7 +39,7 @@ export async function openScanned(
 ): Promise<Opened> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found, cut } = await scan(source, compression, salvage, signal);
+  const { vmXml, manifest, found, kept, cut } = await scan(source, compression, salvage, signal);
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
     .sort((one, other) => one.id - other.id)
@@ -56,8 +57,13 @@ export async function openScanned(
         pieces: () => diskPieces(source, compression, expected, signal),
       };
     });
-  if (manifest) checkManifest(manifest, disks);
-  return { indexed: false, compression, manifest, vmXml, disks, cut };
+  if (manifest) checkManifest(manifest, disks, kept);
+  const state = kept.map(({ member, size }): StateFile => {
+    const sha256 = manifest?.state?.find((listed) => listed.member === member)?.sha256;
+    const expected = { member, ...(sha256 !== undefined && { sha256 }) };
+    return { member, size, read: () => findState(source, compression, expected, signal) };
+  });
+  return { indexed: false, compression, manifest, vmXml, state, disks, cut };
 }
 
 /** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
@@ -83,6 +89,7 @@ async function scan(
   const input = openStream(source, compression, signal);
   const seen = new Set<string>();
   const found: ScannedDisk[] = [];
+  const kept: { member: StateMember; size: number }[] = [];
   let vmXml: Buffer | undefined;
   let manifest: Manifest | undefined;
   let label = 'it is not an onevmdump bundle';
@@ -107,6 +114,13 @@ async function scan(
         case 'vm.xml':
           vmXml = await memberBytes(input, member, largestVmXml);
           break;
+        case 'nvram':
+        case 'tpm.tar': {
+          const name = `./${member.name.kind}` as const;
+          const { length } = await readState(input, member, { member: name });
+          kept.push({ member: name, size: length });
+          break;
+        }
         case 'manifest.json':
           manifest = parseManifest(await memberBytes(input, member, largestManifest));
           break;
@@ -129,7 +143,7 @@ async function scan(
   } finally {
     await input.close();
   }
-  return { vmXml, manifest, found, cut };
+  return { vmXml, manifest, found, kept, cut };
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
@@ -140,8 +154,18 @@ async function scanDisk(input: ByteReader, member: TarMember, id: number): Promi
   return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw };
 }
 
-/** A manifest describes just these disks. */
-function checkManifest(manifest: Manifest, disks: readonly BundleDisk[]): void {
+/** A manifest describes just these disks, and what the VM kept beside them. */
+function checkManifest(
+  manifest: Manifest,
+  disks: readonly BundleDisk[],
+  kept: readonly { readonly member: StateMember }[],
+): void {
+  const listed = (manifest.state ?? []).map(({ member }) => member).join(' ');
+  if (listed !== kept.map(({ member }) => member).join(' ')) {
+    throw new BundleError(
+      'manifest.json does not list ./nvram and ./tpm.tar as the archive has them',
+    );
+  }
   if (manifest.disks.length !== disks.length) {
     throw new BundleError('manifest.json describes other disks than the archive holds');
   }
@@ -174,6 +198,27 @@ async function* diskPieces(
     }
   } catch (error) {
     throw placed(`disk ${expected.id}`, error);
+  } finally {
+    await input.close();
+  }
+}
+
+/** Reads the bundle from its front up to such a member. */
+async function findState(
+  source: BundleSource,
+  compression: Compression,
+  expected: Parameters<typeof readState>[2],
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const input = openStream(source, compression, signal);
+  try {
+    for (;;) {
+      const member = await nextMember(input);
+      if (!member || `./${member.name.kind}` === expected.member) {
+        return await readState(input, member, expected);
+      }
+      await input.skip(member.map.dataBytes + member.padding);
+    }
   } finally {
     await input.close();
   }

@@ -15,7 +15,12 @@ export const endOfArchive = Buffer.alloc(2 * blockSize);
 
 /** The header of the folder itself. */
 export function folderHeader(mtime: Date): Buffer {
-  return header({ path: './', type: 'Directory', mode: 0o700, size: 0, mtime });
+  return folderHeaderOf('./', mtime);
+}
+
+/** The header of a folder. @param path with a slash at its end */
+export function folderHeaderOf(path: string, mtime: Date): Buffer {
+  return header({ path, type: 'Directory', mode: 0o700, size: 0, mtime });
 }
 
 /**

@@ -107,6 +107,12 @@ async function verifyDisks(source: BundleSource, opened: Opened, options: Verify
   const task = options.progress.begin('verify', total);
   const places: BundleError[] = [];
   try {
+    for (const file of opened.state) {
+      await file.read().catch((error: unknown) => {
+        if (!(error instanceof BundleError)) throw error;
+        places.push(error);
+      });
+    }
     for (const disk of disks) {
       const listed = manifest?.disks.find(({ id }) => id === disk.id);
       try {

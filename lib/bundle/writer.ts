@@ -48,7 +48,7 @@ export interface BundleWriter {
    * @throws FailedError when a reader would refuse the manifest
    */
   finish(
-    manifest: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'disks'>,
+    manifest: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'disks' | 'state'>,
   ): Promise<{ readonly size: number }>;
   /** Ends compressors and frees scratch files. Never rejects; safe at any time, also after `finish`. */
   abort(): Promise<void>;
@@ -162,6 +162,7 @@ export function createBundleWriter(
           frames: written.slice(firstFrame, endFrame),
         })),
         disks: manifest.disks,
+        ...(manifest.state && manifest.state.length > 0 ? { state: manifest.state } : {}),
       } satisfies Manifest);
       const bytes = Buffer.from(json);
       const checked = readBack(sink.name, bytes);

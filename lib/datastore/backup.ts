@@ -11,6 +11,7 @@ import { ConnectionError } from '../report/errors.ts';
 import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
+import type { MachineState } from '../storage/machine-state.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
 import { cloudOf, writeBundle } from '../write-bundle.ts';
@@ -21,6 +22,7 @@ import { imageFacts } from './image-facts.ts';
 import { inMb } from './open-bundle.ts';
 import { findPrepared, preparedDisks } from './prepared-backup.ts';
 import { stagedDisks, stagedVm, stagingFolder } from './staged-disks.ts';
+import { stagedState } from './staged-state.ts';
 
 export interface BackupMeans {
   readonly config: Config;
@@ -42,7 +44,7 @@ export async function backupVm(
   const started = new Date();
   const { vmId } = request;
   const datastore = backupDatastore(request.data);
-  const { vm, images, snapshot } = await disksAtInstant(request, means, run);
+  const { vm, images, snapshot, state } = await disksAtInstant(request, means, run);
   const { config } = means;
 
   const compression = datastore.compression ?? parseCompression(config.compress);
@@ -66,7 +68,7 @@ export async function backupVm(
   const cloud = cloudOf(config.cloudName, undefined);
   const { size } = await writeBundle(
     target,
-    { vm, started, disks, images, consistency, compression, cloud },
+    { vm, started, disks, state, images, consistency, compression, cloud },
     run,
   );
   await made.done();
@@ -78,6 +80,7 @@ interface AtInstant {
   readonly vm: Vm;
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly snapshot: VmSnapshot;
+  readonly state: MachineState;
 }
 
 /** From our own `prebackup`, where it was run for this backup; else from the files that the stock one has staged. */
@@ -89,8 +92,8 @@ async function disksAtInstant(
   const { vmId, folder, diskIds } = request;
   const prepared = await findPrepared(stateFolder, vmId, request.vm, run.log);
   if (prepared) {
-    const { vm, images } = prepared;
-    return { vm: request.vm ?? vm, images, snapshot: preparedDisks(prepared, run) };
+    const { vm, images, state } = prepared;
+    return { vm: request.vm ?? vm, images, snapshot: preparedDisks(prepared, run), state };
   }
   const staging = stagingFolder(folder, vmId, basePath);
   const vm = request.vm ?? (await stagedVm(staging, vmId, run));
@@ -98,7 +101,7 @@ async function disksAtInstant(
   const images = await imageFacts(vm, config, run.log);
   const there = { ...run, runner: await stagingRunner(vm, run) };
   const snapshot = await stagedDisks({ folder: staging, vm, diskIds }, images, there);
-  return { vm, images, snapshot };
+  return { vm, images, snapshot, state: await stagedState(staging, vm, run, there) };
 }
 
 /**

@@ -2,6 +2,7 @@
 // The file lies in the state folder as long as the journal that releases the instant is held.
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { findRemains } from '../cleanup.ts';
 import { parseVm } from '../input/vm-xml.ts';
@@ -10,6 +11,7 @@ import type { Log } from '../report/log.ts';
 import type { Run } from '../run/run.ts';
 import { giveToOwner, makeStateFolder } from '../run/state-folder.ts';
 import { openableDisks, planDisks } from '../storage/modules.ts';
+import type { MachineState } from '../storage/machine-state.ts';
 import type { Instant, Snapshot, VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
 
@@ -22,6 +24,8 @@ interface PreparedFile {
   readonly vm: string;
   readonly images: readonly (readonly [number, ImageFacts])[];
   readonly consistency: Instant['consistency'];
+  /** What the VM kept beside its disks: compressed by gzip, in base64. */
+  readonly state: { readonly nvram?: string; readonly tpm?: string };
   readonly disks: readonly ({ readonly id: number } & Pick<Snapshot, 'layout' | 'source'>)[];
 }
 
@@ -30,11 +34,12 @@ export interface PreparedBackup {
   /** What oned knew of the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly instant: Instant;
+  readonly state: MachineState;
 }
 
 /** Writes it down, with its removal in the run's journal. */
 export async function keepPrepared(
-  { vm, images, instant }: PreparedBackup,
+  { vm, images, instant, state }: PreparedBackup,
   stateFolder: string,
   { journal }: Run,
 ): Promise<void> {
@@ -43,6 +48,10 @@ export async function keepPrepared(
     vm: vm.xmlBytes.toString('base64'),
     images: [...images],
     consistency: instant.consistency,
+    state: {
+      ...(state.nvram && { nvram: packed(state.nvram) }),
+      ...(state.tpm && { tpm: packed(state.tpm) }),
+    },
     disks: instant.snapshots.map(({ plan, layout, source }) => ({
       id: plan.disk.id,
       layout,
@@ -104,13 +113,27 @@ async function readPrepared(path: string): Promise<PreparedBackup | undefined> {
       const plan = plans.get(id);
       return plan ? [{ plan, layout, source }] : [];
     });
-    return { vm, images, instant: { snapshots, consistency: file.consistency } };
+    const { nvram, tpm } = file.state;
+    const state = {
+      ...(nvram !== undefined && { nvram: unpacked(nvram) }),
+      ...(tpm !== undefined && { tpm: unpacked(tpm) }),
+    };
+    return { vm, images, instant: { snapshots, consistency: file.consistency }, state };
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw new FailedError(`cannot read what was prepared (${path}): ${errorMessage(error)}`, {
       cause: error,
     });
   }
+}
+
+/** UEFI variables are mostly empty space. */
+function packed(bytes: Buffer): string {
+  return gzipSync(bytes).toString('base64');
+}
+
+function unpacked(text: string): Buffer {
+  return gunzipSync(Buffer.from(text, 'base64'));
 }
 
 function sameXml(one: Vm, other: Vm): boolean {

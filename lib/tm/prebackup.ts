@@ -12,6 +12,7 @@ import { UnsupportedError } from '../report/errors.ts';
 import { silent } from '../report/progress.ts';
 import { stateFolder } from '../run/state-folder.ts';
 import type { FreezeWish } from '../storage/freeze.ts';
+import { stateAround } from '../storage/machine-state.ts';
 import { fixInstant, planDisks } from '../storage/modules.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -47,8 +48,10 @@ export async function prebackup(
   }
   const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
   await withRun({ ...setup, hold: true, progress: silent }, async (run) => {
-    const instant = await fixInstant(plans, run, freeze);
-    await keepPrepared({ vm, images, instant }, folder, run);
+    const { fixed: instant, state } = await stateAround(vm, run, () =>
+      fixInstant(plans, run, freeze),
+    );
+    await keepPrepared({ vm, images, instant, state }, folder, run);
   });
   return 'done';
 }

@@ -15,6 +15,21 @@ export function diskFile(folder: string, diskId: number): string {
   return posix.join(folder, `disk.${diskId}`);
 }
 
+/** Where OpenNebula has libvirt keep the UEFI variables of a VM (LibVirtDriverKVM.cc, 6.4 to 7.4). */
+export function nvramFile(folder: string, vmName: string): string {
+  return posix.join(folder, `${vmName}_VARS.fd`);
+}
+
+/** The folder in which OpenNebula keeps the state of a vTPM while the VM is off (vtpm_setup, 7.2 on). */
+export function tpmFolder(folder: string): string {
+  return posix.join(folder, 'tpm');
+}
+
+/** Where one run has the state of a running VM's vTPM copied. */
+export function stateFolderOf(folder: string, runId: string): string {
+  return posix.join(folder, `${ownPrefix}${runId}.state`);
+}
+
 /** A disk's member in a bundle. */
 export function diskMember(diskId: number): string {
   return `./backup.disk.${diskId}`;

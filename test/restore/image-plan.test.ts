@@ -35,7 +35,8 @@ function bundleOf(ids: readonly number[], format?: 'raw' | 'qcow2'): Bundle {
     },
   }));
   const close = () => Promise.resolve();
-  return { name: 'b', manifest: undefined, modified: new Date(), vmXml: vm.xmlBytes, disks, close };
+  const facts = { name: 'b', manifest: undefined, modified: new Date(), state: [] };
+  return { ...facts, vmXml: vm.xmlBytes, disks, close };
 }
 
 const options: PlanOptions = { volatile: 'image', only: undefined, cdroms: new Map() };

@@ -1,0 +1,163 @@
+// What a VM keeps beside its disks: UEFI variables, and the state of its vTPM. Whoever loses the one loses boot entries and
+// secure boot keys, whoever loses the other may not be able to decrypt the disks. Both are small files, read whole.
+import { posix } from 'node:path';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
+import { largestState } from '../bundle/state-file.ts';
+import { child, childText } from '../input/xml.ts';
+import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import { fileHead, realPath, regularFileSize } from '../tools/file-facts.ts';
+import { dumpXml } from '../tools/virsh.ts';
+import { nvramFile, stateFolderOf, tpmFolder, vmFolder } from '../vm/names.ts';
+import type { Vm } from '../vm/vm.ts';
+import { domainOf, isRunning } from './domain.ts';
+
+/** Undefined where the VM has none, or where it cannot be had, which was warned of. */
+export interface MachineState {
+  /** The file as it is, whatever its format. */
+  readonly nvram?: Buffer;
+  /** A tar archive: lib/bundle/tpm-archive.ts. */
+  readonly tpm?: Buffer;
+}
+
+/** OpenNebula's own helper, which its sudo rules let oneadmin run (SCRIPTS_REMOTE_DIR). */
+const vtpmSetup = '/var/tmp/one/vtpm_setup';
+/** Where libvirt keeps the variables of a firmware that it has chosen itself (OS/FIRMWARE = UEFI, 7.4). */
+const libvirtNvram = '/var/lib/libvirt/qemu/nvram';
+
+export interface ReadStateOptions {
+  /** Gets what is missing, and why; by default the log does. */
+  readonly warn?: (text: string) => void;
+  /** The state of the vTPM where it is known already. */
+  readonly tpm?: Buffer | undefined;
+}
+
+/**
+ * Reads both, as they are now. What is missing or cannot be read is a warning: the disks are worth a bundle without it.
+ * @throws the signal's reason
+ */
+export async function readMachineState(
+  vm: Vm,
+  run: Run,
+  { warn = (text) => run.log.warn(text), tpm }: ReadStateOptions = {},
+): Promise<MachineState> {
+  const state: { nvram?: Buffer; tpm?: Buffer } = tpm ? { tpm } : {};
+  async function orWarn(what: string, read: () => Promise<void>): Promise<void> {
+    try {
+      await read();
+    } catch (error) {
+      run.signal.throwIfAborted();
+      if (!(error instanceof OnevmdumpError)) throw error;
+      warn(`${what} not in the bundle: ${errorMessage(error)}`);
+    }
+  }
+  if (vm.history === undefined) return state;
+  const folder = vmFolder(run.datastoreLocation, vm.history.datastoreId, vm.id);
+  if (hasUefi(vm)) {
+    await orWarn(`the UEFI variables of VM ${vm.id} are`, async () => {
+      state.nvram = await readNvram(vm, folder, run);
+    });
+  }
+  if (hasTpm(vm) && !tpm) {
+    await orWarn(`the state of the vTPM of VM ${vm.id} is`, async () => {
+      state.tpm = await (isRunning(vm) ? readRunningTpm(vm, folder, run) : readTpm(folder, run));
+    });
+  }
+  return state;
+}
+
+/**
+ * The state around the moment in which the disks' point in time is fixed: read before, so that the guest does not wait for it,
+ * and again after it. They are mostly the same, and then of that very moment.
+ */
+export async function stateAround<T>(
+  vm: Vm,
+  run: Run,
+  fix: () => Promise<T>,
+): Promise<{ readonly fixed: T; readonly state: MachineState }> {
+  const before = isRunning(vm)
+    ? await readMachineState(vm, run, { warn: () => undefined })
+    : undefined;
+  const fixed = await fix();
+  const state = await readMachineState(vm, run);
+  if (before && !(same(before.nvram, state.nvram) && same(before.tpm, state.tpm))) {
+    run.log.warn(
+      `the UEFI variables or the vTPM of VM ${vm.id} changed while its disks' point in time was fixed: the bundle has them as they were right after it`,
+    );
+  }
+  return { fixed, state };
+}
+
+/** Whether a VM's firmware is UEFI. OpenNebula takes an empty FIRMWARE, and BIOS, for none. */
+export function hasUefi(vm: Vm): boolean {
+  const firmware = firmwareOf(vm);
+  return firmware !== '' && firmware !== 'BIOS';
+}
+
+/** Whether a VM has a vTPM: OpenNebula makes one where TPM has a MODEL (7.2 on). */
+export function hasTpm(vm: Vm): boolean {
+  const tpm = child(vm.template, 'TPM');
+  return (tpm && childText(tpm, 'MODEL')?.trim()) !== undefined;
+}
+
+function firmwareOf(vm: Vm): string {
+  const os = child(vm.template, 'OS');
+  return ((os && childText(os, 'FIRMWARE')) ?? '').trim().toUpperCase();
+}
+
+async function readNvram(vm: Vm, folder: string, run: Run): Promise<Buffer> {
+  const what = `the UEFI variables of VM ${vm.id}`;
+  const path = await realPath(run.runner, await nvramPath(vm, folder, run), what);
+  const size = await regularFileSize(run.runner, path, what);
+  const most = largestState['./nvram'];
+  if (size > most) throw new FailedError(`${path} has ${size} bytes, more than ${most}`);
+  return await fileHead(run.runner, path, most, what);
+}
+
+/** A VM that runs may have been renamed since it was started: libvirt knows its file. */
+async function nvramPath(vm: Vm, folder: string, run: Run): Promise<string> {
+  if (isRunning(vm)) {
+    const os = child(await dumpXml(domainOf(vm, run)), 'os');
+    const path = os && childText(os, 'nvram')?.trim();
+    if (path?.startsWith('/') === true) return path;
+  }
+  if (firmwareOf(vm) === 'UEFI') return posix.join(libvirtNvram, `one-${vm.id}_VARS.fd`);
+  const path = nvramFile(folder, vm.name);
+  // A link in the VM's folder leads wherever its owner likes.
+  const real = await realPath(run.runner, path, `the UEFI variables of VM ${vm.id}`);
+  const home = await realPath(run.runner, folder, `the folder of VM ${vm.id}`);
+  if (posix.dirname(real) !== home) throw new FailedError(`${path} is a link to ${real}`);
+  return real;
+}
+
+/** swtpm's own files are closed to others: OpenNebula's helper copies them, as it does for OpenNebula's own backups. */
+async function readRunningTpm(vm: Vm, folder: string, run: Run): Promise<Buffer> {
+  const { journal, runner } = run;
+  const copy = stateFolderOf(folder, journal.runId);
+  const undo = await journal.record({ kind: 'remove-folder', path: copy }, runner.target);
+  await runner.run(
+    { program: 'mkdir', args: ['-m', '0700', '--', copy] },
+    { doing: `make ${copy}` },
+  );
+  try {
+    const args = ['-n', vtpmSetup, 'backup', domainOf(vm, run).name, copy];
+    await runner.run({ program: 'sudo', args }, { doing: `copy the state of the vTPM` });
+    return await readTpm(copy, run);
+  } finally {
+    await runner.run({ program: 'rm', args: ['-rf', '--', copy] }, { doing: `remove ${copy}` });
+    await undo.done();
+  }
+}
+
+/** The archive of `<folder>/tpm`, made anew of what is in it. */
+async function readTpm(folder: string, run: Run): Promise<Buffer> {
+  const { stdout } = await run.runner.run(
+    { program: 'tar', args: ['-C', folder, '-cf', '-', '--format=ustar', '--', 'tpm'] },
+    { doing: `read ${tpmFolder(folder)}`, maxOutput: largestState['./tpm.tar'] },
+  );
+  return encodeTpmArchive(parseTpmArchive(stdout));
+}
+
+function same(one: Buffer | undefined, other: Buffer | undefined): boolean {
+  return one && other ? one.equals(other) : one === other;
+}
