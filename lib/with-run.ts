@@ -5,6 +5,7 @@ import type { Config } from './input/config.ts';
 import { createOneClient, type OneClient } from './one/client.ts';
 import { findEndpoint, findSession } from './one/credentials.ts';
 import { isBackedUp } from './one/vms.ts';
+import { errorMessage } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
 import { claimVm } from './run/claim.ts';
@@ -49,7 +50,10 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
   try {
     return await runIn(folder, setup, body);
   } finally {
-    await claim.release();
+    // Of a process that has ended it counts for nothing, so what was done is not a failure for it.
+    await claim.release().catch((error: unknown) => {
+      setup.log.warn(`cannot remove the export lock of VM ${vmId}: ${errorMessage(error)}`);
+    });
   }
 }
 

@@ -10,11 +10,15 @@ import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { identify, type ProcessIdentity } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
+import { quote } from './quote.ts';
 import { giveToOwner, makeStateFolder } from './state-folder.ts';
 import { carryOut, remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
 
 export interface JournalEntry {
-  /** The undo is no longer needed: it was carried out, or what it would remove is to stay. */
+  /**
+   * The undo is no longer needed: it was carried out, or what it would remove is to stay. That this cannot be written down is
+   * a warning: the change itself is as it should be.
+   */
   done(): Promise<void>;
 }
 
@@ -27,7 +31,7 @@ export interface Journal {
   record(undo: Undo, on?: SshTarget): Promise<JournalEntry>;
   /**
    * Carries out all that is still recorded, last first, and removes the file when nothing is left.
-   * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`.
+   * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`. Never rejects.
    */
   undoAll(handlers: UndoHandlers): Promise<void>;
   /**
@@ -74,8 +78,8 @@ export async function createJournal(options: {
     started: new Date().toISOString(),
   };
   const file = await openJournalFile(options.stateFolder, path);
-  await append(file, header);
-  return journalOn(file, path, runId, [], options.log);
+  await writeHeader(file, header, path);
+  return journalOn(appender(file, true), path, runId, [], options.log);
 }
 
 /** Takes over the journal of a dead run, to carry out what it left (`cleanup`). */
@@ -83,10 +87,12 @@ export async function adoptJournal(
   path: string,
   log: Log,
 ): Promise<{ header: JournalHeader; journal: Journal; pending: readonly PlacedUndo[] }> {
-  const { header, pending } = parseJournal(await readFile(path, 'utf8'), path);
+  const text = await readFile(path, 'utf8');
+  const { header, pending } = parseJournal(text, path);
   // Not made anew when another process has just done all of it.
   const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
-  const journal = journalOn(file, path, header.runId, pending, log);
+  const lines = appender(file, text.endsWith('\n'));
+  const journal = journalOn(lines, path, header.runId, pending, log);
   return { header, journal, pending: pending.map(({ undo, on }) => ({ undo, on })) };
 }
 
@@ -95,7 +101,7 @@ interface Pending extends PlacedUndo {
 }
 
 function journalOn(
-  file: FileHandle,
+  lines: Appender,
   path: string,
   runId: string,
   left: readonly Pending[],
@@ -106,13 +112,19 @@ function journalOn(
   const done = async (seq: number): Promise<void> => {
     if (!pending.some((one) => one.seq === seq)) return;
     pending = pending.filter((one) => one.seq !== seq);
-    await append(file, { seq, done: true });
+    try {
+      await lines.append({ seq, done: true });
+    } catch (error) {
+      log.warn(
+        `cannot write the undo journal ${path} (${errorMessage(error)}); as long as it is there, \`onevmdump cleanup\` would undo what is to stay`,
+      );
+    }
   };
   return {
     runId,
     async record(undo, on) {
       const seq = ++lastSeq;
-      await append(file, { seq, undo, ...(on ? { on } : {}) });
+      await lines.append({ seq, undo, ...(on ? { on } : {}) });
       pending.push({ seq, undo, on });
       return { done: () => done(seq) };
     },
@@ -132,13 +144,19 @@ function journalOn(
           log.warn(`could not undo everything (${errorMessage(error)}): ${remedy({ undo, on })}`);
         }
       }
-      await file.close();
-      // Another `cleanup` may have been faster.
-      if (pending.length === 0) await rm(path, { force: true });
+      try {
+        await lines.close();
+        // Another `cleanup` may have been faster.
+        if (pending.length === 0) await rm(path, { force: true });
+      } catch (error) {
+        log.warn(
+          `nothing is left to be undone, but the undo journal cannot be removed (${errorMessage(error)}); remove it with: rm -f ${quote(path)}`,
+        );
+      }
     },
     async hold() {
-      await append(file, { held: true });
-      await file.close();
+      await lines.append({ held: true });
+      await lines.close();
     },
   };
 }
@@ -157,9 +175,38 @@ async function openJournalFile(stateFolder: string, path: string): Promise<FileH
   }
 }
 
-async function append(file: FileHandle, line: object): Promise<void> {
-  await file.appendFile(`${JSON.stringify(line)}\n`);
-  await file.datasync();
+interface Appender {
+  /** Writes and flushes one line. */
+  append(line: object): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @param whole whether the file ends with a whole line; after one that was cut short a new one is begun */
+function appender(file: FileHandle, whole: boolean): Appender {
+  let isWhole = whole;
+  return {
+    async append(line) {
+      const begin = isWhole ? '' : '\n';
+      isWhole = false;
+      await file.appendFile(`${begin}${JSON.stringify(line)}\n`);
+      isWhole = true;
+      await file.datasync();
+    },
+    close: () => file.close(),
+  };
+}
+
+/** A journal that cannot be begun leaves no file. */
+async function writeHeader(file: FileHandle, header: JournalHeader, path: string): Promise<void> {
+  try {
+    await appender(file, true).append(header);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await rm(path, { force: true });
+    throw new FailedError(`cannot write the undo journal ${path}: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 /** A journal as it stands in its file. */

@@ -1,10 +1,22 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync } from 'node:fs';
+import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { adoptJournal, createJournal, parseJournal } from '../../lib/run/journal.ts';
+import { adoptJournal, createJournal, parseJournal, type Journal } from '../../lib/run/journal.ts';
 import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
 import { createLog } from '../../lib/report/log.ts';
+
+const folderOfMounts = mkdtempSync(join(tmpdir(), 'onevmdump-journal-mounts-'));
+afterAll(() => rm(folderOfMounts, { recursive: true, force: true }));
+
+/** Containers may have no right to mount, root or not. */
+function canMount(path: string): boolean {
+  const status = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', path]).status;
+  if (status === 0) execFileSync('umount', [path]);
+  return status === 0;
+}
 
 let folder = '';
 let lines: string[] = [];
@@ -137,6 +149,19 @@ describe('the undo journal', () => {
     expect(parseJournal(cut, path).pending.map(({ undo }) => undo)).toEqual([file('/a')]);
   });
 
+  test('goes on behind a line that was cut short, on a line of its own', async () => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    await journal.record(file('/b'));
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.slice(0, -7));
+    const adopted = await adoptJournal(path, log);
+    await adopted.journal.record(file('/c'));
+    const { pending } = parseJournal(await readFile(path, 'utf8'), path);
+    expect(pending.map(({ undo }) => undo)).toEqual([file('/a'), file('/c')]);
+  });
+
   test('is refused when the file is something else', () => {
     expect(() => parseJournal('hello\n', '/x')).toThrow('/x is not a journal');
   });
@@ -150,6 +175,53 @@ describe('the undo journal', () => {
       const [name] = await journalFiles();
       expect((await stat(join(folder, 'journal'))).uid).toBe(65534);
       expect((await stat(join(folder, 'journal', name!))).uid).toBe(65534);
+    },
+  );
+
+  (canMount(folderOfMounts) ? describe : describe.skip)(
+    'on a file system that becomes full',
+    () => {
+      const mounted = join(folderOfMounts, 'state');
+      beforeEach(() => {
+        mkdirSync(mounted, { recursive: true });
+        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);
+      });
+      afterEach(() => void execFileSync('umount', ['-l', mounted]));
+
+      /** Writes until nothing fits any more. */
+      async function fill(journal: Journal): Promise<void> {
+        for (;;) {
+          try {
+            await journal.record(file(`/${'x'.repeat(100)}`));
+          } catch {
+            return;
+          }
+        }
+      }
+      const newJournalThere = () =>
+        createJournal({ stateFolder: mounted, action: 'export', vmId: 8, log });
+
+      test('refuses to record, and takes note that an undo is not needed with a warning only', async () => {
+        const journal = await newJournalThere();
+        const entry = await journal.record(file('/bundle.part'));
+        await fill(journal);
+        await expect(journal.record(file('/b'))).rejects.toThrow('ENOSPC');
+        await entry.done();
+        expect(lines.join('')).toContain('cannot write the undo journal');
+        const { handlers, seen } = recordingHandlers();
+        await journal.undoAll(handlers);
+        // What was no longer needed is not undone, and nothing is left for a later cleanup.
+        expect(seen).not.toContainEqual(file('/bundle.part'));
+        expect(await readdir(join(mounted, 'journal'))).toEqual([]);
+      });
+
+      test('cannot be begun, and leaves no file', async () => {
+        await mkdir(join(mounted, 'journal'));
+        const filled = writeFile(join(mounted, 'full'), Buffer.alloc(1024 * 1024));
+        await expect(filled).rejects.toThrow('ENOSPC');
+        await expect(newJournalThere()).rejects.toThrow('cannot write the undo journal');
+        expect(await readdir(join(mounted, 'journal'))).toEqual([]);
+      });
     },
   );
 
