@@ -34,6 +34,8 @@ export interface ExportRequest {
   readonly cloudName: string;
   /** How a running guest is held while the instant of its disks is fixed. */
   readonly freeze: FreezeWish;
+  /** DISK_IDs of the disks to export; undefined: all. */
+  readonly onlyDisks?: readonly number[] | undefined;
 }
 
 /** What --json prints. */
@@ -49,6 +51,8 @@ export interface ExportReport {
     readonly frozenMs: number;
   };
   readonly disks: readonly ManifestDisk[];
+  /** Disks that were not asked for. */
+  readonly leftOut: readonly number[];
   readonly seconds: number;
 }
 
@@ -57,7 +61,16 @@ export interface ExportReport {
  * @throws an OnevmdumpError of any kind; nothing is left behind then.
  */
 export async function exportVm(
-  { vm, lock, destination, destinationHost, compression, cloudName, freeze }: ExportRequest,
+  {
+    vm,
+    lock,
+    destination,
+    destinationHost,
+    compression,
+    cloudName,
+    freeze,
+    onlyDisks,
+  }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
 ): Promise<ExportReport> {
@@ -76,7 +89,8 @@ export async function exportVm(
   // Before anything is asked or changed: a format nobody here can write is told at once.
   await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
-  const plans = planDisks(vm, images);
+  const plans = planDisks(vm, images, onlyDisks);
+  const leftOut = vm.disks.map(({ id }) => id).filter((id) => !(onlyDisks?.includes(id) ?? true));
   const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
     epoch: Math.floor(started.getTime() / 1000),
@@ -108,6 +122,7 @@ export async function exportVm(
       consistency,
       compression,
       cloud: cloudOf(cloudName, one),
+      leftOut: onlyDisks && leftOut,
       check: async () => {
         // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
         if (one && consistency.level === 'offline') {
@@ -123,6 +138,7 @@ export async function exportVm(
     vm: { id: vm.id, name: vm.name, state },
     consistency,
     disks,
+    leftOut,
     seconds: (Date.now() - started.getTime()) / 1000,
   };
 }

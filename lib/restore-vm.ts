@@ -16,7 +16,13 @@ import { BundleError, UsageError } from './report/errors.ts';
 import { existingCdroms } from './restore/cdroms.ts';
 import { chooseDatastores } from './restore/datastores.ts';
 import type { Delivery } from './restore/delivery.ts';
-import { imageSizeMb, planDisks, type DiskPlan, type ImagePlan } from './restore/image-plan.ts';
+import {
+  imageSizeMb,
+  isKnownToLack,
+  planDisks,
+  type DiskPlan,
+  type ImagePlan,
+} from './restore/image-plan.ts';
 import { demandOf, requireFreeAddresses, requireQuotas } from './restore/instantiable.ts';
 import { makeVm } from './restore/make-vm.ts';
 import type { Mapping } from './restore/mapping.ts';
@@ -28,7 +34,7 @@ import { pendingImageId, reserveTemplate } from './restore/reserved-template.ts'
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
-import type { Vm } from './vm/vm.ts';
+import { isCdrom, type Vm } from './vm/vm.ts';
 
 export interface RestoreRequest {
   readonly bundle: Bundle;
@@ -67,6 +73,8 @@ export interface RestoreReport {
   readonly templateId: number | null;
   readonly vmId: number | null;
   readonly images: readonly RestoredImage[];
+  /** DISK_IDs of disks that the bundle does not hold and the template therefore lacks. */
+  readonly missing: readonly number[];
   /** Of all of these; null when there are none. */
   readonly owner: Ownership | null;
   readonly seconds: number;
@@ -123,7 +131,8 @@ export async function restoreVm(
   if (ownership) tellOwner(ownership, vm, run);
   const templateId = reservation?.templateId ?? null;
   const seconds = (Date.now() - started.getTime()) / 1000;
-  return { name, templateId, vmId, images, owner: ownership, seconds };
+  const missing = plans.flatMap(({ as, disk }) => (as === 'absent' ? [disk.id] : []));
+  return { name, templateId, vmId, images, missing, owner: ownership, seconds };
 }
 
 interface RestorePlan {
@@ -163,7 +172,8 @@ async function planRestore(
     only: request.onlyDisks,
     cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
   });
-  tellOfCdroms(plans, run);
+  tellOfDisks(plans, bundle, run);
+  if (request.instantiate) requireAllDisks(plans, bundle);
   const toRegister = plans.filter(isToRegister);
   const { datastore, mapDatastores: mappings } = request;
   const datastores = await chooseDatastores(toRegister, { datastore, mappings }, one);
@@ -243,10 +253,27 @@ function isToRegister(plan: DiskPlan): plan is ImagePlan {
   return plan.as === 'register';
 }
 
-function tellOfCdroms(plans: readonly DiskPlan[], run: Run): void {
+/** A VM without one of its disks would run, and do the wrong thing. @throws UsageError */
+function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
+  const lacking = plans.filter(({ as, disk }) => as === 'absent' && !isCdrom(disk));
+  if (lacking.length === 0) return;
+  const ids = lacking.map(({ disk }) => disk.id).join(', ');
+  throw new UsageError(
+    `${name} does not hold disk ${ids}: --instantiate would make a VM without it; restore the template and complete it first`,
+  );
+}
+
+function tellOfDisks(plans: readonly DiskPlan[], bundle: Bundle, run: Run): void {
+  const held = new Set(bundle.disks.map(({ id }) => id));
   for (const plan of plans) {
     const { disk } = plan;
-    if (plan.as === 'absent') {
+    if (plan.as === 'absent' && !isCdrom(disk)) {
+      run.log.warn(
+        `disk ${disk.id}: the bundle does not hold it: the template comes back without it`,
+      );
+    } else if (plan.as === 'volatile' && !held.has(disk.id) && isKnownToLack(bundle, disk)) {
+      run.log.warn(`disk ${disk.id}: the bundle does not hold it: it comes back new and empty`);
+    } else if (plan.as === 'absent') {
       run.log.warn(
         `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
       );

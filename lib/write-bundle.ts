@@ -34,6 +34,8 @@ export interface BundleContent {
   /** What oned knows of the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly consistency: Manifest['consistency'];
+  /** DISK_IDs that were not asked for; undefined when all were. */
+  readonly leftOut?: readonly number[] | undefined;
   readonly compression: CompressionChoice;
   /** The OpenNebula the VM is of. */
   readonly cloud?: NonNullable<Manifest['cloud']>;
@@ -72,6 +74,7 @@ export async function writeBundle(
     },
     ...(content.cloud ? { cloud: content.cloud } : {}),
     consistency: { ...consistency },
+    ...(content.leftOut ? { leftOut: content.leftOut } : {}),
   };
   readBackBeforehand(
     target.name,

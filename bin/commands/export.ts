@@ -33,6 +33,7 @@ interface ExportOptions extends GlobalOptions {
   readonly destinationUser: string | undefined;
   readonly remoteHost: string | undefined;
   readonly remoteUser: string | undefined;
+  readonly disk: readonly string[] | undefined;
   readonly compress: string | undefined;
   readonly fsFreeze: string | undefined;
   readonly requireFreeze: boolean;
@@ -92,6 +93,13 @@ export const exportCommand: CommandDefinition<ExportOptions> = {
           describe:
             "Read the VM's XML from stdin, plain or in base64; with --no-lock no OpenNebula is needed",
         },
+        disk: {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          describe: 'Export only this disk (may be repeated)',
+          defaultDescription: 'all',
+        },
         compress: {
           type: 'string',
           requiresArg: true,
@@ -133,6 +141,7 @@ async function runExport(
   const config = await configFor(options, log);
   const wished = remoteTarget(options, config);
   const destinationHost = destinationTarget(options, config);
+  const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
   // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
@@ -153,6 +162,7 @@ async function runExport(
           compression,
           cloudName: config.cloudName,
           freeze,
+          onlyDisks,
         },
         run,
         one,

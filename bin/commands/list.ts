@@ -85,7 +85,7 @@ function plain(folder: string, bundles: readonly ListedBundle[]): string {
           manifest.vm.state,
           manifest.consistency.level,
           manifest.created.slice(0, 19),
-          String(manifest.disks.length),
+          disksInWords(manifest),
           sizeInWords(size),
           file,
         ]
@@ -94,12 +94,18 @@ function plain(folder: string, bundles: readonly ListedBundle[]): string {
   return textTable([head, ...rows]);
 }
 
+function disksInWords({ disks, leftOut = [] }: Manifest): string {
+  return leftOut.length === 0
+    ? String(disks.length)
+    : `${disks.length} of ${disks.length + leftOut.length}`;
+}
+
 function sizeInWords(size: number | undefined): string {
   return size === undefined ? '-' : formatBytes(size);
 }
 
 function report({ file, size, manifest, note }: ListedBundle): object {
   if (!manifest) return { file, size: size ?? null, note };
-  const { vm, consistency, created, compression, disks } = manifest;
-  return { file, size, vm, consistency, created, compression, disks: disks.length };
+  const { vm, consistency, created, compression, disks, leftOut = [] } = manifest;
+  return { file, size, vm, consistency, created, compression, disks: disks.length, leftOut };
 }

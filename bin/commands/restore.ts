@@ -3,7 +3,7 @@ import { openBundle } from '../../lib/bundle/reader.ts';
 import type { BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/input/config.ts';
-import { UsageError } from '../../lib/report/errors.ts';
+import { PartialError, UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
 import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
@@ -30,6 +30,7 @@ interface RestoreOptions extends GlobalOptions {
   readonly owner: string | undefined;
   readonly noRestricted: boolean;
   readonly disk: readonly string[] | undefined;
+  readonly salvage: boolean;
   readonly volatile: 'image' | 'fresh';
   readonly stagingDir: string | undefined;
   readonly noCheckCapacity: boolean;
@@ -107,6 +108,12 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
           array: true,
           requiresArg: true,
           describe: 'Register only the image of this disk (may be repeated), and no template',
+        },
+        salvage: {
+          type: 'boolean',
+          default: false,
+          describe:
+            'Restore what is left of a bundle that lost its end: every disk that is whole (exit code 7)',
         },
         volatile: {
           choices: ['image', 'fresh'],
@@ -186,8 +193,11 @@ async function restoreFrom(
     readonly mapNetworks: readonly Mapping[];
   },
 ): Promise<void> {
-  const bundle = await openBundle(source, { log, signal });
+  const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
+    if (bundle.cut !== undefined) {
+      log.warn(`the bundle lost its end, and no checksum proves its disks: ${bundle.cut}`);
+    }
     const one = await connect({ config, endpoint: options.endpoint, log, signal });
     const report = await withProgress(log, (progress) =>
       withRun({ config, action: 'restore', vmId: undefined, log, progress, signal }, (run) =>
@@ -215,10 +225,17 @@ async function restoreFrom(
         ),
       ),
     );
-    await printResult(options, resultLine(report), report);
+    const cut = bundle.cut ?? null;
+    await printResult(options, resultLine(report), { ...report, cut });
+    if (cut !== null) throw new PartialError(whatIsMissing(report));
   } finally {
     await bundle.close();
   }
+}
+
+function whatIsMissing({ missing, images }: RestoreReport): string {
+  const lost = missing.length === 0 ? 'no disk is missing' : `missing: disk ${missing.join(', ')}`;
+  return `the bundle lost its end: ${images.length} disks were restored, ${lost}`;
 }
 
 /** The older onevmdump's words. */

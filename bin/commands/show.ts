@@ -76,6 +76,7 @@ function describe(bundle: Bundle, source: BundleSource) {
     consistency: manifest?.consistency ?? null,
     /** What the VM kept beside its disks: nvram (UEFI variables), tpm.tar (the state of its vTPM). */
     state: bundle.state.map(({ member }) => member.replace('./', '')),
+    leftOut: manifest?.leftOut ?? [],
     disks: bundle.disks.map((disk) => {
       const facts = manifest?.disks.find(({ id }) => id === disk.id);
       const declared = vm.disks.find(({ id }) => id === disk.id);
@@ -121,6 +122,9 @@ function plain(report: ReturnType<typeof describe>): string {
         ]
       : []),
     ...(report.state.length > 0 ? [['Also holds', report.state.map(stateWords).join(', ')]] : []),
+    ...(report.leftOut.length > 0
+      ? [['Left out', `disk ${report.leftOut.join(', ')} (not asked for)`]]
+      : []),
     ['Made by', report.tool ?? 'the older onevmdump, or another tool'],
     ['Size', `${formatBytes(report.size)}${report.compression ? `, ${report.compression}` : ''}`],
   ];

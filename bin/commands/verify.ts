@@ -36,9 +36,10 @@ async function runVerify(
     withProgress(log, (progress) => verifyBundle(source, { log, signal, progress })),
   );
   const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
+  const left = report.leftOut.length === 0 ? '' : `, without disk ${report.leftOut.join(', ')}`;
   await printResult(
     options,
-    `${report.bundle}: sound (${report.disks.length} disks, ${data} of data, ${checked(report)})`,
+    `${report.bundle}: sound (${report.disks.length} disks${left}, ${data} of data, ${checked(report)})`,
     { sound: true, ...report },
   );
 }

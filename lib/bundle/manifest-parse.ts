@@ -49,6 +49,7 @@ export const imageFactsShape = shape({
 });
 
 const manifestShape = shape({
+  leftOut: optional(list(count(999_999_999))),
   tool: shape({ name: text, version: text }),
   created: time,
   compression: oneOf('gzip', 'zstd', 'none'),

@@ -103,4 +103,6 @@ export interface Manifest {
   readonly disks: readonly ManifestDisk[];
   /** Absent where the VM has none. */
   readonly state?: readonly ManifestState[];
+  /** DISK_IDs of the VM's disks that were not asked for (`export --disk`); absent when all were. */
+  readonly leftOut?: readonly number[];
 }

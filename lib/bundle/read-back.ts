@@ -27,7 +27,10 @@ export function readBackFrames(name: string, manifest: Manifest, trailer: Traile
  */
 export function readBackBeforehand(
   name: string,
-  known: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'created' | 'compression'>,
+  known: Pick<
+    Manifest,
+    'tool' | 'vm' | 'cloud' | 'consistency' | 'created' | 'compression' | 'leftOut'
+  >,
   disks: readonly { readonly id: number; readonly member: string }[],
 ): void {
   const manifest: Manifest = {

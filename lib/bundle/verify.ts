@@ -36,6 +36,8 @@ export interface VerifyReport {
   readonly indexed: boolean;
   /** How many frames of the index were checked, the manifest's included; 0 without an index. */
   readonly frames: number;
+  /** DISK_IDs of the VM's disks that were not asked for. */
+  readonly leftOut: readonly number[];
   readonly disks: readonly VerifiedDisk[];
 }
 
@@ -188,6 +190,7 @@ function report(source: BundleSource, opened: Opened): VerifyReport {
     compression,
     indexed,
     frames: indexed ? frames : 0,
+    leftOut: manifest?.leftOut ?? [],
     disks: disks.map(({ id, format, size, dataBytes }) => ({
       id,
       format,

@@ -48,7 +48,10 @@ export interface BundleWriter {
    * @throws FailedError when a reader would refuse the manifest
    */
   finish(
-    manifest: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'disks' | 'state'>,
+    manifest: Pick<
+      Manifest,
+      'tool' | 'vm' | 'cloud' | 'consistency' | 'disks' | 'state' | 'leftOut'
+    >,
   ): Promise<{ readonly size: number }>;
   /** Ends compressors and frees scratch files. Never rejects; safe at any time, also after `finish`. */
   abort(): Promise<void>;
@@ -163,6 +166,7 @@ export function createBundleWriter(
         })),
         disks: manifest.disks,
         ...(manifest.state && manifest.state.length > 0 ? { state: manifest.state } : {}),
+        ...(manifest.leftOut ? { leftOut: manifest.leftOut } : {}),
       } satisfies Manifest);
       const bytes = Buffer.from(json);
       const checked = readBack(sink.name, bytes);

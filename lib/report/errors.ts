@@ -80,6 +80,11 @@ export class OpenNebulaError extends OnevmdumpError {
   }
 }
 
+/** Done in part: what was left of a bundle that lost its end was restored. */
+export class PartialError extends OnevmdumpError {
+  readonly exitCode = 7;
+}
+
 /** SIGINT (130) or SIGTERM (143) ended the run; everything was undone before this is reported. */
 export class InterruptedError extends OnevmdumpError {
   readonly exitCode: number;

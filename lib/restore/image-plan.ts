@@ -28,7 +28,10 @@ export type DiskPlan =
   /** A CD-ROM whose image still exists. */
   | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
   | { readonly as: 'volatile'; readonly disk: Disk }
-  /** A CD-ROM that the bundle does not hold, and whose image is gone: the VM comes back without it. */
+  /**
+   * A disk that the bundle does not hold: it was left out of the export, or lies behind the end that the bundle lost; or a
+   * CD-ROM of a backup, whose image is gone. The VM comes back without it.
+   */
   | { readonly as: 'absent'; readonly disk: Disk };
 
 export interface PlanOptions {
@@ -62,6 +65,9 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
       if (comesBackEmpty(disk, options)) return { as: 'volatile', disk };
       const source = inBundle.get(disk.id);
       // A backup of OpenNebula leaves out CD-ROMs, and volatile disks unless the VM's owner asked for them.
+      if (!source && !options.only && isKnownToLack(bundle, disk)) {
+        return { as: isVolatile(disk) ? 'volatile' : 'absent', disk };
+      }
       if (!source && bundle.manifest && !options.only) {
         if (isVolatile(disk)) return { as: 'volatile', disk };
         if (isCdrom(disk)) return { as: 'absent', disk };
@@ -69,6 +75,11 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
       if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
       return imagePlan(bundle, disk, source, disk.id === os);
     });
+}
+
+/** Whether it is no damage that the bundle does not hold this disk. */
+export function isKnownToLack({ cut, manifest }: Bundle, { id }: Disk): boolean {
+  return cut !== undefined || manifest?.leftOut?.includes(id) === true;
 }
 
 /** Swap space is made new; other volatile disks carry data unless the user wants them fresh. */
