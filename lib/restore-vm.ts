@@ -7,7 +7,7 @@ import { parseVm } from './input/vm-xml.ts';
 import { ownAccount, type Account } from './one/accounts.ts';
 import type { OneClient } from './one/client.ts';
 import type { Datastore } from './one/datastores.ts';
-import { skipCapacityFlag } from './one/images.ts';
+import { imagesAt, skipCapacityFlag } from './one/images.ts';
 import type { Network } from './one/networks.ts';
 import { getOwnership, type OwnedKind, type Ownership } from './one/ownership.ts';
 import { oneVersion } from './one/system.ts';
@@ -33,6 +33,7 @@ import { registerImages, type RestoredImage } from './restore/register-images.ts
 import { pendingImageId, reserveTemplate } from './restore/reserved-template.ts';
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
+import { fileSources } from './vm/restored-context.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
 import { isCdrom, type Vm } from './vm/vm.ts';
 
@@ -231,6 +232,7 @@ async function templateMaker(
     networks: new Map([...networks].map(([old, { id }]) => [old, id])),
     restricted: caller.isAdmin ? undefined : await restrictedAttributes(one),
     noHostAttributes: request.noHostAttributes,
+    files: await imagesAt(one, fileSources(vm)),
   };
   let told = false;
   return (name, images) => {

@@ -46,6 +46,20 @@ export async function findImageFrom(
   return found && { id: numberIn(found, 'ID'), path };
 }
 
+/** Ids of the images that lie at these places (SOURCE), by place, as far as the caller may see them. */
+export async function imagesAt(
+  client: OneClient,
+  sources: readonly string[],
+): Promise<ReadonlyMap<string, number>> {
+  if (sources.length === 0) return new Map();
+  const pool = await askPool(client, 'IMAGE_POOL', 'one.imagepool.info', -2);
+  return new Map(
+    pool
+      .filter((image) => sources.includes(textIn(image, 'SOURCE')))
+      .map((image) => [textIn(image, 'SOURCE'), numberIn(image, 'ID')]),
+  );
+}
+
 export interface NewImage {
   readonly name: string;
   /** A path on the front-end, or a URL. */

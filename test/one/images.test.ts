@@ -10,6 +10,7 @@ import {
   findImageFrom,
   getImage,
   imageNames,
+  imagesAt,
   skipCapacityFlag,
   waitForImage,
   type NewImage,
@@ -227,6 +228,14 @@ describe('finding and deleting', () => {
     const id = await allocateImage(world.one, 1, newImage({ path: other }));
     expect(await findImageFrom(world.one, other)).toEqual({ id, path: other });
     expect(await findImageFrom(world.one, `${other}2`)).toBeUndefined();
+  });
+
+  test('images are found by the places where they lie', async () => {
+    const id = await allocateImage(world.one, 1, newImage());
+    await waitForImage(world.one, id, fast);
+    const { source } = await getImage(world.one, id);
+    expect(await imagesAt(world.one, [source!, '/nowhere'])).toEqual(new Map([[source, id]]));
+    expect(await imagesAt(world.one, [])).toEqual(new Map());
   });
 
   test('an image that is missing, or of another kind than disks, is not found as a disk’s image', async () => {
