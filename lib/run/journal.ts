@@ -12,7 +12,14 @@ import { identify, type ProcessIdentity } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
 import { quote } from './quote.ts';
 import { giveToOwner, makeStateFolder } from './state-folder.ts';
-import { carryOut, remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
+import {
+  carryOut,
+  freesStorage,
+  remedy,
+  type PlacedUndo,
+  type Undo,
+  type UndoHandlers,
+} from './undo.ts';
 
 export interface JournalEntry {
   /**
@@ -30,8 +37,9 @@ export interface Journal {
    */
   record(undo: Undo, on?: SshTarget): Promise<JournalEntry>;
   /**
-   * Carries out all that is still recorded, last first, and removes the file when nothing is left.
-   * A failed undo is a warning that says what is left, and stays in the journal for `cleanup`. Never rejects.
+   * Carries out all that is still recorded, last first, the VM lock last of all, and removes the file when nothing
+   * is left. A failed undo is a warning that says what is left, and stays in the journal for `cleanup`. The VM stays
+   * locked as long as something of ours is on its storage. Never rejects.
    */
   undoAll(handlers: UndoHandlers): Promise<void>;
   /**
@@ -132,10 +140,17 @@ function journalOn(
       const tried = new Set<number>();
       for (;;) {
         // Undoing may itself record something, such as a connection that has to be made for it.
-        const next = pending.findLast((one) => !tried.has(one.seq));
+        const open = pending.filter((one) => !tried.has(one.seq));
+        const next = open.findLast((one) => !isLock(one)) ?? open.at(-1);
         if (!next) break;
         const { seq, undo, on } = next;
         tried.add(seq);
+        if (undo.kind === 'restore-lock' && pending.some((one) => freesStorage(one.undo))) {
+          log.warn(
+            `VM ${undo.vmId} stays locked, since something of ours is left on its storage or in its QEMU; when that is removed, this unlocks it: onevmdump cleanup`,
+          );
+          continue;
+        }
         try {
           log.debug(`undo ${JSON.stringify({ undo, on })}`);
           await carryOut({ undo, on }, handlers);
@@ -159,6 +174,10 @@ function journalOn(
       await lines.close();
     },
   };
+}
+
+function isLock({ undo }: PlacedUndo): boolean {
+  return undo.kind === 'restore-lock';
 }
 
 async function openJournalFile(stateFolder: string, path: string): Promise<FileHandle> {

@@ -36,8 +36,13 @@ export type Undo =
       readonly domain: string;
       readonly socket: string;
     }
-  /** A snapshot of ours in a volume group; its name begins with `onevmdump-`. */
-  | { readonly kind: 'remove-snapshot-lv'; readonly group: string; readonly name: string }
+  /** A snapshot of ours of the volume `origin` of the same group; its name begins with `onevmdump-`. */
+  | {
+      readonly kind: 'remove-snapshot-lv';
+      readonly group: string;
+      readonly name: string;
+      readonly origin: string;
+    }
   /** A logical volume that was not active; one that is open by now stays active. */
   | { readonly kind: 'deactivate-lv'; readonly group: string; readonly name: string }
   /** The snapshot of an RBD image (`<pool>/<image>`); its name begins with `onevmdump-`. */
@@ -108,6 +113,22 @@ export async function carryOut({ undo, on }: PlacedUndo, handlers: UndoHandlers)
   await handler(undo, on);
 }
 
+/**
+ * Whether this undo removes something of ours from the storage of a VM or from its QEMU. As long as one of these is left,
+ * the VM must not be started, moved or deleted: a snapshot or an active volume would be used on two hosts.
+ */
+export function freesStorage({ kind }: Undo): boolean {
+  switch (kind) {
+    case 'abort-backup-job':
+    case 'remove-snapshot-lv':
+    case 'deactivate-lv':
+    case 'remove-rbd-snapshot':
+      return true;
+    default:
+      return false;
+  }
+}
+
 /** What is left when an undo failed, and what a person types to remove it. */
 export function remedy({ undo, on }: PlacedUndo): string {
   return on === undefined ? remedyThere(undo) : `on ${on.host}: ${remedyThere(undo)}`;
@@ -132,7 +153,7 @@ function remedyThere(undo: Undo): string {
     case 'abort-backup-job':
       return `a backup job of ${undo.domain} may be left; end it with: ${virsh(undo)} domjobabort ${quote(undo.domain)}`;
     case 'remove-snapshot-lv':
-      return `the snapshot ${undo.group}/${undo.name} may be left; remove it with: lvremove -f ${quote(`${undo.group}/${undo.name}`)}`;
+      return `the snapshot ${undo.group}/${undo.name} of the volume ${undo.origin} may be left; where that is active, or where the VM runs nowhere, remove it with: lvremove -f ${quote(`${undo.group}/${undo.name}`)}`;
     case 'deactivate-lv':
       return `the volume ${undo.group}/${undo.name} is left active; deactivate it with: lvchange -an ${quote(`${undo.group}/${undo.name}`)}`;
     case 'remove-rbd-snapshot':

@@ -22,12 +22,19 @@ const secondLookMs = 1000;
 /** An lvcreate waits for others that change the group, and one by sudo is not ended with its connection. */
 const programLimitMs = 60_000;
 
+/** A snapshot of ours, and the volume that it is of. */
+export interface OwnSnapshot extends VolumeName {
+  readonly origin: string;
+}
+
 /**
  * Removes a snapshot of ours. One that is not there may be just being made, if the run that wanted it was
- * killed, or has lost its host: then its lvcreate is awaited.
- * @throws FailedError for a volume that is none of ours; CommandError when LVM does not remove it.
+ * killed, or has lost its host: then its lvcreate is awaited. It is removed only where its origin is active (thin: its
+ * pool): on any other machine, LVM would give the extents away into which the kernel of the VM's host goes on writing.
+ * @throws FailedError for a volume that is not ours, or that must not be removed here; CommandError when LVM does not
+ *   remove it.
  */
-export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Promise<void> {
+export async function undoVolumeSnapshot(runner: Runner, volume: OwnSnapshot): Promise<void> {
   const lvm = await lvmOn(runner);
   if (!volume.name.startsWith(ownPrefix)) throw notOurs(volume);
   let found = await find(lvm, volume);
@@ -37,11 +44,34 @@ export async function undoVolumeSnapshot(runner: Runner, volume: VolumeName): Pr
     found = await find(lvm, volume);
   }
   if (!found) return;
+  const { volumes } = await readVolumeGroup(lvm, volume.group);
+  if (!isKnownToKernel(found, volumes)) throw notHere(volume, found, runner);
   // An lvcreate that was killed half-way leaves a volume that is no snapshot yet, and that nobody uses.
   if (found.origin === undefined && !found.thin && found.open) throw notOurs(volume);
   await whileBusy(
     () => removeVolume(lvm, volume),
     async () => (await find(lvm, volume)) === undefined,
+  );
+}
+
+/** Whether the kernel of this machine knows of the snapshot, so that it takes note of its removal. */
+function isKnownToKernel(
+  { active, thin, pool, origin }: Volume,
+  volumes: ReadonlyMap<string, Volume>,
+): boolean {
+  if (thin) {
+    const found = volumes.get(pool ?? '');
+    // A pool that is only used by its volumes is not active itself; how full it is, only a pool that is in use says.
+    return active || found?.active === true || found?.dataPercent !== undefined;
+  }
+  // What an lvcreate left half-way is not a snapshot yet: no kernel writes into it.
+  return origin === undefined || volumes.get(origin)?.active === true;
+}
+
+function notHere({ group, name, origin }: OwnSnapshot, found: Volume, runner: Runner): FailedError {
+  const base = found.thin ? `its thin pool ${group}/${found.pool ?? ''}` : `${group}/${origin}`;
+  return new FailedError(
+    `the snapshot ${group}/${name} of the volume ${origin} is left alone: ${base} is not active on ${runner.where}, and the VM may run on another host, which would go on writing into it`,
   );
 }
 

@@ -1,5 +1,6 @@
 // Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is one, images,
 // CD-ROMs and volatile disks. What is run, and why, is documented in docs/storage-lvm.md.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
@@ -29,6 +30,10 @@ import {
   type StorageModule,
 } from './storage.ts';
 
+/** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
+const openLimitMs = 5000;
+const openPollMs = 500;
+
 export const lvmStorage: StorageModule = {
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const what = `disk ${disk.id} of VM ${vm.id}`;
@@ -57,6 +62,7 @@ export const lvmStorage: StorageModule = {
     const written = disks.filter(({ plan }) => isRunning(vm) && !isCdrom(plan.disk));
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
+    if (!isRunning(vm)) await requireClosed(disks, lvm, run);
     for (const { volume } of unwritten) await requireActive(volume, lvm, run);
     await requireReadable(disks, run);
     warnOfLeftovers(disks, group, run);
@@ -71,8 +77,9 @@ export const lvmStorage: StorageModule = {
       const extents = volume.thin ? undefined : snapshotExtents(volume, group, run.lvmSnapshot);
       return { plan, volume, extents, name: volumeSnapshot(journal.runId, plan.disk.id) };
     });
-    for (const { name } of named) {
-      const undo = { kind: 'remove-snapshot-lv', group: group.name, name } as const;
+    for (const { name, volume } of named) {
+      const at = { group: group.name, name, origin: volume.name };
+      const undo = { kind: 'remove-snapshot-lv', ...at } as const;
       await journal.record(undo, runner.target);
     }
     return {
@@ -131,6 +138,35 @@ function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot {
     layout: { format: 'raw' },
     source: name === volume.name ? own : { ...own, snapshot },
   };
+}
+
+/**
+ * A volume of a VM that is off is in use by nobody; udev and others only look into one for a moment. Who else
+ * has it open may be the guest itself: OpenNebula can be wrong about its state, or it was started by hand.
+ * @throws FailedError for a volume that stays open
+ */
+async function requireClosed(
+  disks: readonly LvmDisk[],
+  lvm: Lvm,
+  { runner, signal }: Run,
+): Promise<void> {
+  const deadline = performance.now() + openLimitMs;
+  const opened = disks.filter(({ volume }) => volume.open);
+  while (opened.length > 0) {
+    await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+    for (const one of [...opened]) {
+      const { plan, volume } = one;
+      const now = (await readVolumeGroup(lvm, volume.group)).volumes.get(volume.name);
+      if (!now?.open) opened.splice(opened.indexOf(one), 1);
+      else if (performance.now() > deadline) {
+        const { vm } = plan;
+        throw new FailedError(
+          `${diskLabel(plan)} is in use, although the VM is ${stateName(vm.state, vm.lcmState)}: ${devicePath(volume)} is open on ${runner.where}. Its guest may be running in spite of that; see who has it open: fuser -v ${devicePath(volume)}`,
+        );
+      }
+    }
+  }
 }
 
 /** A volume of a VM that is off is not active as a rule; it gets so for as long as the run lasts. */

@@ -30,14 +30,14 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const file = (path: string): Undo => ({ kind: 'remove-file', path });
 
-/** Handlers that note what they were asked, and fail for paths that contain `fail`. */
-function recordingHandlers(): { handlers: UndoHandlers; seen: Undo[] } {
+/** Handlers that note what they were asked, and fail for what has `fail` in its names, unless told otherwise. */
+function recordingHandlers(
+  fails = (undo: Undo): boolean => JSON.stringify(undo).includes('fail'),
+): { handlers: UndoHandlers; seen: Undo[] } {
   const seen: Undo[] = [];
   const note = (undo: Undo): Promise<void> => {
     seen.push(undo);
-    return 'path' in undo && undo.path.includes('fail')
-      ? Promise.reject(new Error('cannot'))
-      : Promise.resolve();
+    return fails(undo) ? Promise.reject(new Error('cannot')) : Promise.resolve();
   };
   return {
     seen,
@@ -118,6 +118,46 @@ describe('the undo journal', () => {
     const path = join(folder, 'journal', (await journalFiles())[0]!);
     const { pending } = parseJournal(await readFile(path, 'utf8'), path);
     expect(pending.map(({ undo }) => undo)).toEqual([file("/it's fail")]);
+  });
+
+  const lock: Undo = {
+    ...{ kind: 'restore-lock', endpoint: 'http://o', vmId: 8, before: null, since: 0 },
+  };
+  const onStorage: Undo[] = [
+    { kind: 'remove-snapshot-lv', group: 'vg-one-0', name: 'fail-0', origin: 'lv-one-8-0' },
+    { kind: 'deactivate-lv', group: 'vg-one-0', name: 'fail-0' },
+    { kind: 'remove-rbd-snapshot', image: 'one/one-3', snapshot: 'fail', access: {} },
+    { kind: 'abort-backup-job', uri: '', domain: 'one-8', socket: 'fail' },
+  ];
+
+  test.each(onStorage)('keeps the VM locked as long as it cannot $kind', async (undo) => {
+    const journal = await newJournal();
+    await journal.record(lock);
+    await journal.record(undo);
+    const { handlers, seen } = recordingHandlers();
+    await journal.undoAll(handlers);
+    expect(seen).toEqual([undo]);
+    expect(lines.join('')).toContain('VM 8 stays locked');
+    // And so does a later cleanup, until that is gone.
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const again = recordingHandlers();
+    await (await adoptJournal(path, log)).journal.undoAll(again.handlers);
+    expect(again.seen).toEqual([undo]);
+    const last = recordingHandlers(() => false);
+    await (await adoptJournal(path, log)).journal.undoAll(last.handlers);
+    expect(last.seen).toEqual([undo, lock]);
+    expect(await journalFiles()).toEqual([]);
+  });
+
+  test('unlocks the VM last of all, and also when a file elsewhere cannot be removed', async () => {
+    const journal = await newJournal();
+    const later = file('/fail');
+    await journal.record(file('/a'));
+    await journal.record(later);
+    await journal.record(lock);
+    const { handlers, seen } = recordingHandlers();
+    await journal.undoAll(handlers);
+    expect(seen).toEqual([later, file('/a'), lock]);
   });
 
   test('remembers on which machine a change was made', async () => {

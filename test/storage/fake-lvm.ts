@@ -57,12 +57,22 @@ export function fakeLvm(
   const answers: Record<string, (args: readonly string[]) => string> = {
     lvs(args) {
       if (args.at(-1) !== group) throw new Error(`Volume group "${args.at(-1) ?? ''}" not found`);
-      const lv = [...volumes.values()].map((one) => row(one, freeMb));
+      const all = [...volumes.values()];
+      const lv = all.map((one) => row(one, all, freeMb));
       return JSON.stringify({ report: [{ lv }] });
     },
     lvchange(args) {
       const one = named(args.at(-1) ?? '');
-      if (args.includes('-an') && one.open) throw new Error(`${one.name} in use`);
+      if (args.includes('-an')) {
+        if (one.open) throw new Error(`${one.name} in use`);
+        const snapshots = [...volumes.values()].filter(
+          ({ origin, pool }) => origin === one.name && pool === undefined,
+        );
+        if (snapshots.some(({ open }) => open)) throw new Error(`LV ${one.name} has open snapshot`);
+        // Thick snapshots come and go with their origin.
+        for (const snapshot of snapshots)
+          volumes.set(snapshot.name, { ...snapshot, active: false });
+      }
       volumes.set(one.name, { ...one, active: args.includes('-ay') });
       return '';
     },
@@ -130,16 +140,23 @@ function answer(text: string): Output {
   return { status: 0, stdout: Buffer.from(text), stderr: '' };
 }
 
-/** As lvs 2.03.16 prints it. */
-function row(one: FakeVolume, freeMb: number): Record<string, string> {
+/**
+ * As lvs 2.03.16 prints it. A pool that is only used by its volumes is not active itself, and how full anything is, it
+ * says only of what is in use.
+ */
+function row(one: FakeVolume, all: readonly FakeVolume[], freeMb: number): Record<string, string> {
   const thin = one.pool !== undefined;
+  const isUsed = one.isPool
+    ? all.some(({ pool, active }) => pool === one.name && active)
+    : one.active;
   const layout = one.isPool ? 'thin,pool' : thin ? 'thin,sparse' : 'linear';
-  const percent = (value: number | undefined): string => value?.toFixed(2) ?? '';
+  const percent = (value: number | undefined): string =>
+    isUsed && value !== undefined ? value.toFixed(2) : '';
   return {
     lv_name: one.name,
     lv_size: String(one.mb * MiB),
-    lv_active: one.active ? 'active' : '',
-    lv_device_open: one.open ? 'open' : '',
+    lv_active: one.active && !one.isPool ? 'active' : '',
+    lv_device_open: one.open ? 'open' : one.active && !one.isPool ? '' : 'unknown',
     lv_layout: layout,
     lv_role: one.origin === undefined ? 'public' : 'public,snapshot',
     origin: one.origin ?? '',

@@ -9,11 +9,20 @@ import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm-undo.t
 import { quiet } from '../read/servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
 
-const lvmWith = (volume: FakeVolume, meddle?: (line: string) => void): FakeLvm =>
-  fakeLvm(localRunner(quiet), { group: 'vg', volumes: [volume], ...(meddle ? { meddle } : {}) });
+const lvmWith = (
+  volumes: FakeVolume | readonly FakeVolume[],
+  meddle?: (line: string) => void,
+): FakeLvm =>
+  fakeLvm(localRunner(quiet), {
+    group: 'vg',
+    volumes: Array.isArray(volumes) ? volumes : [volumes as FakeVolume],
+    ...(meddle ? { meddle } : {}),
+  });
 
-const own = { group: 'vg', name: 'onevmdump-1234-0' };
+const own = { group: 'vg', name: 'onevmdump-1234-0', origin: 'lv-one-7-0' };
 const other = { group: 'vg', name: 'lv-one-7-0' };
+const origin: FakeVolume = { name: 'lv-one-7-0', mb: 4, active: true };
+const pool: FakeVolume = { name: 'lv-one-7-pool', mb: 8, isPool: true, data: 10, metadata: 10 };
 
 let folder: string;
 beforeEach(async () => {
@@ -36,9 +45,29 @@ describe('the undo of a snapshot', () => {
     ['thin, of a disk that is gone', { pool: 'lv-one-7-pool' }],
     ['one that an lvcreate left half-way', {}],
   ])('removes it when it is %s', async (_, facts) => {
-    const lvm = lvmWith({ name: own.name, mb: 4, ...facts });
+    const used = { name: 'lv-one-7-1', mb: 4, active: true, pool: pool.name };
+    const lvm = lvmWith([origin, pool, used, { name: own.name, mb: 4, ...facts }]);
     await undoVolumeSnapshot(lvm.runner, own);
     expect(lvm.changes).toEqual(['lvremove --quiet --force vg/onevmdump-1234-0']);
+  });
+
+  test('leaves it alone where its origin is not active, as the VM may run on another host by now', async () => {
+    const idle = { ...origin, active: false };
+    const lvm = lvmWith([idle, { name: own.name, mb: 4, origin: origin.name }]);
+    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow(
+      /vg\/onevmdump-1234-0 of the volume lv-one-7-0 is left alone: vg\/lv-one-7-0 is not active on this machine/,
+    );
+    expect(lvm.changes).toEqual([]);
+  });
+
+  test('leaves a thin one alone where its pool is not in use, as LVM would activate the pool on a second host', async () => {
+    const idle = { name: pool.name, mb: 8, isPool: true };
+    const thin = { name: own.name, mb: 4, origin: origin.name, pool: pool.name };
+    const lvm = lvmWith([{ ...origin, active: false, pool: pool.name }, idle, thin]);
+    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow(
+      /is left alone: its thin pool vg\/lv-one-7-pool is not active on this machine/,
+    );
+    expect(lvm.changes).toEqual([]);
   });
 
   test('has nothing to do when it is gone', async () => {
@@ -48,14 +77,14 @@ describe('the undo of a snapshot', () => {
   });
 
   test('finds one that is made a moment later', async () => {
-    const lvm = lvmWith({ name: other.name, mb: 4 });
+    const lvm = lvmWith(origin);
     setTimeout(() => lvm.volumes.set(own.name, { ...own, mb: 4, origin: other.name }), 300);
     await undoVolumeSnapshot(lvm.runner, own);
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
   test('waits for the lvcreate that still makes it', async () => {
-    const lvm = lvmWith({ name: other.name, mb: 4 });
+    const lvm = lvmWith(origin);
     const name = `onevmdump-${process.pid}-0`;
     await whileRunning('lvcreate', name, () => {
       lvm.volumes.set(name, { name, mb: 4, origin: other.name });
@@ -66,7 +95,8 @@ describe('the undo of a snapshot', () => {
 
   test('touches no volume of another name, whatever it is', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, origin: 'lv-one-7-1' });
-    await expect(undoVolumeSnapshot(lvm.runner, other)).rejects.toThrow('not made by onevmdump');
+    const named = { ...other, origin: 'lv-one-7-1' };
+    await expect(undoVolumeSnapshot(lvm.runner, named)).rejects.toThrow('not made by onevmdump');
     expect(lvm.changes).toEqual([]);
   });
 
@@ -78,12 +108,12 @@ describe('the undo of a snapshot', () => {
 
   test('tries again while something has it open', async () => {
     let tries = 0;
-    const lvm = lvmWith({ name: own.name, mb: 4, origin: 'lv-one-7-0' }, (line) => {
+    const lvm = lvmWith([origin, { name: own.name, mb: 4, origin: 'lv-one-7-0' }], (line) => {
       if (line.startsWith('lvremove') && ++tries < 3)
         throw new Error('contains a filesystem in use');
     });
     await undoVolumeSnapshot(lvm.runner, own);
-    expect(lvm.volumes.size).toBe(0);
+    expect([...lvm.volumes.keys()]).toEqual([origin.name]);
   });
 
   test('tells why it fails where LVM cannot be asked', async () => {

@@ -159,6 +159,33 @@ describe('the volumes of a VM that is off', () => {
       expect([...lvm.volumes.values()].map((each) => each.active)).toEqual([false, true]);
     }));
 
+  test('one of which stays open are refused, since the guest may run in spite of the state', () => {
+    const volumes = [thick[0]!, { ...thick[1]!, active: true, open: true }];
+    return inScene({ vm: off, volumes }, async ({ fix, lvm, world }) => {
+      await expect(fix()).rejects.toThrow(
+        /^disk 1 of VM 7 is in use, although the VM is POWEROFF: \/dev\/vg-one-0\/lv-one-7-1 is open on /,
+      );
+      expect(lvm.changes).toEqual([]);
+      expect(world.undone()).toEqual([]);
+    });
+  });
+
+  test('are exported when who has one open lets go of it in a moment, such as udev', () => {
+    const volumes = [thick[0]!, { ...thick[1]!, active: true, open: true }];
+    let looks = 0;
+    const meddle = (line: string): void => {
+      const one = lvm?.volumes.get('lv-one-7-1');
+      if (line.startsWith('lvs') && ++looks === 3 && one) {
+        lvm?.volumes.set(one.name, { ...one, open: false });
+      }
+    };
+    let lvm: FakeLvm | undefined;
+    return inScene({ vm: off, volumes, meddle }, async (scene) => {
+      ({ lvm } = scene);
+      expect((await scene.fix()).consistency.level).toBe('offline');
+    });
+  });
+
   test('are handled by sudo for everybody but root', () =>
     inScene({ vm: off, user: 9869 }, async ({ fix, lvm }) => {
       await fix();
