@@ -1,7 +1,8 @@
 // The datastores: two system datastores and two image datastores on folders, with TM ssh and qcow2,
-// as in the recorded installation.
+// as in the recorded installation, and the files datastore that every installation has.
 import { mkdir, statfs } from 'node:fs/promises';
 import { noSuch } from './failure.ts';
+import type { Release } from './release.ts';
 import { Template, cdata } from './template.ts';
 import { identityXml, permissionsXml } from './users.ts';
 import type { Owned } from './users.ts';
@@ -10,6 +11,8 @@ export type TmMad = 'ssh' | 'qcow2';
 
 export interface Datastore extends Owned {
   readonly system: boolean;
+  /** For kernels, RAM disks and files of CONTEXT. */
+  readonly files?: boolean;
   /** A backup datastore of our driver. */
   readonly backup?: boolean;
   readonly tmMad: TmMad;
@@ -22,9 +25,14 @@ export interface DatastoreSettings {
   readonly dir: string;
   readonly restrictedDirs: string;
   readonly safeDirs: string;
+  readonly release: Release;
 }
 
-function attributes(system: boolean, tmMad: TmMad): Record<string, string> {
+function attributes({
+  system,
+  files,
+  tmMad,
+}: Pick<Datastore, 'system' | 'files' | 'tmMad'>): Record<string, string> {
   const orphans = tmMad === 'ssh' ? 'YES' : 'FORMAT';
   const common = { ALLOW_ORPHANS: orphans, DISK_TYPE: 'FILE', TM_MAD: tmMad };
   if (system) {
@@ -32,7 +40,8 @@ function attributes(system: boolean, tmMad: TmMad): Record<string, string> {
     return { ...common, DS_MIGRATE: 'YES', SHARED: shared, TYPE: 'SYSTEM_DS' };
   }
   const image = { ...common, CLONE_TARGET: 'SYSTEM', DS_MAD: 'fs' };
-  if (tmMad === 'ssh') return { ...image, LN_TARGET: 'SYSTEM', TYPE: 'IMAGE_DS' };
+  if (tmMad === 'ssh')
+    return { ...image, LN_TARGET: 'SYSTEM', TYPE: files ? 'FILE_DS' : 'IMAGE_DS' };
   return {
     ...image,
     CLONE_TARGET_SSH: 'SYSTEM',
@@ -44,12 +53,13 @@ function attributes(system: boolean, tmMad: TmMad): Record<string, string> {
   };
 }
 
-const layout = [
+const layout: readonly Pick<Datastore, 'id' | 'name' | 'system' | 'files' | 'tmMad'>[] = [
   { id: 0, name: 'system', system: true, tmMad: 'ssh' },
   { id: 1, name: 'default', system: false, tmMad: 'ssh' },
+  { id: 2, name: 'files', system: false, files: true, tmMad: 'ssh' },
   { id: 100, name: 'system_qcow2', system: true, tmMad: 'qcow2' },
   { id: 101, name: 'images_qcow2', system: false, tmMad: 'qcow2' },
-] as const;
+];
 
 /** A backup datastore as `onedatastore create` makes it, with TYPE=BACKUP_DS and DS_MAD=onevmdump. */
 export function backupDatastore(
@@ -82,9 +92,10 @@ export function backupDatastore(
 /** Makes the datastores and their folders. */
 export async function makeDatastores(settings: DatastoreSettings): Promise<Map<number, Datastore>> {
   const datastores = new Map<number, Datastore>();
-  for (const { id, name, system, tmMad } of layout) {
+  for (const one of layout) {
+    const { id, name, system, tmMad } = one;
     const template = new Template();
-    for (const [key, value] of Object.entries(attributes(system, tmMad))) template.add(key, value);
+    for (const [key, value] of Object.entries(attributes(one))) template.add(key, value);
     template.add('RESTRICTED_DIRS', settings.restrictedDirs);
     template.add('SAFE_DIRS', settings.safeDirs);
     // oned writes two slashes here: /var/lib/one//datastores/1.
@@ -99,6 +110,7 @@ export async function makeDatastores(settings: DatastoreSettings): Promise<Map<n
       name,
       permissions: '110100000',
       system,
+      files: one.files ?? false,
       tmMad,
       basePath,
       template,
@@ -120,6 +132,12 @@ export async function spaceOf(datastore: Datastore): Promise<{ total: number; fr
   return { total: mb(blocks), free: mb(bavail) };
 }
 
+function typeNumber({ system, files, backup }: Datastore): number {
+  if (system) return 1;
+  if (files) return 2;
+  return backup ? 3 : 0;
+}
+
 export async function datastoreXml(
   datastore: Datastore,
   images: readonly number[],
@@ -130,7 +148,7 @@ export async function datastoreXml(
   return (
     `<DATASTORE>${identityXml(datastore)}${permissionsXml(datastore)}` +
     `<DS_MAD>${cdata(datastore.system ? '-' : datastore.backup ? 'onevmdump' : 'fs')}</DS_MAD><TM_MAD>${cdata(datastore.backup ? '-' : datastore.tmMad)}</TM_MAD>` +
-    `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${datastore.system ? 1 : datastore.backup ? 3 : 0}</TYPE>` +
+    `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${typeNumber(datastore)}</TYPE>` +
     `<DISK_TYPE>0</DISK_TYPE><STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS>` +
     `<TOTAL_MB>${total}</TOTAL_MB><FREE_MB>${free}</FREE_MB><USED_MB>${total - free}</USED_MB>` +
     `<IMAGES>${images.map((id) => `<ID>${id}</ID>`).join('')}</IMAGES>` +

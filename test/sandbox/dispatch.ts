@@ -1,6 +1,7 @@
 // From the text of a call to the text of its reply.
 import { datastoreMethods } from './datastore-methods.ts';
 import { Failure, internal } from './failure.ts';
+import { imageDeleteMethods } from './image-delete.ts';
 import { imageMethods } from './images.ts';
 import { imageChangeMethods } from './image-changes.ts';
 import { networkMethods } from './networks.ts';
@@ -17,6 +18,7 @@ const methods: MethodTable = {
   ...datastoreMethods,
   ...imageMethods,
   ...imageChangeMethods,
+  ...imageDeleteMethods,
   ...networkMethods,
   ...ownershipMethods,
   ...systemMethods,

@@ -54,8 +54,8 @@ export function refused(text: string): Failure {
   return new Failure(errorCode.action, text);
 }
 
-export function internal(text: string): Failure {
-  return new Failure(errorCode.internal, text);
+export function internal(text: string, objectId = -1): Failure {
+  return new Failure(errorCode.internal, text, objectId);
 }
 
 export function notAllocated(kind: Kind, text: string): Failure {

@@ -1,14 +1,18 @@
 // Images: one.image.* and one.imagepool.info. The checks come in oned's order, since the order decides
 // which words a caller gets. Source: RequestManagerAllocate.cc, ImagePool.cc, Image.cc of 6.10.5.
-import { rm } from 'node:fs/promises';
 import { isBackupUrl, statBackup } from './backup-driver.ts';
 import { getDatastore, spaceOf } from './datastores.ts';
+import type { Datastore } from './datastores.ts';
 import { internal, noSuch, notAllocated, refused, unauthorized } from './failure.ts';
 import { copySource, makeEmpty, newSource } from './image-files.ts';
 import { statSource } from './image-size.ts';
 import { imageState } from './image-states.ts';
 import { invalidName } from './names.ts';
+import { imageRestrictedAttributes } from './oned-conf.ts';
 import { shownTo } from './pools.ts';
+import type { Params } from './protocol.ts';
+import { requireImageQuota } from './quotas.ts';
+import { firstRestricted, restrictedList } from './restricted.ts';
 import type { Template } from './template.ts';
 import { cdata } from './template.ts';
 import { parseTemplate } from './template-text.ts';
@@ -104,11 +108,22 @@ async function sizeOf(world: World, template: Template, type: string): Promise<n
   return Number(size);
 }
 
-function checkNew(world: World, template: Template, type: string, uid: number): string {
+function checkNew(
+  world: World,
+  template: Template,
+  { type, uid, datastore }: { type: string; uid: number; datastore: Datastore },
+): string {
   const name = template.get('NAME') ?? '';
-  const invalid = invalidName(name);
+  const invalid = invalidName(name, world.settings.release);
   if (invalid !== undefined) throw notAllocated('image', invalid);
-  if (['KERNEL', 'RAMDISK', 'CONTEXT'].includes(type)) {
+  const isFile = ['KERNEL', 'RAMDISK', 'CONTEXT'].includes(type);
+  if (datastore.files && ['OS', 'DATABLOCK', 'CDROM'].includes(type)) {
+    throw notAllocated(
+      'image',
+      'Only IMAGES of type KERNEL, RAMDISK and CONTEXT can be registered in a FILE_DS datastore',
+    );
+  }
+  if (!datastore.files && isFile) {
     throw notAllocated(
       'image',
       'IMAGES of type KERNEL, RAMDISK and CONTEXT cannot be registered in an IMAGE_DS datastore',
@@ -119,24 +134,38 @@ function checkNew(world: World, template: Template, type: string, uid: number): 
   return name;
 }
 
+/** The fourth argument says "check the capacity" up to 6.8.2 and "do not check it" from 6.8.3 on. */
+function checksCapacity({ settings }: World, params: Params): boolean {
+  if (params.size <= 3) return true;
+  return settings.release.atLeast('6.8.3') ? !params.boolean(3) : params.boolean(3);
+}
+
 async function allocate({ world, user, params }: Call): Promise<number> {
   const text = params.string(1);
   const datastoreId = params.int(2);
-  const anySize = params.size > 3 && isAdmin(user) && params.boolean(3);
+  const anySize = isAdmin(user) && !checksCapacity(world, params);
   const template = parseTemplate(text);
   const datastore = getDatastore(world.datastores, datastoreId);
   if (datastore.system || datastore.backup) {
-    throw notAllocated('image', 'New images can only be allocated in a files or image datastore.');
+    const where = world.settings.release.atLeast('6.6.0')
+      ? 'can only be allocated in a files or image datastore.'
+      : 'cannot be allocated in a system datastore.';
+    throw notAllocated('image', `New images ${where}`);
   }
   const type = (template.get('TYPE') ?? '').toUpperCase() || 'OS';
   const sizeMb = await sizeOf(world, template, type);
   if (!anySize && sizeMb > (await spaceOf(datastore)).free) {
     throw refused('Not enough space in datastore');
   }
-  if (!isAdmin(user) && template.get('SOURCE') !== undefined) {
-    throw unauthorized(user.id, 'Template includes a restricted attribute SOURCE');
+  if (!isAdmin(user)) {
+    const list = restrictedList(imageRestrictedAttributes(world.settings.release));
+    const found = firstRestricted(template, list);
+    if (found !== undefined) {
+      throw unauthorized(user.id, `Template includes a restricted attribute ${found}`);
+    }
   }
-  const name = checkNew(world, template, type, user.id);
+  requireImageQuota(world, user, { datastoreId, sizeMb });
+  const name = checkNew(world, template, { type, uid: user.id, datastore });
   const known = imageTypes.find((one) => one === type);
   if (!known) throw notAllocated('image', 'Unknown type');
 
@@ -222,25 +251,6 @@ export function releaseImage(image: Image, vmId: number): void {
   }
 }
 
-function remove({ world, user, params }: Call): number {
-  const image = getImage(world, params.int(1));
-  authorize(user, 'image', image, 'MANAGE');
-  if (image.vms.size > 0) {
-    throw refused(`Cannot delete image. There are ${image.vms.size} VMs using it.`);
-  }
-  if (image.source === '') {
-    world.images.delete(image.id);
-    return image.id;
-  }
-  setImageState(image, imageState.delete);
-  world.background(async () => {
-    await rm(image.source, { force: true });
-    await rm(`${image.source}.snap`, { recursive: true, force: true });
-    world.images.delete(image.id);
-  });
-  return image.id;
-}
-
 function find(call: Call, operation: Operation, heedLock = true): Image {
   const image = getImage(call.world, call.params.int(1));
   authorize(call.user, 'image', image, operation, heedLock);
@@ -254,7 +264,6 @@ function pool(call: Call): string {
 
 export const imageMethods: MethodTable = {
   'one.image.allocate': allocate,
-  'one.image.delete': remove,
   'one.image.info': (call) => imageXml(find(call, 'USE', false)),
   'one.imagepool.info': pool,
 };

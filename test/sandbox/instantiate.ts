@@ -1,15 +1,16 @@
 // one.template.instantiate: a template, perhaps with changes, becomes a VM that is deployed or held.
-// Source: RequestManagerVMTemplate.cc of 6.10.5.
+// Source: RequestManagerVMTemplate.cc (src/rm/api/TemplateAPI.cc in 7.4.0), read in 6.4.7, 6.10.5 and 7.4.0.
 import { deploy, scheduledDatastore } from './deploy.ts';
 import { notAllocated } from './failure.ts';
-import { NicError } from './networks.ts';
 import { newVm } from './new-vm.ts';
-import { refuseRestricted } from './restricted.ts';
+import { requireVmQuota } from './quotas.ts';
 import { parseTemplate } from './template-text.ts';
 import type { VmTemplate } from './templates.ts';
+import { completeTopology } from './topology.ts';
 import { setVmState, vmState } from './vm.ts';
 import type { Vm } from './vm.ts';
-import { DiskError } from './vm-disks.ts';
+import { refuseChanged, withUsableObjects } from './vm-template-rights.ts';
+import { VmError } from './vm-error.ts';
 import type { Call } from './world.ts';
 
 export interface InstantiateOptions {
@@ -29,23 +30,23 @@ export function instantiate(
   const wanted = source.template.clone();
   if (extra !== '') {
     const more = parseTemplate(extra);
-    refuseRestricted(user, more);
+    refuseChanged(world, user, more, wanted);
     wanted.merge(more);
   }
   for (const own of ['NAME', 'TEMPLATE_NAME', 'TEMPLATE_ID']) wanted.erase(own);
   wanted.add('TEMPLATE_NAME', source.name);
   wanted.add('TEMPLATE_ID', String(source.id));
   if (name !== '') wanted.add('NAME', name);
-  const id = world.nextId('vm');
   let vm: Vm;
   try {
-    vm = newVm(world, user, id, wanted);
+    completeTopology(wanted, world.settings.release);
+    requireVmQuota(world, user, withUsableObjects(world, user, wanted));
+    vm = newVm(world, user, world.nextId('vm'), wanted);
   } catch (error) {
-    if (error instanceof DiskError || error instanceof NicError) {
-      throw notAllocated('template', error.message);
-    }
-    throw error;
+    if (!(error instanceof VmError)) throw error;
+    throw notAllocated('template', error.message);
   }
+  const { id } = vm;
   world.vms.set(id, vm);
   if (hold) {
     vm.template.replace('SUBMIT_ON_HOLD', 'YES');

@@ -1,123 +1,195 @@
-// One simple network, net1, so that NICs get addresses. Source: VirtualMachineNic.cc, AddressRange.cc.
+// Virtual networks and the leases that VMs hold in them. net1 is the recorded installation's; tests add others.
+// Source: VirtualNetwork.cc (nic_attribute, to_xml_extended), AddressRangePool.cc, AddressRange.cc, read in 6.4.7,
+// 6.10.5 and 7.4.0.
+import { addressesOf, heldIndex, indexOf } from './address-ranges.ts';
+import type { AddressRange } from './address-ranges.ts';
 import { noSuch } from './failure.ts';
-import { cdata } from './template.ts';
+import { inheritedNetworkAttributes } from './oned-conf.ts';
+import { cdata, Template } from './template.ts';
 import type { Vector } from './template.ts';
-import type { Vm } from './vm.ts';
+import { identityXml, permissionsXml } from './users.ts';
+import type { Owned } from './users.ts';
+import { vmState } from './vm.ts';
+import { VmError } from './vm-error.ts';
 import type { Handler, MethodTable, World } from './world.ts';
 
-export class NicError extends Error {
-  override readonly name = 'NicError';
+export interface Network extends Owned {
+  readonly bridge: string;
+  readonly bridgeType: string;
+  readonly vnMad: string;
+  readonly phydev?: string;
+  readonly vlanId?: string;
+  /** Ids of the security groups that every NIC gets. */
+  readonly securityGroups: readonly number[];
+  readonly template: Template;
+  readonly ranges: readonly AddressRange[];
 }
 
-const net = {
-  id: 0,
-  name: 'net1',
-  bridge: 'br-lab',
-  firstAddress: '10.9.0.10',
-  size: 100,
-} as const;
-
-function address(offset: number): string {
-  return `10.9.0.${10 + offset}`;
+/** What a test says about a network of its own. */
+export interface NewNetwork {
+  readonly name: string;
+  readonly ranges: readonly AddressRange[];
+  readonly vlanId?: string;
+  readonly phydev?: string;
+  /** Attributes of its template, such as FILTER_IP_SPOOFING or GATEWAY. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
-/** OpenNebula's rule: 02:00 and the four bytes of the address. */
-function mac(ip: string): string {
-  const bytes = ip.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
-  return `02:00:${bytes.join(':')}`;
+export function newNetwork(id: number, wanted: NewNetwork): Network {
+  const template = new Template();
+  for (const [name, value] of Object.entries(wanted.attributes ?? {})) template.add(name, value);
+  return {
+    ...{ uid: 0, gid: 0, uname: 'oneadmin', gname: 'oneadmin', permissions: '110000000' },
+    ...{ id, name: wanted.name, bridge: id === 0 ? 'br-lab' : `onebr${id}` },
+    ...{ bridgeType: 'linux', vnMad: 'dummy', securityGroups: [0] },
+    ...(wanted.vlanId === undefined ? {} : { vlanId: wanted.vlanId }),
+    ...(wanted.phydev === undefined ? {} : { phydev: wanted.phydev }),
+    template,
+    ranges: wanted.ranges,
+  };
 }
 
-function leases(world: World): Set<string> {
-  const inUse = [...world.vms.values()].filter((vm) => vm.state !== 6);
-  const nics = inUse.flatMap((vm) => vm.template.vectors('NIC'));
-  return new Set(nics.map((nic) => nic.get('IP') ?? ''));
+/** The network of the recorded installation. */
+export function recordedNetwork(): Network {
+  return newNetwork(0, {
+    name: 'net1',
+    ranges: [{ id: 0, type: 'IP4', ip: '10.9.0.10', size: 100 }],
+  });
 }
 
-function lease(nic: Vector, taken: Set<string>): string {
-  const wanted = nic.get('IP');
-  if (wanted !== undefined) {
-    const offset = Number(wanted.split('.')[3]) - 10;
-    if (!wanted.startsWith('10.9.0.') || !(offset >= 0 && offset < net.size) || taken.has(wanted)) {
-      throw new NicError(`Cannot get IP/MAC lease from virtual network ${net.id}.`);
+/** The NICs of a template that have leases: NIC, NIC_ALIAS and PCI of TYPE NIC. */
+export function leasingNics(template: Template): Vector[] {
+  const passedThrough = template.vectors('PCI').filter((pci) => pci.get('TYPE') === 'NIC');
+  return [...template.vectors('NIC'), ...template.vectors('NIC_ALIAS'), ...passedThrough];
+}
+
+/** Index and VM of every lease in a range. A VM holds its leases until it is DONE. */
+function leases(world: World, network: Network, range: AddressRange): Map<number, number> {
+  const held = new Map<number, number>();
+  for (const vm of world.vms.values()) {
+    if (vm.state === vmState.done[0]) continue;
+    for (const nic of leasingNics(vm.template)) {
+      const index = heldIndex(range, nic);
+      const here = nic.get('NETWORK_ID') === String(network.id);
+      if (here && index !== undefined) held.set(index, vm.id);
     }
-    return wanted;
   }
-  for (let offset = 0; offset < net.size; offset += 1) {
-    if (!taken.has(address(offset))) return address(offset);
-  }
-  throw new NicError(`Cannot get IP/MAC lease from virtual network ${net.id}.`);
+  return held;
 }
 
-/** Gives every NIC of a new VM its address and attributes. @throws NicError in oned's words. */
-export function leaseNics(world: World, vm: Vm): void {
-  const taken = leases(world);
-  for (const [id, nic] of vm.template.vectors('NIC').entries()) {
-    const { NETWORK: name, NETWORK_ID: wantedId, NETWORK_UNAME: uname } = Object.fromEntries(nic);
-    const found = wantedId === undefined ? name === net.name : wantedId === String(net.id);
-    if (!found || (uname !== undefined && uname !== 'oneadmin')) {
-      throw new NicError(
-        wantedId === undefined
-          ? `User ${vm.uid} does not own a network with name: ${name ?? ''} . Set NETWORK_UNAME or NETWORK_UID of owner in NIC.`
-          : `Virtual network with ID: ${wantedId} does not exist`,
-      );
+/** Takes over what the network hands down and the NIC does not have. */
+function inherit(world: World, nic: Vector, from: (name: string) => string | undefined): void {
+  for (const name of inheritedNetworkAttributes(world.settings.release)) {
+    const value = from(name);
+    if (!nic.get(name) && value) nic.set(name, value);
+  }
+}
+
+function firstFree(range: AddressRange, isFree: (index: number) => boolean): number | undefined {
+  for (let index = 0; index < range.size; index += 1) if (isFree(index)) return index;
+  return undefined;
+}
+
+const addressKinds = ['IP', 'IP6', 'MAC'] as const;
+
+/**
+ * Gives a NIC its address and what it takes over from the network. oned takes one of IP, IP6 and MAC.
+ * @param reserved addresses of this VM's other NICs
+ * @throws VmError when the address is not free or not of this network.
+ */
+export function lease(
+  world: World,
+  network: Network,
+  nic: Vector,
+  reserved: ReadonlySet<string>,
+): void {
+  const refused = new VmError(`Cannot get IP/MAC lease from virtual network ${network.id}.`);
+  const given = addressKinds.filter((kind) => nic.get(kind));
+  if (given.length > 1) throw refused;
+  const [kind] = given;
+  for (const range of network.ranges) {
+    const held = leases(world, network, range);
+    const isFree = (index: number): boolean =>
+      !held.has(index) && !reserved.has(leaseName(network, range, index));
+    const index =
+      kind === undefined ? firstFree(range, isFree) : indexOf(range, kind, nic.get(kind) ?? '');
+    if (index === undefined || !isFree(index)) continue;
+    for (const [key, value] of Object.entries(addressesOf(range, index))) nic.set(key, value);
+    nic.set('AR_ID', String(range.id));
+    for (const name of ['VN_MAD', 'BRIDGE', 'PHYDEV', 'VLAN_ID']) {
+      const value = range.attributes?.[name];
+      if (value) nic.set(name, value);
     }
-    const ip = lease(nic, taken);
-    taken.add(ip);
-    const values = {
-      AR_ID: '0',
-      BRIDGE: net.bridge,
-      BRIDGE_TYPE: 'linux',
-      CLUSTER_ID: '0',
-      IP: ip,
-      MAC: nic.get('MAC') ?? mac(ip),
-      NAME: nic.get('NAME') ?? `NIC${id}`,
-      NETWORK: net.name,
-      NETWORK_ID: String(net.id),
-      NIC_ID: String(id),
-      SECURITY_GROUPS: nic.get('SECURITY_GROUPS') ?? '0',
-      TARGET: `one-${vm.id}-${id}`,
-      VN_MAD: 'dummy',
-    };
-    for (const [key, value] of Object.entries(values)) nic.set(key, value);
+    inherit(world, nic, (name) => range.attributes?.[name]);
+    inherit(world, nic, (name) => network.template.get(name));
+    return;
   }
-  if (vm.template.vectors('NIC').length > 0) addSecurityRules(vm);
+  throw refused;
 }
 
-function addSecurityRules(vm: Vm): void {
-  for (const direction of ['OUTBOUND', 'INBOUND']) {
-    vm.template.add(
-      'SECURITY_GROUP_RULE',
-      new Map([
-        ['PROTOCOL', 'ALL'],
-        ['RULE_TYPE', direction],
-        ['SECURITY_GROUP_ID', '0'],
-        ['SECURITY_GROUP_NAME', 'default'],
-      ]),
-    );
-  }
+function leaseName(network: Network, range: AddressRange, index: number): string {
+  return `${network.id}/${range.id}/${index}`;
 }
 
-function networkXml(world: World): string {
-  const used = leases(world).size;
+/** The lease that a NIC holds, as `lease` names reserved ones. */
+export function heldLease(network: Network, nic: Vector): string | undefined {
+  const range = network.ranges.find(({ id }) => String(id) === nic.get('AR_ID'));
+  const index = range && heldIndex(range, nic);
+  return index === undefined ? undefined : leaseName(network, range!, index);
+}
+
+function rangeXml(world: World, network: Network, range: AddressRange): string {
+  const { id, size, type } = range;
+  const own = {
+    ...{ ...range.attributes, ...addressesOf(range, 0) },
+    ...{ AR_ID: String(id), SIZE: String(size), TYPE: type },
+  };
+  const inside = (values: Readonly<Record<string, string>>): string =>
+    Object.entries(values)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, value]) => `<${name}>${cdata(value)}</${name}>`)
+      .join('');
+  const end = addressesOf(range, size - 1);
+  const held = [...leases(world, network, range)].sort(([a], [b]) => a - b);
+  const list = held.map(
+    ([index, vm]) => `<LEASE>${inside({ ...addressesOf(range, index), VM: String(vm) })}</LEASE>`,
+  );
+  const ipEnd = end['IP'] === undefined ? '' : `<IP_END>${cdata(end['IP'])}</IP_END>`;
   return (
-    `<VNET><ID>${net.id}</ID><UID>0</UID><GID>0</GID><UNAME>oneadmin</UNAME><GNAME>oneadmin</GNAME>` +
-    `<NAME>${net.name}</NAME><PERMISSIONS><OWNER_U>1</OWNER_U><OWNER_M>1</OWNER_M><OWNER_A>0</OWNER_A>` +
-    '<GROUP_U>0</GROUP_U><GROUP_M>0</GROUP_M><GROUP_A>0</GROUP_A><OTHER_U>0</OTHER_U><OTHER_M>0</OTHER_M>' +
-    `<OTHER_A>0</OTHER_A></PERMISSIONS><CLUSTERS><ID>0</ID></CLUSTERS><BRIDGE>${cdata(net.bridge)}</BRIDGE>` +
-    `<VN_MAD>${cdata('dummy')}</VN_MAD><USED_LEASES>${used}</USED_LEASES><VROUTERS></VROUTERS>` +
-    `<TEMPLATE><BRIDGE_TYPE>${cdata('linux')}</BRIDGE_TYPE><SECURITY_GROUPS>${cdata('0')}</SECURITY_GROUPS></TEMPLATE>` +
-    `<AR_POOL><AR><AR_ID>${cdata('0')}</AR_ID><IP>${cdata(net.firstAddress)}</IP><SIZE>${cdata(String(net.size))}</SIZE>` +
-    `<TYPE>${cdata('IP4')}</TYPE></AR></AR_POOL></VNET>`
+    `<AR>${inside(own)}<MAC_END>${cdata(end['MAC'] ?? '')}</MAC_END>${ipEnd}` +
+    `<USED_LEASES>${held.length}</USED_LEASES>` +
+    `${list.length === 0 ? '<LEASES/>' : `<LEASES>${list.join('')}</LEASES>`}</AR>`
+  );
+}
+
+function networkXml(world: World, network: Network): string {
+  const { phydev, vlanId, ranges, template } = network;
+  const optional = (name: string, value: string | undefined): string =>
+    value === undefined ? `<${name}/>` : `<${name}>${cdata(value)}</${name}>`;
+  const used = ranges.reduce((sum, range) => sum + leases(world, network, range).size, 0);
+  const stored = template.clone();
+  const groups = network.securityGroups.join(',');
+  if (stored.get('SECURITY_GROUPS') === undefined) stored.add('SECURITY_GROUPS', groups);
+  return (
+    `<VNET>${identityXml(network)}${permissionsXml(network)}<CLUSTERS><ID>0</ID></CLUSTERS>` +
+    `<BRIDGE>${cdata(network.bridge)}</BRIDGE><BRIDGE_TYPE>${cdata(network.bridgeType)}</BRIDGE_TYPE>` +
+    '<STATE>1</STATE><PREV_STATE>1</PREV_STATE><PARENT_NETWORK_ID/>' +
+    `<VN_MAD>${cdata(network.vnMad)}</VN_MAD>${optional('PHYDEV', phydev)}${optional('VLAN_ID', vlanId)}` +
+    '<OUTER_VLAN_ID/><VLAN_ID_AUTOMATIC>0</VLAN_ID_AUTOMATIC>' +
+    '<OUTER_VLAN_ID_AUTOMATIC>0</OUTER_VLAN_ID_AUTOMATIC>' +
+    `<USED_LEASES>${used}</USED_LEASES><VROUTERS></VROUTERS>${stored.toXml('TEMPLATE')}` +
+    `<AR_POOL>${ranges.map((range) => rangeXml(world, network, range)).join('')}</AR_POOL></VNET>`
   );
 }
 
 const info: Handler = ({ world, params }) => {
-  const id = params.int(1);
-  if (id !== net.id) throw noSuch('network', id);
-  return networkXml(world);
+  const network = world.networks.get(params.int(1));
+  if (!network) throw noSuch('network', params.int(1));
+  return networkXml(world, network);
 };
 
 export const networkMethods: MethodTable = {
   'one.vn.info': info,
-  'one.vnpool.info': ({ world }) => `<VNET_POOL>${networkXml(world)}</VNET_POOL>`,
+  'one.vnpool.info': ({ world }) =>
+    `<VNET_POOL>${[...world.networks.values()].map((one) => networkXml(world, one)).join('')}</VNET_POOL>`,
 };

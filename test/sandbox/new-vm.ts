@@ -1,14 +1,16 @@
-// A new VM from a template: what goes to TEMPLATE and what stays in USER_TEMPLATE follows
-// VirtualMachine::insert of 6.10.5.
-import { randomUUID } from 'node:crypto';
+// A new VM from a template: what goes to TEMPLATE, what stays in USER_TEMPLATE and what is refused, in oned's order,
+// since the first reason is the one that a caller is told.
+// Source: VirtualMachine::insert and set_boot_order, read in 6.4.7, 6.10.5 and 7.4.0.
 import { addContext } from './context.ts';
 import { releaseImage } from './images.ts';
 import { invalidName } from './names.ts';
-import { leaseNics } from './networks.ts';
+import { attachNics } from './nics.ts';
 import { Template } from './template.ts';
 import { defaultPermissions, ownedBy } from './users.ts';
 import type { User } from './users.ts';
-import { acquireDisks, DiskError } from './vm-disks.ts';
+import * as attributes from './vm-attributes.ts';
+import { acquireDisks } from './vm-disks.ts';
+import { VmError } from './vm-error.ts';
 import { noBackups, vmState } from './vm.ts';
 import type { Vm } from './vm.ts';
 import { now } from './world.ts';
@@ -16,29 +18,9 @@ import type { World } from './world.ts';
 
 /** Attributes that oned moves to TEMPLATE as they are. */
 const moved = [
-  'INPUT',
-  'FEATURES',
-  'RAW',
-  'CLONING_TEMPLATE_ID',
-  'TOPOLOGY',
-  'NUMA_NODE',
-  'HYPERV_OPTIONS',
-  'SPICE_OPTIONS',
-  'EMULATOR',
-  'MEMORY_RESIZE_MODE',
-  'MEMORY_MAX',
-  'MEMORY_SLOTS',
-  'VCPU_MAX',
-  'CPU_COST',
-  'MEMORY_COST',
-  'DISK_COST',
-  'CPU_MODEL',
-  'PCI',
-  'NIC_DEFAULT',
-  'TM_MAD_SYSTEM',
-  'GRAPHICS',
-  'VIDEO',
-  'SUBMIT_ON_HOLD',
+  ...['INPUT', 'RAW', 'CLONING_TEMPLATE_ID', 'TOPOLOGY', 'NUMA_NODE', 'HYPERV_OPTIONS'],
+  ...['SPICE_OPTIONS', 'EMULATOR', 'MEMORY_RESIZE_MODE', 'MEMORY_MAX', 'MEMORY_SLOTS', 'VCPU_MAX'],
+  ...['CPU_COST', 'MEMORY_COST', 'DISK_COST', 'TM_MAD_SYSTEM', 'SUBMIT_ON_HOLD'],
 ];
 
 function move(name: string, from: Template, to: Template): void {
@@ -50,7 +32,7 @@ function takeNumbers(user: Template, template: Template): void {
   const take = (name: string, pattern: RegExp, words: string): void => {
     const value = user.get(name)?.trim() ?? '';
     if (!pattern.test(value) || Number(value) <= 0) {
-      throw new DiskError(`${name} attribute must be a positive ${words} value.`);
+      throw new VmError(`${name} attribute must be a positive ${words} value.`);
     }
     user.erase(name);
     template.add(name, String(Number(value)));
@@ -67,42 +49,33 @@ function setBootOrder(template: Template): void {
   }
   const boot = template.vectors('OS')[0]?.get('BOOT') ?? '';
   if (boot === '') return;
-  for (const [at, device] of boot.toUpperCase().split(',').entries()) {
+  for (const [at, device] of boot.toUpperCase().split(',').filter(Boolean).entries()) {
     const [, kind, id] = /^(DISK|NIC)(\d+)$/.exec(device) ?? [];
     if (kind === undefined || id === undefined) {
-      throw new DiskError(
+      throw new VmError(
         `Wrong OS/BOOT value: "${boot}" should be a comma-separated list of disk# or nic#`,
       );
     }
-    const found = template.vectors(kind).find((one) => one.get(`${kind}_ID`) === id);
+    const found = template
+      .vectors(kind)
+      .find((one) => one.get(`${kind}_ID`) === String(Number(id)));
     if (!found) {
-      throw new DiskError(`Wrong OS/BOOT value. Device with ${kind}_ID ${id} not found`);
+      throw new VmError(`Wrong OS/BOOT value. Device with ${kind}_ID ${id} not found`);
     }
     found.set('ORDER', String(at + 1));
   }
 }
 
-/** The VM that a template makes, with its images and addresses taken. @throws DiskError or NicError. */
-export function newVm(world: World, user: User, id: number, userTemplate: Template): Vm {
+function newState(world: World, user: User, id: number, userTemplate: Template): Vm {
   const template = new Template();
   template.add('VMID', String(id));
   template.add('TEMPLATE_ID', userTemplate.take('TEMPLATE_ID'));
   userTemplate.erase('VMID');
   const prefix = userTemplate.take('TEMPLATE_NAME') || 'one';
   const name = userTemplate.take('NAME') || `${prefix}-${id}`;
-  const invalid = invalidName(name);
-  if (invalid !== undefined) throw new DiskError(invalid);
-  for (const one of moved) move(one, userTemplate, template);
-  takeNumbers(userTemplate, template);
-
-  const [os, second] = userTemplate.vectors('OS');
-  if (second) throw new DiskError('Only one OS attribute can be defined.');
-  userTemplate.erase('OS');
-  template.add('OS', new Map(os).set('UUID', os?.get('UUID') || randomUUID()));
-
-  for (const one of ['DISK', 'NIC', 'CONTEXT']) move(one, userTemplate, template);
-  const context = template.vectors('CONTEXT')[0];
-  const vm: Vm = {
+  const invalid = invalidName(name, world.settings.release);
+  if (invalid !== undefined) throw new VmError(invalid);
+  return {
     ...ownedBy(user),
     id,
     name,
@@ -122,20 +95,58 @@ export function newVm(world: World, user: User, id: number, userTemplate: Templa
     snapshotsXml: '',
     backupsXml: noBackups,
   };
-  leaseNics(world, vm);
-  acquireDisks(world, vm, template.vectors('DISK'), context, template.get('TM_MAD_SYSTEM') ?? '');
+}
+
+/** The VM that a template makes, with its images and addresses taken. @throws VmError in oned's words. */
+export function newVm(world: World, user: User, id: number, userTemplate: Template): Vm {
+  const vm = newState(world, user, id, userTemplate);
+  const { template } = vm;
+  for (const one of moved) move(one, userTemplate, template);
+  takeNumbers(userTemplate, template);
+  attributes.addFeatures(world, vm);
+  attributes.addOs(world, vm);
+  const [model] = userTemplate.vectors('CPU_MODEL');
+  userTemplate.erase('CPU_MODEL');
+  if (model) template.add('CPU_MODEL', model);
+  attributes.addPci(world, vm);
+  attributes.addNicDefault(vm);
+  attributes.moveVirtualRouter(vm);
+  for (const one of ['NIC', 'NIC_ALIAS']) attributes.moveVectors(vm, one);
+  attachNics(world, vm);
+  const [context] = attributes.moveVectors(vm, 'CONTEXT');
+  const disks = attributes.moveVectors(vm, 'DISK');
+  acquireDisks(world, vm, [...disks], context, template.get('TM_MAD_SYSTEM') ?? '');
   try {
     setBootOrder(template);
-    if (context) addContext(vm, context);
+    addContext(world, vm);
+    attributes.fillInRequirements(world, vm);
+    addAutomaticRequirements(world, template);
+    attributes.addGraphics(vm);
+    attributes.addVideo(world, vm);
+    refuseVmGroup(vm);
   } catch (error) {
     for (const image of world.images.values()) if (image.vms.has(id)) releaseImage(image, id);
     throw error;
   }
+  return vm;
+}
+
+/** The stand-in has no VM groups. Source: VMGroupPool::vmgroup_attribute, read in 6.10.5. */
+function refuseVmGroup(vm: Vm): void {
+  const [group] = vm.userTemplate.vectors('VMGROUP');
+  if (!group) return;
+  throw new VmError(
+    group.get('ROLE')
+      ? 'Cannot find VM Group to associate the VM'
+      : 'Missing role name in VM Group definition',
+  );
+}
+
+function addAutomaticRequirements(world: World, template: Template): void {
+  const pinned = template.vectors('TOPOLOGY')[0]?.get('PIN_POLICY') ?? 'NONE';
+  const clouds = world.settings.release.atLeast('7.0.0') ? '' : ' & !(PUBLIC_CLOUD = YES)';
+  const not = pinned === 'NONE' ? '!' : '';
   template.add('AUTOMATIC_DS_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
   template.add('AUTOMATIC_NIC_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
-  template.add(
-    'AUTOMATIC_REQUIREMENTS',
-    '(CLUSTER_ID = 0) & !(PUBLIC_CLOUD = YES) & !(PIN_POLICY = PINNED)',
-  );
-  return vm;
+  template.add('AUTOMATIC_REQUIREMENTS', `(CLUSTER_ID = 0)${clouds} & ${not}(PIN_POLICY = PINNED)`);
 }

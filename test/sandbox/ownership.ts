@@ -1,7 +1,9 @@
 // What oned can do to every image, template and VM alike: change owner, rights, name and template, lock.
-// Source: RequestManagerChown.cc, -Chmod.cc, -Rename.cc, -UpdateTemplate.cc, -Lock.cc of 6.10.5.
+// Source: RequestManagerChown.cc, -Chmod.cc, -Rename.cc, -UpdateTemplate.cc, -Lock.cc, PoolObjectSQL.cc of 6.10.5.
 import { Failure, errorCode, internal, kinds, noSuch, refused } from './failure.ts';
 import { invalidName } from './names.ts';
+import { imageRestrictedAttributes, vmRestrictedAttributes } from './oned-conf.ts';
+import { changedRestricted, restrictedList } from './restricted.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
 import { authorize, isAdmin } from './users.ts';
@@ -76,7 +78,7 @@ function rename(call: Call, kind: PoolKind): number {
       `${noun} cannot be renamed to ${name} because it collides with ${noun} ${taken.id}`,
     );
   }
-  const invalid = invalidName(name);
+  const invalid = invalidName(name, call.world.settings.release);
   if (invalid !== undefined) throw refused(invalid);
   object.name = name;
   return object.id;
@@ -88,6 +90,27 @@ function templateOf(world: World, kind: PoolKind, id: number): Template {
   return kind === 'image' ? world.images.get(id)!.template : world.templates.get(id)!.template;
 }
 
+interface Update {
+  readonly changes: Template;
+  readonly template: Template;
+  readonly append: boolean;
+}
+
+/** Restricted attributes of an ordinary user's objects stay as they are. */
+function refuseRestrictedUpdate(call: Call, kind: PoolKind, update: Update): void {
+  if (isAdmin(call.user)) return;
+  const { changes, template: base, append } = update;
+  const { release } = call.world.settings;
+  const attributes =
+    kind === 'image' ? imageRestrictedAttributes(release) : vmRestrictedAttributes(release);
+  const found = changedRestricted(changes, restrictedList(attributes), { base, append, release });
+  if (found === undefined) return;
+  const words = append
+    ? 'User Template includes a restricted attribute '
+    : 'Tried to change restricted attribute: ';
+  throw internal(`Cannot update template. ${words}${found}`);
+}
+
 /** Type 0 replaces the whole template, 1 merges. */
 function update(call: Call, kind: PoolKind): number {
   const text = call.params.string(2);
@@ -97,6 +120,7 @@ function update(call: Call, kind: PoolKind): number {
   const changes = parseTemplate(text);
   if (!changes.isStorable()) throw internal('Cannot update template.');
   const template = templateOf(call.world, kind, id);
+  refuseRestrictedUpdate(call, kind, { changes, template, append: type === 1 });
   if (type === 0) for (const { name } of template.all()) template.erase(name);
   template.merge(changes);
   return id;

@@ -9,9 +9,13 @@ import { answerCall } from './dispatch.ts';
 import { vmFolder } from './disk-files.ts';
 import { makeImage, makeVm } from './make.ts';
 import type { NewImage, NewVm } from './make.ts';
+import { newNetwork } from './networks.ts';
+import type { NewNetwork } from './networks.ts';
 import type { Spoiling } from './mischief.ts';
 import { sendSpoilt } from './mischief.ts';
 import { prettyXml } from './pretty-xml.ts';
+import type { Quotas } from './quotas.ts';
+import { Release } from './release.ts';
 import { makeServer, sendHead } from './server.ts';
 import { vmFromXml } from './vm-import.ts';
 import { getVm, setVmState, vmState, vmXml } from './vm.ts';
@@ -23,6 +27,8 @@ export interface SandboxOptions {
   readonly dir: string;
   /** 0, the default, takes a free port. */
   readonly port?: number;
+  /** The release of OpenNebula whose rules hold, such as 7.4.0. Default: that of the recorded calls. */
+  readonly version?: string;
   /** SAFE_DIRS and RESTRICTED_DIRS of the datastores: folders separated by blanks. */
   readonly safeDirs?: string;
   readonly restrictedDirs?: string;
@@ -53,6 +59,8 @@ export interface Sandbox {
   addUser(name: string, password?: string): Promise<string>;
   /** Registers an image with a copy of `file`, READY at once and wherever the file lies. @returns its id. */
   makeImage(image: NewImage): Promise<number>;
+  /** Adds a virtual network of oneadmin that everybody may use. @returns its id. */
+  addNetwork(network: NewNetwork): number;
   /** Instantiates a template text and deploys it: the disk files exist afterwards. @returns the VM's id. */
   makeVm(vm: NewVm): Promise<number>;
   /** Adds a VM from its XML as OpenNebula shows it, under the id in it. Makes no files. */
@@ -74,6 +82,8 @@ export interface Sandbox {
     driver: BackupDriver,
     attributes?: Readonly<Record<string, string>>,
   ): Promise<string>;
+  /** Limits what a user may have from now on. */
+  setQuotas(user: string, quotas: Quotas): void;
   /** Lets services act as any user, with this password of `serveradmin`. */
   setServerPassword(password: string): void;
   /** The next call of the method fails with oned's code and text. */
@@ -91,6 +101,7 @@ async function newWorld(options: SandboxOptions, dir: string): Promise<World> {
   await mkdir(dir, { recursive: true });
   const settings = {
     dir,
+    release: new Release(options.version),
     safeDirs: options.safeDirs ?? '/var/tmp',
     restrictedDirs: options.restrictedDirs ?? '/',
   };
@@ -151,6 +162,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     },
     addUser,
     makeImage: (image) => makeImage(world, image),
+    addNetwork(network) {
+      const id = Math.max(...world.networks.keys()) + 1;
+      world.networks.set(id, newNetwork(id, network));
+      return id;
+    },
     makeVm: (vm) => makeVm(world, vm),
     addVm(xml) {
       const vm = vmFromXml(xml);
@@ -169,6 +185,11 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
       world.backupDriver = driver;
       await mkdir(datastore.basePath, { recursive: true });
       return datastoreXml(datastore, []);
+    },
+    setQuotas(name, quotas) {
+      const user = world.users.byName(name);
+      if (!user) throw new Error(`the sandbox has no user ${name}`);
+      user.quotas = quotas;
     },
     setServerPassword(password) {
       world.users.serverPassword = password;

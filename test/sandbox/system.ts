@@ -1,13 +1,26 @@
 // one.system.*, and the least of users and hosts that clients ask for.
-import { errorCode, Failure, noSuch } from './failure.ts';
+import { errorCode, Failure, noSuch, unauthorized } from './failure.ts';
+import {
+  imageRestrictedAttributes,
+  inheritedNetworkAttributes,
+  vmRestrictedAttributes,
+} from './oned-conf.ts';
 import { Template, cdata } from './template.ts';
-import { userXml } from './users.ts';
+import { isAdmin, userXml } from './users.ts';
 import type { Handler, MethodTable } from './world.ts';
 
-export const version = '6.10.5';
-
-/** The settings of oned.conf that tell a client something about storage. */
-function configuration(dir: string): string {
+/**
+ * The settings of oned.conf that tell a client something about storage, rights and networks. Up to 6.8 only
+ * administrators may ask, from 6.10 on all may (RequestManagerSystem.cc, read in 6.4.7, 6.8.3, 6.10.5, 7.4.0).
+ */
+const configuration: Handler = ({ world, user }) => {
+  const { dir, release } = world.settings;
+  if (!isAdmin(user) && !release.atLeast('6.10.0')) {
+    throw unauthorized(
+      user.id,
+      'The oned configuration can only be retrieved by users in the oneadmin group',
+    );
+  }
   const config = new Template();
   const values = {
     DATASTORE_LOCATION: `${dir}//datastores`,
@@ -17,8 +30,16 @@ function configuration(dir: string): string {
     DEFAULT_UMASK: '177',
   };
   for (const [name, value] of Object.entries(values)) config.add(name, value);
+  const lists = {
+    VM_RESTRICTED_ATTR: vmRestrictedAttributes(release),
+    IMAGE_RESTRICTED_ATTR: imageRestrictedAttributes(release),
+    INHERIT_VNET_ATTR: inheritedNetworkAttributes(release),
+  };
+  for (const [name, list] of Object.entries(lists)) {
+    for (const value of list) config.add(name, value);
+  }
   return config.toXml('OPENNEBULA_CONFIGURATION');
-}
+};
 
 const hostXml =
   '<HOST><ID>0</ID><NAME>localhost</NAME><STATE>2</STATE><PREV_STATE>2</PREV_STATE>' +
@@ -27,7 +48,7 @@ const hostXml =
 
 const clusterXml =
   '<CLUSTER><ID>0</ID><NAME>default</NAME><HOSTS><ID>0</ID></HOSTS><DATASTORES><ID>0</ID><ID>1</ID>' +
-  '<ID>100</ID><ID>101</ID></DATASTORES><VNETS><ID>0</ID></VNETS><TEMPLATE></TEMPLATE></CLUSTER>';
+  '<ID>2</ID><ID>100</ID><ID>101</ID></DATASTORES><VNETS><ID>0</ID></VNETS><TEMPLATE></TEMPLATE></CLUSTER>';
 
 const userInfo: Handler = ({ world, user, params }) => {
   const id = params.int(1);
@@ -70,8 +91,8 @@ export const systemMethods: MethodTable = {
   'one.grouppool.info': () => `<GROUP_POOL>${groupXml(0)}${groupXml(1)}</GROUP_POOL>`,
   'one.host.info': hostInfo,
   'one.hostpool.info': () => `<HOST_POOL>${hostXml}</HOST_POOL>`,
-  'one.system.config': ({ world }) => configuration(world.settings.dir),
-  'one.system.version': () => version,
+  'one.system.config': configuration,
+  'one.system.version': ({ world }) => world.settings.release.text,
   'one.user.info': userInfo,
   'one.userpool.info': ({ world }) =>
     `<USER_POOL>${world.users.list.map(userXml).join('')}</USER_POOL>`,

@@ -74,10 +74,13 @@ export class Template {
     return value;
   }
 
-  /** Takes over every attribute of `other`; equal names are replaced. */
+  /** Takes over every attribute of `other`; equal names are replaced. An empty vector only removes. */
   merge(other: Template): void {
     for (const { name } of other.#attributes) this.erase(name);
-    this.#attributes.push(...other.clone().#attributes);
+    const kept = other
+      .clone()
+      .#attributes.filter(({ value }) => typeof value === 'string' || value.size > 0);
+    this.#attributes.push(...kept);
   }
 
   clone(): Template {

@@ -5,7 +5,7 @@ import { invalidName } from './names.ts';
 import { shownTo } from './pools.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
-import { refuseRestricted } from './restricted.ts';
+import { refuseRestricted } from './vm-template-rights.ts';
 import {
   authorize,
   defaultPermissions,
@@ -38,9 +38,9 @@ function templateXml(one: VmTemplate): string {
 
 function allocate({ world, user, params }: Call): number {
   const template = parseTemplate(params.string(1));
-  refuseRestricted(user, template);
+  refuseRestricted(world, user, template);
   const name = template.get('NAME') ?? '';
-  const invalid = invalidName(name);
+  const invalid = invalidName(name, world.settings.release);
   if (invalid !== undefined) throw internal(invalid);
   const taken = [...world.templates.values()].find(
     (one) => one.name === name && one.uid === user.id,

@@ -4,8 +4,9 @@
 import { createDecipheriv, createHash } from 'node:crypto';
 import { kinds, noSuch, unauthenticated, unauthorized } from './failure.ts';
 import type { Kind } from './failure.ts';
+import type { Quotas } from './quotas.ts';
 import type { Params } from './protocol.ts';
-import { cdata } from './template.ts';
+import { cdata, Template } from './template.ts';
 
 export interface User {
   readonly id: number;
@@ -13,6 +14,10 @@ export interface User {
   readonly password: string;
   readonly gid: number;
   readonly gname: string;
+  /** What CONTEXT takes from it as $USER[...], such as SSH_PUBLIC_KEY. */
+  readonly template: Template;
+  /** Without them nothing is limited. */
+  quotas?: Quotas;
 }
 
 /** LOCKED as oned stores it: 1 use, 2 manage, 3 admin. */
@@ -54,6 +59,7 @@ export class Users {
       password,
       gid: admins ? 0 : 1,
       gname: admins ? 'oneadmin' : 'users',
+      template: new Template(),
     };
     this.list.push(user);
     return user;
@@ -162,7 +168,7 @@ export function userXml(user: User): string {
   return (
     `<USER><ID>${user.id}</ID><GID>${user.gid}</GID><GROUPS><ID>${user.gid}</ID></GROUPS>` +
     `<GNAME>${user.gname}</GNAME><NAME>${user.name}</NAME><PASSWORD>${cdata('0'.repeat(64))}</PASSWORD>` +
-    `<AUTH_DRIVER>${cdata('core')}</AUTH_DRIVER><ENABLED>1</ENABLED><TEMPLATE></TEMPLATE>${quotas}` +
+    `<AUTH_DRIVER>${cdata('core')}</AUTH_DRIVER><ENABLED>1</ENABLED>${user.template.toXml('TEMPLATE')}${quotas}` +
     `<DEFAULT_USER_QUOTAS>${quotas}</DEFAULT_USER_QUOTAS></USER>`
   );
 }

@@ -6,12 +6,8 @@ import { imageState, imageStateName } from './image-states.ts';
 import { releaseImage, setImageState } from './images.ts';
 import type { Image } from './images.ts';
 import type { Vector } from './template.ts';
+import { VmError } from './vm-error.ts';
 import type { World } from './world.ts';
-
-/** A reason why the VM cannot be made; becomes part of oned's allocate error. */
-export class DiskError extends Error {
-  override readonly name = 'DiskError';
-}
 
 function number(value: string | undefined): number | undefined {
   return value !== undefined && /^-?\d+$/.test(value) ? Number(value) : undefined;
@@ -22,7 +18,7 @@ function findImage(world: World, disk: Vector, uid: number): Image | undefined {
   const id = number(disk.get('IMAGE_ID'));
   if (id !== undefined) {
     const image = world.images.get(id);
-    if (!image) throw new DiskError(`Image with ID: ${id} does not exist`);
+    if (!image) throw new VmError(`Image with ID: ${id} does not exist`);
     return image;
   }
   const name = disk.get('IMAGE');
@@ -32,7 +28,7 @@ function findImage(world: World, disk: Vector, uid: number): Image | undefined {
     number(disk.get('IMAGE_UID')) ?? (uname === undefined ? uid : world.users.byName(uname)?.id);
   const image = [...world.images.values()].find((one) => one.name === name && one.uid === owner);
   if (!image) {
-    throw new DiskError(
+    throw new VmError(
       `User ${owner ?? uid} does not own an image with name: ${name} . Set IMAGE_UNAME or IMAGE_UID of owner in DISK.`,
     );
   }
@@ -41,7 +37,7 @@ function findImage(world: World, disk: Vector, uid: number): Image | undefined {
 
 function acquire(image: Image, vmId: number): void {
   if (!['OS', 'DATABLOCK', 'CDROM'].includes(image.type)) {
-    throw new DiskError(
+    throw new VmError(
       `Image ${image.id} (${image.name}) of type ${image.type} cannot be used as DISK.`,
     );
   }
@@ -58,9 +54,9 @@ function acquire(image: Image, vmId: number): void {
       break;
     case usedPersistent:
     case lockedUsedPersistent:
-      throw new DiskError(`Cannot acquire image ${image.id}, it is persistent and already in use`);
+      throw new VmError(`Cannot acquire image ${image.id}, it is persistent and already in use`);
     default:
-      throw new DiskError(
+      throw new VmError(
         `Cannot acquire image ${image.id}, it is in state: ${imageStateName(image.state)}`,
       );
   }
@@ -72,9 +68,9 @@ function imageAttributes(disk: Vector, image: Image): void {
   if (size !== undefined && size !== image.sizeMb) {
     const fixed = image.persistent ? 'persistent' : image.type === 'CDROM' ? 'CDROM' : undefined;
     if (fixed)
-      throw new DiskError(`SIZE attribute is not supported for ${fixed} image [${image.id}].`);
+      throw new VmError(`SIZE attribute is not supported for ${fixed} image [${image.id}].`);
     if (size < image.sizeMb) {
-      throw new DiskError(
+      throw new VmError(
         `SIZE of ${size}MB is less than the image [${image.id}] size of ${image.sizeMb}MB.`,
       );
     }
@@ -158,7 +154,7 @@ function assignTargets(disks: readonly Vector[], used: Set<string>): void {
 
 /**
  * Fills in all disks of a new VM and takes its images; gives them back when one cannot be had.
- * @throws DiskError in oned's words.
+ * @throws VmError in oned's words.
  */
 export function acquireDisks(
   world: World,
@@ -171,7 +167,7 @@ export function acquireDisks(
   const queues = { os: [] as Vector[], cdrom: [] as Vector[], data: [] as Vector[] };
   const used = new Set<string>();
   const claim = (target: string): void => {
-    if (used.has(target)) throw new DiskError(`Two disks have defined the same target ${target}`);
+    if (used.has(target)) throw new VmError(`Two disks have defined the same target ${target}`);
     used.add(target);
   };
   try {
@@ -195,8 +191,8 @@ export function acquireDisks(
         else if (image?.type === 'OS' && queues.os.length === 0) queues.os.push(disk);
         else queues.data.push(disk);
       } catch (error) {
-        if (error instanceof DiskError && !error.message.startsWith('Two disks')) {
-          throw new DiskError(`DISK ${id}: ${error.message}`);
+        if (error instanceof VmError && !error.message.startsWith('Two disks')) {
+          throw new VmError(`DISK ${id}: ${error.message}`);
         }
         throw error;
       }
@@ -218,10 +214,10 @@ export function acquireDisks(
 
 function volatileRequest(disk: Vector): void {
   const type = (disk.get('TYPE') ?? '').toUpperCase();
-  if (type !== 'SWAP' && type !== 'FS') throw new DiskError(`Unknown disk type ${type}`);
+  if (type !== 'SWAP' && type !== 'FS') throw new VmError(`Unknown disk type ${type}`);
   const size = number(disk.get('SIZE'));
   if (size === undefined || size <= 0) {
-    throw new DiskError('SIZE attribute must be a positive integer value.');
+    throw new VmError('SIZE attribute must be a positive integer value.');
   }
   if (!disk.get('DEV_PREFIX')) disk.set('DEV_PREFIX', 'sd');
 }

@@ -4,7 +4,10 @@ import type { BackupDriver } from './backup-driver.ts';
 import type { Datastore } from './datastores.ts';
 import type { Image } from './images.ts';
 import { Mischief } from './mischief.ts';
+import { recordedNetwork } from './networks.ts';
+import type { Network } from './networks.ts';
 import type { Params } from './protocol.ts';
+import type { Release } from './release.ts';
 import type { VmTemplate } from './templates.ts';
 import { Users } from './users.ts';
 import type { User } from './users.ts';
@@ -15,6 +18,8 @@ export interface WorldSettings {
   readonly dir: string;
   readonly restrictedDirs: string;
   readonly safeDirs: string;
+  /** The release of OpenNebula whose rules hold. */
+  readonly release: Release;
 }
 
 /** A call as it came in, without its session. */
@@ -37,6 +42,7 @@ export class World {
   readonly images = new Map<number, Image>();
   readonly templates = new Map<number, VmTemplate>();
   readonly vms = new Map<number, Vm>();
+  readonly networks = new Map<number, Network>([[0, recordedNetwork()]]);
   readonly calls: RecordedCall[] = [];
   readonly probedBackingFiles: ProbedBackingFile[] = [];
   /** Image sources that were decompressed, or refused as archives, because `file` took them for such. */
