@@ -37,7 +37,7 @@ function nicVariables(release: Release): readonly NicVariable[] {
     variable('METRIC', true),
     variable('METHOD', true),
     variable('VLAN_ID', true),
-    ...(release.atLeast('7.4.0') ? [variable('ROUTES', true)] : []),
+    ...(release.atLeast('7.2.0') ? [variable('ROUTES', true)] : []),
     variable('VROUTER_IP', false),
     variable('VROUTER_MANAGEMENT', false),
     variable('EXTERNAL', false),

@@ -11,6 +11,7 @@ import type { Params } from './protocol.ts';
 import { systemMethods } from './system.ts';
 import { templateMethods } from './templates.ts';
 import type { MethodTable, World } from './world.ts';
+import { OnedDied } from './vm-error.ts';
 import { vmActionMethods } from './vm-actions.ts';
 import { vmMethods } from './vms.ts';
 
@@ -49,7 +50,7 @@ async function perform(world: World, method: string, params: Params): Promise<st
   }
 }
 
-/** Answers one call; whatever goes wrong becomes an answer, too. */
+/** Answers one call; whatever goes wrong becomes an answer, too. @throws OnedDied when oned would die of it. */
 export async function answerCall(
   world: World,
   body: string,
@@ -61,6 +62,10 @@ export async function answerCall(
     record(world, call.method, call.params);
     return { method, reply: await perform(world, call.method, call.params) };
   } catch (error) {
+    if (error instanceof OnedDied) {
+      world.died = error.message;
+      throw error;
+    }
     if (error instanceof Fault) return { method, reply: faultReply(error) };
     const failure = internal(`sandbox: ${(error as Error).message}`);
     return { method, reply: errorReply(`[${method}] ${failure.message}`, failure.code, -1) };

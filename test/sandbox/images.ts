@@ -144,7 +144,7 @@ async function allocate({ world, user, params }: Call): Promise<number> {
   const text = params.string(1);
   const datastoreId = params.int(2);
   const anySize = isAdmin(user) && !checksCapacity(world, params);
-  const template = parseTemplate(text);
+  const template = parseTemplate(text, world.settings.release);
   const datastore = getDatastore(world.datastores, datastoreId);
   if (datastore.system || datastore.backup) {
     const where = world.settings.release.atLeast('6.6.0')
@@ -171,7 +171,10 @@ async function allocate({ world, user, params }: Call): Promise<number> {
 
   for (const own of ['NAME', 'TYPE', 'SIZE', 'DRIVER']) template.erase(own);
   const persistent = template.take('PERSISTENT').toUpperCase() === 'YES';
-  if ((template.get('DEV_PREFIX') ?? '') === '') {
+  // From 7.4.0 on the prefix of a CD-ROM is chosen when a VM uses it.
+  const chosenLater = known === 'CDROM' && world.settings.release.atLeast('7.4.0');
+  if (chosenLater || datastore.files) template.erase('DEV_PREFIX');
+  else if ((template.get('DEV_PREFIX') ?? '') === '') {
     template.replace('DEV_PREFIX', known === 'CDROM' ? 'hd' : 'sd');
   }
   const [fs, path, source, format] = ['FS', 'PATH', 'SOURCE', 'FORMAT'].map((one) =>

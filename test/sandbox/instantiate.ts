@@ -29,7 +29,7 @@ export function instantiate(
 ): number {
   const wanted = source.template.clone();
   if (extra !== '') {
-    const more = parseTemplate(extra);
+    const more = parseTemplate(extra, world.settings.release);
     refuseChanged(world, user, more, wanted);
     wanted.merge(more);
   }

@@ -62,11 +62,11 @@ test.each([
   expect(await rules.instantiate(template)).toBe(cannotMake + reason);
 });
 
-test('empty vectors of a template do no harm, except OS', async () => {
+test('attributes of a template that should be vectors and are empty are dropped', async () => {
   const { template, userTemplate } = await rules.make(
-    'NIC=""\nNIC_ALIAS=""\nDISK=""\nCONTEXT=""\nGRAPHICS=""\nPCI=""\nTOPOLOGY=""',
+    'NIC=""\nNIC_ALIAS=""\nDISK=""\nPCI=""\nTOPOLOGY=""',
   );
-  for (const name of ['NIC', 'NIC_ALIAS', 'DISK', 'CONTEXT', 'GRAPHICS', 'PCI', 'TOPOLOGY']) {
+  for (const name of ['NIC', 'NIC_ALIAS', 'DISK', 'PCI', 'TOPOLOGY']) {
     const left = [...template.all(), ...userTemplate.all()].filter((one) => one.name === name);
     expect(left).toEqual([]);
   }
@@ -140,4 +140,64 @@ test.each([
 
 test('a release that is not a number is refused', async () => {
   await expect(startRules('6.10')).rejects.toThrow('6.10 is not a release of OpenNebula');
+});
+
+test('a template loses its empty vectors when it is stored, and OS with them', async () => {
+  const { template } = await rules.make('OS=[]\nCONTEXT=[]\nGRAPHICS=[]');
+  expect(template.vectors('CONTEXT')).toEqual([]);
+  expect([...(template.vectors('OS')[0]?.keys() ?? [])]).toEqual(['UUID']);
+});
+
+test.each([
+  ['6.4.7', 'CPU_MODEL=""', true],
+  ['6.4.7', 'GRAPHICS=""', false],
+  ['6.10.5', 'CPU_MODEL=""', true],
+  ['6.10.5', 'GRAPHICS=""', true],
+  ['6.10.5', 'VIDEO=""', true],
+  ['6.10.5', 'CONTEXT=""', true],
+  ['6.10.5', 'NIC=""', false],
+  ['7.4.0', 'CPU_MODEL=""\nGRAPHICS=""\nVIDEO=""\nCONTEXT=""', false],
+])('OpenNebula %s that gets %s dies: %s', async (version, template, dies) => {
+  await play(version);
+  const answer = rules.instantiate(template);
+  if (!dies) {
+    expect(await answer).toMatch(/^\d+$/);
+    return;
+  }
+  await expect(answer).rejects.toThrow('fetch failed');
+  await expect(rules.instantiate('')).rejects.toThrow('fetch failed');
+  expect(rules.sandbox.world.died).toMatch(/is not a vector$/);
+});
+
+test.each([
+  ['without a type', 'RAW=[DATA="<x/>"]', 'unsupported TYPE'],
+  ['that is no XML', 'RAW=[TYPE=kvm,DATA="<x>"]', 'cannot validate DATA with domain.rng schema'],
+])('a RAW section %s is refused when the template is stored', async (_, raw, reason) => {
+  expect(await rules.instantiate(raw)).toBe(
+    `[one.template.allocate] Invalid RAW section: ${reason}`,
+  );
+  expect(await rules.instantiate(raw.replace(']', ',VALIDATE=NO]'))).toMatch(/^\d+$/);
+});
+
+test('OpenNebula 7.4 takes blanks off the values of a template, earlier ones keep them', async () => {
+  const value = async (): Promise<string | undefined> =>
+    (await rules.make('COLOUR=" red "')).userTemplate.get('COLOUR');
+  expect(await value()).toBe(' red ');
+  await play('7.4.0');
+  expect(await value()).toBe('red');
+});
+
+test.each([
+  ['6.10.5', 'hda'],
+  ['7.4.0', 'sda'],
+])('the CD-ROM of the context of OpenNebula %s is %s', async (version, target) => {
+  await play(version);
+  const { template } = await rules.make('CONTEXT=[A=b]');
+  expect(template.vectors('CONTEXT')[0]?.get('TARGET')).toBe(target);
+});
+
+test('more than four IDE disks need a q35 machine', async () => {
+  const disks = `DISK=[TYPE=fs,SIZE=1,FORMAT=raw,DEV_PREFIX=hd]\n`.repeat(5);
+  expect(await rules.instantiate(disks)).toMatch(/Non-q35 VM \d+ has more than 4 hd disks$/);
+  expect(await rules.instantiate(`${disks}OS=[MACHINE=pc-q35-8.0]`)).toMatch(/^\d+$/);
 });

@@ -5,6 +5,7 @@ import { addContext } from './context.ts';
 import { releaseImage } from './images.ts';
 import { invalidName } from './names.ts';
 import { attachNics } from './nics.ts';
+import { requireValidRaw } from './raw-section.ts';
 import { Template } from './template.ts';
 import { defaultPermissions, ownedBy } from './users.ts';
 import type { User } from './users.ts';
@@ -22,11 +23,6 @@ const moved = [
   ...['SPICE_OPTIONS', 'EMULATOR', 'MEMORY_RESIZE_MODE', 'MEMORY_MAX', 'MEMORY_SLOTS', 'VCPU_MAX'],
   ...['CPU_COST', 'MEMORY_COST', 'DISK_COST', 'TM_MAD_SYSTEM', 'SUBMIT_ON_HOLD'],
 ];
-
-function move(name: string, from: Template, to: Template): void {
-  for (const one of from.all()) if (one.name === name) to.add(name, one.value);
-  from.erase(name);
-}
 
 function takeNumbers(user: Template, template: Template): void {
   const take = (name: string, pattern: RegExp, words: string): void => {
@@ -101,27 +97,34 @@ function newState(world: World, user: User, id: number, userTemplate: Template):
 export function newVm(world: World, user: User, id: number, userTemplate: Template): Vm {
   const vm = newState(world, user, id, userTemplate);
   const { template } = vm;
-  for (const one of moved) move(one, userTemplate, template);
+  for (const one of moved) attributes.move(one, userTemplate, template);
   takeNumbers(userTemplate, template);
   attributes.addFeatures(world, vm);
   attributes.addOs(world, vm);
-  const [model] = userTemplate.vectors('CPU_MODEL');
-  userTemplate.erase('CPU_MODEL');
-  if (model) template.add('CPU_MODEL', model);
+  attributes.addCpuModel(world, vm);
+  requireValidRaw(template, (reason) => new VmError(reason));
   attributes.addPci(world, vm);
   attributes.addNicDefault(vm);
   attributes.moveVirtualRouter(vm);
   for (const one of ['NIC', 'NIC_ALIAS']) attributes.moveVectors(vm, one);
   attachNics(world, vm);
-  const [context] = attributes.moveVectors(vm, 'CONTEXT');
+  const context = attributes.firstVector(world, vm, { name: 'CONTEXT', diesFrom: '6.10.0' });
+  if (context) template.add('CONTEXT', context);
   const disks = attributes.moveVectors(vm, 'DISK');
-  acquireDisks(world, vm, [...disks], context, template.get('TM_MAD_SYSTEM') ?? '');
+  acquireDisks(
+    world,
+    vm,
+    [...disks],
+    template.vectors('CONTEXT')[0],
+    template.get('TM_MAD_SYSTEM') ?? '',
+    template.vectors('OS')[0]?.get('MACHINE') ?? '',
+  );
   try {
     setBootOrder(template);
     addContext(world, vm);
     attributes.fillInRequirements(world, vm);
     addAutomaticRequirements(world, template);
-    attributes.addGraphics(vm);
+    attributes.addGraphics(world, vm);
     attributes.addVideo(world, vm);
     refuseVmGroup(vm);
   } catch (error) {

@@ -3,6 +3,7 @@
 import { Failure, errorCode, internal, kinds, noSuch, refused } from './failure.ts';
 import { invalidName } from './names.ts';
 import { imageRestrictedAttributes, vmRestrictedAttributes } from './oned-conf.ts';
+import { requireValidRaw } from './raw-section.ts';
 import { changedRestricted, restrictedList } from './restricted.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
@@ -117,12 +118,16 @@ function update(call: Call, kind: PoolKind): number {
   const type = call.params.size > 3 ? call.params.int(3) : 0;
   const { id } = find(call, kind, 'MANAGE');
   if (type !== 0 && type !== 1) throw new Failure(0x1000, 'Wrong update type');
-  const changes = parseTemplate(text);
+  const changes = parseTemplate(text, call.world.settings.release);
+  if (kind === 'template') {
+    requireValidRaw(changes, (reason) => internal(`Cannot update template. ${reason}`));
+  }
   if (!changes.isStorable()) throw internal('Cannot update template.');
   const template = templateOf(call.world, kind, id);
   refuseRestrictedUpdate(call, kind, { changes, template, append: type === 1 });
   if (type === 0) for (const { name } of template.all()) template.erase(name);
   template.merge(changes);
+  template.dropEmptyVectors();
   return id;
 }
 

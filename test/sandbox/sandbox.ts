@@ -129,6 +129,7 @@ export async function startSandbox(options: SandboxOptions): Promise<Sandbox> {
   const authFile = await addUser('oneadmin', options.password);
 
   const server = makeServer(async (body, response) => {
+    if (world.died !== undefined) throw new Error(`oned has died: ${world.died}`);
     const { method, reply } = await answerCall(world, body);
     const how = world.mischief.spoiling(method);
     if (how) return sendSpoilt(response, how, reply);

@@ -2,6 +2,7 @@
 // the last quote it can end at, and a line with ]]> is refused. Source: template_parser.l and
 // template_syntax.y, OpenNebula 6.10.5.
 import { internal } from './failure.ts';
+import { Release } from './release.ts';
 import { Template, templateFromXml } from './template.ts';
 import type { Vector } from './template.ts';
 
@@ -136,9 +137,13 @@ function parseText(source: string): Template {
   }
 }
 
-/** A template as clients send it: XML when it begins with '<', else text. NAME is trimmed. */
-export function parseTemplate(source: string): Template {
+/**
+ * A template as clients send it: XML when it begins with '<', else text. NAME is trimmed; from 7.4.0 on all
+ * values are (Template::parse_str_or_xml, read in 6.10.5, 7.2.0 and 7.4.0).
+ */
+export function parseTemplate(source: string, release: Release = new Release()): Template {
   const template = source.startsWith('<') ? templateFromXml(source) : parseText(source);
+  if (release.atLeast('7.4.0')) template.trim();
   const name = template.get('NAME');
   if (name !== undefined) template.replace('NAME', name.trim());
   return template;

@@ -40,6 +40,24 @@ export class Template {
     this.#attributes.push({ name: attributeName(name), value: kept });
   }
 
+  /** Without blanks around the values. */
+  trim(): void {
+    for (const [at, { name, value }] of this.#attributes.entries()) {
+      const trimmed =
+        typeof value === 'string'
+          ? value.trim()
+          : new Map([...value].map(([key, text]) => [key, text.trim()]));
+      this.#attributes[at] = { name, value: trimmed };
+    }
+  }
+
+  /** Forgets vectors without values, which oned loses when it reads an object from its database. */
+  dropEmptyVectors(): void {
+    this.#attributes = this.#attributes.filter(
+      ({ value }) => typeof value === 'string' || value.size > 0,
+    );
+  }
+
   /** All attributes, by name. */
   all(): readonly Attribute[] {
     return [...this.#attributes].sort((a, b) => byName(a.name, b.name));

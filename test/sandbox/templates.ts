@@ -5,6 +5,7 @@ import { invalidName } from './names.ts';
 import { shownTo } from './pools.ts';
 import type { Template } from './template.ts';
 import { parseTemplate } from './template-text.ts';
+import { requireValidRaw } from './raw-section.ts';
 import { refuseRestricted } from './vm-template-rights.ts';
 import {
   authorize,
@@ -37,7 +38,7 @@ function templateXml(one: VmTemplate): string {
 }
 
 function allocate({ world, user, params }: Call): number {
-  const template = parseTemplate(params.string(1));
+  const template = parseTemplate(params.string(1), world.settings.release);
   refuseRestricted(world, user, template);
   const name = template.get('NAME') ?? '';
   const invalid = invalidName(name, world.settings.release);
@@ -47,6 +48,8 @@ function allocate({ world, user, params }: Call): number {
   );
   if (taken) throw internal(`NAME is already taken by TEMPLATE ${taken.id}.`);
   template.erase('NAME');
+  requireValidRaw(template, internal);
+  template.dropEmptyVectors();
   if (!template.isStorable()) throw internal('Error transforming the Template to XML.');
   const id = world.nextId('template');
   const permissions = defaultPermissions;

@@ -4,11 +4,17 @@
 // vmm_exec_kvm.conf, read in 6.4.7, 6.10.5 and 7.4.0.
 import { createHash, randomUUID } from 'node:crypto';
 import { addOsFile } from './file-variables.ts';
-import type { Vector } from './template.ts';
-import { VmError } from './vm-error.ts';
+import type { Template, Vector } from './template.ts';
+import { OnedDied, VmError } from './vm-error.ts';
 import { fillIn } from './vm-variables.ts';
 import type { Vm } from './vm.ts';
 import type { World } from './world.ts';
+
+/** Moves all attributes of a name, whatever they are. */
+export function move(name: string, from: Template, to: Template): void {
+  for (const one of from.all()) if (one.name === name) to.add(name, one.value);
+  from.erase(name);
+}
 
 /** Moves all vectors of a name from USER_TEMPLATE to TEMPLATE; single values of it are lost. */
 export function moveVectors(vm: Vm, name: string): readonly Vector[] {
@@ -29,8 +35,8 @@ export function addOs(world: World, vm: Vm): void {
   addOsFile(world, vm, os, 'KERNEL');
   addOsFile(world, vm, os, 'INITRD');
   if (!os.get('UUID')) os.set('UUID', randomUUID());
-  // From 7.4 on the KVM driver's default machine is written into the VM.
-  if (world.settings.release.atLeast('7.4.0') && !os.get('MACHINE')) os.set('MACHINE', 'q35');
+  // From 7.2 on the KVM driver's default machine is written into the VM.
+  if (world.settings.release.atLeast('7.2.0') && !os.get('MACHINE')) os.set('MACHINE', 'q35');
   vm.template.add('OS', os);
 }
 
@@ -39,11 +45,13 @@ const yesOrNo = [
   'MIGRATE_COMPRESSED',
 ];
 
-/** FEATURES: from 7.4 on oned writes YES or NO itself. */
+/** FEATURES: from 7.4 on oned writes YES or NO itself, and leaves what is not a vector with the user. */
 export function addFeatures(world: World, vm: Vm): void {
   const written = world.settings.release.atLeast('7.4.0');
-  for (const features of moveVectors(vm, 'FEATURES')) {
-    for (const name of written ? yesOrNo : []) {
+  if (written && vm.userTemplate.vectors('FEATURES').length === 0) return;
+  move('FEATURES', vm.userTemplate, vm.template);
+  for (const features of written ? vm.template.vectors('FEATURES').slice(0, 1) : []) {
+    for (const name of yesOrNo) {
       const value = features.get(name);
       if (value) features.set(name, value.toUpperCase() === 'YES' ? 'YES' : 'NO');
     }
@@ -99,7 +107,7 @@ const ofTheHost = [
   'MDEV_MODE',
 ];
 
-/** PCI devices get their ids and, up to 7.2, their place in the guest. */
+/** PCI devices get their ids and, before 7.0, their place in the guest. */
 export function addPci(world: World, vm: Vm): void {
   const { release } = world.settings;
   const hex = (number: number, length: number): string => number.toString(16).padStart(length, '0');
@@ -110,10 +118,10 @@ export function addPci(world: World, vm: Vm): void {
     for (const name of release.atLeast('6.6.0') ? ofTheHost : []) pci.delete(name);
     const given = pci.get('VM_BUS') || '0x01';
     if (!/^(0x)?[0-9a-f]+$/i.test(given)) {
-      const name = release.atLeast('7.4.0') ? 'VM_BUS' : 'BUS';
+      const name = release.atLeast('7.0.0') ? 'VM_BUS' : 'BUS';
       throw new VmError(`Wrong ${name} in PCI attribute`);
     }
-    if (release.atLeast('7.4.0')) {
+    if (release.atLeast('7.0.0')) {
       pci.set('VM_BUS', given);
       continue;
     }
@@ -124,12 +132,37 @@ export function addPci(world: World, vm: Vm): void {
   }
 }
 
+export function addCpuModel(world: World, vm: Vm): void {
+  const given = firstVector(world, vm, { name: 'CPU_MODEL', diesFrom: '5.0.0' });
+  if (given) vm.template.add('CPU_MODEL', given);
+}
+
+/**
+ * Takes an attribute of which only the first vector counts. Before 7.4.0 oned does not look whether there is a
+ * vector at all, and dies when there is not, such as with CPU_MODEL="" (seen with 6.10.5).
+ * @param diesFrom the first release that dies
+ * @throws OnedDied
+ */
+export function firstVector(
+  world: World,
+  vm: Vm,
+  { name, diesFrom }: { readonly name: string; readonly diesFrom: string },
+): Vector | undefined {
+  const { release } = world.settings;
+  const isGiven = vm.userTemplate.all().some((one) => one.name === name);
+  const [first] = vm.userTemplate.vectors(name);
+  if (isGiven && !first && release.atLeast(diesFrom) && !release.atLeast('7.4.0')) {
+    throw new OnedDied(`${name} is not a vector`);
+  }
+  vm.userTemplate.erase(name);
+  return first;
+}
+
 const longestPassword: Readonly<Record<string, number>> = { vnc: 8, spice: 59 };
 
 /** RANDOM_PASSWD makes a PASSWD, which stays readable in the VM. */
-export function addGraphics(vm: Vm): void {
-  const [given] = vm.userTemplate.vectors('GRAPHICS');
-  vm.userTemplate.erase('GRAPHICS');
+export function addGraphics(world: World, vm: Vm): void {
+  const given = firstVector(world, vm, { name: 'GRAPHICS', diesFrom: '6.8.0' });
   if (!given) return;
   const graphics = new Map(given);
   const port = graphics.get('PORT') ?? '';
@@ -151,8 +184,7 @@ export function addGraphics(vm: Vm): void {
 /** VIDEO, which OpenNebula knows from 6.8 on. */
 export function addVideo(world: World, vm: Vm): void {
   if (!world.settings.release.atLeast('6.8.0')) return;
-  const [given] = vm.userTemplate.vectors('VIDEO');
-  vm.userTemplate.erase('VIDEO');
+  const given = firstVector(world, vm, { name: 'VIDEO', diesFrom: '6.8.0' });
   if (!given) return;
   const video = new Map(given);
   const type = (video.get('TYPE') ?? '').toLowerCase();

@@ -1,10 +1,12 @@
 // What oned makes of the DISKs of a template: the image's and the datastore's attributes, ids, targets.
-// Source: Image::disk_attribute, Datastore::disk_attribute, VirtualMachineDisks::get_images (6.10.5).
+// Source: Image::disk_attribute, Datastore::disk_attribute, VirtualMachineDisks::get_images, read in 6.4.7, 6.10.5
+// and 7.4.0.
 import { getDatastore } from './datastores.ts';
 import type { Datastore } from './datastores.ts';
 import { imageState, imageStateName } from './image-states.ts';
 import { releaseImage, setImageState } from './images.ts';
 import type { Image } from './images.ts';
+import type { Release } from './release.ts';
 import type { Vector } from './template.ts';
 import { VmError } from './vm-error.ts';
 import type { World } from './world.ts';
@@ -63,7 +65,7 @@ function acquire(image: Image, vmId: number): void {
   image.vms.add(vmId);
 }
 
-function imageAttributes(disk: Vector, image: Image): void {
+function imageAttributes(disk: Vector, image: Image, release: Release): void {
   const size = number(disk.get('SIZE'));
   if (size !== undefined && size !== image.sizeMb) {
     const fixed = image.persistent ? 'persistent' : image.type === 'CDROM' ? 'CDROM' : undefined;
@@ -78,7 +80,10 @@ function imageAttributes(disk: Vector, image: Image): void {
   const set = (values: Record<string, string | number>): void => {
     for (const [key, value] of Object.entries(values)) disk.set(key, String(value));
   };
-  if (!disk.get('DEV_PREFIX')) set({ DEV_PREFIX: image.template.get('DEV_PREFIX') ?? 'sd' });
+  // From 7.4.0 on a CD-ROM's prefix depends on the machine, and is not kept.
+  if (!disk.get('DEV_PREFIX') && !(image.type === 'CDROM' && release.atLeast('7.4.0'))) {
+    set({ DEV_PREFIX: image.template.get('DEV_PREFIX') ?? 'sd' });
+  }
   if (!disk.get('SIZE')) set({ SIZE: image.sizeMb });
   set({
     IMAGE: image.name,
@@ -142,9 +147,9 @@ function letters(index: number): string {
   return index < 26 ? rest : letters(Math.floor(index / 26) - 1) + rest;
 }
 
-function assignTargets(disks: readonly Vector[], used: Set<string>): void {
+function assignTargets(disks: readonly Vector[], used: Set<string>, otherwise: string): void {
   for (const disk of disks) {
-    const prefix = disk.get('DEV_PREFIX') || 'hd';
+    const prefix = disk.get('DEV_PREFIX') || otherwise;
     let index = 0;
     while (used.has(prefix + letters(index))) index += 1;
     disk.set('TARGET', prefix + letters(index));
@@ -162,7 +167,10 @@ export function acquireDisks(
   disks: readonly Vector[],
   context: Vector | undefined,
   tmMadSystem: string,
+  machine: string,
 ): void {
+  const { release } = world.settings;
+  const q35 = machine.includes('q35') || (release.atLeast('7.4.0') && machine.includes('virt'));
   const taken: Image[] = [];
   const queues = { os: [] as Vector[], cdrom: [] as Vector[], data: [] as Vector[] };
   const used = new Set<string>();
@@ -179,7 +187,7 @@ export function acquireDisks(
         if (image) {
           acquire(image, vm.id);
           taken.push(image);
-          imageAttributes(disk, image);
+          imageAttributes(disk, image, release);
           datastoreAttributes(disk, getDatastore(world.datastores, image.datastoreId));
         } else {
           volatileRequest(disk);
@@ -197,6 +205,10 @@ export function acquireDisks(
         throw error;
       }
     }
+    const onIde = disks.filter((disk) => disk.get('DEV_PREFIX') === 'hd').length;
+    if (onIde > 4 && !q35 && release.atLeast('6.10.0')) {
+      throw new VmError(`Non-q35 VM ${vm.id} has more than 4 hd disks`);
+    }
     if (context) {
       context.set('DISK_ID', String(disks.length));
       const target = context.get('TARGET');
@@ -207,9 +219,10 @@ export function acquireDisks(
     for (const image of taken) releaseImage(image, vm.id);
     throw error;
   }
-  assignTargets(queues.os, used);
-  assignTargets(queues.cdrom, used);
-  assignTargets(queues.data, used);
+  const cdromPrefix = q35 && release.atLeast('7.4.0') ? 'sd' : 'hd';
+  assignTargets(queues.os, used, 'sd');
+  assignTargets(queues.cdrom, used, cdromPrefix);
+  assignTargets(queues.data, used, 'sd');
 }
 
 function volatileRequest(disk: Vector): void {

@@ -2,3 +2,8 @@
 export class VmError extends Error {
   override readonly name = 'VmError';
 }
+
+/** What the daemon itself does not survive: this call and all later ones get no answer. */
+export class OnedDied extends Error {
+  override readonly name = 'OnedDied';
+}
