@@ -10,6 +10,7 @@ async function main(): Promise<void> {
     options: {
       port: { type: 'string', default: '2633' },
       dir: { type: 'string' },
+      version: { type: 'string' },
       'safe-dirs': { type: 'string', default: '/var/tmp' },
     },
   });
@@ -19,6 +20,7 @@ async function main(): Promise<void> {
     dir,
     port: Number(values.port),
     safeDirs: values['safe-dirs'],
+    ...(values.version === undefined ? {} : { version: values.version }),
   });
   console.log(`ONE_XMLRPC=${sandbox.endpoint}`);
   console.log(`ONE_AUTH=${sandbox.authFile}`);

@@ -119,7 +119,7 @@ test('OpenNebula 7.4 writes the default machine and its own YES and NO into a VM
     ACPI: 'YES',
     PAE: 'NO',
   });
-  expect(template.get('AUTOMATIC_REQUIREMENTS')).toBe('(CLUSTER_ID = 0) & !(PIN_POLICY = PINNED)');
+  expect(template.get('AUTOMATIC_REQUIREMENTS')).toBe('!(PIN_POLICY = PINNED)');
 });
 
 test('OpenNebula 6.4 does not make up a topology', async () => {

@@ -145,11 +145,19 @@ function refuseVmGroup(vm: Vm): void {
   );
 }
 
+/** A VM is bound to the cluster of its images and networks, if it has any. */
 function addAutomaticRequirements(world: World, template: Template): void {
+  const parts = ['DISK', 'NIC', 'NIC_ALIAS', 'PCI'].flatMap((name) => template.vectors(name));
+  const clustered = parts.some((one) => one.has('CLUSTER_ID'));
   const pinned = template.vectors('TOPOLOGY')[0]?.get('PIN_POLICY') ?? 'NONE';
-  const clouds = world.settings.release.atLeast('7.0.0') ? '' : ' & !(PUBLIC_CLOUD = YES)';
-  const not = pinned === 'NONE' ? '!' : '';
-  template.add('AUTOMATIC_DS_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
-  template.add('AUTOMATIC_NIC_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
-  template.add('AUTOMATIC_REQUIREMENTS', `(CLUSTER_ID = 0)${clouds} & ${not}(PIN_POLICY = PINNED)`);
+  const requirements = [
+    ...(clustered ? ['(CLUSTER_ID = 0)'] : []),
+    ...(world.settings.release.atLeast('7.0.0') ? [] : ['!(PUBLIC_CLOUD = YES)']),
+    `${pinned === 'NONE' ? '!' : ''}(PIN_POLICY = PINNED)`,
+  ];
+  if (clustered) {
+    template.add('AUTOMATIC_DS_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
+    template.add('AUTOMATIC_NIC_REQUIREMENTS', '("CLUSTERS/ID" @> 0)');
+  }
+  template.add('AUTOMATIC_REQUIREMENTS', requirements.join(' & '));
 }

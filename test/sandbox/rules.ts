@@ -49,7 +49,8 @@ export async function startRules(version?: string): Promise<Rules> {
     const as = { endpoint: sandbox.endpoint, authFile };
     last += 1;
     const name = template.startsWith('NAME=') ? '' : `NAME=t${last}\n`;
-    const text = `${name}CPU=1\nMEMORY=64\n${template}`;
+    const cpu = template.startsWith('CPU=') ? '' : 'CPU=1\n';
+    const text = `${name}${cpu}MEMORY=64\n${template}`;
     const allocated = await call(as, 'one.template.allocate', text);
     if (!allocated.ok) return allocated.value;
     const args = ['', true, extra] as const;

@@ -39,14 +39,16 @@ export class VariableLexer {
     this.#source = source;
   }
 
-  /** The next token. @throws VmError with oned's words when it is none of these. */
+  /**
+   * The next token. @throws VmError with oned's words when it is none of these. oned does not initialize the line
+   * number, so it is 0 or any other.
+   */
   expect(...wanted: readonly TokenName[]): Token {
     const token = this.#next();
     if (wanted.includes(token.name)) return token;
-    const line = this.#source.slice(0, this.#at).split('\n').length - 1;
     throw new VmError(
       `Error parsing: ${this.#source}. syntax error, unexpected ${token.name}, expecting ` +
-        `${wanted.join(' or ')} at line ${line}, columns ${this.#tokenStart + 1}:${this.#at + 1}`,
+        `${wanted.join(' or ')} at line 0, columns ${this.#tokenStart + 1}:${this.#at + 1}`,
     );
   }
 
