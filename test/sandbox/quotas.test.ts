@@ -92,3 +92,16 @@ test('oneadmin has no quotas', async () => {
   rules.sandbox.setQuotas('oneadmin', { vm: { VMS: 0 } });
   expect(await rules.instantiate('')).toMatch(/^\d+$/);
 });
+
+test('a user sees the limits of the quotas and what is used of them', async () => {
+  rules.sandbox.setQuotas('bob', { vm: { VMS: 3 }, datastore: { 101: { SIZE: 9 } } });
+  await rules.instantiate('NIC=[NETWORK=net1,NETWORK_UNAME=oneadmin]', bob);
+  const as = { endpoint: rules.sandbox.endpoint, authFile: bob };
+  const xml = await mustCall(as, 'one.user.info', -1);
+  expect(xml).toContain(
+    '<DATASTORE><ID><![CDATA[1]]></ID><IMAGES><![CDATA[-1]]></IMAGES><IMAGES_USED><![CDATA[1]]></IMAGES_USED>',
+  );
+  expect(xml).toContain('<SIZE><![CDATA[9]]></SIZE><SIZE_USED><![CDATA[0]]></SIZE_USED>');
+  expect(xml).toContain('<VMS><![CDATA[3]]></VMS><VMS_USED><![CDATA[1]]></VMS_USED>');
+  expect(xml).toContain('<LEASES_USED><![CDATA[1]]></LEASES_USED>');
+});

@@ -50,6 +50,41 @@ function check(user: User, { kind, id, limits, used, wanted }: Check): void {
   }
 }
 
+/** What a user has, as the quotas count it; keys are ids. */
+export interface Usage {
+  readonly datastore: ReadonlyMap<number, { readonly IMAGES: number; readonly SIZE: number }>;
+  readonly network: ReadonlyMap<number, number>;
+  readonly vm: Readonly<Record<string, number>>;
+  readonly image: ReadonlyMap<number, number>;
+}
+
+export function usageOf(world: World, uid: number): Usage {
+  const datastore = new Map<number, { IMAGES: number; SIZE: number }>();
+  for (const image of world.images.values()) {
+    if (image.uid !== uid) continue;
+    const before = datastore.get(image.datastoreId) ?? { IMAGES: 0, SIZE: 0 };
+    const after = { IMAGES: before.IMAGES + 1, SIZE: before.SIZE + image.sizeMb };
+    datastore.set(image.datastoreId, after);
+  }
+  const own = [...world.vms.values()].filter(
+    (vm) => vm.uid === uid && vm.state !== vmState.done[0],
+  );
+  const counted = own.map((vm) => {
+    const all = Object.entries(vmUsage(world, vm.template));
+    return Object.fromEntries(
+      all.filter(([name]) => isRunning(vm) || !name.startsWith('RUNNING_')),
+    );
+  });
+  const nics = own.flatMap((vm) => leasingNics(vm.template));
+  const disks = own.flatMap((vm) => vm.template.vectors('DISK'));
+  return {
+    datastore,
+    network: counts(nics, 'NETWORK_ID'),
+    vm: addUp(counted),
+    image: counts(disks, 'IMAGE_ID'),
+  };
+}
+
 /** @param sizeMb of the new image @throws Failure 512 in oned's words. */
 export function requireImageQuota(
   world: World,
@@ -57,14 +92,11 @@ export function requireImageQuota(
   { datastoreId, sizeMb }: { readonly datastoreId: number; readonly sizeMb: number },
 ): void {
   if (user.id === 0) return;
-  const own = [...world.images.values()].filter(
-    (image) => image.uid === user.id && image.datastoreId === datastoreId,
-  );
   check(user, {
     kind: 'DATASTORE',
     id: datastoreId,
     limits: user.quotas?.datastore?.[datastoreId],
-    used: { IMAGES: own.length, SIZE: own.reduce((sum, image) => sum + image.sizeMb, 0) },
+    used: { ...usageOf(world, user.id).datastore.get(datastoreId) },
     wanted: { IMAGES: 1, SIZE: sizeMb },
   });
 }
@@ -120,40 +152,24 @@ function counts(vectors: readonly Vector[], name: string): Map<number, number> {
  */
 export function requireVmQuota(world: World, user: User, template: Template): void {
   if (user.id === 0) return;
-  const own = [...world.vms.values()].filter(
-    (vm) => vm.uid === user.id && vm.state !== vmState.done[0],
-  );
-  const leased = counts(
-    own.flatMap((vm) => leasingNics(vm.template)),
-    'NETWORK_ID',
-  );
+  const used = usageOf(world, user.id);
   for (const [id, wanted] of counts(leasingNics(template), 'NETWORK_ID')) {
     check(user, {
       kind: 'NETWORK',
       id,
       limits: user.quotas?.network?.[id],
-      used: { LEASES: leased.get(id) ?? 0 },
+      used: { LEASES: used.network.get(id) ?? 0 },
       wanted: { LEASES: wanted },
     });
   }
-  const usage = own.map((vm) => {
-    const all = Object.entries(vmUsage(world, vm.template));
-    return Object.fromEntries(
-      all.filter(([name]) => isRunning(vm) || !name.startsWith('RUNNING_')),
-    );
-  });
   const wanted = vmUsage(world, template);
-  check(user, { kind: 'VM', limits: user.quotas?.vm, used: addUp(usage), wanted });
-  const used = counts(
-    own.flatMap((vm) => vm.template.vectors('DISK')),
-    'IMAGE_ID',
-  );
+  check(user, { kind: 'VM', limits: user.quotas?.vm, used: used.vm, wanted });
   for (const [id, more] of counts(template.vectors('DISK'), 'IMAGE_ID')) {
     check(user, {
       kind: 'IMAGE',
       id,
       limits: user.quotas?.image?.[id],
-      used: { RVMS: used.get(id) ?? 0 },
+      used: { RVMS: used.image.get(id) ?? 0 },
       wanted: { RVMS: more },
     });
   }

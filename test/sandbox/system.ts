@@ -5,6 +5,7 @@ import {
   inheritedNetworkAttributes,
   vmRestrictedAttributes,
 } from './oned-conf.ts';
+import { quotasXml } from './quotas-xml.ts';
 import { Template, cdata } from './template.ts';
 import { isAdmin, userXml } from './users.ts';
 import type { Handler, MethodTable } from './world.ts';
@@ -52,7 +53,8 @@ const clusterXml =
 
 const userInfo: Handler = ({ world, user, params }) => {
   const id = params.int(1);
-  return userXml(world.users.byId(id === -1 ? user.id : id));
+  const found = world.users.byId(id === -1 ? user.id : id);
+  return userXml(found, quotasXml(world, found));
 };
 
 const groups = { 0: 'oneadmin', 1: 'users' } as const;
@@ -95,5 +97,5 @@ export const systemMethods: MethodTable = {
   'one.system.version': ({ world }) => world.settings.release.text,
   'one.user.info': userInfo,
   'one.userpool.info': ({ world }) =>
-    `<USER_POOL>${world.users.list.map(userXml).join('')}</USER_POOL>`,
+    `<USER_POOL>${world.users.list.map((one) => userXml(one, quotasXml(world, one))).join('')}</USER_POOL>`,
 };

@@ -161,14 +161,17 @@ export function lockXml(object: Owned): string {
   return `<LOCK><LOCKED>${level}</LOCKED><OWNER>${owner}</OWNER><TIME>${time}</TIME><REQ_ID>${requestId}</REQ_ID></LOCK>`;
 }
 
-/** PASSWORD is a hash in oned; here it is no secret's hash, only a filler of the right shape. */
-export function userXml(user: User): string {
-  const quotas =
+/**
+ * PASSWORD is a hash in oned; here it is no secret's hash, only a filler of the right shape.
+ * @param quotas the elements of the user's quotas
+ */
+export function userXml(user: User, quotas: string): string {
+  const none =
     '<DATASTORE_QUOTA></DATASTORE_QUOTA><NETWORK_QUOTA></NETWORK_QUOTA><VM_QUOTA></VM_QUOTA><IMAGE_QUOTA></IMAGE_QUOTA>';
   return (
     `<USER><ID>${user.id}</ID><GID>${user.gid}</GID><GROUPS><ID>${user.gid}</ID></GROUPS>` +
     `<GNAME>${user.gname}</GNAME><NAME>${user.name}</NAME><PASSWORD>${cdata('0'.repeat(64))}</PASSWORD>` +
     `<AUTH_DRIVER>${cdata('core')}</AUTH_DRIVER><ENABLED>1</ENABLED>${user.template.toXml('TEMPLATE')}${quotas}` +
-    `<DEFAULT_USER_QUOTAS>${quotas}</DEFAULT_USER_QUOTAS></USER>`
+    `<DEFAULT_USER_QUOTAS>${none}</DEFAULT_USER_QUOTAS></USER>`
   );
 }
