@@ -1,6 +1,7 @@
 // From the text of a call to the text of its reply.
 import { datastoreMethods } from './datastore-methods.ts';
 import { Failure, internal } from './failure.ts';
+import { imageAllocateMethods } from './image-allocate.ts';
 import { imageDeleteMethods } from './image-delete.ts';
 import { imageMethods } from './images.ts';
 import { imageChangeMethods } from './image-changes.ts';
@@ -18,6 +19,7 @@ import { vmMethods } from './vms.ts';
 const methods: MethodTable = {
   ...datastoreMethods,
   ...imageMethods,
+  ...imageAllocateMethods,
   ...imageChangeMethods,
   ...imageDeleteMethods,
   ...networkMethods,
