@@ -32,13 +32,17 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function makeWorld(): Promise<World> {
+/** @param version the release of OpenNebula whose rules hold; the recorded one without it */
+export async function makeWorld(version?: string): Promise<World> {
   const folder = await mkdtemp('/var/tmp/onevmdump-e2e-');
   const bundles = join(folder, 'bundles');
   const temp = join(folder, 'tmp');
   await mkdir(bundles);
   await mkdir(temp);
-  const sandbox = await startSandbox({ dir: join(folder, 'one'), imageCopyMs: 1, deployMs: 1 });
+  const sandbox = await startSandbox({
+    ...{ dir: join(folder, 'one'), imageCopyMs: 1, deployMs: 1 },
+    ...(version === undefined ? {} : { version }),
+  });
   const session = (await readFile(sandbox.authFile, 'utf8')).trim();
   const log = createLog({ script: 'test', debug: false, write: () => undefined });
   const datastores = join(sandbox.dir, 'datastores');
