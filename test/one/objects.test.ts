@@ -41,7 +41,8 @@ const template = (name: string, value = '') =>
       leaf('CPU', '0.1'),
       leaf('MEMORY', '16'),
       leaf('NOTE', value),
-      { name: 'CONTEXT', text: '', children: [leaf('START_SCRIPT', value)] },
+      // In CONTEXT itself oned would fill in what stands behind a dollar.
+      { name: 'CONTEXT', text: '', children: [leaf('START_SCRIPT', '$NOTE')] },
     ],
   });
 
