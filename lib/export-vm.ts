@@ -6,7 +6,6 @@ import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
-import { getVm } from './one/vms.ts';
 import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
@@ -18,6 +17,7 @@ import { stateAround } from './storage/machine-state.ts';
 import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
+import { requireSame, requireSameHistory, requireUnchanged } from './unchanged-vm.ts';
 import { isVolatile, type Vm } from './vm/vm.ts';
 import { cloudOf, writeBundle } from './write-bundle.ts';
 
@@ -124,10 +124,12 @@ export async function exportVm(
       cloud: cloudOf(cloudName, one),
       leftOut: onlyDisks && leftOut,
       check: async () => {
-        // The disks of a guest that runs were served by its own QEMU, as they were at the instant.
-        if (one && consistency.level === 'offline') {
-          await requireUnchanged(vm, one, 'while its disks were being read');
-        }
+        await snapshot.requireUnwritten();
+        if (!one) return;
+        const when = 'while its disks were being read';
+        // A guest that runs may be powered off then: what is read is a point in time that has passed.
+        if (consistency.level === 'offline') await requireUnchanged(vm, one, when);
+        else await requireSameHistory(vm, one, when);
       },
     },
     run,
@@ -177,31 +179,4 @@ export async function imagesOf(
     }
   }
   return images;
-}
-
-/**
- * The VM as oned sees it now.
- * @throws FailedError when it has another state or other disks than in the XML at hand.
- */
-async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<Vm> {
-  return requireSame(vm, await getVm(one, vm.id), when);
-}
-
-/** @throws FailedError as above */
-function requireSame(vm: Vm, now: Vm, when: string): Vm {
-  if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
-    const from = stateName(vm.state, vm.lcmState);
-    const to = stateName(now.state, now.lcmState);
-    throw new FailedError(
-      `VM ${vm.id} went from ${from} to ${to} ${when}; nothing was exported, try again`,
-    );
-  }
-  const disksOf = (one: Vm) =>
-    one.disks.map(({ id, source }) => `${id} ${source ?? ''}`).join('\n');
-  if (disksOf(now) !== disksOf(vm)) {
-    throw new FailedError(
-      `the disks of VM ${vm.id} changed ${when}; nothing was exported, try again`,
-    );
-  }
-  return now;
 }

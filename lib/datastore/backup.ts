@@ -68,7 +68,10 @@ export async function backupVm(
   const cloud = cloudOf(config.cloudName, undefined);
   const { size } = await writeBundle(
     target,
-    { vm, started, disks, state, images, consistency, compression, cloud },
+    {
+      ...{ vm, started, disks, state, images, consistency, compression, cloud },
+      check: () => snapshot.requireUnwritten(),
+    },
     run,
   );
   await made.done();

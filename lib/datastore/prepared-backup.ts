@@ -10,7 +10,7 @@ import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Run } from '../run/run.ts';
 import { giveToOwner, makeStateFolder } from '../run/state-folder.ts';
-import { openableDisks, planDisks } from '../storage/modules.ts';
+import { planDisks, vmSnapshot } from '../storage/modules.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import type { Instant, Snapshot, VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -94,9 +94,8 @@ export async function findPrepared(
 
 /** The disks of that instant, ready to be read. */
 export function preparedDisks({ vm, images, instant }: PreparedBackup, run: Run): VmSnapshot {
-  const { snapshots, consistency } = instant;
-  const ids = snapshots.map(({ plan }) => plan.disk.id);
-  return { disks: openableDisks(planDisks(vm, images, ids), snapshots, run), consistency };
+  const ids = instant.snapshots.map(({ plan }) => plan.disk.id);
+  return vmSnapshot(planDisks(vm, images, ids), instant, run);
 }
 
 async function readPrepared(path: string): Promise<PreparedBackup | undefined> {

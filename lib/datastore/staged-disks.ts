@@ -60,10 +60,12 @@ export async function stagedDisks(
     disks.push({
       id,
       layout: format === 'raw' ? { format } : { format, clusterSize },
-      open: () => openImage({ kind: 'image', node, virtualSize }, label, run),
+      open: () => openImage({ node, virtualSize }, label, run),
     });
   }
-  return { disks, consistency: { level: level(vm), at: await instant(folder, run), frozenMs: 0 } };
+  const consistency = { level: level(vm), at: await instant(folder, run), frozenMs: 0 } as const;
+  // What is staged is a copy that nobody writes to.
+  return { disks, consistency, requireUnwritten: () => Promise.resolve() };
 }
 
 /** `prebackup_live` fails when it cannot hold the guest as the VM's FS_FREEZE says. */

@@ -134,6 +134,7 @@ function lastHistory(vm: XmlElement, vmId: number): History | undefined {
     if (last && last.seq > seq) continue;
     last = {
       seq,
+      stime: optionalNumber(record, 'STIME', what),
       hostname: required(record, 'HOSTNAME', what).text,
       tmMad: required(record, 'TM_MAD', what).text,
       datastoreId: number(record, 'DS_ID', what),

@@ -2,8 +2,11 @@
 // What is run, and why, is documented in docs/storage-file.md.
 import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
-import { UnsupportedError } from '../report/errors.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import { fileStamps } from '../tools/file-facts.ts';
+import { isOpenForWriting } from '../tools/qemu-img.ts';
+import type { BlockNode } from '../tools/qemu-nbd.ts';
 import { diskFile, vmFolder } from '../vm/names.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import { isCdrom, type Disk, type History, type Vm } from '../vm/vm.ts';
@@ -54,17 +57,47 @@ export const fileStorage: StorageModule = {
     if (source.kind !== 'image') throw new Error(`${diskLabel(plan)} is no file`);
     return await openImage(source, diskLabel(plan), run);
   },
+
+  async requireUnwritten(snapshots: readonly Snapshot[], { runner }: Run): Promise<void> {
+    for (const { plan, source } of snapshots) {
+      if (source.kind !== 'image') continue;
+      const paths = Object.keys(source.stamps);
+      const now = await fileStamps(runner, paths, diskLabel(plan));
+      const written = paths.find((path) => now[path] !== source.stamps[path]);
+      if (written === undefined) continue;
+      throw new FailedError(
+        `${diskLabel(plan)} was written to while it was being read: ${written} has changed; was the VM started meanwhile?`,
+      );
+    }
+  },
 };
 
-/** Nothing writes to the disks of a VM that is off: it is enough to look at them. */
+/**
+ * Nothing should write to the disks of a VM that is off: it is enough to look at them.
+ * @throws FailedError when something has one open for writing.
+ */
 async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot> {
-  const image = await inspectImage(imageRequest(plan, run), run.runner);
+  const { vm, disk } = plan;
+  const { runner } = run;
+  const image = await inspectImage(imageRequest(plan, run), runner);
   const { node, virtualSize, clusterSize } = image;
+  const stamps = await fileStamps(runner, layerPaths(node), diskLabel(plan));
+  if (!isCdrom(disk) && (await isOpenForWriting(runner, node.path, diskLabel(plan)))) {
+    throw new FailedError(
+      `${diskLabel(plan)} is open for writing (${node.path}), although the VM is ${stateName(vm.state, vm.lcmState)}: its guest may run in spite of that, or another program uses the disk`,
+    );
+  }
   return {
     plan,
     layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
-    source: { kind: 'image', node, virtualSize },
+    source: { kind: 'image', node, virtualSize, stamps },
   };
+}
+
+/** The files of an image, from the top to the bottom. */
+function layerPaths(node: BlockNode): readonly string[] {
+  const below = node.driver === 'qcow2' && node.backing ? layerPaths(node.backing) : [];
+  return [node.path, ...below];
 }
 
 function folderOf(vm: Vm, run: Run): string {

@@ -30,7 +30,7 @@ const lastWordsMs = 500;
  * @throws CommandError with qemu-nbd's own words when it cannot open the image.
  */
 export async function openImage(
-  { node, virtualSize }: Extract<SnapshotSource, { kind: 'image' }>,
+  { node, virtualSize }: Pick<Extract<SnapshotSource, { kind: 'image' }>, 'node' | 'virtualSize'>,
   label: string,
   run: Run,
 ): Promise<DiskReader> {

@@ -21,8 +21,7 @@ export async function openVolume(
   const node = { driver: 'raw', path: devicePath(source), device: true } as const;
   const { virtualSize } = source;
   const label = diskLabel(plan);
-  const open = (): Promise<DiskReader> =>
-    openImage({ kind: 'image', node, virtualSize }, label, run);
+  const open = (): Promise<DiskReader> => openImage({ node, virtualSize }, label, run);
   if (source.snapshot === undefined) return await open();
 
   const lvm = await lvmOn(run.runner);

@@ -71,7 +71,7 @@ export async function snapshotDisks(
   wish: FreezeWish = { mode: 'agent', required: false },
 ): Promise<VmSnapshot> {
   const { snapshots, consistency } = await fixInstant(plans, run, wish);
-  return { disks: openableDisks(plans, snapshots, run), consistency };
+  return vmSnapshot(plans, { snapshots, consistency }, run);
 }
 
 /** The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept. */
@@ -112,7 +112,25 @@ export async function fixInstant(
 }
 
 /** The second half: disks that can be read. @param plans those whose instant was fixed */
-export function openableDisks(
+export function vmSnapshot(
+  plans: readonly DiskPlan[],
+  { snapshots, consistency }: Instant,
+  run: Run,
+): VmSnapshot {
+  return {
+    disks: openableDisks(plans, snapshots, run),
+    consistency,
+    async requireUnwritten() {
+      for (const module of new Set(plans.map((one) => one.module))) {
+        const ids = plans.filter((one) => one.module === module).map(({ plan }) => plan.disk.id);
+        const own = snapshots.filter(({ plan }) => ids.includes(plan.disk.id));
+        await module.requireUnwritten?.(own, run);
+      }
+    },
+  };
+}
+
+function openableDisks(
   plans: readonly DiskPlan[],
   snapshots: readonly Snapshot[],
   run: Run,

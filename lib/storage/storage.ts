@@ -31,7 +31,13 @@ export interface Snapshot {
 /** How a disk at its instant can be reached. `virtualSize` in bytes, also where it is no multiple of 512. */
 export type SnapshotSource =
   /** An image (a file with its backing files) that nobody writes to. */
-  | { readonly kind: 'image'; readonly node: BlockNode; readonly virtualSize: number }
+  | {
+      readonly kind: 'image';
+      readonly node: BlockNode;
+      readonly virtualSize: number;
+      /** What its files were like before they were read, as `fileStamps` has it, by their paths. */
+      readonly stamps: Readonly<Record<string, string>>;
+    }
   /** An export of an NBD server that runs already; `socket` is a path on the disks' machine. */
   | {
       readonly kind: 'nbd';
@@ -83,6 +89,12 @@ export interface StorageModule {
   prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared>;
   /** Opens a disk that `snapshot` returned. Called once for each. */
   open(snapshot: Snapshot, run: Run): Promise<DiskReader>;
+  /**
+   * Called when all disks were read, for what the storage itself can tell: that nobody has written to what
+   * was read as it is, and not from a snapshot.
+   * @throws FailedError when somebody has.
+   */
+  requireUnwritten?(snapshots: readonly Snapshot[], run: Run): Promise<void>;
 }
 
 /** A disk of the VM, ready to be read. */
@@ -113,6 +125,8 @@ export interface VmSnapshot {
   /** Ascending by id. */
   readonly disks: readonly OpenableDisk[];
   readonly consistency: Consistency;
+  /** To be called when all disks were read. @throws FailedError when somebody has written to one meanwhile */
+  requireUnwritten(): Promise<void>;
 }
 
 /** How messages name a disk. */

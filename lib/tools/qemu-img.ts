@@ -1,4 +1,5 @@
 // qemu-img, with every format said aloud: nothing is ever probed.
+import { CommandError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 
 /** Converts the raw file `source` into the new qcow2 file `target`, holes staying holes. */
@@ -17,6 +18,40 @@ export async function convertImage(
     { program: 'qemu-img', args: ['convert', ...formats, source, target] },
     { doing: `convert ${source} to ${targetFormat}`, timeoutMs: 0 },
   );
+}
+
+/**
+ * Whether another program has a file open for writing, by QEMU's own locks. A reader of a raw file does not mind
+ * a writer, so blkdebug says that we do. Nothing of the file's content is looked at.
+ * @returns undefined when this QEMU cannot tell (before 5.0, or without blkdebug).
+ * @throws CommandError when it cannot be opened for another reason.
+ */
+export async function isOpenForWriting(
+  runner: Runner,
+  path: string,
+  what: string,
+): Promise<boolean | undefined> {
+  const file = { driver: 'file', 'read-only': true, filename: path };
+  const exclusive = {
+    ...{ driver: 'blkdebug', 'read-only': true, image: file },
+    'unshare-child-perms': ['write'],
+  };
+  const image = `json:${JSON.stringify({ driver: 'raw', 'read-only': true, file: exclusive })}`;
+  try {
+    await runner.run(
+      { program: 'qemu-img', args: ['info', '--output=json', image] },
+      { doing: `open ${what}` },
+    );
+    return false;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    // QEMU, block/file-posix.c, raw_check_lock_bytes: Failed to get shared "write" lock.
+    if (/Failed to get (?:shared )?"write" lock/.test(error.stderr)) return true;
+    // Behind the image's name, which has these words as well.
+    const why = error.stderr.slice(error.stderr.lastIndexOf("}':") + 1);
+    if (/blkdebug|unshare-child-perms/.test(why)) return undefined;
+    throw error;
+  }
 }
 
 // What a guest overwrites is nobody else's to read. Only root can give a file away. The folder's owner may put a

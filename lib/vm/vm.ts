@@ -44,6 +44,8 @@ export interface Disk {
 /** One HISTORY record. */
 export interface History {
   readonly seq: number;
+  /** STIME: when this record began, in epoch seconds. */
+  readonly stime: number | undefined;
   readonly hostname: string;
   readonly tmMad: string;
   /** DS_ID: the system datastore. */

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { sh } from '../demo/shell.ts';
 
 export const usualPrograms = [
-  'head', 'igzip', 'gzip', 'lvchange', 'lvcreate', 'lvremove', 'lvs', 'mkdir', 'pigz', 'qemu-img',
-  'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm', 'stat', 'tee', 'test', 'virsh', 'zstd',
+  'dd', 'head', 'igzip', 'gzip', 'lvchange', 'lvcreate', 'lvremove', 'lvs', 'mkdir', 'pigz', 'qemu-img',
+  'qemu-nbd', 'rbd', 'readlink', 'realpath', 'rm', 'stat', 'test', 'virsh', 'zstd',
 ]; // prettier-ignore
 
 /** On hosts that are reached by ssh; there the keeper of a connection calls head every now and then. */
 export const programsBySsh = [
   ...usualPrograms.filter((one) => one !== 'head'),
-  ...['dd', 'ln', 'sh', 'sync'],
+  ...['ln', 'sh', 'sync'],
 ];
 
 export interface StandIns {

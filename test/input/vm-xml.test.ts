@@ -35,13 +35,14 @@ def facts(path):
     disks = [{"id": n(d, 'DISK_ID'), "type": t(d, 'TYPE').upper(), "format": t(d, 'FORMAT'), "driver": t(d, 'DRIVER'),
       "tmMad": t(d, 'TM_MAD'), "source": t(d, 'SOURCE'), "imageId": n(d, 'IMAGE_ID'), "image": t(d, 'IMAGE'),
       "imageUname": t(d, 'IMAGE_UNAME'), "datastoreId": n(d, 'DATASTORE_ID'), "sizeMb": n(d, 'SIZE'),
+      "originalSizeMb": n(d, 'ORIGINAL_SIZE'),
       "target": t(d, 'TARGET'), "devPrefix": t(d, 'DEV_PREFIX'), "persistent": t(d, 'PERSISTENT') == 'YES',
       "readonly": t(d, 'READONLY') == 'YES', "clone": t(d, 'CLONE') == 'YES', "diskType": t(d, 'DISK_TYPE')} for d in vm.findall('TEMPLATE/DISK')]
     last = max(vm.findall('HISTORY_RECORDS/HISTORY'), key=lambda h: int(h.findtext('SEQ')))
     return {"id": n(vm, 'ID'), "name": t(vm, 'NAME'), "uid": n(vm, 'UID'), "gid": n(vm, 'GID'), "uname": t(vm, 'UNAME'),
       "gname": t(vm, 'GNAME'), "state": n(vm, 'STATE'), "lcmState": n(vm, 'LCM_STATE'), "deployId": t(vm, 'DEPLOY_ID'),
       "tmMadSystem": t(vm, 'TEMPLATE/TM_MAD_SYSTEM'), "disks": disks,
-      "history": {"seq": n(last, 'SEQ'), "hostname": t(last, 'HOSTNAME'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
+      "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
       "template": [c.tag for c in vm.find('TEMPLATE')], "userTemplate": {c.tag: c.text for c in vm.find('USER_TEMPLATE')}}
 print(json.dumps({p: facts(p) for p in sys.argv[1:]}))`;
 

@@ -23,10 +23,10 @@ function rbdDisk(id: number, facts: Partial<Disk> = {}): Disk {
 }
 
 const ceph: Partial<Vm> = {
-  history: { seq: 0, hostname: 'one', tmMad: 'ceph', datastoreId: 0 },
+  history: { seq: 0, stime: undefined, hostname: 'one', tmMad: 'ceph', datastoreId: 0 },
 };
 const shared: Partial<Vm> = {
-  history: { seq: 0, hostname: 'one', tmMad: 'shared', datastoreId: 0 },
+  history: { seq: 0, stime: undefined, hostname: 'one', tmMad: 'shared', datastoreId: 0 },
 };
 const running: Partial<Vm> = { state: 3, lcmState: 3, deployId: 'one-7' };
 

@@ -3,6 +3,7 @@ import { buildSync } from 'esbuild';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -212,25 +213,75 @@ describe('a qcow2 disk', () => {
       expect(readFileSync(path).equals(before)).toBe(true);
     }));
 
-  test('that is open for writing elsewhere is refused in qemu-nbd words', () =>
-    inWorld(async (world) => {
-      const path = join(world.vmFolder, 'disk.0');
-      qemuImg('create', '-f', 'qcow2', path, '8M');
-      const args = ['-f', 'qcow2', '-t', '-k', join(world.outside, 'writer'), path];
-      const writer = spawn('qemu-nbd', args, { stdio: 'ignore' });
-      const ended = new Promise((resolve) => writer.once('close', resolve));
-      try {
-        await sleep(300);
-        const attempt = dumpOf(world, disk(0, { format: 'qcow2' }));
-        await expect(attempt).rejects.toThrow(
-          /^cannot open disk 0 of VM 7: qemu-nbd: .*another process using the image/s,
-        );
-        expect(world.undone()).toEqual([]);
-      } finally {
-        writer.kill('SIGKILL');
-        await ended;
-      }
-    }));
+  test.each(['raw', 'qcow2'] as const)(
+    'in the format %s that is open for writing is refused before it is read: the guest may run',
+    (format) =>
+      inWorld(async (world) => {
+        const path = join(world.vmFolder, 'disk.0');
+        qemuImg('create', '-f', format, path, '8M');
+        const socket = join(world.outside, 'writer');
+        const args = ['-f', format, '-t', '-k', socket, path];
+        const writer = spawn('qemu-nbd', args, { stdio: 'ignore' });
+        const ended = new Promise((resolve) => writer.once('close', resolve));
+        try {
+          await until('the writer has the disk open', () => existsSync(socket));
+          const attempt = dumpOf(world, disk(0, { format }));
+          await expect(attempt).rejects.toThrow(
+            `disk 0 of VM 7 is open for writing (${path}), although the VM is POWEROFF: its guest may run in spite of that`,
+          );
+          expect(world.commands.map(({ program }) => program)).not.toContain('qemu-nbd');
+          expect(world.undone()).toEqual([]);
+        } finally {
+          writer.kill('SIGKILL');
+          await ended;
+        }
+      }),
+  );
+
+  // Where nobody asks OpenNebula, the files alone tell that the VM was started meanwhile.
+  describe('of a VM that is off', () => {
+    const overlay = disk(0, { format: 'qcow2', tmMad: 'qcow2' });
+    const readWhile = (change: (world: World, path: string) => void): Promise<void> =>
+      inWorld(async (world) => {
+        const path = cloneAsQcow2Tm(world, 0, await image(world, 'raw'), 'raw');
+        const snapshot = await snapshotDisks(planDisks(vm([overlay]), new Map()), world.run);
+        const reader = await snapshot.disks[0]!.open();
+        await wholeDisk(reader);
+        await reader.close();
+        await expect(snapshot.requireUnwritten()).resolves.toBeUndefined();
+        change(world, path);
+        await snapshot.requireUnwritten();
+      });
+
+    test('that was only read is as it was', () => readWhile(() => undefined));
+
+    test('that was written to while it was read is refused at the end', () =>
+      expect(
+        readWhile((_, path) => {
+          qemuIo(path, 'write -P 1 0 512');
+        }),
+      ).rejects.toThrow(
+        /^disk 0 of VM 7 was written to while it was being read: .*disk.0.snap\/0/,
+      ));
+
+    test('whose image was written to is refused at the end', () =>
+      expect(
+        readWhile(({ location }) => {
+          const file = join(location, '1', 'image');
+          execFileSync('dd', ['if=/dev/urandom', `of=${file}`, 'count=1', 'conv=notrunc'], {
+            stdio: 'ignore',
+          });
+        }),
+      ).rejects.toThrow(/was written to while it was being read: .*\/1\/image has changed/));
+
+    test('that was replaced is refused at the end', () =>
+      expect(
+        readWhile((_, path) => {
+          execFileSync('cp', ['-p', `${path}.snap/0`, `${path}.copy`]);
+          renameSync(`${path}.copy`, `${path}.snap/0`);
+        }),
+      ).rejects.toThrow('was written to while it was being read'));
+  });
 });
 
 describe('the files of a disk', () => {
@@ -397,7 +448,7 @@ describe('what is started for a dump', () => {
             const runner = localRunner(log);
             const node = { driver: 'raw', path: ${JSON.stringify(path)} };
             const run = { runner, journal, log, signal: new AbortController().signal };
-            await openImage({ kind: 'image', node, virtualSize: ${8 * MiB} }, 'it', run);
+            await openImage({ node, virtualSize: ${8 * MiB} }, 'it', run);
             console.log('open');
             setInterval(() => {}, 1000);`,
         },
@@ -424,7 +475,7 @@ describe('what is started for a dump', () => {
       await rawFile(join(world.vmFolder, 'disk.0'), 4096);
       const bin = join(world.outside, 'bin');
       mkdirSync(bin);
-      for (const tool of ['realpath', 'stat', 'head', 'mkdir', 'rm']) {
+      for (const tool of ['realpath', 'stat', 'head', 'mkdir', 'rm', 'sh', 'qemu-img']) {
         writeFileSync(join(bin, tool), `#!/bin/sh\nexec /usr/bin/${tool} "$@"\n`);
         chmodSync(join(bin, tool), 0o755);
       }

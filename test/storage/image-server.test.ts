@@ -32,7 +32,7 @@ async function openAfter(looks: number, world: World): Promise<number> {
   const path = join(world.outside, 'disk');
   await rawFile(path, MiB, [[0, MiB]]);
   const node = { driver: 'raw', path } as const;
-  const image = { kind: 'image', node, virtualSize: MiB } as const;
+  const image = { node, virtualSize: MiB } as const;
   const reader = await openImage(image, 'disk 0 of VM 7', runWithSocketAfter(looks, world));
   await reader.close();
   return reader.virtualSize;

@@ -12,7 +12,7 @@ import { fakeLvm, type FakeLvm, type FakeLvmFacts } from './fake-lvm.ts';
 import { disk, inWorld, vm, type World } from './world.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
-  history: { seq: 0, hostname: 'one', tmMad, datastoreId: 0 },
+  history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
 });
 const off = on('fs_lvm_ssh');
 const running = { ...off, state: 3, lcmState: 3, deployId: 'one-7' };

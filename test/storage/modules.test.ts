@@ -8,7 +8,7 @@ const plan = (one: Partial<Disk>, facts: Partial<Vm> = {}): unknown =>
   planDisks(vm([disk(0, one)], facts), new Map());
 
 const history = (tmMad: string): Partial<Vm> => ({
-  history: { seq: 0, hostname: 'one', tmMad, datastoreId: 0 },
+  history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
 });
 
 describe('a disk on files', () => {

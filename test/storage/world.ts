@@ -125,7 +125,7 @@ export function vm(disks: readonly Disk[], facts: Partial<Vm> = {}): Vm {
       disks,
     },
     tmMadSystem: undefined,
-    history: { seq: 0, hostname: 'localhost', tmMad: 'ssh', datastoreId: 0 },
+    history: { seq: 0, stime: undefined, hostname: 'localhost', tmMad: 'ssh', datastoreId: 0 },
     template: {} as Vm['template'],
     userTemplate: {} as Vm['userTemplate'],
     xmlBytes: Buffer.alloc(0),
