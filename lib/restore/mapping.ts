@@ -16,7 +16,7 @@ export interface OldObject {
 
 /** `3 (web)`. */
 export function nameOf({ id, name }: OldObject): string {
-  return name === undefined ? String(id) : `${id} (${name})`;
+  return `${id} (${name ?? 'its name is not in the bundle'})`;
 }
 
 /** @param option as messages call it: `--map-network`. @throws UsageError when a text is not OLD=NEW */

@@ -31,7 +31,7 @@ export async function fileVm(
   const elements = disks.map(
     ({ id, format = 'raw', type = 'FILE', more = '' }) => `<DISK><DISK_ID>${id}</DISK_ID>
       <TYPE>${type}</TYPE><FORMAT>${format}</FORMAT><DRIVER>${format}</DRIVER><SIZE>1</SIZE>
-      <DATASTORE_ID>1</DATASTORE_ID><TM_MAD>ssh</TM_MAD><TARGET>vd${String.fromCharCode(97 + (id % 26))}</TARGET>
+      <DATASTORE>default</DATASTORE><DATASTORE_ID>1</DATASTORE_ID><TM_MAD>ssh</TM_MAD><TARGET>vd${String.fromCharCode(97 + (id % 26))}</TARGET>
       ${type === 'FILE' ? `<SOURCE>${datastores}/1/image-${vmId}-${id}</SOURCE>` : ''}${more}</DISK>`,
   );
   const xml = `<VM><ID>${vmId}</ID><UID>0</UID><GID>0</GID><UNAME>oneadmin</UNAME><GNAME>oneadmin</GNAME>
