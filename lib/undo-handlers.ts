@@ -79,11 +79,11 @@ export function undoHandlers({
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
     'remove-snapshot-lv': (volume, on) => undoVolumeSnapshot(runnerAt(on), volume),
     'deactivate-lv': (volume, on) => undoActivation(runnerAt(on), volume),
-    'remove-rbd-snapshot': async ({ image, snapshot, access }, on) => {
+    'remove-rbd-snapshot': async ({ image, snapshot, disk, access }, on) => {
       if (!snapshot.startsWith(ownPrefix)) {
         throw new FailedError(`the snapshot ${image}@${snapshot} was not made by onevmdump`);
       }
-      await undoSnapshot(runnerAt(on), access, image, snapshot);
+      await undoSnapshot(runnerAt(on), access, image, snapshot, `${disk} (${image})`);
     },
     'restore-lock': async (undo) => restoreLock(await connect(undo.endpoint), undo, log),
     'delete-image': async ({ endpoint, path, name }) => {

@@ -12,7 +12,9 @@ export const defaultTimeoutMs = 60_000;
 
 /** What a program said last: enough to understand it, not pages. */
 export function lastWords(stderr: string): string {
-  return stderr.trim().split('\n').slice(-5).join('\n').slice(-2000);
+  // What a progress display has written over is gone for who reads it on a terminal, too.
+  const shown = stderr.replaceAll(/[^\n]*\r(?!\n)/g, '');
+  return shown.trim().split('\n').slice(-5).join('\n').slice(-2000);
 }
 
 /** Ends a program and its children after a time, or when `signal` is aborted: SIGTERM, then SIGKILL. */

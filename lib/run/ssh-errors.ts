@@ -22,6 +22,11 @@ const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
     (login) =>
       `it refuses the login; this has to work without a password: ssh -o BatchMode=yes ${login} true`,
   ],
+  [
+    /no matching cipher found|Bad SSH2 cipher spec/,
+    () =>
+      'it and this ssh have no cipher of SSH_CIPHERS in common; SSH_CIPHERS = "" takes ssh\'s own',
+  ],
   [/Could not resolve hostname/, () => 'its name cannot be resolved'],
   [/Connection refused/, () => 'nothing listens there (connection refused)'],
   [/No route to host|Network is unreachable/, () => 'there is no way to it'],

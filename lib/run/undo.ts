@@ -50,6 +50,8 @@ export type Undo =
       readonly kind: 'remove-rbd-snapshot';
       readonly image: string;
       readonly snapshot: string;
+      /** Names it in messages: `disk 0 of VM 7`. */
+      readonly disk: string;
       readonly access: {
         readonly user?: string;
         readonly keyfile?: string;
@@ -157,7 +159,7 @@ function remedyThere(undo: Undo): string {
     case 'deactivate-lv':
       return `the volume ${undo.group}/${undo.name} is left active; deactivate it with: lvchange -an ${quote(`${undo.group}/${undo.name}`)}`;
     case 'remove-rbd-snapshot':
-      return `the snapshot ${undo.image}@${undo.snapshot} may be left; remove it with: ${rbd(undo)} snap rm ${quote(`${undo.image}@${undo.snapshot}`)}`;
+      return `the snapshot ${undo.image}@${undo.snapshot} of ${undo.disk} may be left; remove it with: ${rbd(undo)} snap rm ${quote(`${undo.image}@${undo.snapshot}`)}`;
     case 'restore-lock':
       return undo.before === null
         ? `VM ${undo.vmId} is left locked; unlock it with: onevm unlock ${undo.vmId}`

@@ -65,7 +65,7 @@ export async function createSnapshots(
   { runner, signal }: Run,
 ): Promise<void> {
   const results = await Promise.allSettled(
-    images.map(({ access, image }) => createSnapshot(runner, access, image, snapshot)),
+    images.map(({ access, image, what }) => createSnapshot(runner, access, image, snapshot, what)),
   );
   signal.throwIfAborted();
   for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -80,8 +80,9 @@ export async function undoSnapshot(
   access: CephAccess,
   image: string,
   snapshot: string,
+  what: string,
 ): Promise<void> {
-  if (await removeSnapshot(runner, access, image, snapshot)) return;
+  if (await removeSnapshot(runner, access, image, snapshot, what)) return;
   await sleep(secondLookMs);
-  await removeSnapshot(runner, access, image, snapshot);
+  await removeSnapshot(runner, access, image, snapshot, what);
 }

@@ -48,8 +48,9 @@ export const cephStorage: StorageModule = {
 
     const { journal, runner } = run;
     const snapshot = rbdSnapshot(journal.runId);
-    for (const { image, access } of written) {
-      const undo = { kind: 'remove-rbd-snapshot', image, snapshot, access } as const;
+    for (const { plan, image, access } of written) {
+      const disk = diskLabel(plan);
+      const undo = { kind: 'remove-rbd-snapshot', image, snapshot, disk, access } as const;
       await journal.record(undo, runner.target);
     }
     return {

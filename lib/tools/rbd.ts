@@ -97,6 +97,7 @@ async function answer(runner: Runner, command: Command, doing: string): Promise<
 /**
  * Makes a snapshot of an image. Not interrupted by a signal: it is QEMU that makes the snapshot of an
  * image it has open, and it would go on without rbd.
+ * @param what names the image in messages.
  * @throws CommandError with rbd's reason.
  */
 export async function createSnapshot(
@@ -104,25 +105,27 @@ export async function createSnapshot(
   access: CephAccess,
   image: string,
   snapshot: string,
+  what: string,
 ): Promise<void> {
-  const spec = `${image}@${snapshot}`;
-  await runner.run(rbd(access, 'snap', 'create', '--no-progress', spec), {
-    doing: `create the snapshot ${spec}`,
+  // Without --no-progress, which `snap create` does not know before Ceph 15.
+  await runner.run(rbd(access, 'snap', 'create', `${image}@${snapshot}`), {
+    doing: `create the snapshot ${snapshot} of ${what}`,
     timeoutMs: createLimitMs,
     uninterrupted: true,
   });
 }
 
-/** Removes a snapshot. @returns whether there was one. @throws CommandError, also for a protected one. */
+/** Removes a snapshot. @param what names the image in messages. @returns whether there was one. @throws CommandError, also for a protected one. */
 export async function removeSnapshot(
   runner: Runner,
   access: CephAccess,
   image: string,
   snapshot: string,
+  what: string,
 ): Promise<boolean> {
   const spec = `${image}@${snapshot}`;
   const { status } = await runner.run(rbd(access, 'snap', 'rm', '--no-progress', spec), {
-    doing: `remove the snapshot ${spec}`,
+    doing: `remove the snapshot ${snapshot} of ${what}`,
     acceptStatus: [enoent],
   });
   return status === 0;

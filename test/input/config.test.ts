@@ -49,7 +49,7 @@ const defaults: Config = {
   remoteUser: '',
   destinationHost: '',
   destinationUser: '',
-  sshCiphers: '^aes128-gcm@openssh.com,aes256-gcm@openssh.com',
+  sshCiphers: 'aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr',
 };
 
 describe('the shipped file', () => {

@@ -40,7 +40,13 @@ test('a lock in OpenNebula and a snapshot on Ceph are undone from anywhere', asy
   const at = { endpoint: 'http://o', vmId: 8, before: null, since: 0 };
   const lock: Undo = { kind: 'restore-lock', ...at };
   expect(await undone(lock, elsewhere)).toEqual({ seen: true, warnings: '' });
-  const rbd: Undo = { kind: 'remove-rbd-snapshot', image: 'one/a', snapshot: 's', access: {} };
+  const rbd: Undo = {
+    kind: 'remove-rbd-snapshot',
+    image: 'one/a',
+    snapshot: 's',
+    disk: 'd',
+    access: {},
+  };
   expect(await undone(rbd, elsewhere)).toEqual({ seen: true, warnings: '' });
 });
 

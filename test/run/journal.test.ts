@@ -126,7 +126,7 @@ describe('the undo journal', () => {
   const onStorage: Undo[] = [
     { kind: 'remove-snapshot-lv', group: 'vg-one-0', name: 'fail-0', origin: 'lv-one-8-0' },
     { kind: 'deactivate-lv', group: 'vg-one-0', name: 'fail-0' },
-    { kind: 'remove-rbd-snapshot', image: 'one/one-3', snapshot: 'fail', access: {} },
+    { kind: 'remove-rbd-snapshot', image: 'one/one-3', snapshot: 'fail', disk: 'd', access: {} },
     { kind: 'abort-backup-job', uri: '', domain: 'one-8', socket: 'fail' },
   ];
 

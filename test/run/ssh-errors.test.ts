@@ -12,6 +12,13 @@ describe('the reason why a connection ended', () => {
     );
   });
 
+  test.each([
+    'Unable to negotiate with 10.0.0.7 port 22: no matching cipher found. Their offer: chacha20-poly1305@openssh.com\r\n',
+    "command-line line 0: Bad SSH2 cipher spec '^aes128-gcm@openssh.com'.\r\n",
+  ])('names the setting when it is the ciphers: %s', (stderr) => {
+    expect(sshReason({ host: 'kvm1' }, stderr)).toContain('SSH_CIPHERS = ""');
+  });
+
   test('is told in words that say what to do', () => {
     const stderr = 'oneadmin@kvm1: Permission denied (publickey,password).\r\n';
     expect(sshReason({ host: 'kvm1', user: 'oneadmin' }, stderr)).toMatch(

@@ -123,8 +123,8 @@ describe('the images of a VM', () => {
         'snap ls --format json one/one-4',
         'status --format json one/one-3-7-0',
         'status --format json one/one-3',
-        'snap create --no-progress one/one-3-7-0@onevmdump-test',
-        'snap create --no-progress one/one-3@onevmdump-test',
+        'snap create one/one-3-7-0@onevmdump-test',
+        'snap create one/one-3@onevmdump-test',
       ]);
       expect(cluster.options.every((found) => found.join(' ') === options.join(' '))).toBe(true);
       expect(world.undone()).toMatchObject([
@@ -156,13 +156,13 @@ describe('the images of a VM', () => {
         const work = snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
         await expect(work).rejects.toThrow(CommandError);
         await expect(work).rejects.toThrow(
-          'cannot create the snapshot one/one-3-7-0@onevmdump-test: rbd: no quota',
+          /^cannot create the snapshot onevmdump-test of the RBD image one\/one-3-7-0 \(disk 0 of VM 7[^)]*\): rbd: no quota$/,
         );
         expect([...cluster.snapshots]).toEqual(['one/one-3@onevmdump-test']);
       },
       {
         createMs: 100,
-        meddle: (call) => (call.includes('create --no-progress one/one-3-7-0') ? 'no quota' : ''),
+        meddle: (call) => (call.includes('create one/one-3-7-0') ? 'no quota' : ''),
       },
     ));
 
@@ -215,11 +215,11 @@ describe('the images of a running VM', () => {
         const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
         const { consistency } = await snapshotDisks(plans, run);
         expect(consistency.level).toBe('agent');
-        const acts = cluster.calls.filter((call) => /create|freeze|thaw/.test(call));
+        const acts = cluster.calls.filter((call) => /create|domfs/.test(call));
         expect(acts).toEqual([
           'domfsfreeze one-7',
-          'snap create --no-progress one/one-3-7-0@onevmdump-test',
-          'snap create --no-progress one/one-3@onevmdump-test',
+          'snap create one/one-3-7-0@onevmdump-test',
+          'snap create one/one-3@onevmdump-test',
           'domfsthaw one-7',
         ]);
       },
@@ -326,7 +326,7 @@ describe('an image that others have open', () => {
       async ({ run, cluster }) => {
         const plans = planDisks(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
         await snapshotDisks(plans, run);
-        const acts = cluster.calls.filter((call) => /status|freeze/.test(call));
+        const acts = cluster.calls.filter((call) => /^status|domfs/.test(call));
         expect(acts).toEqual([
           'status --format json one/one-3-7-0',
           'status --format json one/one-3-7-0',
@@ -385,6 +385,7 @@ describe('the undo of a snapshot', () => {
     kind: 'remove-rbd-snapshot',
     image: 'one/one-3',
     snapshot: 'onevmdump-1',
+    disk: 'disk 0 of VM 7',
     access: { user: 'libvirt', keyfile: "/etc/it's", conf: '/etc/c.conf' },
   } as const;
   const handlers = (cluster: FakeCeph) =>
@@ -423,7 +424,7 @@ describe('the undo of a snapshot', () => {
 
   test('that failed is told with the command that does it', () => {
     expect(remedy({ undo, on: undefined })).toBe(
-      `the snapshot one/one-3@onevmdump-1 may be left; remove it with: rbd --id libvirt --keyfile '/etc/it'\\''s' --conf /etc/c.conf snap rm one/one-3@onevmdump-1`,
+      `the snapshot one/one-3@onevmdump-1 of disk 0 of VM 7 may be left; remove it with: rbd --id libvirt --keyfile '/etc/it'\\''s' --conf /etc/c.conf snap rm one/one-3@onevmdump-1`,
     );
   });
 });

@@ -72,6 +72,7 @@ export function fakeCeph({
   const virsh: Record<string, () => string> = {
     list: () => '00000000-0000-4000-8000-000000000000 one-7\n\n',
     domstate: () => 'running\n\n',
+    'qemu-agent-command': () => '{"return":"thawed"}\n\n',
     domfsfreeze: () => 'Froze 2 filesystem(s)\n',
     dumpxml: () =>
       `<domain><devices>${Object.entries(disks).map(diskXml).join('')}</devices></domain>`,
@@ -99,7 +100,10 @@ export function fakeCeph({
         await sleep(createMs);
         atOnce.now -= 1;
       }
-      const why = meddle(words.join(' '));
+      // The oldest that OpenNebula 6.4 is used with is Ceph 14.
+      const unknown =
+        creates && words.includes('--no-progress') ? "unrecognised option '--no-progress'" : '';
+      const why = unknown || meddle(words.join(' '));
       const text = why === '' ? answer(words) : undefined;
       if (text === undefined && !(options_.acceptStatus?.includes(2) ?? false)) {
         const message = `cannot ${options_.doing ?? 'do it'}: ${command.program}: ${why}`;
