@@ -66,15 +66,8 @@ export function undoHandlers({
       }
     },
     'stop-process': ({ program, argument }, on) => stopProcesses(runnerAt(on), program, argument),
-    thaw: async ({ uri, domain, guard }, on) => {
-      await undoFreeze(domainAt(runnerAt(on), uri, domain));
-      // Last: as long as the guest may be frozen, it goes on trying.
-      await stopProcesses(runnerAt(on), 'sh', guard);
-    },
-    resume: async ({ uri, domain, guard }, on) => {
-      await undoSuspend(domainAt(runnerAt(on), uri, domain));
-      await stopProcesses(runnerAt(on), 'sh', guard);
-    },
+    thaw: ({ uri, domain, guard }, on) => undoFreeze(domainAt(runnerAt(on), uri, domain), guard),
+    resume: ({ uri, domain, guard }, on) => undoSuspend(domainAt(runnerAt(on), uri, domain), guard),
     'abort-backup-job': ({ uri, domain, socket }, on) =>
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
     'remove-snapshot-lv': (volume, on) => undoVolumeSnapshot(runnerAt(on), volume),

@@ -11,6 +11,8 @@ import {
   virshArgs,
   type Domain,
 } from '../tools/virsh.ts';
+import { stopProcesses } from '../tools/processes.ts';
+import { guardMark } from '../vm/names.ts';
 
 /** A guest is never held longer than this, also by a process that hangs. */
 export const guardLimitMs = 60_000;
@@ -21,10 +23,11 @@ const pauseMs = 250;
 // Waits until the process that started it has ended, or the time is over; then runs the command until
 // it succeeds, for ten minutes at most; and once more, since what was to hold the guest can have been on
 // its way when we died. A process whose parent ends gets another one, also when nobody has
-// taken note of the end: proc(5). $1 is a name to find it by, $2 the time in seconds.
+// taken note of the end: proc(5). Last of all it leaves a file that says so, since from then on it is somebody else who
+// holds the guest. $1 is a name to find it by, $2 that file, $3 the time in seconds.
 const guardScript = `
-end=$(($(date +%s) + $2))
-shift 2
+mark=$2 end=$(($(date +%s) + $3))
+shift 3
 while read -r pid name state parent rest <"/proc/$$/stat" &&
   [ "$parent" = "$PPID" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
 tries=0
@@ -34,7 +37,9 @@ until "$@" >/dev/null 2>&1; do
   sleep 2
 done
 sleep 3
-"$@" >/dev/null 2>&1`;
+"$@" >/dev/null 2>&1 || exit
+set -C
+: >"$mark"`;
 
 export interface Guard {
   /** How it has ended, or that it cannot be seen any more: then it has let the guest go, or is about to. */
@@ -51,7 +56,7 @@ export async function startGuard(
   const command = ['virsh', ...virshArgs(domain.uri, action, domain.name)];
   const service = await domain.runner.start({
     program: 'sh',
-    args: ['-c', guardScript, 'sh', name, String(guardLimitMs / 1000), ...command],
+    args: ['-c', guardScript, 'sh', name, guardMark(name), String(guardLimitMs / 1000), ...command],
     endsByItself: true,
   });
   let gone: ServiceEnd | undefined;
@@ -83,15 +88,28 @@ export async function thawUntilConfirmed(domain: Domain, limitMs = thawLimitMs):
   }
 }
 
-/** For an undo: thaws, and gives libvirt back its patience with the agent, if it can. */
-export async function undoFreeze(domain: Domain): Promise<void> {
-  await thawUntilConfirmed(domain);
+/**
+ * For an undo: thaws, unless the guard has done so, and gives libvirt back its patience with the agent, if it can.
+ * @param guard its name
+ */
+export async function undoFreeze(domain: Domain, guard: string): Promise<void> {
+  if (!(await hasLetGo(domain, guard))) await thawUntilConfirmed(domain);
   // The guest is thawed, and that is what counts; it may also be gone.
   await setAgentTimeout(domain).catch(() => undefined);
+  await endGuard(domain, guard);
 }
 
-/** For an undo: resumes a guest that is paused. @throws CommandError with the last reason. */
-export async function undoSuspend(domain: Domain): Promise<void> {
+/**
+ * For an undo: resumes a guest that is paused, unless the guard has resumed it: then it is somebody else's pause.
+ * @param guard its name
+ * @throws CommandError with the last reason.
+ */
+export async function undoSuspend(domain: Domain, guard: string): Promise<void> {
+  if (!(await hasLetGo(domain, guard))) await resumeUntilConfirmed(domain);
+  await endGuard(domain, guard);
+}
+
+async function resumeUntilConfirmed(domain: Domain): Promise<void> {
   const deadline = performance.now() + thawLimitMs;
   for (;;) {
     try {
@@ -102,6 +120,23 @@ export async function undoSuspend(domain: Domain): Promise<void> {
     }
     await sleep(pauseMs);
   }
+}
+
+/** Whether the guard has let the guest go, for certain. The file is believed to its owner, and root. */
+async function hasLetGo({ runner, name }: Domain, guard: string): Promise<boolean> {
+  const script = '[ -f "$1" ] && { [ -O "$1" ] || [ "$(id -u)" = 0 ]; }';
+  const { status } = await runner.run(
+    { program: 'sh', args: ['-c', script, 'sh', guardMark(guard)] },
+    { doing: `ask whether ${name} was let go`, acceptStatus: [1] },
+  );
+  return status === 0;
+}
+
+/** Last of all: as long as the guest may be held, the guard goes on trying. */
+async function endGuard({ runner }: Domain, guard: string): Promise<void> {
+  await stopProcesses(runner, 'sh', guard);
+  const doing = `remove ${guardMark(guard)}`;
+  await runner.run({ program: 'rm', args: ['-f', '--', guardMark(guard)] }, { doing });
 }
 
 async function isThere(domain: Domain): Promise<boolean> {

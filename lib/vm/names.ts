@@ -101,3 +101,8 @@ export function scratchFile(folder: string, runId: string, diskId: number): stri
 export function guardName(runId: string): string {
   return `${ownPrefix}guard-${runId}`;
 }
+
+/** What that process leaves when it has let the guest go. */
+export function guardMark(guard: string): string {
+  return `/tmp/${guard}`;
+}

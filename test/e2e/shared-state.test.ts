@@ -4,9 +4,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { makeVm } from '../demo/make-vm.ts';
 import { runToEnd, type Ended } from '../demo/shell.ts';
+import { until } from '../limits.ts';
 import { makeWorld, type World } from './world.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
@@ -88,9 +88,7 @@ function run(
 async function runningExport(place: PlaceName): Promise<{ end: () => Promise<Ended> }> {
   const PATH = `${join(world.folder, 'slow')}:${process.env['PATH'] ?? ''}`;
   const ended = run(place, ['export', String(vmId)], { PATH });
-  let over = false;
-  void ended.then(() => (over = true));
-  while (!over && !(await exists(compressing))) await sleep(20);
+  await until('the disks are read', () => exists(compressing));
   return {
     async end() {
       await writeFile(`${compressing}.on`, '');
