@@ -29,8 +29,10 @@ import type { Mapping } from './restore/mapping.ts';
 import { defaultName, FreeNames, takenNames } from './restore/names.ts';
 import { chooseNetworks } from './restore/networks.ts';
 import { giveTo, ownerFor } from './restore/owner.ts';
+import { nvramInPlace } from './restore/nvram-in-place.ts';
 import { registerImages, type RestoredImage } from './restore/register-images.ts';
 import { pendingImageId, reserveTemplate } from './restore/reserved-template.ts';
+import { stateToCarry } from './restore/state-to-carry.ts';
 import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { fileSources } from './vm/restored-context.ts';
@@ -126,6 +128,7 @@ export async function restoreVm(
     const steps =
       owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
     vmId = await makeVm(reservation, { run, one, steps, made });
+    if (plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
   }
   // What was made stays: it is no longer undone.
   for (const entry of made) await entry.done();
@@ -143,6 +146,8 @@ interface RestorePlan {
   readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
   readonly caller: Account;
   readonly owner: Account;
+  /** UEFI variables to put into the folder of the new VM. */
+  readonly nvram: Buffer | undefined;
   /** The template under this name, with these images by disk id; undefined when only images are restored. */
   readonly templateOf:
     ((name: string, images: ReadonlyMap<number, number>) => XmlElement) | undefined;
@@ -193,18 +198,27 @@ async function planRestore(
   const planned = { vm, names, plans, datastores, caller, owner };
   if (request.onlyDisks) {
     await requireQuotas(demandOf(sizes, undefined), owner, one);
-    return { ...planned, templateOf: undefined };
+    return { ...planned, nvram: undefined, templateOf: undefined };
   }
   const networks =
     request.nics === 'none'
       ? noNetworks(request)
       : await chooseNetworks(vm, request.mapNetworks, one);
-  const templateOf = await templateMaker(request, { vm, plans, networks, caller, one, run });
+  const carried = await stateToCarry(vm, bundle, run);
+  const templateOf = await templateMaker(request, {
+    vm,
+    plans,
+    networks,
+    carried: carried.attributes,
+    caller,
+    one,
+    run,
+  });
   // Not a name that is used: what is asked here does not depend on it.
   const preview = request.instantiate ? templateOf('preview', new Map()) : undefined;
   await requireQuotas(demandOf(sizes, preview), owner, one);
   if (preview) requireFreeAddresses(preview, networks, vm.id);
-  return { ...planned, templateOf };
+  return { ...planned, nvram: carried.nvram, templateOf };
 }
 
 function noNetworks({ mapNetworks }: RestoreRequest): Map<number, Network> {
@@ -219,12 +233,14 @@ async function templateMaker(
     readonly vm: Vm;
     readonly plans: readonly DiskPlan[];
     readonly networks: ReadonlyMap<number, Network>;
+    /** Attributes that carry UEFI variables and the state of a vTPM. */
+    readonly carried: readonly XmlElement[];
     readonly caller: Account;
     readonly one: OneClient;
     readonly run: Run;
   },
 ): Promise<NonNullable<RestorePlan['templateOf']>> {
-  const { vm, plans, networks, caller, one, run } = means;
+  const { vm, plans, networks, carried, caller, one, run } = means;
   const now = new Date();
   const options = {
     nics: request.nics,
@@ -247,7 +263,7 @@ async function templateMaker(
     const { xml, warnings } = restoredTemplate(vm, { ...options, name, disks });
     if (!told) for (const warning of warnings) run.log.warn(warning);
     told = true;
-    return xml;
+    return { ...xml, children: [...xml.children, ...carried] };
   };
 }
 

@@ -5,7 +5,7 @@ import { atBundles } from '../../lib/datastore/at-bundles.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { diskOf, openBackup } from '../../lib/datastore/open-bundle.ts';
-import { streamDisk } from '../../lib/datastore/stream-disk.ts';
+import { streamDisk, streamTpm } from '../../lib/datastore/stream-disk.ts';
 import { askXml } from '../../lib/one/answers.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { stdout } from '../../lib/report/print.ts';
@@ -21,6 +21,10 @@ void runAction('stream_disk', async (context) => {
   await atBundles(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, address.bundle, runner, context);
     try {
+      if (address.form === 'tpm') {
+        await streamTpm(bundle, stdout());
+        return;
+      }
       const disk = diskOf(bundle, address.diskId);
       await streamDisk(bundle, disk, address.form, stdout(), signal);
     } finally {

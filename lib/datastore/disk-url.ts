@@ -9,9 +9,10 @@ import { parseBundleName } from '../vm/names.ts';
 
 /**
  * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like something
- * else comes wrapped in qcow2, for receivers that look at the content to know its format.
+ * else comes wrapped in qcow2, for receivers that look at the content to know its format. `tpm`: no disk, but the state of
+ * the vTPM as a tar archive, compressed by gzip.
  */
-export type DiskForm = 'disk' | 'image';
+export type DiskForm = 'disk' | 'image' | 'tpm';
 
 export interface DiskAddress {
   readonly datastoreId: number;
@@ -35,7 +36,7 @@ export function diskUrl(address: DiskAddress, secret: string, now = new Date()):
 }
 
 const form =
-  /^(?<signed>onevmdump:\/\/(?<ds>\d{1,9})\/(?<bundle>[a-z0-9.-]{1,80})\/(?<disk>\d{1,9})\/(?<form>disk|image)\/(?<expires>\d{1,12})\.[0-9a-f]{16})\.(?<signature>[0-9a-f]{64})$/;
+  /^(?<signed>onevmdump:\/\/(?<ds>\d{1,9})\/(?<bundle>[a-z0-9.-]{1,80})\/(?<disk>\d{1,9})\/(?<form>disk|image|tpm)\/(?<expires>\d{1,12})\.[0-9a-f]{16})\.(?<signature>[0-9a-f]{64})$/;
 
 /** @throws UsageError when it is none, was not made by this OpenNebula, or is too old */
 export function parseDiskUrl(url: string, secret: string, now = new Date()): DiskAddress {
@@ -56,7 +57,7 @@ export function parseDiskUrl(url: string, secret: string, now = new Date()): Dis
     datastoreId: Number(ds),
     bundle,
     diskId: Number(disk),
-    form: groups['form'] === 'disk' ? 'disk' : 'image',
+    form: groups['form'] as DiskForm,
   };
 }
 

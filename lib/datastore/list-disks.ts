@@ -3,7 +3,8 @@ import type { XmlElement } from '../input/xml.ts';
 import { child } from '../input/xml.ts';
 import { parseVm, vmFromElement } from '../input/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
-import { takesRawAsIs } from '../storage/restore-in-place.ts';
+import { takesRawAsIs, takesTpm } from '../storage/restore-in-place.ts';
+import { hasTpm } from '../vm/carried-state.ts';
 import { isVolatile, type Vm } from '../vm/vm.ts';
 import type { ActionContext } from './action.ts';
 import { requiredAt } from './action-data.ts';
@@ -27,17 +28,23 @@ export async function listDisks(
   const vm = currentVm(data);
   // oned runs the `restore` of the TM driver that the last HISTORY record names.
   const form: DiskForm = takesRawAsIs(vm?.history?.tmMad) ? 'disk' : 'image';
-  const ids = await atBundles(datastore, context, async (runner) => {
+  const { ids, hasState } = await atBundles(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, name, runner, context);
     await bundle.close();
     // TM `restore` of qcow2 asks a disk's SAVE, which volatile ones do not have, and ends half way (6.6 to 7.4).
     const volatile = [parseVm(bundle.vmXml), vm].flatMap(volatileDisks);
-    return bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
+    const ids = bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
+    return { ids, hasState: bundle.state.some(({ member }) => member === './tpm.tar') };
   });
-  const urls = ids.map((id) => {
+  const urls = ids.map((id): [string, string] => {
     const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };
     return [String(id), diskUrl(address, secret)];
   });
+  // OpenNebula gives it to the VM when disk 0 is put back, too.
+  if (hasState && vm && hasTpm(vm) && takesTpm(vm.history?.tmMad)) {
+    const address = { datastoreId: datastore.id, bundle: name, diskId: 0, form: 'tpm' } as const;
+    urls.push(['tpm', diskUrl(address, secret)]);
+  }
   return JSON.stringify(Object.fromEntries(urls));
 }
 

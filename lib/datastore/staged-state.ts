@@ -6,8 +6,9 @@ import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
 import { largestState } from '../bundle/state-file.ts';
 import { BundleError, CommandError, errorMessage, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import { hasTpm, readMachineState, type MachineState } from '../storage/machine-state.ts';
+import { readMachineState, type MachineState } from '../storage/machine-state.ts';
 import { fileHead } from '../tools/file-facts.ts';
+import { hasTpm } from '../vm/carried-state.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /**

@@ -1,10 +1,13 @@
 // One disk of a bundle as a stream of the whole file, holes as zeros: what datastore/downloader.sh pipes
 // into an image datastore or to a host.
 import type { Writable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { OpenedBundle } from '../bundle/opened.ts';
 import { layOutQcow2 } from '../bundle/qcow2-layout.ts';
-import { FailedError, hasCode } from '../report/errors.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
+import { BundleError, FailedError, hasCode } from '../report/errors.ts';
+import { memberOf } from '../restore/state-to-carry.ts';
 import { disguiseOf } from '../tools/file-type.ts';
 import type { DiskForm } from './disk-url.ts';
 import { formatOf, virtualSize } from './open-bundle.ts';
@@ -34,6 +37,17 @@ export async function streamDisk(
     signal.throwIfAborted();
     if (!(await write(part))) return;
   }
+}
+
+/**
+ * Writes the state of the vTPM, as OpenNebula's own backups have it: a tar archive, compressed by gzip.
+ * @throws BundleError when the bundle has none or it is damaged, FailedError when `out` cannot be written
+ */
+export async function streamTpm(bundle: OpenedBundle, out: Writable): Promise<void> {
+  const tpm = await memberOf(bundle, './tpm.tar');
+  if (!tpm) throw new BundleError(`${bundle.name} does not hold the state of a vTPM`);
+  // OpenNebula unpacks it into the VM's folder.
+  await writerTo(out)(gzipSync(encodeTpmArchive(parseTpmArchive(tpm))));
 }
 
 /** The file as it is. */

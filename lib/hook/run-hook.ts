@@ -3,16 +3,8 @@
 // of a VM that cannot be marked.
 import type { EntrypointContext } from '../entrypoint.ts';
 import { loadConfig } from '../input/config.ts';
-import { decodeVmInput, readStdin, type InputStream } from '../input/stdin.ts';
-import { UsageError } from '../report/errors.ts';
+import { readHookInput, type HookInput } from './hook-input.ts';
 import { exportKey, notMarked } from './mark.ts';
-
-export interface HookInput {
-  /** The words behind the program's name. */
-  readonly words: readonly string[];
-  readonly stdin: InputStream;
-  readonly env: NodeJS.ProcessEnv;
-}
 
 /** @throws an OnevmdumpError of any kind; nothing is left behind then. */
 export async function runExportHook(
@@ -20,7 +12,7 @@ export async function runExportHook(
   context: EntrypointContext,
 ): Promise<void> {
   const { log } = context;
-  const xml = await readInput(words, stdin);
+  const xml = await readHookInput(words, stdin);
   const config = await loadConfig({ file: undefined, env, warn: (text) => log.warn(text) });
   const vmId = config.hookVms === 'marked' ? idOfUnmarked(xml) : undefined;
   if (vmId !== undefined) {
@@ -40,23 +32,4 @@ function idOfUnmarked(xml: Buffer): string | undefined {
     return undefined;
   }
   return /^<VM>\s*<ID>(\d{1,9})<\/ID>/.exec(xml.toString('latin1', 0, 100))?.[1];
-}
-
-/** With ARGUMENTS_STDIN = yes all is on stdin; else $TEMPLATE is one of the words, and stdin is empty. */
-async function readInput(words: readonly string[], stdin: InputStream): Promise<Buffer> {
-  if (words.length === 0) return decodeVmInput(await readStdin(stdin));
-  if (words.length === 1) return decodeVmInput(Buffer.from(words[0] ?? ''));
-  // ARGUMENTS may hold more than $TEMPLATE; what else there is means nothing here.
-  const found = words.flatMap((word) => {
-    try {
-      return [decodeVmInput(Buffer.from(word))];
-    } catch {
-      return [];
-    }
-  });
-  const [only, ...more] = found;
-  if (only && more.length === 0) return only;
-  throw new UsageError(
-    `${found.length} of the ${words.length} arguments are a VM's XML, plain or in base64; one must be`,
-  );
 }

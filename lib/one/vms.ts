@@ -38,7 +38,16 @@ export async function isBackedUp(client: OneClient, id: number): Promise<boolean
 
 /** Lets a VM that was made on HOLD be scheduled. @throws OpenNebulaError */
 export async function releaseVm(client: OneClient, id: number): Promise<void> {
-  await client.call('one.vm.action', 'release', id);
+  await actOnVm(client, id, 'release');
+}
+
+/** @throws OpenNebulaError; code 2048 when the VM's state does not allow it */
+export async function actOnVm(
+  client: OneClient,
+  id: number,
+  action: 'release' | 'poweroff-hard' | 'resume',
+): Promise<void> {
+  await client.call('one.vm.action', action, id);
 }
 
 /** The VMs made from a template, as far as the caller may use them. @throws OpenNebulaError */

@@ -8,6 +8,7 @@ import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { fileHead, realPath, regularFileSize } from '../tools/file-facts.ts';
 import { dumpXml } from '../tools/virsh.ts';
+import { firmwareOf, hasTpm, hasUefi } from '../vm/carried-state.ts';
 import { nvramFile, stateFolderOf, tpmFolder, vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
 import { domainOf, isRunning } from './domain.ts';
@@ -86,23 +87,6 @@ export async function stateAround<T>(
     );
   }
   return { fixed, state };
-}
-
-/** Whether a VM's firmware is UEFI. OpenNebula takes an empty FIRMWARE, and BIOS, for none. */
-export function hasUefi(vm: Vm): boolean {
-  const firmware = firmwareOf(vm);
-  return firmware !== '' && firmware !== 'BIOS';
-}
-
-/** Whether a VM has a vTPM: OpenNebula makes one where TPM has a MODEL (7.2 on). */
-export function hasTpm(vm: Vm): boolean {
-  const tpm = child(vm.template, 'TPM');
-  return (tpm && childText(tpm, 'MODEL')?.trim()) !== undefined;
-}
-
-function firmwareOf(vm: Vm): string {
-  const os = child(vm.template, 'OS');
-  return ((os && childText(os, 'FIRMWARE')) ?? '').trim().toUpperCase();
 }
 
 async function readNvram(vm: Vm, folder: string, run: Run): Promise<Buffer> {

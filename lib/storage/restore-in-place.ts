@@ -12,3 +12,11 @@ const movesUnread: readonly string[] = ['ssh', 'local', 'shared', 'qcow2'];
 export function takesRawAsIs(tmMad: string | undefined): boolean {
   return tmMad !== undefined && movesUnread.includes(tmMad);
 }
+
+/** These unpack what `ls` calls `tpm` into the VM's folder (7.2 on). To lvm, as to all of OpenNebula before that, it is a disk. */
+const knowsTpm: readonly string[] = ['ssh', 'local', 'shared', 'qcow2', 'ceph', 'fs_lvm_ssh'];
+
+/** Whether a TM driver's `restore` puts back the state of a vTPM, given that OpenNebula makes VMs with one. */
+export function takesTpm(tmMad: string | undefined): boolean {
+  return tmMad !== undefined && knowsTpm.includes(tmMad);
+}

@@ -65,6 +65,7 @@ export const attributeTable = {
       { names: ['QEMU_GA_EXEC'], fate: 'left out', reason: 'the last command run in the old guest, and its output (7.2 and newer)', source: template },
       { names: ['SNAPSHOT'], fate: 'left out', reason: 'system snapshots are part of the old domain', source: 'src/vm/VirtualMachineSystemSnapshot.cc' },
       { names: ['SECURITY_GROUP_RULE'], fate: 'left out', reason: 'copied by oned from the security groups of the NICs', source: nic },
+      { names: ['TPM_STATE', 'ONEVMDUMP_NVRAM'], fate: 'left out', reason: 'of an earlier restore; the bundle has what is newer', source: 'src/vmm_mad/remotes/kvm/deploy' },
       { names: ['ERROR', 'SCHED_MESSAGE'], fate: 'left out', reason: 'a message of the past', source: template },
       { names: ['VROUTER_ID', 'VROUTER_KEEPALIVED_ID', 'VROUTER_KEEPALIVED_PASSWORD'], fate: 'left out', reason: noVrouter, source: 'src/vrouter/VirtualRouter.cc' },
       { names: ['SERVICE_ID', 'ROLE_NAME'], fate: 'left out', reason: 'a restored VM belongs to no service, and must not read its data', source: 'src/flow/lib/models/role.rb' },

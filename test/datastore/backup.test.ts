@@ -453,6 +453,38 @@ describe('a backup that is there', () => {
     });
   });
 
+  test('of a VM with a vTPM is listed with its state, in the form that OpenNebula 7.2 unpacks', async () => {
+    const withTpm = (xml: string) =>
+      xml.replace('<VMID>', '<TPM><MODEL>tpm-crb</MODEL></TPM><VMID>');
+    const folder = join(vm.disk, '../backup');
+    await mkdir(join(folder, 'tpm'));
+    await writeFile(join(folder, 'tpm/tpm2-00.permall'), 'sealed');
+    // As its own prebackup stages it.
+    await sh('tar', '-C', folder, '-czf', join(folder, 'disk.tpm.0'), 'tpm');
+    await anotherSecond();
+    const made = await world.action('backup', vm.args, withTpm(vm.input));
+    expect(made).toMatchObject({ code: 0, stderr: '' });
+    const [name = ''] = made.stdout.split(' ');
+    const listed = async (xml: string) => {
+      const input = `<DS_DRIVER_ACTION_DATA>${image(vm, name)}${xml}</DS_DRIVER_ACTION_DATA>`;
+      const { stdout } = await world.action('ls', ['-i', '-1'], input);
+      return JSON.parse(stdout) as Record<string, string>;
+    };
+    const xml = world.sandbox.vmXml(vm.id);
+    const { tpm = '', ...disks } = await listed(withTpm(xml));
+    expect(Object.keys(disks)).toEqual(['0']);
+    const out = join(world.folder, 'tpm-out');
+    await mkdir(out);
+    const pipe = `set -o pipefail; '${join(driver, 'stream_disk')}' ${tpm} | tar zxf - -C '${out}'`;
+    const ended = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
+    expect(ended).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await readFile(join(out, 'tpm/tpm2-00.permall'), 'utf8')).toBe('sealed');
+    // To OpenNebula before 7.2, and to its TM driver lvm, it would be a disk.
+    expect(Object.keys(await listed(xml))).toEqual(['0']);
+    const ofLvm = withTpm(xml).replaceAll(/(<TM_MAD>).*?(?=<\/TM_MAD>)/g, '$1lvm');
+    expect(Object.keys(await listed(ofLvm))).toEqual(['0']);
+  });
+
   test('is listed without volatile disks, at which TM restore would end half way', async () => {
     const volatile = world.sandbox.vmXml(vm.id).replace(/<TYPE>.*?<\/TYPE>/, '<TYPE>fs</TYPE>');
     const input = `<DS_DRIVER_ACTION_DATA>${image(vm, source)}${volatile}</DS_DRIVER_ACTION_DATA>`;

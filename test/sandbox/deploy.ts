@@ -1,4 +1,6 @@
 // Where a VM goes and what happens there: PROLOG, the disks' files, RUNNING. No guest runs behind it.
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { getDatastore } from './datastores.ts';
 import { makeDiskFiles, vmFolder } from './disk-files.ts';
 import { getVm, newHistory, setVmState, vmState } from './vm.ts';
@@ -33,6 +35,7 @@ export async function deploy(world: World, vmId: number, datastoreId: number): P
     await world.pause(world.deployMs);
     const folder = vmFolder(world, datastoreId, vmId);
     if (firstTime) await makeDiskFiles(world, folder, disks, vm.template.vectors('CONTEXT')[0]);
+    await makeNvram(vm, folder);
   } catch (error) {
     vm.userTemplate.replace('ERROR', `PROLOG: ${(error as Error).message.split('\n')[0] ?? ''}`);
     setVmState(vm, vmState.prologFailure);
@@ -54,6 +57,17 @@ export async function deploy(world: World, vmId: number, datastoreId: number): P
   const graphics = vm.template.vectors('GRAPHICS')[0];
   if (graphics && !graphics.get('PORT')) graphics.set('PORT', String(5900 + vmId));
   setVmState(vm, vmState.running);
+}
+
+/** `cp -n` of empty UEFI variables: src/vmm_mad/remotes/kvm/deploy of 6.4.7 to 7.4.0, path from LibVirtDriverKVM.cc. */
+async function makeNvram(vm: Vm, folder: string): Promise<void> {
+  const firmware = vm.template.vectors('OS')[0]?.get('FIRMWARE') ?? '';
+  if (firmware === '' || /^(BIOS|UEFI)$/i.test(firmware)) return;
+  await writeFile(join(folder, `${vm.name}_VARS.fd`), 'empty', { flag: 'wx' }).catch(
+    (error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    },
+  );
 }
 
 function isUp({ state, lcmState }: Vm): boolean {

@@ -1,0 +1,31 @@
+// Puts the UEFI variables that a VM's user template carries into the VM's folder on its host, while OpenNebula deploys it.
+import type { EntrypointContext } from '../entrypoint.ts';
+import type { Config } from '../input/config.ts';
+import { parseHost } from '../input/ssh-target.ts';
+import { parseVm } from '../input/vm-xml.ts';
+import { placeNvram } from '../restore/place-nvram.ts';
+import { isThisMachine } from '../run/local-host.ts';
+import { localRunner } from '../run/local-runner.ts';
+import { carriedNvram, hasUefi } from '../vm/carried-state.ts';
+import { withConnections } from '../with-run.ts';
+
+/** @throws UsageError, CommandError, ConnectionError */
+export async function restoreNvramByHook(
+  xml: Buffer,
+  config: Config,
+  { log, signal }: EntrypointContext,
+): Promise<void> {
+  const vm = parseVm(xml);
+  const nvram = carriedNvram(vm);
+  if (!nvram || !hasUefi(vm) || !vm.history) return;
+  const { hostname } = vm.history;
+  const options = { datastoreLocation: config.datastoreLocation, how: 'new' } as const;
+  const placed = (await isThisMachine(hostname))
+    ? await placeNvram(vm, nvram, localRunner(log, signal), options)
+    : await withConnections('read', { config, log }, ({ connections }) =>
+        placeNvram(vm, nvram, connections.runner({ host: parseHost(hostname) }, signal), options),
+      );
+  if (placed === 'placed') log.info(`VM ${vm.id} has its UEFI variables`);
+  // A VM that was undeployed and is deployed again brings its own; one that was started already keeps what it has.
+  else log.info(`VM ${vm.id} has other UEFI variables already, which stay`);
+}

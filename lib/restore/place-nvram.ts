@@ -1,0 +1,50 @@
+// Puts UEFI variables where libvirt looks for them: <VM's folder>/<VM's name>_VARS.fd on the host, before OpenNebula's `deploy` makes
+// a file of empty ones there, which it does only where there is none (vmm_mad/remotes/kvm/deploy, 6.4 to 7.4).
+import { posix } from 'node:path';
+import { UsageError } from '../report/errors.ts';
+import type { Runner } from '../run/runner.ts';
+import { nvramFile, vmFolder } from '../vm/names.ts';
+import type { Vm } from '../vm/vm.ts';
+
+/** What came of it: the file is there with this content, or another one was there already. */
+export type Placed = 'placed' | 'there';
+
+// $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could put a link in the file's place at any time: the content goes
+// into a file of its own, which gets the name by a link (never over another) or by a rename. As root everything is given to the
+// owner of the datastore's folder, as whom OpenNebula and QEMU go on.
+const script = `
+umask 077
+mkdir -p -m 0755 -- "$1" || exit
+part=$(mktemp -- "$2.XXXXXXXX") || exit
+trap 'rm -f -- "$part"' EXIT
+cat > "$part" && chmod 0600 -- "$part" || exit
+if [ "$(id -u)" = 0 ]; then
+  chown --reference="$1/.." -- "$1" && chown --reference="$1/.." -- "$part" || exit
+fi
+if [ "$3" = over ]; then mv -fT -- "$part" "$2"; else ln -T -- "$part" "$2" 2>/dev/null || cmp -s -- "$part" "$2" || exit 9; fi`;
+
+/**
+ * @param runner on the VM's host
+ * @param how `new`: never over what is there. `over`: the VM is off, and the file is replaced
+ * @throws CommandError, UsageError for a VM that was never deployed
+ */
+export async function placeNvram(
+  vm: Vm,
+  nvram: Uint8Array,
+  runner: Runner,
+  { datastoreLocation, how }: { readonly datastoreLocation: string; readonly how: 'new' | 'over' },
+): Promise<Placed> {
+  if (!vm.history || posix.basename(vm.name) !== vm.name) {
+    throw new UsageError(`VM ${vm.id} has no folder for its UEFI variables`);
+  }
+  const folder = vmFolder(datastoreLocation, vm.history.datastoreId, vm.id);
+  const { status } = await runner.run(
+    { program: 'sh', args: ['-c', script, 'sh', folder, nvramFile(folder, vm.name), how] },
+    {
+      doing: `put the UEFI variables of VM ${vm.id} into ${folder}`,
+      input: nvram,
+      acceptStatus: [9],
+    },
+  );
+  return status === 9 ? 'there' : 'placed';
+}
