@@ -18,7 +18,7 @@ import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './tools/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { requireSame, requireSameHistory, requireUnchanged } from './unchanged-vm.ts';
-import { isVolatile, type Vm } from './vm/vm.ts';
+import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
 import { cloudOf, writeBundle } from './write-bundle.ts';
 
 export interface ExportRequest {
@@ -90,6 +90,11 @@ export async function exportVm(
   await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images, onlyDisks);
+  for (const { id } of vm.disks.filter(isSharedFolder)) {
+    run.log.warn(
+      `disk ${id} of VM ${vm.id} is left out: it is a folder that its host shares with it (FILESYSTEM), and no disk`,
+    );
+  }
   const leftOut = vm.disks.map(({ id }) => id).filter((id) => !(onlyDisks?.includes(id) ?? true));
   const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
@@ -167,7 +172,7 @@ export async function imagesOf(
 ): Promise<Map<number, ImageFacts>> {
   const images = new Map<number, ImageFacts>();
   for (const disk of vm.disks) {
-    if (disk.imageId === undefined || isVolatile(disk)) continue;
+    if (disk.imageId === undefined || isVolatile(disk) || isSharedFolder(disk)) continue;
     try {
       images.set(disk.id, (await getImage(one, disk.imageId)).facts);
     } catch (error) {

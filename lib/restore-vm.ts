@@ -37,7 +37,7 @@ import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { fileSources } from './vm/restored-context.ts';
 import { restoredTemplate, type RestoredDisk } from './vm/restored-template.ts';
-import { isCdrom, type Vm } from './vm/vm.ts';
+import { isCdrom, isSharedFolder, type Vm } from './vm/vm.ts';
 
 export interface RestoreRequest {
   readonly bundle: Bundle;
@@ -273,7 +273,9 @@ function isToRegister(plan: DiskPlan): plan is ImagePlan {
 
 /** A VM without one of its disks would run, and do the wrong thing. @throws UsageError */
 function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
-  const lacking = plans.filter(({ as, disk }) => as === 'absent' && !isCdrom(disk));
+  const lacking = plans.filter(
+    ({ as, disk }) => as === 'absent' && !isCdrom(disk) && !isSharedFolder(disk),
+  );
   if (lacking.length === 0) return;
   const ids = lacking.map(({ disk }) => disk.id).join(', ');
   throw new UsageError(
@@ -285,7 +287,11 @@ function tellOfDisks(plans: readonly DiskPlan[], bundle: Bundle, run: Run): void
   const held = new Set(bundle.disks.map(({ id }) => id));
   for (const plan of plans) {
     const { disk } = plan;
-    if (plan.as === 'absent' && !isCdrom(disk)) {
+    if (isSharedFolder(disk)) {
+      run.log.warn(
+        `disk ${disk.id}: it was a folder that the VM's host shared with it (FILESYSTEM): the template comes back without it`,
+      );
+    } else if (plan.as === 'absent' && !isCdrom(disk)) {
       run.log.warn(
         `disk ${disk.id}: the bundle does not hold it: the template comes back without it`,
       );

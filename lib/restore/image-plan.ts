@@ -6,7 +6,7 @@ import { checkQcow2Header } from '../bundle/qcow2-check.ts';
 import { childText } from '../input/xml.ts';
 import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
-import { isCdrom, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
+import { isCdrom, isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import type { OldObject } from './mapping.ts';
 
 export interface ImagePlan {
@@ -30,7 +30,7 @@ export type DiskPlan =
   | { readonly as: 'volatile'; readonly disk: Disk }
   /**
    * A disk that the bundle does not hold: it was left out of the export, or lies behind the end that the bundle lost; or a
-   * CD-ROM of a backup, whose image is gone. The VM comes back without it.
+   * CD-ROM of a backup, whose image is gone; or a folder that the host shared with it. The VM comes back without it.
    */
   | { readonly as: 'absent'; readonly disk: Disk };
 
@@ -56,7 +56,9 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
   for (const id of options.only ?? []) {
     if (!inBundle.has(id)) throw new UsageError(`${bundle.name} has no disk ${id}`);
   }
-  const os = vm.disks.find((disk) => !isCdrom(disk) && !isVolatile(disk))?.id;
+  const os = vm.disks.find(
+    (disk) => !isCdrom(disk) && !isVolatile(disk) && !isSharedFolder(disk),
+  )?.id;
   return vm.disks
     .filter((disk) => options.only?.includes(disk.id) ?? true)
     .map((disk) => {
@@ -78,8 +80,9 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
 }
 
 /** Whether it is no damage that the bundle does not hold this disk. */
-export function isKnownToLack({ cut, manifest }: Bundle, { id }: Disk): boolean {
-  return cut !== undefined || manifest?.leftOut?.includes(id) === true;
+export function isKnownToLack({ cut, manifest }: Bundle, disk: Disk): boolean {
+  if (isSharedFolder(disk)) return true;
+  return cut !== undefined || manifest?.leftOut?.includes(disk.id) === true;
 }
 
 /** Swap space is made new; other volatile disks carry data unless the user wants them fresh. */

@@ -5,11 +5,13 @@ import { UnsupportedError } from '../report/errors.ts';
 import { isCdrom, type Disk } from '../vm/vm.ts';
 
 /**
- * FORMAT, else DRIVER, else the image's format as oned knows it; an undeclared CD-ROM is raw.
+ * FORMAT, else DRIVER, else the image's format as oned knows it. A CD-ROM is raw whatever it is declared as: OpenNebula
+ * attaches it so (LibVirtDriverKVM.cc, 6.4.0 to 7.4.0), and its guest reads the very bytes of the file.
  * @throws UnsupportedError when nothing is declared, when FORMAT and DRIVER contradict each other,
  *   and for every other format than raw and qcow2.
  */
 export function declaredFormat(disk: Disk, imageFormat?: string): DiskFormat {
+  if (isCdrom(disk)) return 'raw';
   const format = word(disk.format);
   const driver = word(disk.driver);
   if (format !== undefined && driver !== undefined && format !== driver) {
@@ -17,16 +19,12 @@ export function declaredFormat(disk: Disk, imageFormat?: string): DiskFormat {
       `disk ${disk.id} is declared as ${format} by FORMAT, but as ${driver} by DRIVER`,
     );
   }
-  const declared = format ?? driver ?? word(imageFormat) ?? (isCdrom(disk) ? 'raw' : undefined);
+  const declared = format ?? driver ?? word(imageFormat);
   switch (declared) {
     case 'raw':
       return 'raw';
-    case 'iso':
-      if (isCdrom(disk)) return 'raw';
-      break;
     case 'qcow2':
-      if (!isCdrom(disk)) return 'qcow2';
-      throw new UnsupportedError(`disk ${disk.id} is a CD-ROM, but declared as qcow2`);
+      return 'qcow2';
     case undefined:
       throw new UnsupportedError(
         `the format of disk ${disk.id} is not known: it has neither FORMAT nor DRIVER, and oned was not asked or knows no format of its image`,

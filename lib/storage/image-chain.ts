@@ -167,6 +167,11 @@ function requireRawSize(size: number, sizeMb: number | undefined, what: string):
 function requireAllowed(layer: Layer, request: ImageRequest, above: readonly string[]): void {
   const { path, what } = layer;
   const { folders } = request;
+  if (path.startsWith('/dev/')) {
+    throw new UnsupportedError(
+      `${what} leads to the device ${path}; a disk of this storage must be a file`,
+    );
+  }
   if (!folders.some((folder) => path.startsWith(folder.endsWith('/') ? folder : `${folder}/`))) {
     throw new UnsupportedError(
       `${what} lies at ${path}, which is outside of ${folders.join(', ') || 'every datastore'}; a folder that may hold images is allowed by ALLOWED_BACKING_DIRS in the configuration`,

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
-import { FailedError, UnsupportedError } from '../report/errors.ts';
+import { FailedError, OnevmdumpError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import {
@@ -56,7 +56,10 @@ export const lvmStorage: StorageModule = {
     if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
     const { vm } = first;
     const lvm = await lvmOn(run.runner);
-    const group = await readVolumeGroup(lvm, groupOf(vm));
+    const group = await readVolumeGroup(lvm, groupOf(vm)).catch((error: unknown) => {
+      if (error instanceof OnevmdumpError) error.message += `; it is to have ${inWords(plans)}`;
+      throw error;
+    });
     const disks = plans.map((plan) => ({ plan, volume: volumeOf(plan, group, run) }));
     // A CD-ROM is written to by nobody, also while the VM runs.
     const written = disks.filter(({ plan }) => isRunning(vm) && !isCdrom(plan.disk));
@@ -99,6 +102,12 @@ export const lvmStorage: StorageModule = {
     return await openVolume(plan, source, run);
   },
 };
+
+/** "disk 0 and disk 1 of VM 7". */
+function inWords(plans: readonly DumpPlan[]): string {
+  const disks = plans.map(({ disk }) => `disk ${disk.id}`);
+  return `${disks.join(' and ')} of VM ${plans[0]?.vm.id ?? ''}`;
+}
 
 interface LvmDisk {
   readonly plan: DumpPlan;

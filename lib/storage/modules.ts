@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import { isVolatile, type Disk, type Vm } from '../vm/vm.ts';
+import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
@@ -41,7 +41,7 @@ export interface DiskPlan {
 }
 
 /**
- * Plans the dump of the disks of a VM. Pure.
+ * Plans the dump of the disks of a VM. Pure. Folders that the host shares with the guest are no disks, and left out.
  * @param images what oned knows of the disks' images, by DISK_ID.
  * @param only the DISK_IDs of those that are wanted; undefined: all.
  * @throws UnsupportedError for the first disk that cannot be dumped, or that the VM has not.
@@ -54,11 +54,19 @@ export function planDisks(
   const missing = only?.find((id) => !vm.disks.some((disk) => disk.id === id));
   if (missing !== undefined) throw new UnsupportedError(`VM ${vm.id} has no disk ${missing}`);
   const wanted = vm.disks.filter(({ id }) => only?.includes(id) ?? true);
-  return wanted.map((disk) => {
-    const module = moduleOf(vm, disk);
-    const format = declaredFormat(disk, images.get(disk.id)?.format);
-    return { module, plan: module.plan(vm, disk, format) };
-  });
+  const folder = wanted.find((disk) => only && isSharedFolder(disk));
+  if (folder) {
+    throw new UnsupportedError(
+      `disk ${folder.id} of VM ${vm.id} is a folder that its host shares with it (FILESYSTEM), and cannot be dumped`,
+    );
+  }
+  return wanted
+    .filter((disk) => !isSharedFolder(disk))
+    .map((disk) => {
+      const module = moduleOf(vm, disk);
+      const format = declaredFormat(disk, images.get(disk.id)?.format);
+      return { module, plan: module.plan(vm, disk, format) };
+    });
 }
 
 /**

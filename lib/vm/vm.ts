@@ -7,7 +7,7 @@ import type { XmlElement } from '../input/xml.ts';
 export interface Disk {
   /** DISK_ID. */
   readonly id: number;
-  /** TYPE in capitals: FILE, BLOCK, RBD, CDROM, RBD_CDROM, FS, SWAP; from 6.x volatile disks are `fs`, `swap`. */
+  /** TYPE in capitals: FILE, BLOCK, RBD, CDROM, RBD_CDROM, FILESYSTEM, FS, SWAP; from 6.x volatile disks are `fs`, `swap`. */
   readonly type: string;
   /** FORMAT and DRIVER as declared; lib/storage decides with disk-format.ts, never by looking at bytes. */
   readonly format: string | undefined;
@@ -101,6 +101,11 @@ export interface Vm {
 /** A volatile disk (`fs`, `swap`) has no image behind it and lies on the system datastore. */
 export function isVolatile(disk: Disk): boolean {
   return ['fs', 'swap'].includes(disk.type.toLowerCase());
+}
+
+/** A folder that a host shares with its guests (virtiofs, OpenNebula 7.2 on), and no disk. */
+export function isSharedFolder(disk: Disk): boolean {
+  return disk.type.toUpperCase() === 'FILESYSTEM';
 }
 
 export function isCdrom(disk: Disk): boolean {

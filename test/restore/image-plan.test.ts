@@ -92,6 +92,18 @@ describe('the plan of a restore', () => {
     expect(plans[4]).toMatchObject({ as: 'absent', disk: { id: 4 } });
   });
 
+  test('leaves out a folder that the host shared with its guest, and takes the disk behind it for the OS', () => {
+    const shared = vmOf(
+      `<DISK><DISK_ID>0</DISK_ID><TYPE>FILESYSTEM</TYPE><IMAGE_ID>4</IMAGE_ID></DISK>
+       <DISK><DISK_ID>1</DISK_ID><TYPE>FILE</TYPE><FORMAT>raw</FORMAT></DISK>`,
+    );
+    const plans = planDisks(shared, bundleOf([1]), options);
+    expect(plans.map((plan) => (plan.as === 'register' ? plan.type : plan.as))).toEqual([
+      'absent',
+      'OS',
+    ]);
+  });
+
   test('refuses a bundle that lacks a disk of its VM', () => {
     expect(() => planDisks(vm, bundleOf([0, 2, 3, 4]), options)).toThrow('lacks disk 1');
   });

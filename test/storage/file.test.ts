@@ -294,6 +294,14 @@ describe('the files of a disk', () => {
       expect(world.undone()).toEqual([]);
     }));
 
+  test('that are a device behind a link are refused by its name', () =>
+    inWorld(async (world) => {
+      symlinkSync('/dev/null', join(world.vmFolder, 'disk.0'));
+      await expect(dumpOf(world, disk(0))).rejects.toThrow(
+        /^disk 0 of VM 7 \(.*disk\.0\) leads to the device \/dev\/null; a disk of this storage must be a file$/,
+      );
+    }));
+
   test('that are no files are refused', () =>
     inWorld(async (world) => {
       execFileSync('mkfifo', [join(world.vmFolder, 'disk.0')]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
+import { FailedError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
@@ -117,6 +117,21 @@ describe('a disk on LVM', () => {
 });
 
 describe('the volumes of a VM that is off', () => {
+  test('are named when their volume group cannot be looked at', () =>
+    inScene(
+      {
+        vm: off,
+        meddle: (line) => {
+          if (line.startsWith('lvs')) throw new FailedError('lvs: is not installed');
+        },
+      },
+      async ({ fix }) => {
+        await expect(fix()).rejects.toThrow(
+          /lvs: is not installed; it is to have disk 0 and disk 1 of VM 7$/,
+        );
+      },
+    ));
+
   test('are activated with the way back in the journal first, and inactive after the undo', () => {
     let recorded = 0;
     const meddle = (line: string): void => {

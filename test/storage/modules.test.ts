@@ -45,6 +45,20 @@ describe('a disk on files', () => {
   });
 });
 
+describe('a folder that the host shares with its guest (FILESYSTEM)', () => {
+  const shared = vm([disk(0), disk(1, { type: 'FILESYSTEM', format: undefined, tmMad: 'shared' })]);
+
+  test('is no disk, and left out', () => {
+    expect(planDisks(shared, new Map()).map(({ plan: { disk: one } }) => one.id)).toEqual([0]);
+  });
+
+  test('is refused when it is asked for by its number', () => {
+    expect(() => planDisks(shared, new Map(), [1])).toThrow(
+      'disk 1 of VM 7 is a folder that its host shares with it (FILESYSTEM), and cannot be dumped',
+    );
+  });
+});
+
 describe('the storage of a disk', () => {
   test.each(['lvm', 'vcenter', 'constructor', ''])(
     'of TM_MAD "%s" is refused by this name, or for want of one',
