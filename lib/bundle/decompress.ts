@@ -15,8 +15,8 @@ export interface ByteRange {
   readonly length: number;
 }
 
-// As fast as larger ones, and what waits in buffers stays small.
-const chunkSize = 256 * 1024;
+/** Bytes; as fast as larger ones, and what waits in buffers stays small. */
+export const chunkSize = 256 * 1024;
 
 /**
  * The decompressed bytes of a range: all its gzip members or zstd frames one after another.

@@ -5,8 +5,14 @@ import { crc32, type Gunzip } from 'node:zlib';
 import { BundleError } from '../report/errors.ts';
 import type { BundleSource } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
-import { decompress, gunzippedBytes, startGunzip, type ByteRange } from './decompress.ts';
-import type { Compression, Frame } from './manifest.ts';
+import {
+  chunkSize,
+  decompress,
+  gunzippedBytes,
+  startGunzip,
+  type ByteRange,
+} from './decompress.ts';
+import type { Compression, Frame, FrameList } from './manifest.ts';
 
 export interface FrameStreamOptions {
   /** For messages: `disk 0`. */
@@ -20,8 +26,8 @@ export interface FrameStreamOptions {
 
 /** A frame takes up to 32 MiB while it waits, and libuv has four threads for this and all files. */
 const mostParallel = Math.max(1, Math.min(3, availableParallelism()));
-/** So many chunks hold a whole frame, so that it is decompressed to its end while it waits. */
-const chunksOfFrame = 256;
+/** Bytes of the tar stream in the frames that are decompressed at the same time, unless it is one. */
+const mostAhead = 32 * 1024 * 1024;
 /** Pieces of a disk may not be larger. */
 const largestChunk = 1024 * 1024;
 
@@ -32,30 +38,44 @@ const largestChunk = 1024 * 1024;
 export async function* frameBytes(
   source: BundleSource,
   compression: Compression,
-  frames: readonly Frame[],
+  frames: FrameList,
   options: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
   if (compression === 'gzip') yield* gzipFrames(source, frames, options);
   else yield* otherFrames(source, compression, frames, options);
 }
 
+/** A frame that is damaged. */
+export class FrameError extends BundleError {
+  /** The number of the frame in its member. */
+  readonly index: number;
+  constructor(label: string, index: number, [offset]: Frame, reason: unknown) {
+    const text = reason instanceof BundleError ? reason.message : String(reason);
+    super(`${label}, frame ${index} at byte ${offset}: ${text}`, { cause: reason });
+    this.index = index;
+  }
+}
+
 /** The error for a frame; `index` is its number in the member. */
-function frameError(label: string, index: number, [offset]: Frame, reason: unknown): unknown {
+function frameError(label: string, index: number, frame: Frame, reason: unknown): unknown {
   if (typeof reason !== 'string' && !(reason instanceof BundleError)) return reason;
-  const text = typeof reason === 'string' ? reason : reason.message;
-  return new BundleError(`${label}, frame ${index} at byte ${offset}: ${text}`, { cause: reason });
+  return new FrameError(label, index, frame, reason);
 }
 
 async function* gzipFrames(
   source: BundleSource,
-  frames: readonly Frame[],
+  frames: FrameList,
   { label, parallel = mostParallel, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
   const started: Gunzip[] = [];
+  const ahead = readAhead(frames, parallel);
   try {
-    for (const [index, frame] of frames.entries()) {
-      for (const next of frames.slice(index + started.length, index + parallel)) {
-        started.push(startGunzip(source, rangeOf(next), signal, chunksOfFrame));
+    let index = 0;
+    for (const frame of frames) {
+      for (const next of ahead.after(index)) {
+        // As many chunks as hold what the index says: a frame that holds far more waits before it fills the memory.
+        const chunks = Math.ceil(next[2] / chunkSize) + 1;
+        started.push(startGunzip(source, rangeOf(next), signal, chunks));
       }
       const gunzip = started.shift();
       if (!gunzip) return;
@@ -67,10 +87,29 @@ async function* gzipFrames(
       } finally {
         gunzip.destroy();
       }
+      index += 1;
     }
   } finally {
     for (const gunzip of started) gunzip.destroy();
   }
+}
+
+/** Says which frames to start while one is read: `parallel` at most, and no more of them than fit into memory. */
+function readAhead(frames: FrameList, parallel: number) {
+  let next = 0;
+  return {
+    *after(current: number): Generator<Frame> {
+      let bytes = 0;
+      for (let index = current; index < current + parallel; index++) {
+        const frame = frames.at(index);
+        bytes += frame?.[2] ?? 0;
+        if (!frame || (index > current && bytes > mostAhead)) return;
+        if (index < next) continue;
+        next = index + 1;
+        yield frame;
+      }
+    },
+  };
 }
 
 function rangeOf([offset, length]: Frame): ByteRange {
@@ -106,21 +145,23 @@ async function* exactly(chunks: AsyncIterable<Buffer>, length: number): AsyncGen
 async function* otherFrames(
   source: BundleSource,
   compression: Exclude<Compression, 'gzip'>,
-  frames: readonly Frame[],
+  frames: FrameList,
   { label, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
-  const [start, last] = [frames[0], frames.at(-1)];
+  const [start, last] = [frames.at(0), frames.at(-1)];
   if (!start || !last) return;
   const range = { offset: start[0], length: last[0] + last[1] - start[0] };
   const input = new ByteReader(decompress(source, range, compression, signal));
   try {
-    for (const [index, frame] of frames.entries()) {
+    let index = 0;
+    for (const frame of frames) {
       try {
         if (compression === 'zstd') await checkZstdStart(source, frame);
         yield* crcChecked(input, frame);
       } catch (error) {
         throw frameError(label, first + index, frame, error);
       }
+      index += 1;
     }
     if (await input.next(1)) {
       throw frameError(label, first + frames.length - 1, last, 'holds more than the index says');

@@ -13,8 +13,9 @@ import {
 } from './checked-pieces.ts';
 import { decompress } from './decompress.ts';
 import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
-import { largestManifest, parseManifest } from './manifest-parse.ts';
-import type { Frame, Manifest } from './manifest.ts';
+import { readManifestMember } from './manifest-read.ts';
+import type { FrameList, Manifest } from './manifest.ts';
+import { printable } from './member-name.ts';
 import { largestVmXml, placed, type OpenOptions, type Opened } from './opened.ts';
 import { readState, type StateFile } from './state-file.ts';
 import { memberBytes, nextMember } from './tar-member.ts';
@@ -24,17 +25,17 @@ import type { Trailer } from './trailer.ts';
 export async function openIndexed(
   source: BundleSource,
   trailer: Trailer,
-  { signal }: OpenOptions,
+  options: OpenOptions,
 ): Promise<Opened> {
-  const manifest = await readManifest(source, trailer, signal);
-  checkFrames(manifest, trailer);
+  const { signal } = options;
+  const manifest = await openManifest(source, trailer, options);
   const disks = manifest.disks.map((disk): BundleDisk => {
     const expected = expectedDisk(manifest, disk);
     const frames = framesOf(manifest, disk.member);
     const label = `disk ${disk.id}`;
     const pieces = (parallel?: number) => {
-      const options = { label, signal, ...(parallel !== undefined && { parallel }) };
-      return diskPieces(source, manifest, frames, expected, options);
+      const reading = { label, signal, ...(parallel !== undefined && { parallel }) };
+      return diskPieces(source, manifest, frames, expected, reading);
     };
     return {
       id: disk.id,
@@ -57,12 +58,16 @@ export async function openIndexed(
 }
 
 /** The frames of a member. */
-export function framesOf({ members }: Manifest, name: string): readonly Frame[] {
+export function framesOf({ members }: Manifest, name: string): FrameList {
   return members.find((member) => member.name === name)?.frames ?? [];
 }
 
-/** The last frame: the manifest, then the end of the archive. */
-async function readManifest(source: BundleSource, trailer: Trailer, signal?: AbortSignal) {
+/** The manifest alone, from the last frame, checked against the file. @throws BundleError */
+export async function openManifest(
+  source: BundleSource,
+  trailer: Trailer,
+  { log, signal }: OpenOptions,
+): Promise<Manifest> {
   const range = { offset: trailer.offset, length: trailer.stored };
   const bytes = withCrc(decompress(source, range, trailer.compression, signal), trailer.crc32);
   const input = new ByteReader(bytes);
@@ -71,9 +76,10 @@ async function readManifest(source: BundleSource, trailer: Trailer, signal?: Abo
     if (member?.name.kind !== 'manifest.json') {
       throw new BundleError(`no manifest at byte ${trailer.offset}, where the index says it is`);
     }
-    const json = await memberBytes(input, member, largestManifest);
+    const manifest = await readManifestMember(input, member, log);
     if (await nextMember(input)) throw new BundleError('manifest.json is not the last member');
-    return parseManifest(json);
+    checkFrames(manifest, trailer);
+    return manifest;
   } finally {
     await input.close();
   }
@@ -99,14 +105,18 @@ export function checkFrames({ members, compression }: Manifest, trailer: Trailer
   }
   let end = 0;
   for (const { name, frames } of members) {
-    if (frames.length === 0) throw new BundleError(`manifest.json: ${name} has no frames`);
-    for (const [index, [offset, stored, length]] of frames.entries()) {
-      const where = `manifest.json: ${name}, frame ${index}`;
-      if (offset !== end) throw new BundleError(`${where} is at byte ${offset}, expected ${end}`);
+    if (frames.length === 0)
+      throw new BundleError(`manifest.json: ${printable(name)} has no frames`);
+    let index = 0;
+    for (const [offset, stored, length] of frames) {
+      const wrong = (what: string) =>
+        new BundleError(`manifest.json: ${printable(name)}, frame ${index} ${what}`);
+      if (offset !== end) throw wrong(`is at byte ${offset}, expected ${end}`);
       if (length === 0 || stored === 0 || (compression === 'none' && stored !== length)) {
-        throw new BundleError(`${where} has no sound length`);
+        throw wrong('has no sound length');
       }
       end += stored;
+      index += 1;
     }
   }
   if (end !== trailer.offset) {
@@ -158,7 +168,7 @@ function stateOf(source: BundleSource, manifest: Manifest, signal?: AbortSignal)
 async function* diskPieces(
   source: BundleSource,
   { compression }: Manifest,
-  frames: readonly Frame[],
+  frames: FrameList,
   expected: ExpectedDisk,
   options: FrameStreamOptions,
 ): AsyncGenerator<Piece> {

@@ -1,8 +1,20 @@
 // Checks that JSON from outside has the expected shape. A check throws BundleError that names the place.
 import { BundleError } from '../report/errors.ts';
 
-/** Throws when `value`, found at `place`, is not what it must be. */
-export type Check = (value: unknown, place: string) => void;
+/** Is told, in words, what is wrong with a fact that is left out. */
+export type Drop = (reason: string) => void;
+
+/** Throws when `value`, found at `place`, is not what it must be. Without `drop`, facts too must be right. */
+export type Check = (value: unknown, place: string, drop?: Drop) => void;
+
+/** A field that may be missing, and is removed when it is wrong: nothing else depends on it. */
+export interface Fact {
+  readonly fact: Check;
+}
+
+export function fact(check: Check): Fact {
+  return { fact: check };
+}
 
 /** UTF-16 code units; a manifest with a longer text is refused. */
 export const longestText = 64 * 1024;
@@ -41,39 +53,62 @@ export function oneOf(...allowed: readonly unknown[]): Check {
 }
 
 export function optional(check: Check): Check {
-  return (value, place) => {
-    if (value !== undefined) check(value, place);
+  return (value, place, drop) => {
+    if (value !== undefined) check(value, place, drop);
   };
 }
 
-export function list(check: Check): Check {
-  return (value, place) => {
+/** @param most how many items it may have */
+export function list(check: Check, most: number): Check {
+  return (value, place, drop) => {
     if (!Array.isArray(value)) throw wrong(place, 'a list');
-    for (const [index, item] of value.entries()) check(item, `${place}[${index}]`);
+    if (value.length > most) throw wrong(place, `a list of at most ${most}`);
+    for (const [index, item] of value.entries()) check(item, `${place}[${index}]`, drop);
   };
 }
 
 /** An object with these fields; others are ignored. */
-export function shape(fields: Readonly<Record<string, Check>>): Check {
-  return (value, place) => {
+export function shape(fields: Readonly<Record<string, Check | Fact>>): Check {
+  return (value, place, drop) => {
     const object = asObject(value, place);
     for (const [name, check] of Object.entries(fields)) {
-      check(
-        Object.hasOwn(object, name) ? object[name] : undefined,
-        place === '' ? name : `${place}.${name}`,
-      );
+      const there = place === '' ? name : `${place}.${name}`;
+      if (typeof check !== 'function') checkFact(object, name, check, there, drop);
+      else check(Object.hasOwn(object, name) ? object[name] : undefined, there, drop);
     }
   };
 }
 
-/** An object with any names, whose values are all alike. */
+/** An object with any names, whose values are all alike; each is a fact of its own. */
 export function dictionary(check: Check): Check {
-  return (value, place) => {
-    for (const item of Object.values(asObject(value, place))) check(item, `an entry of ${place}`);
+  return (value, place, drop) => {
+    const object = asObject(value, place);
+    for (const name of Object.keys(object)) {
+      checkFact(object, name, fact(check), `an entry of ${place}`, drop);
+    }
   };
 }
 
-function asObject(value: unknown, place: string): Readonly<Record<string, unknown>> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+function checkFact(
+  object: Record<string, unknown>,
+  name: string,
+  { fact: check }: Fact,
+  place: string,
+  drop: Drop | undefined,
+): void {
+  if (!Object.hasOwn(object, name) || object[name] === undefined) return;
+  try {
+    check(object[name], place, drop);
+  } catch (error) {
+    if (!drop || !(error instanceof BundleError)) throw error;
+    drop(error.message);
+    Reflect.deleteProperty(object, name);
+  }
+}
+
+function asObject(value: unknown, place: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
   throw wrong(place === '' ? 'the whole' : place, 'an object');
 }

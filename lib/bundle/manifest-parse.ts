@@ -4,6 +4,7 @@ import { BundleError, errorMessage } from '../report/errors.ts';
 import {
   count,
   dictionary,
+  fact,
   list,
   oneOf,
   optional,
@@ -13,43 +14,48 @@ import {
   truth,
   wrong,
   type Check,
+  type Drop,
 } from './json-shape.ts';
-import { manifestVersion, type Manifest, type ManifestDisk } from './manifest.ts';
+import {
+  manifestVersion,
+  mostDisks,
+  mostMembers,
+  type Manifest,
+  type ManifestDisk,
+  type ManifestMember,
+} from './manifest.ts';
+import { ManifestScan, type ScannedManifest } from './manifest-scan.ts';
 import { memberName } from './member-name.ts';
 import { largestState } from './state-file.ts';
 
 /** Room for the frames of some 16 TiB. */
 export const largestManifest = 96 * 1024 * 1024;
-/** Bytes of the tar stream in one frame: docs/bundle-format.md. */
-const largestFrame = 32 * 1024 * 1024;
-
 const hexDigest: Check = (value, place) => {
   if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) throw wrong(place, 'a SHA-256');
 };
 
-const frameFields = [count(), count(2 * largestFrame), count(largestFrame), count(0xffffffff)];
-const frame: Check = (value, place) => {
-  if (!Array.isArray(value) || value.length !== 4) throw wrong(place, 'a list of four numbers');
-  for (const [index, check] of frameFields.entries()) check(value[index], place);
+/** The number of a table: manifest-scan.ts has taken the list itself out. */
+const frames: Check = (value, place) => {
+  if (typeof value !== 'number') throw wrong(place, 'a list');
 };
 
 /** What oned knew of a disk's image. */
 export const imageFactsShape = shape({
   id: count(),
   name: text,
-  uname: optional(text),
+  uname: fact(text),
   type: oneOf('OS', 'CDROM', 'DATABLOCK'),
   persistent: truth,
   datastoreId: count(),
-  datastore: optional(text),
-  devPrefix: optional(text),
-  description: optional(text),
-  format: optional(text),
-  attributes: optional(dictionary(text)),
+  datastore: fact(text),
+  devPrefix: fact(text),
+  description: fact(text),
+  format: fact(text),
+  attributes: fact(dictionary(text)),
 });
 
 const manifestShape = shape({
-  leftOut: optional(list(count(999_999_999))),
+  leftOut: optional(list(count(999_999_999), 2 * mostDisks)),
   tool: shape({ name: text, version: text }),
   created: time,
   compression: oneOf('gzip', 'zstd', 'none'),
@@ -57,17 +63,17 @@ const manifestShape = shape({
     id: count(),
     name: text,
     state: text,
-    hostname: optional(text),
-    uuid: optional(text),
-    stime: optional(count()),
+    hostname: fact(text),
+    uuid: fact(text),
+    stime: fact(count()),
   }),
-  cloud: optional(shape({ name: optional(text), endpoint: optional(text) })),
+  cloud: fact(shape({ name: fact(text), endpoint: fact(text) })),
   consistency: shape({
     level: oneOf('offline', 'agent', 'suspend', 'crash'),
     at: time,
     frozenMs: count(),
   }),
-  members: list(shape({ name: text, size: count(), frames: list(frame) })),
+  members: list(shape({ name: text, size: count(), frames }), mostMembers),
   disks: list(
     shape({
       id: count(999_999_999),
@@ -77,22 +83,45 @@ const manifestShape = shape({
       dataBytes: count(),
       clusterSize: optional(oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit))),
       sha256: hexDigest,
-      image: optional(imageFactsShape),
+      image: fact(imageFactsShape),
     }),
+    mostDisks,
   ),
-  state: optional(list(shape({ member: oneOf('./nvram', './tpm.tar'), sha256: hexDigest }))),
+  state: optional(
+    list(shape({ member: oneOf('./nvram', './tpm.tar'), sha256: hexDigest }), mostMembers),
+  ),
 });
 
 /**
  * The manifest, checked.
+ * @param drop told of each optional fact that is left out because it is wrong; without it such a fact is an error
  * @throws BundleError that names what is wrong, also for a version that is not known yet
  */
-export function parseManifest(bytes: Uint8Array): Manifest {
-  const value = parseJson(bytes);
+export function parseManifest(bytes: Buffer, drop?: Drop): Manifest {
+  const scan = new ManifestScan();
+  scan.push(bytes);
+  return parseScanned(scan.end(), drop);
+}
+
+/** The same for what was scanned as it came. */
+export function parseScanned({ json, tables }: ScannedManifest, drop?: Drop): Manifest {
+  const value = parseJson(json);
   checkVersion(value);
-  assertManifest(value);
-  checkMembers(value);
-  return value;
+  manifestShape(value, '', drop);
+  const scanned = value as Omit<Manifest, 'members'> & {
+    readonly members: readonly (Omit<ManifestMember, 'frames'> & { readonly frames: number })[];
+  };
+  const unclaimed = new Map(tables.entries());
+  const members = scanned.members.map((member, index): ManifestMember => {
+    const table = unclaimed.get(member.frames);
+    // A number that stands in the manifest itself.
+    if (!table) throw wrong(`members[${index}].frames`, 'a list');
+    unclaimed.delete(member.frames);
+    return { ...member, frames: table };
+  });
+  const manifest = { ...scanned, members };
+  checkMembers(manifest);
+  return manifest;
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -114,10 +143,6 @@ function checkVersion(value: unknown): void {
     );
   }
   if (version < 1) throw wrong('version', 'a version');
-}
-
-function assertManifest(value: unknown): asserts value is Manifest {
-  manifestShape(value, '');
 }
 
 /** `./vm.xml` first, then what the VM keeps beside its disks, then one member for each disk, under the name of its id. */

@@ -21,13 +21,25 @@ export type ConsistencyLevel = 'offline' | 'agent' | 'suspend' | 'crash';
  */
 export type Frame = readonly [offset: number, stored: number, length: number, crc32: number];
 
+/** Frames in order: an array, or the table that a reader keeps them in. */
+export interface FrameList extends Iterable<Frame> {
+  readonly length: number;
+  at(index: number): Frame | undefined;
+}
+
+/** Disks of one bundle: more than QEMU can attach to a machine. Readers refuse more. */
+export const mostDisks = 512;
+
+/** Members of one bundle. */
+export const mostMembers = 2 * mostDisks;
+
 /** A tar member. It begins at the first byte of its first frame. */
 export interface ManifestMember {
   /** As in the tar header: `./vm.xml`, `./backup.disk.0`. */
   readonly name: string;
   /** Size in bytes of the file once extracted (for a sparse member: with its holes). */
   readonly size: number;
-  readonly frames: readonly Frame[];
+  readonly frames: FrameList;
 }
 
 /** What oned knew of the image a disk came from; absent for volatile disks or without oned. */

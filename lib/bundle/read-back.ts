@@ -11,7 +11,7 @@ import type { Trailer } from './trailer.ts';
  * @param name of the bundle, for messages
  * @throws FailedError when a reader would refuse it
  */
-export function readBack(name: string, json: Uint8Array): Manifest {
+export function readBack(name: string, json: Buffer): Manifest {
   return asReader(name, () => parseManifest(json));
 }
 

@@ -12,8 +12,8 @@ import {
   type ExpectedDisk,
 } from './checked-pieces.ts';
 import { decompressFile } from './decompress.ts';
-import { largestManifest, parseManifest } from './manifest-parse.ts';
-import type { Compression, Manifest, StateMember } from './manifest.ts';
+import { readManifestMember } from './manifest-read.ts';
+import { mostDisks, type Compression, type Manifest, type StateMember } from './manifest.ts';
 import { memberLabel } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
@@ -39,7 +39,10 @@ export async function openScanned(
 ): Promise<Opened> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found, kept, cut } = await scan(source, compression, salvage, signal);
+  const { vmXml, manifest, found, kept, cut } = await scan(source, compression, salvage, {
+    log,
+    signal,
+  });
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
     .sort((one, other) => one.id - other.id)
@@ -84,7 +87,7 @@ async function scan(
   source: BundleSource,
   compression: Compression,
   salvage: boolean,
-  signal: AbortSignal | undefined,
+  { log, signal }: OpenOptions,
 ) {
   const input = openStream(source, compression, signal);
   const seen = new Set<string>();
@@ -122,9 +125,10 @@ async function scan(
           break;
         }
         case 'manifest.json':
-          manifest = parseManifest(await memberBytes(input, member, largestManifest));
+          manifest = await readManifestMember(input, member, log);
           break;
         case 'disk':
+          if (found.length >= mostDisks) throw new BundleError(`one disk more than ${mostDisks}`);
           unchecked = await scanDisk(input, member, member.name.id);
       }
       label = `after ${label}`;

@@ -3,7 +3,7 @@
 import { BundleError } from '../report/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { ExtentMap } from './extent-map.ts';
-import { paxNumber, paxValue, type PaxRecord } from './pax-records.ts';
+import { paxNumber, type PaxHeader } from './pax-records.ts';
 
 const blockSize = 512;
 
@@ -16,11 +16,11 @@ const blockSize = 512;
 export async function readSparse(
   input: ByteReader,
   oldGnuBlock: Buffer | undefined,
-  records: readonly PaxRecord[],
+  pax: PaxHeader,
   stored: number,
 ): Promise<ExtentMap> {
   const start = input.position;
-  const map = await readMap(input, oldGnuBlock, records, stored);
+  const map = await readMap(input, oldGnuBlock, pax, stored);
   // The blocks that follow an old header do not count as the member's data; a 1.0 map does.
   const mapBytes = oldGnuBlock ? 0 : input.position - start;
   if (mapBytes + map.dataBytes !== stored) {
@@ -34,45 +34,37 @@ export async function readSparse(
 async function readMap(
   input: ByteReader,
   oldGnuBlock: Buffer | undefined,
-  records: readonly PaxRecord[],
+  pax: PaxHeader,
   stored: number,
 ): Promise<ExtentMap> {
-  const isPax = records.some(([key]) => key.startsWith('GNU.sparse.'));
-  if (oldGnuBlock && isPax) throw new BundleError('it is sparse in two formats at once');
+  const { values, isSparse } = pax;
+  if (oldGnuBlock && isSparse) throw new BundleError('it is sparse in two formats at once');
   if (oldGnuBlock) return readOldGnu(input, oldGnuBlock);
-  if (!isPax) return ExtentMap.whole(stored);
-  const major = paxValue(records, 'GNU.sparse.major');
-  const minor = paxValue(records, 'GNU.sparse.minor');
-  if (major === '1' && minor === '0') return readPax1(input, realSize(records), stored);
+  if (!isSparse) return ExtentMap.whole(stored);
+  const major = values.get('GNU.sparse.major');
+  const minor = values.get('GNU.sparse.minor');
+  if (major === '1' && minor === '0') return readPax1(input, realSize(pax), stored);
   if (major !== undefined || minor !== undefined) {
     throw new BundleError('it is sparse in an unknown PAX format');
   }
-  return readPax0(records);
+  return readPax0(pax);
 }
 
-function realSize(records: readonly PaxRecord[]): number {
+function realSize({ values }: PaxHeader): number {
   const key = 'GNU.sparse.realsize';
-  const value = paxValue(records, key) ?? paxValue(records, 'GNU.sparse.size');
+  const value = values.get(key) ?? values.get('GNU.sparse.size');
   if (value === undefined) throw new BundleError('its sparse size is missing');
   return paxNumber(value, key);
 }
 
 /** 0.1 has all numbers in one record, 0.0 repeats two records; both count the extents. */
-function readPax0(records: readonly PaxRecord[]): ExtentMap {
-  const list = paxValue(records, 'GNU.sparse.map');
-  const keys = ['GNU.sparse.offset', 'GNU.sparse.numbytes'];
-  const repeated = records.filter(([key]) => keys.includes(key));
-  if (repeated.some(([key], index) => key !== keys[index % 2])) {
-    throw new BundleError('its sparse map is not in order');
-  }
-  const texts = list === undefined ? repeated.map(([, value]) => value) : list.split(',');
-  const numbers = texts[0] === '' ? [] : texts.map((text) => paxNumber(text, 'GNU.sparse.map'));
-  const count = paxNumber(paxValue(records, 'GNU.sparse.numblocks') ?? '', 'GNU.sparse.numblocks');
-  if (numbers.length !== 2 * count) {
+function readPax0(pax: PaxHeader): ExtentMap {
+  const key = 'GNU.sparse.numblocks';
+  const count = paxNumber(pax.values.get(key) ?? '', key);
+  if (pax.mapEntries !== count)
     throw new BundleError(`its sparse map should have ${count} extents`);
-  }
-  const map = new ExtentMap(realSize(records));
-  for (let i = 0; i < numbers.length; i += 2) map.add(numbers[i] ?? NaN, numbers[i + 1] ?? NaN);
+  const map = pax.map ?? new ExtentMap();
+  map.limitTo(realSize(pax));
   return map;
 }
 

@@ -7,7 +7,7 @@ import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { ExtentMap } from './extent-map.ts';
 import { memberName, printable, type MemberName } from './member-name.ts';
-import { parsePaxRecords, paxNumber, paxValue, type PaxRecord } from './pax-records.ts';
+import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';
 import { tarPadding } from './tar-header.ts';
 import { isTrailerBlock } from './trailer.ts';
@@ -37,27 +37,27 @@ const largestPiece = 1024 * 1024;
  * @throws BundleError for every kind of member a bundle must not hold, and for what makes no sense
  */
 export async function nextMember(input: ByteReader): Promise<TarMember | undefined> {
-  let records: readonly PaxRecord[] = [];
+  let pax = noPax;
   for (;;) {
     const at = input.position;
     const block = await input.take(blockSize);
     const header = decodeHeader(block, at);
     if (!header) {
-      if (records.length > 0) throw new BundleError('a PAX header stands before no member');
+      if (pax !== noPax) throw new BundleError('a PAX header stands before no member');
       await readEnd(input);
       return undefined;
     }
     switch (header.type) {
       case 'ExtendedHeader':
-        if (records.length > 0) throw new BundleError('two PAX headers stand before one member');
-        records = await readPax(input, header.size ?? NaN);
+        if (pax !== noPax) throw new BundleError('two PAX headers stand before one member');
+        pax = await readPax(input, header.size ?? NaN);
         break;
       case 'Directory':
       case 'File':
       case 'OldFile':
       case 'ContiguousFile':
       case 'SparseFile':
-        return readMember(input, header, block, records);
+        return readMember(input, header, block, pax);
       default: {
         const path = printable(header.path ?? '');
         throw new BundleError(
@@ -83,15 +83,20 @@ export async function* memberPieces(
   await input.skip(padding);
 }
 
+/** @throws BundleError when the member is sparse or has more than `limit` bytes */
+export function requirePlain({ name, map }: TarMember, limit: number): void {
+  if (map.dataBytes !== map.size) throw new BundleError(`${name.kind} is a sparse file`);
+  if (map.size > limit) throw new BundleError(`${name.kind} has more than ${limit} bytes`);
+}
+
 /** The whole of a small plain member. @throws BundleError when it has more than `limit` bytes */
 export async function memberBytes(
   input: ByteReader,
-  { name, map, padding }: TarMember,
+  member: TarMember,
   limit: number,
 ): Promise<Buffer> {
-  const label = name.kind;
-  if (map.dataBytes !== map.size) throw new BundleError(`${label} is a sparse file`);
-  if (map.size > limit) throw new BundleError(`${label} has more than ${limit} bytes`);
+  requirePlain(member, limit);
+  const { map, padding } = member;
   const bytes = await input.take(map.size);
   await input.skip(padding);
   return bytes;
@@ -111,34 +116,33 @@ function decodeHeader(block: Buffer, at: number): Header | undefined {
   throw new BundleError(`no sound tar header at byte ${at} of the tar stream: wrong checksum`);
 }
 
-async function readPax(input: ByteReader, size: number): Promise<readonly PaxRecord[]> {
+async function readPax(input: ByteReader, size: number): Promise<PaxHeader> {
   if (!(size > 0 && size <= largestPaxHeader)) {
     throw new BundleError(`a PAX header of ${size} bytes cannot be right`);
   }
   const body = await input.take(size);
   await input.skip(tarPadding(size));
-  return parsePaxRecords(body);
+  return parsePaxHeader(body);
 }
 
 async function readMember(
   input: ByteReader,
   header: Header,
   block: Buffer,
-  records: readonly PaxRecord[],
+  pax: PaxHeader,
 ): Promise<TarMember> {
-  const path =
-    paxValue(records, 'GNU.sparse.name') ?? paxValue(records, 'path') ?? header.path ?? '';
+  const path = pax.values.get('GNU.sparse.name') ?? pax.values.get('path') ?? header.path ?? '';
   const name = memberName(path);
   if ((name.kind === 'folder') !== (header.type === 'Directory')) {
     throw new BundleError(`${printable(path)} is of type ${header.type}`);
   }
-  const size = paxValue(records, 'size');
+  const size = pax.values.get('size');
   const stored = size === undefined ? header.size : paxNumber(size, 'size');
   if (stored === undefined) throw new BundleError(`${printable(path)} has no sound size`);
   const map = await readSparse(
     input,
     header.type === 'SparseFile' ? block : undefined,
-    records,
+    pax,
     stored,
   );
   return { name, path, storedPath: header.path ?? '', map, padding: tarPadding(stored) };

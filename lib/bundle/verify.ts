@@ -3,7 +3,8 @@
 import { BundleError } from '../report/errors.ts';
 import type { Progress, ProgressTask } from '../report/progress.ts';
 import type { BundleDisk, BundleSource } from './bundle.ts';
-import { frameBytes } from './frame-stream.ts';
+import { FrameError, frameBytes } from './frame-stream.ts';
+import { framesFrom } from './frame-table.ts';
 import { framesOf, openIndexed } from './indexed.ts';
 import type { Compression, DiskFormat, ManifestDisk } from './manifest.ts';
 import { placed, type Opened, type OpenOptions } from './opened.ts';
@@ -41,7 +42,7 @@ export interface VerifyReport {
   readonly disks: readonly VerifiedDisk[];
 }
 
-/** A message is read by a person: more places do not help. */
+/** A message is read by a person: more places do not help, and are not looked for. */
 const mostPlaces = 20;
 
 /**
@@ -95,9 +96,11 @@ async function indexIsLost(
   // Behind more zeros than were looked at there may well be one.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;
   const magic = compression === 'gzip' ? '1f8b08' : '28b52f';
-  for (const [offset] of manifest.members.flatMap(({ frames }) => frames)) {
-    const start = await source.read(offset, 3);
-    if (start.toString('hex') !== magic) return false;
+  for (const { frames } of manifest.members) {
+    for (const [offset] of frames) {
+      const start = await source.read(offset, 3);
+      if (start.toString('hex') !== magic) return false;
+    }
   }
   return true;
 }
@@ -116,6 +119,7 @@ async function verifyDisks(source: BundleSource, opened: Opened, options: Verify
       });
     }
     for (const disk of disks) {
+      if (places.length > mostPlaces) break;
       const listed = manifest?.disks.find(({ id }) => id === disk.id);
       try {
         await verifyDisk(disk, listed, task);
@@ -151,34 +155,46 @@ async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, ta
   }
 }
 
-/** After a failure: every frame of the disk on its own, since one that is damaged hides the next. */
+/** After a failure: the frames of the disk without what stands around them, since one that is damaged hides the next. */
 async function damagedFrames(
   source: BundleSource,
   { manifest, compression }: Opened,
   { id, member }: BundleDisk,
   { signal }: VerifyOptions,
 ): Promise<BundleError[]> {
-  const places: BundleError[] = [];
-  for (const [first, frame] of (manifest ? framesOf(manifest, member) : []).entries()) {
+  const frames = manifest ? framesOf(manifest, member) : [];
+  /** The first error from `first` on. */
+  const check = async (first: number, count = frames.length) => {
+    const some = framesFrom(frames, first, count);
+    const bytes = frameBytes(source, compression, some, { label: `disk ${id}`, first, signal });
     try {
-      const bytes = frameBytes(source, compression, [frame], {
-        label: `disk ${id}`,
-        first,
-        signal,
-      });
       while ((await bytes.next()).done !== true);
     } catch (error) {
-      if (!(error instanceof BundleError)) throw error;
-      places.push(error);
+      if (error instanceof FrameError) return error;
+      throw error;
     }
+    return undefined;
+  };
+  const places: BundleError[] = [];
+  for (let first = 0; first < frames.length && places.length <= mostPlaces;) {
+    let found = await check(first);
+    if (!found) break;
+    // One process decompresses all zstd frames: which one was damaged is certain only of each alone.
+    for (let index = Math.max(first, found.index - 1); index <= found.index + 1; index++) {
+      const alone = await check(index, 1);
+      if (!alone) continue;
+      found = alone;
+      break;
+    }
+    places.push(found);
+    first = found.index + 1;
   }
   return places;
 }
 
 function describe(places: readonly BundleError[]): string {
   const told = places.slice(0, mostPlaces).map(({ message }) => message);
-  const more = places.length - told.length;
-  return [...told, ...(more > 0 ? [`and ${more} more places`] : [])].join('; ');
+  return [...told, ...(places.length > mostPlaces ? ['and more places'] : [])].join('; ');
 }
 
 function report(source: BundleSource, opened: Opened): VerifyReport {

@@ -171,7 +171,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     const bytes = readFileSync(path);
     const { source } = memorySource(bytes, 'damaged');
     const bundle = await openBundle(source, { log: noLog });
-    const [offset, stored] = bundle.manifest!.members[2]!.frames[1]!;
+    const [offset, stored] = bundle.manifest!.members[2]!.frames.at(1)!;
     bytes[offset + stored - 1000] = bytes[offset + stored - 1000]! ^ 0x10;
     await expect(drain(bundle.disks[1]!)).rejects.toThrow(
       // One process decompresses all zstd frames and says only at the end that one was damaged.

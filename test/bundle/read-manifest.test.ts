@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseManifest } from '../../lib/bundle/manifest-parse.ts';
+import { parseManifest, parseScanned } from '../../lib/bundle/manifest-parse.ts';
+import { ManifestScan } from '../../lib/bundle/manifest-scan.ts';
 import type { Manifest } from '../../lib/bundle/manifest.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 
@@ -72,7 +73,7 @@ function pathsOf(value: unknown, path = ''): string[] {
 
 describe('a manifest', () => {
   test('that is sound is taken as it is', () => {
-    expect(parse(sound)).toEqual(sound);
+    expect(JSON.parse(JSON.stringify(parse(sound)))).toEqual(sound);
   });
 
   test('may have fields that nobody knows yet', () => {
@@ -136,6 +137,62 @@ describe('a manifest', () => {
     ['vm.name', 'x'.repeat(70_000), 'vm.name is not a text'],
   ])('is refused when %s is %j', (path, value, message) => {
     expect(() => parse(changed(path, value))).toThrow(message);
+  });
+
+  test.each([
+    ['vm.hostname', 'x'.repeat(70_000)],
+    ['disks.0.image', 'no object'],
+    ['disks.0.image.name', 'x'.repeat(70_000)],
+    ['disks.0.image.uname', { x: 1 }],
+    ['disks.0.image.description', -1],
+    ['disks.0.image.attributes', ['x']],
+    ['disks.0.image.attributes.DEV_PREFIX', 'x'.repeat(70_000)],
+  ])('is read without %s when that is wrong, and says so', (path, value) => {
+    const bytes = Buffer.from(JSON.stringify(changed(path, value)));
+    const dropped: string[] = [];
+    const manifest = parseManifest(bytes, (reason) => dropped.push(reason));
+    expect(dropped).toEqual([expect.stringMatching(/^manifest.json: .* is not /)]);
+    expect(manifest.disks.map(({ id, sha256 }) => [id, sha256])).toEqual(
+      sound.disks.map(({ id, sha256 }) => [id, sha256]),
+    );
+    // Whoever writes a manifest is strict.
+    expect(() => parseManifest(bytes)).toThrow(BundleError);
+  });
+
+  test('keeps the other attributes of an image when one is wrong', () => {
+    const value = { DEV_PREFIX: 'vd', LONG: 'x'.repeat(70_000), LIST: ['x'] };
+    const dropped: string[] = [];
+    const manifest = parseManifest(
+      Buffer.from(JSON.stringify(changed('disks.0.image.attributes', value))),
+      (reason) => dropped.push(reason),
+    );
+    expect(manifest.disks[0]?.image?.attributes).toEqual({ DEV_PREFIX: 'vd' });
+    expect(dropped).toHaveLength(2);
+  });
+
+  test.each([
+    ['lists in lists', '['.repeat(1000), /nested more than 16 deep/],
+    ['objects in objects', '{"a":'.repeat(1000), /nested more than 16 deep/],
+    ['many values', `[${'{},'.repeat(200_000)}`, /more than 100000 values/],
+    ['a long text', `"${'x'.repeat(17 * 1024 * 1024)}"`, /bytes besides its lists of frames/],
+    ['a table that never ends', '{"members":[{"frames":[[0,1,1,0],', /is not JSON/],
+    ['a table given as a number', JSON.stringify(changed('members.1.frames', 0)), /members\[[12]\].frames is not a list/],
+  ])('with %s is refused before it takes memory', (_name, json, message) => {
+    expect(() => parseManifest(Buffer.from(json))).toThrow(message);
+  }); // prettier-ignore
+
+  test('of more disks than a bundle may have is refused', () => {
+    const many = Array.from({ length: 513 }, (_, id) => ({ ...sound.disks[0], id }));
+    expect(() => parse(changed('disks', many))).toThrow('disks is not a list of at most 512');
+  });
+
+  test('is the same whatever pieces it comes in', () => {
+    const bytes = Buffer.from(JSON.stringify(sound, undefined, 1));
+    for (const piece of [1, 2, 3, 7, 100]) {
+      const scan = new ManifestScan();
+      for (let at = 0; at < bytes.length; at += piece) scan.push(bytes.subarray(at, at + piece));
+      expect(JSON.stringify(parseScanned(scan.end()))).toBe(JSON.stringify(parse(sound)));
+    }
   });
 
   test('does not reach the prototype of anything', () => {

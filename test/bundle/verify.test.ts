@@ -83,7 +83,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
       size: readFileSync(at(`large.${method}`)).length,
       compression: method,
       indexed: true,
-      frames: members.flatMap(({ frames }) => frames).length + 1,
+      frames: members.flatMap(({ frames }) => [...frames]).length + 1,
       disks: [
         { id: 0, format: 'raw', size: 50 * MiB, dataBytes: 40 * MiB, sha256: disks[0]!.sha256 },
         { id: 1, format: 'qcow2', sha256: disks[1]!.sha256 },
@@ -101,7 +101,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     ];
     const middle = ([offset, stored]: Frame) => offset + Math.floor(stored / 2);
     for (const [disk, frame] of damaged) {
-      const place = middle(members[disk + 1]!.frames[frame]!);
+      const place = middle(members[disk + 1]!.frames.at(frame)!);
       bytes[place] = bytes[place]! ^ 4;
     }
     const message = await verifyBytes(bytes).then(
@@ -111,7 +111,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     const places = [...message.matchAll(/disk (\d+), frame (\d+) at byte (\d+)/g)];
     expect(places.map(([, disk, frame]) => [Number(disk), Number(frame)])).toEqual(damaged);
     expect(places.map(([, , , byte]) => Number(byte))).toEqual(
-      damaged.map(([disk, frame]) => members[disk + 1]!.frames[frame]![0]),
+      damaged.map(([disk, frame]) => members[disk + 1]!.frames.at(frame)![0]),
     );
   });
 
@@ -220,7 +220,7 @@ function withFrame(member: number, change: (frame: Frame) => Frame) {
   return (manifest: Manifest): Manifest => ({
     ...manifest,
     members: manifest.members.map((one, index) =>
-      index === member ? { ...one, frames: one.frames.map((frame) => change(frame)) } : one,
+      index === member ? { ...one, frames: [...one.frames].map((frame) => change(frame)) } : one,
     ),
   });
 }

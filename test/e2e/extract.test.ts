@@ -58,7 +58,7 @@ async function frameStart(member: string, frame: number): Promise<number> {
   const opened = await openPath(bundle);
   await opened.close();
   const found = opened.manifest?.members.find(({ name }) => name === member);
-  return found?.frames[frame]?.[0] ?? NaN;
+  return found?.frames.at(frame)?.[0] ?? NaN;
 }
 
 /** Runs it in the folder `out`, without anything that names an OpenNebula. */
