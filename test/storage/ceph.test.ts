@@ -326,7 +326,7 @@ describe('an image that others have open', () => {
       async ({ run, cluster }) => {
         const plans = planDisks(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
         await snapshotDisks(plans, run);
-        const acts = cluster.calls.filter((call) => /^status|domfs/.test(call));
+        const acts = cluster.calls.filter((call) => /^status|domfsfreeze/.test(call));
         expect(acts).toEqual([
           'status --format json one/one-3-7-0',
           'status --format json one/one-3-7-0',
