@@ -13,7 +13,7 @@ import { quoteCommand } from './quote.ts';
 import { findStart, heartbeat, keeperLine, parseStderr } from './remote-script.ts';
 import type { SshTarget } from './runner.ts';
 import { forwardArgs, masterArgs } from './ssh-args.ts';
-import { sshReason } from './ssh-errors.ts';
+import { isRefusal, sshReason } from './ssh-errors.ts';
 
 const heartbeatMs = 15_000;
 /** How long the keeper waits for one. A process that was stopped (Ctrl-Z) for longer loses its hosts. */
@@ -95,7 +95,8 @@ export async function openConnection(
     async explain(text) {
       const reason = sshReason(target, text);
       return (
-        (await lost()) ??
+        // A connection that refuses a session goes on.
+        (isRefusal(text) ? failure : await lost()) ??
         new ConnectionError(`the connection to ${target.host} failed: ${reason}`, {
           command,
           stderr: text,

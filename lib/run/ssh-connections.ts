@@ -1,4 +1,5 @@
-// All connections of one run: one for each host, made when it is first needed, and anew when it was lost.
+// All connections of one run: one for each host, made when it is first needed, and anew when it was lost; more where one
+// carries too few sessions.
 // Their sockets lie in one private folder.
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -9,6 +10,7 @@ import type { Runner, SshTarget } from './runner.ts';
 import { openConnection, type SshConnection } from './ssh-connection.ts';
 import { loginName } from './ssh-errors.ts';
 import { sshRunner } from './ssh-runner.ts';
+import { sessionSlots, type SessionSlots } from './ssh-slots.ts';
 import type { Undo } from './undo.ts';
 
 /** How long a host that could not be reached is not tried again: an undo has many steps. */
@@ -30,7 +32,9 @@ export interface SshConnectionsMeans {
 }
 
 export function sshConnections({ log, ciphers = '', record }: SshConnectionsMeans): SshConnections {
-  const known = new Map<string, Promise<SshConnection>>();
+  /** By login name, those of a host in the order of their lanes. */
+  const known = new Map<string, Map<number, Promise<SshConnection>>>();
+  const slots = new Map<string, SessionSlots>();
   /** By login name, the keepers of connections that were lost. */
   const lost = new Map<string, readonly string[]>();
   let folder: Promise<string> | undefined;
@@ -51,7 +55,8 @@ export function sshConnections({ log, ciphers = '', record }: SshConnectionsMean
    */
   async function endLost(connection: SshConnection, keeper: string): Promise<void> {
     const { target } = connection;
-    const runner = sshRunner({ target, connect: () => Promise.resolve(connection), log });
+    const alone = { connect: () => Promise.resolve(connection), slots: sessionSlots() };
+    const runner = sshRunner({ target, ...alone, log });
     try {
       await stopProcesses(runner, 'sh', keeper);
     } catch (error) {
@@ -60,22 +65,23 @@ export function sshConnections({ log, ciphers = '', record }: SshConnectionsMean
     }
   }
 
-  async function connect(target: SshTarget): Promise<SshConnection> {
+  async function connect(target: SshTarget, lane = 0): Promise<SshConnection> {
     const name = loginName(target);
-    const before = known.get(name);
+    const lanes = valueIn(known, name, () => new Map<number, Promise<SshConnection>>());
+    const before = lanes.get(lane);
     if (before) {
       const connection = await before;
       const failure = connection.failure();
       if (!failure) return connection;
       // Somebody else may have noticed, too.
-      if (known.get(name) !== before) return connect(target);
+      if (lanes.get(lane) !== before) return connect(target, lane);
       log.warn(`${failure.message}; connecting again`);
       lost.set(name, [...(lost.get(name) ?? []), connection.keeper]);
     }
     const opening = make(target);
-    known.set(name, opening);
+    lanes.set(lane, opening);
     opening.catch((error: unknown) => {
-      const forget = (): void => void known.delete(name);
+      const forget = (): void => void lanes.delete(lane);
       if (error instanceof ConnectionError) setTimeout(forget, refusedMs).unref();
       else forget();
     });
@@ -86,8 +92,20 @@ export function sshConnections({ log, ciphers = '', record }: SshConnectionsMean
     async open(target) {
       await connect(target);
     },
-    runner: (target, signal) => sshRunner({ target, connect: () => connect(target), log, signal }),
+    runner: (target, signal) =>
+      sshRunner({
+        target,
+        connect: (lane) => connect(target, lane),
+        slots: valueIn(slots, loginName(target), sessionSlots),
+        ...{ log, signal },
+      }),
   };
+}
+
+function valueIn<T>(map: Map<string, T>, name: string, make: () => T): T {
+  const value = map.get(name) ?? make();
+  map.set(name, value);
+  return value;
 }
 
 /** Short, since a socket's path has 107 bytes at most, and ssh adds some for a moment. */

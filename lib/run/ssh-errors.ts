@@ -7,6 +7,8 @@ export function loginName({ host, user }: SshTarget): string {
   return user === undefined ? host : `${user}@${host}`;
 }
 
+const refusal = /Session open refused by peer/;
+
 const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
   [
     /REMOTE HOST IDENTIFICATION HAS CHANGED/,
@@ -31,14 +33,16 @@ const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
   [/Connection refused/, () => 'nothing listens there (connection refused)'],
   [/No route to host|Network is unreachable/, () => 'there is no way to it'],
   [/timed out|Timeout, server|Operation timed out/, () => 'it does not answer'],
-  [
-    /Session open refused by peer/,
-    () => 'it allows too few sessions (MaxSessions of its sshd_config must be 10 or more)',
-  ],
+  [refusal, () => 'it allows too few sessions (MaxSessions of its sshd_config must be 2 or more)'],
 ];
 
 // A socket that was not there yet when it was tried: its user tries again, and knows better.
 const beforeItListened = /^channel \d+: open failed: connect failed: /;
+
+/** Whether ssh says that the host takes no more sessions on this connection (MaxSessions). */
+export function isRefusal(stderr: string): boolean {
+  return refusal.test(stderr);
+}
 
 /**
  * Why a connection failed or ended.

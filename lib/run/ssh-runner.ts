@@ -16,35 +16,65 @@ import type {
 } from './runner.ts';
 import type { SshConnection } from './ssh-connection.ts';
 import { startSession, type Session, type SessionEnd } from './ssh-session.ts';
+import type { SessionKind, SessionSlots, Slot } from './ssh-slots.ts';
 
 export interface SshRunnerMeans {
   readonly target: SshTarget;
-  /** The connection, made anew if need be. @throws ConnectionError */
-  readonly connect: () => Promise<SshConnection>;
+  /** One of the connections to the host, from 0, made anew if need be. @throws ConnectionError */
+  readonly connect: (lane: number) => Promise<SshConnection>;
+  /** Shared by all runners of these connections. */
+  readonly slots: SessionSlots;
   readonly log: Log;
   /** Ends running programs when it is aborted. */
   readonly signal?: AbortSignal | undefined;
 }
 
-export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Runner {
+export function sshRunner({ target, connect, slots, log, signal }: SshRunnerMeans): Runner {
   const { host } = target;
 
+  /** The slot is released when the session has ended, unless that was refused. */
   async function begin(
-    verb: string,
+    kind: SessionKind,
     command: Command,
     interrupt: AbortSignal | undefined,
-  ): Promise<Session> {
+  ): Promise<{ session: Session; slot: Slot }> {
     interrupt?.throwIfAborted();
-    const connection = await connect();
-    log.debug(`${verb} on ${host}: ${quoteCommand(command.program, command.args)}`);
-    return startSession(connection, command);
+    const slot = await slots.take(kind);
+    try {
+      interrupt?.throwIfAborted();
+      const connection = await connect(slot.lane);
+      const verb = kind === 'command' ? 'run' : 'start';
+      log.debug(`${verb} on ${host}: ${quoteCommand(command.program, command.args)}`);
+      const session = startSession(connection, command, kill);
+      void session.ended.then(({ refused }) => {
+        if (!refused) slot.release();
+      });
+      return { session, slot };
+    } catch (error) {
+      slot.release();
+      throw error;
+    }
+  }
+
+  /** Runs a program that ends another one; whatever becomes of it. */
+  async function kill(killer: Command): Promise<void> {
+    for (;;) {
+      const { session, slot } = await begin('other', killer, undefined);
+      session.stdin.end();
+      session.stdout.resume();
+      if (!(await session.ended).refused || !(await slot.refused())) return;
+    }
   }
 
   /** A program that runs, and goes on running. */
   async function startRunning(command: Command): Promise<{ session: Session; service: Service }> {
-    const session = await begin('start', command, signal);
+    const { session, slot } = await begin('other', command, signal);
     const pid = await session.started;
-    if (pid === undefined) throw failure(command, await session.ended, { doing: 'start' });
+    if (pid === undefined) {
+      const end = await session.ended;
+      if (end.refused && (await slot.refused())) return startRunning(command);
+      throw failure(command, end, { doing: 'start' });
+    }
     const ended = session.ended.then(({ status, stderr, lost }) => ({
       status: typeof status === 'number' ? status : undefined,
       stderr: lost ? lost.message : lastWords(stderr),
@@ -75,42 +105,45 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
     });
   }
 
+  async function run(command: Command, options: RunOptions = {}): Promise<Output> {
+    const { input = '', timeoutMs = defaultTimeoutMs, maxOutput = 16 * 1024 * 1024 } = options;
+    const interrupt = options.uninterrupted === true ? undefined : signal;
+    const { session, slot } = await begin('command', command, interrupt);
+    let why: string | undefined;
+    const end = (): void => void session.end();
+    const timer =
+      timeoutMs > 0
+        ? setTimeout(() => {
+            why = `gave no answer within ${timeoutMs / 1000} s`;
+            end();
+          }, timeoutMs)
+        : undefined;
+    interrupt?.addEventListener('abort', end, { once: true });
+    if (interrupt?.aborted) end();
+    session.stdin.end(input);
+    const stdout = await collect(session, maxOutput, () => {
+      why = 'printed more than expected';
+      end();
+    });
+    const result = await session.ended;
+    clearTimeout(timer);
+    interrupt?.removeEventListener('abort', end);
+    if (result.refused && (await slot.refused())) return run(command, options);
+    interrupt?.throwIfAborted();
+    const { status } = result;
+    const accepted: readonly unknown[] = [0, ...(options.acceptStatus ?? [])];
+    if (why === undefined && typeof status === 'number' && accepted.includes(status)) {
+      return { status, stdout, stderr: result.stderr };
+    }
+    const { doing = `run ${command.program}` } = options;
+    throw failure(command, result, { doing, why });
+  }
+
   return {
     where: host,
     target,
 
-    async run(command: Command, options: RunOptions = {}): Promise<Output> {
-      const { input = '', timeoutMs = defaultTimeoutMs, maxOutput = 16 * 1024 * 1024 } = options;
-      const interrupt = options.uninterrupted === true ? undefined : signal;
-      const session = await begin('run', command, interrupt);
-      let why: string | undefined;
-      const end = (): void => void session.end();
-      const timer =
-        timeoutMs > 0
-          ? setTimeout(() => {
-              why = `gave no answer within ${timeoutMs / 1000} s`;
-              end();
-            }, timeoutMs)
-          : undefined;
-      interrupt?.addEventListener('abort', end, { once: true });
-      if (interrupt?.aborted) end();
-      session.stdin.end(input);
-      const stdout = await collect(session, maxOutput, () => {
-        why = 'printed more than expected';
-        end();
-      });
-      const result = await session.ended;
-      clearTimeout(timer);
-      interrupt?.removeEventListener('abort', end);
-      interrupt?.throwIfAborted();
-      const { status } = result;
-      const accepted: readonly unknown[] = [0, ...(options.acceptStatus ?? [])];
-      if (why === undefined && typeof status === 'number' && accepted.includes(status)) {
-        return { status, stdout, stderr: result.stderr };
-      }
-      const { doing = `run ${command.program}` } = options;
-      throw failure(command, result, { doing, why });
-    },
+    run,
 
     async start(command: Command): Promise<Service> {
       const { session, service } = await startRunning(command);
@@ -125,7 +158,7 @@ export function sshRunner({ target, connect, log, signal }: SshRunnerMeans): Run
     },
 
     async forwardSocket(path) {
-      const connection = await connect();
+      const connection = await connect(0);
       return { path: await connection.forward(path), lost: () => connection.lost() };
     },
   };

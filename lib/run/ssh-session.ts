@@ -11,6 +11,7 @@ import { commandLine, parseStderr } from './remote-script.ts';
 import type { Command } from './runner.ts';
 import { sessionArgs } from './ssh-args.ts';
 import { readStart, type SshConnection } from './ssh-connection.ts';
+import { isRefusal } from './ssh-errors.ts';
 
 const mostStderr = 256 * 1024;
 const graceMs = 5000;
@@ -23,6 +24,8 @@ export interface SessionEnd {
   readonly stderr: string;
   /** Why nobody knows. */
   readonly lost: ConnectionError | undefined;
+  /** Nothing was run: the connection carries no more sessions. */
+  readonly refused: boolean;
 }
 
 export interface Session {
@@ -37,8 +40,15 @@ export interface Session {
   end(): Promise<void>;
 }
 
-/** Starts a program. What goes wrong is told by `ended`. */
-export function startSession(connection: SshConnection, command: Command): Session {
+/**
+ * Starts a program. What goes wrong is told by `ended`.
+ * @param kill runs the program that ends this one, in a session of its own; resolves when it has ended.
+ */
+export function startSession(
+  connection: SshConnection,
+  command: Command,
+  kill: (killer: Command) => Promise<unknown>,
+): Session {
   const { target, control } = connection;
   const nonce = randomBytes(16).toString('hex');
   const child = spawn('ssh', sessionArgs(target, control), { detached: true, env: environment() });
@@ -61,12 +71,16 @@ export function startSession(connection: SshConnection, command: Command): Sessi
     // The master has it as well, and may wait for a host that does not answer.
     if (!(await endsWithin(said, lastWordsMs))) child.stderr.destroy();
     const { text, status } = parseStderr(stderr, nonce);
-    if (status !== undefined) return { status, stderr: text, lost: undefined };
+    const end = { status, stderr: text, refused: false };
+    if (status !== undefined) return { ...end, lost: undefined };
     // Ended by us, because it took too long: a host that does not answer any more may be the reason.
-    if (ending) return { status, stderr: text, lost: await connection.lost() };
+    if (ending) return { ...end, lost: await connection.lost() };
+    if (isRefusal(text)) {
+      return { ...end, lost: await connection.explain(text), refused: !connection.failure() };
+    }
     const noise = stdout.readableEnded ? await started : undefined;
     const words = noise && 'noise' in noise ? `${noise.noise}\n${text}` : text;
-    return { status, stderr: text, lost: await connection.explain(words) };
+    return { ...end, lost: await connection.explain(words) };
   }
 
   async function signal(name: 'TERM' | 'KILL'): Promise<void> {
@@ -76,19 +90,18 @@ export function startSession(connection: SshConnection, command: Command): Sessi
       child.kill('SIGKILL');
       return;
     }
-    const killer = startSession(connection, {
-      program: 'sh',
-      args: ['-c', 'kill -s "$1" -- "-$2"', 'sh', name, String(start.group)],
-    });
-    killer.stdin.end();
-    killer.stdout.resume();
-    await endsWithin(killer.ended, graceMs);
+    const args = ['-c', 'kill -s "$1" -- "-$2"', 'sh', name, String(start.group)];
+    await endsWithin(
+      kill({ program: 'sh', args }).catch(() => undefined),
+      graceMs,
+    );
   }
 
   async function endIt(): Promise<void> {
     // Nobody reads it any more, and ssh would wait for that.
     stdout.destroy();
     stdin.destroy();
+    if (await endsWithin(ended, 0)) return;
     await signal('TERM');
     if (!(await endsWithin(ended, graceMs))) await signal('KILL');
     // The connection hangs, and our end of it goes at least.
