@@ -1,32 +1,8 @@
-// XML from outside becomes a tree, with every value exactly as it was written. The only user of
-// fast-xml-parser. Nothing is expanded but the five named references and character numbers.
-import { XMLParser } from 'fast-xml-parser';
+// XML from outside becomes a tree, with every value exactly as it was written. Nothing is expanded but the
+// five named references and character numbers. docs/decisions/0015-xml-parser.md says why this is our own.
 import { UsageError } from '../report/errors.ts';
-import { findReferenceFault, findXmlFault } from './xml-scan.ts';
+import { findReferenceFault, readAttributes, walkXml, type XmlVisitor } from './xml-scan.ts';
 import { maxXmlBytes, type XmlElement } from './xml.ts';
-
-// A blank before each name keeps names such as `__proto__`, which the parser refuses, plain text.
-const namePrefix = ' ';
-
-const attributesKey = ':@';
-
-const parser = new XMLParser({
-  preserveOrder: true,
-  ignoreAttributes: false,
-  attributeNamePrefix: namePrefix,
-  parseAttributeValue: false,
-  trimValues: false,
-  parseTagValue: false,
-  // References are decoded below: the parser does not know `&#10;` and has limits of its own.
-  processEntities: false,
-  cdataPropName: '#cdata',
-  ignoreDeclaration: true,
-  // The scan has counted the depth.
-  maxNestedTags: Infinity,
-  jPath: false,
-  // Called twice for a self-closed element.
-  transformTagName: (name) => (name.startsWith(namePrefix) ? name : namePrefix + name),
-});
 
 export interface ParseOptions {
   /** Keeps the attributes of elements. Without it they are checked and dropped. */
@@ -43,15 +19,15 @@ export interface ParseOptions {
  */
 export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}): XmlElement {
   const text = decodeUtf8(bytes, what);
-  const found = findXmlFault(text);
+  const builder = new TreeBuilder(what, options.attributes === true);
+  const found = walkXml(text, builder);
   if (found) {
     throw new UsageError(
       `${what} is not usable as XML: ${position(text, found.index)}: ${found.fault}`,
     );
   }
-  const [root] = parser.parse(text) as Node[];
-  if (!root) throw new UsageError(`${what} is not usable as XML: there is no element`);
-  return toElement(root, what, options.attributes === true);
+  if (!builder.root) throw new UsageError(`${what} is not usable as XML: there is no element`);
+  return builder.root;
 }
 
 function decodeUtf8(bytes: Buffer, what: string): string {
@@ -68,46 +44,92 @@ function decodeUtf8(bytes: Buffer, what: string): string {
 }
 
 function position(text: string, index: number): string {
-  const lines = text.slice(0, index).split(/\r\n|\r|\n/);
-  return `line ${lines.length}, column ${(lines.at(-1) ?? '').length + 1}`;
+  let line = 1;
+  let start = 0;
+  for (let at = 0; at < index; at++) {
+    const isEnd = text[at] === '\n' || (text[at] === '\r' && text[at + 1] !== '\n');
+    if (!isEnd) continue;
+    line += 1;
+    start = at + 1;
+  }
+  return `line ${line}, column ${index - start + 1}`;
 }
 
-/** fast-xml-parser's ordered form: an object with one key, the name, `#text` or `#cdata`. */
-type Node = Readonly<Record<string, string | readonly Node[]>>;
-
-function toElement(node: Node, what: string, withAttributes: boolean): XmlElement {
-  const [[key, content] = ['', []]] = Object.entries(node);
-  const name = key.slice(namePrefix.length);
-  const children: XmlElement[] = [];
-  let text = '';
-  for (const one of content as readonly Node[]) {
-    if ('#text' in one) text += decodeReferences(one['#text'] as string);
-    else if ('#cdata' in one) text += cdataText(one['#cdata'] as readonly Node[]);
-    else children.push(toElement(one, what, withAttributes));
-  }
-  const attributes = withAttributes ? attributesOf(node, what) : {};
-  if (children.length === 0) return { name, text, children, ...attributes };
-  if (/[^ \t\r\n]/.test(text)) {
-    throw new UsageError(`${what} is not usable: ${name} has text beside its elements`);
-  }
-  return { name, text: '', children, ...attributes };
+/** An element whose end was not seen yet. */
+interface OpenElement {
+  readonly name: string;
+  readonly attributes: ReadonlyMap<string, string> | undefined;
+  readonly children: XmlElement[];
+  /** Texts and CDATA sections. */
+  readonly texts: string[];
 }
 
-function attributesOf(node: Node, what: string): Pick<XmlElement, 'attributes'> {
-  const found = node[attributesKey] as Readonly<Record<string, string>> | undefined;
-  if (!found) return {};
-  const entries = Object.entries(found).map(([name, value]) => {
-    const fault = findReferenceFault(value);
-    if (fault !== undefined) {
-      throw new UsageError(`${what} is not usable as XML: an attribute: ${fault}`);
+class TreeBuilder implements XmlVisitor {
+  root: XmlElement | undefined;
+  readonly #what: string;
+  readonly #withAttributes: boolean;
+  readonly #open: OpenElement[] = [];
+  /** There are few names and many elements: each name is kept once. */
+  readonly #names = new Map<string, string>();
+
+  constructor(what: string, withAttributes: boolean) {
+    this.#what = what;
+    this.#withAttributes = withAttributes;
+  }
+
+  start(written: string, attributes: string): void {
+    const name = this.#names.get(written) ?? written;
+    if (name === written) this.#names.set(written, written);
+    this.#open.push({
+      name,
+      attributes: this.#withAttributes ? this.#attributes(attributes) : undefined,
+      children: [],
+      texts: [],
+    });
+  }
+
+  text(raw: string): void {
+    this.#open.at(-1)?.texts.push(decodeReferences(raw));
+  }
+
+  cdata(content: string): void {
+    this.#open.at(-1)?.texts.push(lineEnds(content));
+  }
+
+  end(): void {
+    const ended = this.#open.pop();
+    if (!ended) return;
+    const { name, texts, children, attributes } = ended;
+    const text = texts.length === 1 ? (texts[0] ?? '') : texts.join('');
+    if (children.length > 0 && /[^ \t\r\n]/.test(text)) {
+      throw new UsageError(`${this.#what} is not usable: ${name} has text beside its elements`);
     }
-    return [name.slice(namePrefix.length), decodeReferences(value)] as const;
-  });
-  return { attributes: new Map(entries) };
+    const element = {
+      name,
+      text: children.length > 0 ? '' : text,
+      children,
+      ...(attributes && { attributes }),
+    };
+    const parent = this.#open.at(-1);
+    if (parent) parent.children.push(element);
+    else this.root = element;
+  }
+
+  #attributes(written: string): ReadonlyMap<string, string> | undefined {
+    const found = new Map<string, string>();
+    for (const [name, value] of readAttributes(written)) {
+      const fault = findReferenceFault(value);
+      if (fault !== undefined) {
+        throw new UsageError(`${this.#what} is not usable as XML: an attribute: ${fault}`);
+      }
+      found.set(name, decodeReferences(value));
+    }
+    return found.size > 0 ? found : undefined;
+  }
 }
 
-function cdataText([content]: readonly Node[]): string {
-  return content?.['#text'] as string;
+function lineEnds(text: string): string {
+  return text.includes('\r') ? text.replaceAll(/\r\n?/g, '\n') : text;
 }
 
 const named: Readonly<Record<string, string>> = {
@@ -118,14 +140,30 @@ const named: Readonly<Record<string, string>> = {
   apos: "'",
 };
 
-/** Every reference is one the scan has accepted. */
-function decodeReferences(text: string): string {
-  return text.replaceAll(
-    /&(?:#x([0-9A-Fa-f]+)|#([0-9]+)|([a-z]+));/g,
-    (whole, hex, decimal, name) => {
-      if (typeof hex === 'string') return String.fromCodePoint(parseInt(hex, 16));
-      if (typeof decimal === 'string') return String.fromCodePoint(Number(decimal));
-      return named[String(name)] ?? whole;
-    },
-  );
+/** Joined in groups, since a text may have millions of references. */
+const partsAtOnce = 10_000;
+
+/** Every reference is one the walk has accepted. */
+function decodeReferences(raw: string): string {
+  const text = lineEnds(raw);
+  if (!text.includes('&')) return text;
+  const groups: string[] = [];
+  let parts: string[] = [];
+  let at = 0;
+  for (let and = text.indexOf('&'); and !== -1; and = text.indexOf('&', at)) {
+    const end = text.indexOf(';', and);
+    parts.push(text.slice(at, and), character(text.slice(and + 1, end)));
+    at = end + 1;
+    if (parts.length < partsAtOnce) continue;
+    groups.push(parts.join(''));
+    parts = [];
+  }
+  return groups.join('') + parts.join('') + text.slice(at);
+}
+
+/** What a reference stands for, given without `&` and `;`. */
+function character(reference: string): string {
+  if (reference.startsWith('#x')) return String.fromCodePoint(parseInt(reference.slice(2), 16));
+  if (reference.startsWith('#')) return String.fromCodePoint(Number(reference.slice(1)));
+  return named[reference] ?? '';
 }

@@ -1,13 +1,12 @@
-// The checks an XML document passes before fast-xml-parser sees it, which takes nearly anything for
-// XML (its validator is deprecated, and passes document types and stray text). One walk over the
-// markup, front to back, that never looks at the same byte twice.
+// Reads XML 1.0 strictly: one walk over the markup, front to back, that never looks at the same byte twice and
+// stops at the first thing that is not accepted. What is found goes to a visitor.
 // Grammar: XML 1.0 (fifth edition), https://www.w3.org/TR/xml/.
 
 /** Deeper than any XML of OpenNebula or libvirt. */
 const maxDepth = 50;
 
 /** Far more than a VM's XML has (some hundred); in memory each takes many times its bytes. */
-const maxElements = 300_000;
+const maxElements = 200_000;
 
 /** What XML 1.0 cannot carry in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
 export const notXmlCharacter = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
@@ -34,11 +33,25 @@ const declaration = pattern(
 );
 const startTag = pattern(`<(N)((?:S+NS*=S*(?:"[^"<]*"|'[^'<]*')){0,64})S*(/?)>`, 'y');
 const endTag = pattern(`</(N)S*>`, 'y');
-const attributeName = pattern(`(N)S*=S*(?:"[^"]*"|'[^']*')`, 'g');
+const attribute = pattern(`(N)S*=S*(?:"([^"]*)"|'([^']*)')`, 'g');
 const reference = /&(?:lt|gt|amp|quot|apos|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));/y;
 
-/** The first fault of a document; undefined when it is well-formed and has only what is accepted. */
-export function findXmlFault(text: string): XmlFault | undefined {
+/** Is told what a document holds, in its order. What it was told is worth nothing if a fault follows. */
+export interface XmlVisitor {
+  /** @param attributes as they are written, checked but for references */
+  start(name: string, attributes: string): void;
+  end(): void;
+  /** Text with its references, which all stand for characters. */
+  text(raw: string): void;
+  /** The content of a CDATA section. */
+  cdata(content: string): void;
+}
+
+/**
+ * Walks through a document.
+ * @returns its first fault; undefined when it is well-formed and has only what is accepted
+ */
+export function walkXml(text: string, visitor: XmlVisitor): XmlFault | undefined {
   const illegal = notXmlCharacter.exec(text);
   if (illegal) return { index: illegal.index, fault: 'a character that XML cannot carry' };
   const declared = readDeclaration(text);
@@ -52,9 +65,10 @@ export function findXmlFault(text: string): XmlFault | undefined {
     const to = next === -1 ? text.length : next;
     const inText = findTextFault(text, at, to, open.length > 0);
     if (inText) return inText;
+    if (open.length > 0 && to > at) visitor.text(text.slice(at, to));
     if (next === -1) break;
 
-    const step = readMarkup(text, next, open, elements === 0);
+    const step = readMarkup(text, next, open, elements === 0, visitor);
     if (typeof step === 'string') return { index: next, fault: step };
     at = step.end;
     if (step.element && ++elements > maxElements) {
@@ -82,6 +96,7 @@ function readMarkup(
   from: number,
   open: string[],
   first: boolean,
+  visitor: XmlVisitor,
 ): { readonly end: number; readonly element: boolean } | string {
   const upTo = (mark: string, start: number): { end: number; element: false } | undefined => {
     const found = text.indexOf(mark, start);
@@ -90,7 +105,9 @@ function readMarkup(
   if (text.startsWith('<!--', from)) return upTo('-->', from + 4) ?? 'a comment that does not end';
   if (text.startsWith('<![CDATA[', from)) {
     if (open.length === 0) return 'text outside the root element';
-    return upTo(']]>', from + 9) ?? 'a CDATA section that does not end';
+    const section = upTo(']]>', from + 9);
+    if (section) visitor.cdata(text.slice(from + 9, section.end - 3));
+    return section ?? 'a CDATA section that does not end';
   }
   if (text[from + 1] === '!') return 'document types and entity declarations are not accepted';
   if (text[from + 1] === '?') return 'processing instructions are not accepted';
@@ -103,6 +120,7 @@ function readMarkup(
     if (name !== expected) {
       return `</${name ?? ''}> where ${expected === undefined ? 'nothing is open' : `<${expected}> is open`}`;
     }
+    visitor.end();
     return { end: from + whole.length, element: false };
   }
 
@@ -110,7 +128,7 @@ function readMarkup(
   const [whole, name = '', attributes = '', closed] = startTag.exec(text) ?? [];
   if (whole === undefined) return 'not a complete tag';
   if (!xmlName.test(name)) return `${JSON.stringify(name)} is not a name`;
-  const names = [...attributes.matchAll(attributeName)].map(([, attribute]) => attribute ?? '');
+  const names = [...readAttributes(attributes)].map(([one]) => one);
   if (new Set(names).size < names.length || !names.every((one) => xmlName.test(one))) {
     return `the attributes of <${name}> are not well-formed`;
   }
@@ -118,7 +136,17 @@ function readMarkup(
   if (closed !== '/' && open.push(name) > maxDepth) {
     return `elements nested more than ${maxDepth} deep`;
   }
+  visitor.start(name, attributes);
+  if (closed === '/') visitor.end();
   return { end: from + whole.length, element: true };
+}
+
+/** Names and values, as they are written. */
+export function* readAttributes(text: string): Generator<readonly [name: string, value: string]> {
+  if (text === '') return;
+  for (const [, name = '', double, single] of text.matchAll(attribute)) {
+    yield [name, double ?? single ?? ''];
+  }
 }
 
 /** Text between two pieces of markup: references must be known, and nothing may stand outside the root. */
@@ -128,6 +156,7 @@ function findTextFault(
   to: number,
   insideRoot: boolean,
 ): XmlFault | undefined {
+  if (from === to) return undefined;
   const piece = text.slice(from, to);
   if (!insideRoot) {
     const index = piece.search(/[^ \t\r\n]/);

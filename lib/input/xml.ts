@@ -1,4 +1,4 @@
-// XML documents as trees: parsed by fast-xml-parser (xml-parse.ts), written by xml-write.ts.
+// XML documents as trees: read by xml-parse.ts, written by xml-write.ts.
 // The tree keeps every value as text, exactly; nothing is turned into numbers or trimmed.
 
 /** The longest document that is accepted. A VM's XML has some tens of KiB; a page of a pool a few MiB. */
