@@ -41,7 +41,7 @@ def facts(path):
     last = max(vm.findall('HISTORY_RECORDS/HISTORY'), key=lambda h: int(h.findtext('SEQ')))
     return {"id": n(vm, 'ID'), "name": t(vm, 'NAME'), "uid": n(vm, 'UID'), "gid": n(vm, 'GID'), "uname": t(vm, 'UNAME'),
       "gname": t(vm, 'GNAME'), "state": n(vm, 'STATE'), "lcmState": n(vm, 'LCM_STATE'), "deployId": t(vm, 'DEPLOY_ID'),
-      "tmMadSystem": t(vm, 'TEMPLATE/TM_MAD_SYSTEM'), "disks": disks,
+      "uuid": t(vm, 'TEMPLATE/OS/UUID'), "stime": n(vm, 'STIME'), "tmMadSystem": t(vm, 'TEMPLATE/TM_MAD_SYSTEM'), "disks": disks,
       "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
       "template": [c.tag for c in vm.find('TEMPLATE')], "userTemplate": {c.tag: c.text for c in vm.find('USER_TEMPLATE')}}
 print(json.dumps({p: facts(p) for p in sys.argv[1:]}))`;
