@@ -84,6 +84,7 @@ async function runIn<T>(
     datastoreLocation: config.datastoreLocation,
     allowedBackingFolders: config.allowedBackingDirs,
     libvirtUri: config.libvirtUri,
+    scratchRoom: { percent: config.scratchPercent, minMb: config.scratchMinMb },
     lvmSnapshot: { percent: config.lvmSnapshotPercent, minMb: config.lvmSnapshotMinMb },
   };
   let held = false;

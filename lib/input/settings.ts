@@ -23,6 +23,10 @@ export interface Config {
   readonly fsFreeze: FreezeMode;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
+  /** Of the disks' sizes. */
+  readonly scratchPercent: number;
+  /** MiB. */
+  readonly scratchMinMb: number;
   /** Of a disk's size. */
   readonly lvmSnapshotPercent: number;
   /** MiB. */
@@ -169,6 +173,24 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       }
       return text;
     },
+  },
+  scratchPercent: {
+    key: 'SCRATCH_PERCENT',
+    default: '10',
+    description: [
+      'Running VMs whose disks are files: QEMU keeps what a guest overwrites while its disks are read in',
+      "scratch files in the VM's folder. So many percent of the disks' sizes must be free there before",
+      'an export begins.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100),
+  },
+  scratchMinMb: {
+    key: 'SCRATCH_MIN_MB',
+    default: '1024',
+    description: [
+      'The same in MiB: at least this much must be free, but never more than the size of the disks.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100_000_000),
   },
   lvmSnapshotPercent: {
     key: 'LVM_SNAPSHOT_PERCENT',

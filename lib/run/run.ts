@@ -20,6 +20,8 @@ export interface Run {
   readonly allowedBackingFolders: readonly string[];
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
+  /** The room that must be free for what guests overwrite of disks that are files while they are read. */
+  readonly scratchRoom: { readonly percent: number; readonly minMb: number };
   /** The room in which LVM keeps what a guest overwrites of a disk while it is read. */
   readonly lvmSnapshot: { readonly percent: number; readonly minMb: number };
 }

@@ -3,7 +3,14 @@
 import { attribute, child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import { activeJob, domainAt, domainState, dumpXml, type Domain } from '../tools/virsh.ts';
+import {
+  activeJob,
+  domainAt,
+  domainState,
+  dumpXml,
+  supportsBackup,
+  type Domain,
+} from '../tools/virsh.ts';
 import { activityOf } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 
@@ -62,9 +69,9 @@ export interface IdleDomain {
 }
 
 /**
- * The domain's disks, and whom QEMU runs as. libvirt does one job at a time: one that runs already
- * would have us wait for 30 s with the guest frozen.
- * @throws FailedError when the domain has a job.
+ * The disks of a domain of which a backup job can be begun, and whom QEMU runs as. libvirt does one job at a time: one
+ * that runs already would have us wait for 30 s with the guest frozen.
+ * @throws FailedError when the domain has a job, UnsupportedError when libvirt has no backup jobs.
  */
 export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
   await requireRunning(vm, domain);
@@ -75,6 +82,11 @@ export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
     );
   }
   const xml = await dumpXml(domain);
+  if (!(await supportsBackup(domain, xml))) {
+    throw new UnsupportedError(
+      `the disks of VM ${vm.id} cannot be dumped while it runs: libvirt on ${domain.runner.where} has no backup jobs for it (virsh domcapabilities has no <backup supported='yes'/>); that needs newer versions of libvirt and QEMU`,
+    );
+  }
   return { disks: disksOf(xml), owner: ownerOf(xml) };
 }
 

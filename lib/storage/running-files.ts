@@ -23,6 +23,7 @@ import { backupXml } from './backup-xml.ts';
 import { domainOf, requireIdle, type DomainDisk } from './domain.ts';
 import { ifLost, requireForwarding } from './forwarded.ts';
 import type { ImageTop } from './image-chain.ts';
+import { requireScratchRoom } from './scratch-room.ts';
 import {
   diskLabel,
   type DumpPlan,
@@ -47,7 +48,7 @@ export interface RunningDisk {
 /**
  * Checks everything a backup job needs, and journals its way back.
  * @param folder the VM's folder on the system datastore, for socket and scratch files.
- * @throws FailedError when libvirt has another job, or other disks than OpenNebula.
+ * @throws FailedError when libvirt has another job, or other disks than OpenNebula, or there is no room for scratch files.
  */
 export async function prepareBackupJob(
   disks: readonly RunningDisk[],
@@ -61,6 +62,13 @@ export async function prepareBackupJob(
   const { disks: known, owner } = await requireIdle(vm, domain);
   const targets = new Map<RunningDisk, string>();
   for (const disk of disks) targets.set(disk, await matchingTarget(disk, known, run));
+
+  await requireScratchRoom(
+    vm,
+    folder,
+    disks.map(({ top }) => top.virtualSize),
+    run,
+  );
 
   const { journal, runner } = run;
   const socket = backupSocket(folder, journal.runId);

@@ -56,6 +56,20 @@ export async function fileHead(
   return stdout;
 }
 
+/** Bytes of a folder's file system that are free for users other than root. @throws CommandError */
+export async function freeBytes(runner: Runner, folder: string): Promise<number> {
+  const { stdout } = await runner.run(
+    { program: 'stat', args: ['-f', '--printf=%a %S', '--', folder] },
+    { doing: `ask how much is free in ${folder}` },
+  );
+  const [, blocks, size] = /^([0-9]+) ([0-9]+)$/.exec(stdout.toString()) ?? [];
+  const bytes = Number(blocks) * Number(size);
+  if (!Number.isFinite(bytes)) {
+    throw new FailedError(`cannot tell how much is free in ${folder}: ${stdout.toString()}`);
+  }
+  return bytes;
+}
+
 // Opening a file makes NFS ask its server for what is new: nfs(5), close-to-open.
 const stampsScript = `
 for file; do : <"$file" || exit; done

@@ -1,6 +1,6 @@
 // virsh: asks libvirt for a domain's facts and gives it orders. Manual: virsh(1). The runner sets
 // LC_ALL=C; text is parsed only where virsh has no better form.
-import { attribute, child, type XmlElement } from '../input/xml.ts';
+import { attribute, child, childText, type XmlElement } from '../input/xml.ts';
 import { parseXml } from '../input/xml-parse.ts';
 import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
@@ -41,6 +41,27 @@ export async function dumpXml(domain: Domain): Promise<XmlElement> {
   const doing = `look at the domain ${domain.name}`;
   const { stdout } = await virsh(domain, ['dumpxml', domain.name], { doing });
   return parseXml(stdout, `libvirt's XML of the domain ${domain.name}`, { attributes: true });
+}
+
+/** Whether libvirt can make a backup job of a running domain. @param xml as `dumpXml` has it. */
+export async function supportsBackup(domain: Domain, xml: XmlElement): Promise<boolean> {
+  const devices = child(xml, 'devices');
+  const os = child(xml, 'os');
+  const machine = os && child(os, 'type');
+  const options = {
+    '--virttype': attribute(xml, 'type'),
+    '--emulatorbin': devices && childText(devices, 'emulator'),
+    '--arch': attribute(machine, 'arch'),
+    '--machine': attribute(machine, 'machine'),
+  };
+  const words = Object.entries(options).flatMap(([option, value]) =>
+    value === undefined || value === '' ? [] : [option, value],
+  );
+  const doing = `ask libvirt whether it can back up ${domain.name}`;
+  const { stdout } = await virsh(domain, ['domcapabilities', ...words], { doing });
+  const facts = parseXml(stdout, "libvirt's domain capabilities", { attributes: true });
+  const features = child(facts, 'features');
+  return attribute(features && child(features, 'backup'), 'supported') === 'yes';
 }
 
 /** The state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */

@@ -36,6 +36,8 @@ const defaults: Config = {
   allowedBackingDirs: [],
   fsFreeze: 'agent',
   libvirtUri: 'qemu:///system',
+  scratchPercent: 10,
+  scratchMinMb: 1024,
   lvmSnapshotPercent: 20,
   lvmSnapshotMinMb: 1024,
   hookVms: 'marked',

@@ -33,6 +33,8 @@ export interface FakeFacts {
   readonly frozenSystems?: number;
   /** Another tool has frozen the file systems before. */
   readonly frozenByOthers?: boolean;
+  /** Whether libvirt has backup jobs: of its capabilities. Default true. */
+  readonly backupSupported?: boolean;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
   /** How the guard ends, right after it was started; without it, it stays. */
@@ -49,6 +51,7 @@ export function fakeLibvirt({
   meddle = () => undefined,
   frozenSystems = 2,
   frozenByOthers = false,
+  backupSupported = true,
   owner = '+0:+0',
   guardEnd,
 }: FakeFacts): FakeLibvirt {
@@ -65,7 +68,12 @@ export function fakeLibvirt({
         ? 'Job type:         None        \n'
         : 'Job type:         Unbounded   \nOperation:        Backup      \n',
     dumpxml: () =>
-      `<domain type='kvm'><name>${name}</name><devices>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel></domain>`,
+      `<domain type='kvm'><name>${name}</name><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices><emulator>/usr/bin/qemu-kvm</emulator>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel></domain>`,
+    domcapabilities: (args) => {
+      const known = ['--virttype kvm', '--emulatorbin /usr/bin/qemu-kvm', '--machine pc-q35-7.2'];
+      if (!known.every((words) => args.join(' ').includes(words))) throw new Error('not this one');
+      return `<domainCapabilities><features><backup supported='${backupSupported ? 'yes' : 'no'}'/></features></domainCapabilities>\n\n`;
+    },
     'qemu-agent-command': (args) => {
       const question = args.at(-1) ?? '';
       if (question !== '{"execute":"guest-fsfreeze-status"}') throw new Error('not asked before');
@@ -90,6 +98,8 @@ export function fakeLibvirt({
       return '';
     },
     'backup-begin': async (args) => {
+      if (!backupSupported)
+        throw new Error('Operation not supported: incremental backup is not supported yet');
       const order = await real.run({ program: 'cat', args: [args.at(-1) ?? ''] });
       job = /socket='([^']*)'/.exec(order.stdout.toString())?.[1];
       return 'Backup started\n';

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
+import type { Run } from '../../lib/run/run.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/storage/freeze.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
@@ -37,7 +38,7 @@ interface Scene {
   readonly libvirt: FakeLibvirt;
   /** The undos as they were when each virsh command was given. */
   readonly recordedAt: Map<string, readonly string[]>;
-  readonly fix: (wish?: FreezeWish) => Promise<VmSnapshot>;
+  readonly fix: (wish?: FreezeWish, more?: Partial<Run>) => Promise<VmSnapshot>;
   readonly undo: () => Promise<void>;
 }
 
@@ -77,7 +78,8 @@ async function inScene(
       world,
       libvirt,
       recordedAt,
-      fix: (wish) => snapshotDisks(planDisks(vm(disks, running), new Map()), run, wish),
+      fix: (wish, more) =>
+        snapshotDisks(planDisks(vm(disks, running), new Map()), { ...run, ...more }, wish),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
         for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
@@ -88,7 +90,14 @@ async function inScene(
 
 /** What is done to the guest and its disks, without the questions. */
 function acts({ calls }: FakeLibvirt): string[] {
-  const questions = ['list', 'domstate', 'domjobinfo', 'dumpxml', 'backup-dumpxml'];
+  const questions = [
+    'list',
+    'domstate',
+    'domjobinfo',
+    'dumpxml',
+    'domcapabilities',
+    'backup-dumpxml',
+  ];
   return calls.filter((call) => !questions.includes(call));
 }
 
@@ -456,6 +465,32 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, world }) => {
       symlinkSync('/dev/null', join(world.vmFolder, 'onevmdump-test.scratch.0'));
       await expect(fix()).rejects.toThrow('is there already');
+    }));
+
+  test('are refused before the freeze when libvirt has no backup jobs', () =>
+    inScene(
+      async ({ fix, libvirt, world }) => {
+        await expect(fix()).rejects.toThrow(
+          "libvirt on this machine has no backup jobs for it (virsh domcapabilities has no <backup supported='yes'/>)",
+        );
+        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(world.undone()).toEqual([]);
+      },
+      { backupSupported: false },
+    ));
+
+  test('are refused before the freeze when there is no room for what the guest overwrites', () =>
+    inScene(async ({ fix, libvirt, world }) => {
+      // More than a test machine has; the file itself is one hole.
+      await rawFile(join(world.vmFolder, 'disk.1'), 15 * 1024 ** 4);
+      const scratchRoom = { percent: 100, minMb: 0 };
+      await expect(fix(undefined, { scratchRoom })).rejects.toThrow(
+        new RegExp(
+          `^the file system of ${world.vmFolder} has .* free, but 15\\.0 TiB are needed .* SCRATCH_PERCENT \\(now 100\\) and SCRATCH_MIN_MB`,
+        ),
+      );
+      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(world.undone()).toEqual([]);
     }));
 
   test('are not ended by the undo of another run', () =>

@@ -68,6 +68,7 @@ export async function inWorld(
       datastoreLocation: location,
       allowedBackingFolders: (options.allowed ?? []).map((one) => join(outside, one)),
       libvirtUri: 'test:///default',
+      scratchRoom: { percent: 10, minMb: 1024 },
       lvmSnapshot: { percent: 20, minMb: 1024 },
     };
     const undone = (): Undo[] => [...pending];
