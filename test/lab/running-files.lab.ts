@@ -55,7 +55,9 @@ describe('an export of a running VM', () => {
       const ended = await scene.exportOf(vm);
       const { bundle, consistency } = reportOf(ended);
       expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
-      expect(ended.stderr).toMatch(/^WARNING: .*cannot be frozen: .*as after a power cut \(crash\)$/m);
+      expect(ended.stderr).toMatch(
+        /^WARNING: .*cannot be frozen: .*as after a power cut \(crash\)$/m,
+      );
       const { vda, vdb } = await scene.numbersIn(bundle);
       expect([vda.clean, vdb.clean]).toEqual([false, false]);
       expect(await leftOn(vm)).toEqual(nothing);
