@@ -1,0 +1,154 @@
+// Everything that is asked before a restore changes anything: what comes back as what, under which names, into which datastores and
+// networks, and whether oned will take it.
+import type { Bundle } from '../bundle/bundle.ts';
+import { parseVm } from '../input/vm-xml.ts';
+import { ownAccount, type Account } from '../one/accounts.ts';
+import type { Datastore } from '../one/datastores.ts';
+import type { Network } from '../one/networks.ts';
+import { BundleError, UsageError } from '../report/errors.ts';
+import { existingCdroms } from './cdroms.ts';
+import { chooseDatastores } from './datastores.ts';
+import {
+  imageSizeMb,
+  isKnownToLack,
+  planDisks,
+  type DiskPlan,
+  type ImagePlan,
+} from './image-plan.ts';
+import { demandOf, requireFreeAddresses, requireQuotas } from './instantiable.ts';
+import { defaultName, FreeNames, takenNames } from './names.ts';
+import { chooseNetworks } from './networks.ts';
+import { ownerFor } from './owner.ts';
+import { stateToCarry } from './state-to-carry.ts';
+import type { Run } from '../run/run.ts';
+import { isCdrom, isSharedFolder, type Vm } from '../vm/vm.ts';
+import type { RestoreMeans, RestoreRequest } from './restore-request.ts';
+import { templateMaker, type TemplateOf } from './template-maker.ts';
+
+export interface RestorePlan {
+  readonly vm: Vm;
+  readonly names: FreeNames;
+  readonly plans: readonly DiskPlan[];
+  readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
+  readonly caller: Account;
+  readonly owner: Account;
+  /** UEFI variables to put into the folder of the new VM. */
+  readonly nvram: Buffer | undefined;
+  /** Undefined when only images are restored. */
+  readonly templateOf: TemplateOf | undefined;
+}
+
+/** Asks oned all that can be asked, and changes nothing. */
+export async function planRestore(
+  request: RestoreRequest,
+  { run, one, delivery }: RestoreMeans,
+): Promise<RestorePlan> {
+  const { bundle } = request;
+  const vm = parseVm(bundle.vmXml);
+  if (bundle.manifest && bundle.manifest.vm.id !== vm.id) {
+    throw new BundleError(
+      `${bundle.name}: its manifest is of VM ${bundle.manifest.vm.id}, its vm.xml of VM ${vm.id}`,
+    );
+  }
+  const caller = await ownAccount(one);
+  const owner = await ownerFor(request.owner, caller, one);
+  const names = new FreeNames(
+    request.name,
+    defaultName(vm.id, new Date(bundle.manifest?.created ?? bundle.modified)),
+    request.onlyDisks ?? bundle.disks.map(({ id }) => id),
+    await takenNames(one, owner.id === caller.id ? undefined : [caller.id, owner.id]),
+  );
+  const plans = planDisks(vm, bundle, {
+    volatile: request.volatile,
+    only: request.onlyDisks,
+    cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
+  });
+  tellOfDisks(plans, bundle, run);
+  if (request.instantiate) requireAllDisks(plans, bundle);
+  const toRegister = plans.filter(isToRegister);
+  const { datastore, mapDatastores: mappings } = request;
+  const datastores = await chooseDatastores(toRegister, { datastore, mappings }, one);
+  for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);
+  if (!request.checkCapacity && !caller.isAdmin) {
+    run.log.warn(
+      `OpenNebula lets only administrators skip its check of free space, and ${caller.name} is not one: it is made all the same`,
+    );
+  }
+  const sizes = await Promise.all(
+    [...datastores].map(async ([plan, { id }]) => ({
+      datastoreId: id,
+      sizeMb: await imageSizeMb(plan),
+    })),
+  );
+  const planned = { vm, names, plans, datastores, caller, owner };
+  if (request.onlyDisks) {
+    await requireQuotas(demandOf(sizes, undefined), owner, one);
+    return { ...planned, nvram: undefined, templateOf: undefined };
+  }
+  const networks =
+    request.nics === 'none'
+      ? noNetworks(request)
+      : await chooseNetworks(vm, request.mapNetworks, one);
+  const carried = await stateToCarry(vm, bundle, run);
+  const templateOf = await templateMaker(request, {
+    vm,
+    plans,
+    networks,
+    carried: carried.attributes,
+    caller,
+    one,
+    run,
+  });
+  // Not a name that is used: what is asked here does not depend on it.
+  const preview = request.instantiate ? templateOf('preview', new Map()) : undefined;
+  await requireQuotas(demandOf(sizes, preview), owner, one);
+  if (preview) requireFreeAddresses(preview, networks, vm.id);
+  return { ...planned, nvram: carried.nvram, templateOf };
+}
+
+function noNetworks({ mapNetworks }: RestoreRequest): Map<number, Network> {
+  if (mapNetworks.length === 0) return new Map();
+  throw new UsageError('--map-network needs --restore-nics: the VM comes back without NICs');
+}
+
+export function isToRegister(plan: DiskPlan): plan is ImagePlan {
+  return plan.as === 'register';
+}
+
+/** A VM without one of its disks would run, and do the wrong thing. @throws UsageError */
+function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
+  const lacking = plans.filter(
+    ({ as, disk }) => as === 'absent' && !isCdrom(disk) && !isSharedFolder(disk),
+  );
+  if (lacking.length === 0) return;
+  const ids = lacking.map(({ disk }) => disk.id).join(', ');
+  throw new UsageError(
+    `${name} does not hold disk ${ids}: --instantiate would make a VM without it; restore the template and complete it first`,
+  );
+}
+
+function tellOfDisks(plans: readonly DiskPlan[], bundle: Bundle, run: Run): void {
+  const held = new Set(bundle.disks.map(({ id }) => id));
+  for (const plan of plans) {
+    const { disk } = plan;
+    if (isSharedFolder(disk)) {
+      run.log.warn(
+        `disk ${disk.id}: it was a folder that the VM's host shared with it (FILESYSTEM): the template comes back without it`,
+      );
+    } else if (plan.as === 'absent' && !isCdrom(disk)) {
+      run.log.warn(
+        `disk ${disk.id}: the bundle does not hold it: the template comes back without it`,
+      );
+    } else if (plan.as === 'volatile' && !held.has(disk.id) && isKnownToLack(bundle, disk)) {
+      run.log.warn(`disk ${disk.id}: the bundle does not hold it: it comes back new and empty`);
+    } else if (plan.as === 'absent') {
+      run.log.warn(
+        `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
+      );
+    } else if (plan.as === 'reuse') {
+      run.log.info(
+        `disk ${disk.id}: the CD-ROM's image ${plan.imageId} still exists and is used again`,
+      );
+    }
+  }
+}
