@@ -70,8 +70,9 @@ export function undoHandlers({
     resume: ({ uri, domain, guard }, on) => undoSuspend(domainAt(runnerAt(on), uri, domain), guard),
     'abort-backup-job': ({ uri, domain, socket }, on) =>
       abortOwnBackupJob(domainAt(runnerAt(on), uri, domain), socket),
-    'remove-snapshot-lv': (volume, on) => undoVolumeSnapshot(runnerAt(on), volume),
-    'deactivate-lv': (volume, on) => undoActivation(runnerAt(on), volume),
+    'remove-snapshot-lv': (volume, on) =>
+      undoVolumeSnapshot(runnerAt(on), runnerAt(undefined), volume),
+    'deactivate-lv': (volume, on) => undoActivation(runnerAt(on), runnerAt(undefined), volume),
     'remove-rbd-snapshot': async ({ image, snapshot, disk, access }, on) => {
       if (!snapshot.startsWith(ownPrefix)) {
         throw new FailedError(`the snapshot ${image}@${snapshot} was not made by onevmdump`);

@@ -7,6 +7,7 @@ import { formatBytes } from '../report/format.ts';
 import type { Run } from '../run/run.ts';
 import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../tools/lvm.ts';
 import { openImage } from './image-server.ts';
+import { whileLocked } from './lvm-lock.ts';
 import { settings } from './lvm-room.ts';
 import { diskLabel, type DumpPlan, type SnapshotSource } from './storage.ts';
 
@@ -24,8 +25,11 @@ export async function openVolume(
   const open = (): Promise<DiskReader> => openImage({ node, virtualSize }, label, run);
   if (source.snapshot === undefined) return await open();
 
-  const lvm = await lvmOn(run.runner);
-  if (source.snapshot === 'thin') await activate(lvm, source);
+  const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
+  if (source.snapshot === 'thin') {
+    const doing = `activate the snapshot ${source.name} of ${label}`;
+    await whileLocked(lvm, source.group, doing, () => activate(lvm, source));
+  }
   const why = (): Promise<string | undefined> => whyUnusable(label, source, lvm, run);
   const explain = async (error: unknown): Promise<unknown> => {
     if (run.signal.aborted) return error;

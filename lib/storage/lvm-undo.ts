@@ -14,6 +14,7 @@ import {
 } from '../tools/lvm.ts';
 import { isRunningWith } from '../tools/processes.ts';
 import { ownPrefix } from '../vm/names.ts';
+import { whileLocked } from './lvm-lock.ts';
 
 /** Whoever had a volume open may still be letting go of it: a server that was ended, udev. */
 const busyLimitMs = 10_000;
@@ -34,8 +35,12 @@ export interface OwnSnapshot extends VolumeName {
  * @throws FailedError for a volume that is not ours, or that must not be removed here; CommandError when LVM does not
  *   remove it.
  */
-export async function undoVolumeSnapshot(runner: Runner, volume: OwnSnapshot): Promise<void> {
-  const lvm = await lvmOn(runner);
+export async function undoVolumeSnapshot(
+  runner: Runner,
+  here: Runner,
+  volume: OwnSnapshot,
+): Promise<void> {
+  const lvm = await lvmOn(runner, here);
   if (!volume.name.startsWith(ownPrefix)) throw notOurs(volume);
   let found = await find(lvm, volume);
   if (!found) {
@@ -49,7 +54,10 @@ export async function undoVolumeSnapshot(runner: Runner, volume: OwnSnapshot): P
   // An lvcreate that was killed half-way leaves a volume that is no snapshot yet, and that nobody uses.
   if (found.origin === undefined && !found.thin && found.open) throw notOurs(volume);
   await whileBusy(
-    () => removeVolume(lvm, volume),
+    () =>
+      whileLocked(lvm, volume.group, `remove the snapshot ${volume.name} of ${volume.origin}`, () =>
+        removeVolume(lvm, volume),
+      ),
     async () => (await find(lvm, volume)) === undefined,
   );
 }
@@ -91,8 +99,12 @@ async function programEnds(runner: Runner, program: string, argument: string): P
  * Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. One that is not
  * active may be just being activated, likewise.
  */
-export async function undoActivation(runner: Runner, volume: VolumeName): Promise<void> {
-  const lvm = await lvmOn(runner);
+export async function undoActivation(
+  runner: Runner,
+  here: Runner,
+  volume: VolumeName,
+): Promise<void> {
+  const lvm = await lvmOn(runner, here);
   const settled = async (): Promise<boolean> => {
     const found = await find(lvm, volume);
     return !found?.active || found.open;
@@ -101,7 +113,11 @@ export async function undoActivation(runner: Runner, volume: VolumeName): Promis
     await programEnds(runner, 'lvchange', `${volume.group}/${volume.name}`);
     if (await settled()) return;
   }
-  await whileBusy(() => deactivate(lvm, volume), settled);
+  const doing = `deactivate the volume ${volume.group}/${volume.name}`;
+  await whileBusy(
+    () => whileLocked(lvm, volume.group, doing, () => deactivate(lvm, volume)),
+    settled,
+  );
 }
 
 async function find(lvm: Lvm, { group, name }: VolumeName): Promise<Volume | undefined> {

@@ -5,10 +5,11 @@ import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError, OnevmdumpError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import type { DriverLock } from '../tools/driver-lock.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import {
   activate,
-  createSnapshot,
+  createSnapshots,
   devicePath,
   lvmOn,
   readVolumeGroup,
@@ -20,6 +21,7 @@ import { diskVolume, ownPrefix, volumeGroup, volumeSnapshot } from '../vm/names.
 import { activityOf, stateName } from '../vm/states.ts';
 import { isCdrom, type Disk, type Vm } from '../vm/vm.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from './domain.ts';
+import { lockGroup, whileLocked } from './lvm-lock.ts';
 import { openVolume } from './lvm-reader.ts';
 import { requireRoom, snapshotExtents } from './lvm-room.ts';
 import {
@@ -55,7 +57,7 @@ export const lvmStorage: StorageModule = {
     const [first] = plans;
     if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
     const { vm } = first;
-    const lvm = await lvmOn(run.runner);
+    const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
     const group = await readVolumeGroup(lvm, groupOf(vm)).catch((error: unknown) => {
       if (error instanceof OnevmdumpError) error.message += `; it is to have ${inWords(plans)}`;
       throw error;
@@ -66,7 +68,7 @@ export const lvmStorage: StorageModule = {
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
     if (!isRunning(vm)) await requireClosed(disks, lvm, run);
-    for (const { volume } of unwritten) await requireActive(volume, lvm, run);
+    for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
     warnOfLeftovers(disks, group, run);
     const given = unwritten.map(({ plan, volume }) => snapshotOf(plan, volume, volume.name));
@@ -78,19 +80,28 @@ export const lvmStorage: StorageModule = {
     const { journal, runner } = run;
     const named = written.map(({ plan, volume }) => {
       const extents = volume.thin ? undefined : snapshotExtents(volume, group, run.lvmSnapshot);
-      return { plan, volume, extents, name: volumeSnapshot(journal.runId, plan.disk.id) };
+      const name = volumeSnapshot(journal.runId, plan.disk.id);
+      return { plan, volume, origin: volume, extents, name, label: diskLabel(plan) };
     });
     for (const { name, volume } of named) {
       const at = { group: group.name, name, origin: volume.name };
       const undo = { kind: 'remove-snapshot-lv', ...at } as const;
       await journal.record(undo, runner.target);
     }
+    let lock: DriverLock | undefined;
+    const release = async (): Promise<void> => lock?.release();
     return {
       instant: written.length === 1 ? 'together' : 'apart',
+      async claim() {
+        lock = await lockGroup(lvm, group.name, `make snapshots of ${inWords(plans)}`, run.signal);
+        return release;
+      },
       snapshot: async () => {
-        // LVM changes a volume group one command at a time.
-        for (const { volume, name, extents } of named) {
-          await createSnapshot(lvm, volume, name, extents);
+        try {
+          await createSnapshots(lvm, named);
+        } finally {
+          // The guest does not wait for that.
+          void release();
         }
         return [...named.map(({ plan, volume, name }) => snapshotOf(plan, volume, name)), ...given];
       },
@@ -179,11 +190,16 @@ async function requireClosed(
 }
 
 /** A volume of a VM that is off is not active as a rule; it gets so for as long as the run lasts. */
-async function requireActive(volume: Volume, lvm: Lvm, { journal, runner }: Run): Promise<void> {
+async function requireActive(
+  { plan, volume }: LvmDisk,
+  lvm: Lvm,
+  { journal, runner }: Run,
+): Promise<void> {
   if (volume.active) return;
   const { group, name } = volume;
   await journal.record({ kind: 'deactivate-lv', group, name }, runner.target);
-  await activate(lvm, volume);
+  const doing = `activate the volume ${group}/${name} of ${diskLabel(plan)}`;
+  await whileLocked(lvm, group, doing, () => activate(lvm, volume));
 }
 
 /** @throws FailedError when we may not read the devices. */

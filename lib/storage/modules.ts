@@ -20,8 +20,14 @@ import type {
   VmSnapshot,
 } from './storage.ts';
 
-/** All storages together; a guest can hardly stand more. */
-const snapshotLimitMs = 10_000;
+/**
+ * How long the guest waits for all storages together: 10 s, or 2 s for each disk where that is more, since LVM makes one
+ * snapshot after another, but never more than 30 s. Linux waits for as long as it is frozen, but what it serves has time limits of
+ * its own, and its kernel complains after 120 s; Windows ends a freeze by itself after 10 s (VSS).
+ */
+export function snapshotLimitMs(disks: number): number {
+  return Math.min(30_000, Math.max(10_000, disks * 2000));
+}
 
 /** `local` is the name of `ssh` from OpenNebula 7.0 on. */
 const modules = new Map<string, StorageModule>([
@@ -99,21 +105,43 @@ export async function fixInstant(
     const at = new Date().toISOString();
     return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
-  const hold = await holdGuest(first.plan.vm, wish, run);
+  const releases: (() => Promise<void>)[] = [];
+  try {
+    for (const part of parts) {
+      const release = await part.claim?.();
+      if (release) releases.push(release);
+    }
+    return await fixWhileHeld(first.plan.vm, plans.length, parts, wish, run);
+  } finally {
+    for (const release of releases) await release();
+  }
+}
+
+/** Fixes the instant of disks that a running guest writes to. */
+async function fixWhileHeld(
+  vm: Vm,
+  disks: number,
+  parts: readonly Prepared[],
+  wish: FreezeWish,
+  run: Run,
+): Promise<Instant> {
+  const instants = parts.map(({ instant }) => instant).filter((one) => one !== 'given');
+  const limitMs = snapshotLimitMs(disks);
+  const hold = await holdGuest(vm, wish, run);
   if (hold.level === 'crash' && (instants.length > 1 || instants.includes('apart'))) {
     run.log.warn(
-      `the disks of VM ${first.plan.vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
+      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
     );
   }
   const at = new Date().toISOString();
   const work = fixAll(parts);
   // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.
-  const inTime = await settlesWithin(work, snapshotLimitMs);
+  const inTime = await settlesWithin(work, limitMs);
   const frozenMs = await hold.release();
   const snapshots = await work;
   if (!inTime) {
     throw new FailedError(
-      `cannot fix the instant of the disks of VM ${first.plan.vm.id}: it took longer than ${snapshotLimitMs / 1000} s, and the guest was let go meanwhile`,
+      `cannot fix the instant of the disks of VM ${vm.id}: it took longer than ${limitMs / 1000} s, and the guest was let go meanwhile`,
     );
   }
   return { snapshots, consistency: { level: hold.level, at, frozenMs } };

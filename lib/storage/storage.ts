@@ -72,6 +72,11 @@ export interface Prepared {
    */
   readonly instant: 'given' | 'together' | 'apart';
   /**
+   * Waits for what `snapshot` must have for itself alone, such as OpenNebula's lock of a volume group. Called when all
+   * modules are prepared, while the guest still runs. @returns gives it back; called in every case, and never rejects
+   */
+  claim?(): Promise<() => Promise<void>>;
+  /**
    * Fixes the instant. Called once, while the guest is held, so it MUST take milliseconds: one or a few
    * commands, of which everything is known and in the journal.
    */

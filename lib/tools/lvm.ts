@@ -1,14 +1,21 @@
 // LVM: lists the volumes of a volume group, activates them, makes and removes snapshots. Manuals: lvs(8),
 // lvchange(8), lvcreate(8), lvremove(8), lvmreport(7). Only these four programs are run, by `sudo -n` where
 // we are not root: they are what OpenNebula's sudoers give oneadmin (share/sudoers; vgs is not among them).
-import { parseLvs, type VolumeGroup } from './lvs-report.ts';
+import { CommandError } from '../report/errors.ts';
+import { failedInARow, inARow } from '../run/in-a-row.ts';
+import { lastWords } from '../run/local-runner.ts';
+import { quoteCommand } from '../run/quote.ts';
 import type { Command, Output, Runner } from '../run/runner.ts';
+import { saidBy } from '../run/said-by.ts';
+import { parseLvs, type VolumeGroup } from './lvs-report.ts';
 
 export type { Volume, VolumeGroup } from './lvs-report.ts';
 
 /** LVM on one machine. */
 export interface Lvm {
   readonly runner: Runner;
+  /** For this machine, which may be OpenNebula's front-end. */
+  readonly here: Runner;
   /** Whether its programs have to be run by sudo. */
   readonly sudo: boolean;
 }
@@ -19,10 +26,10 @@ export interface VolumeName {
   readonly name: string;
 }
 
-/** LVM on the runner's machine. Asks who we are there. */
-export async function lvmOn(runner: Runner): Promise<Lvm> {
+/** LVM on the runner's machine. Asks who we are there. @param here for this machine */
+export async function lvmOn(runner: Runner, here: Runner): Promise<Lvm> {
   const { stdout } = await runner.run({ program: 'id', args: ['-u'] }, { doing: 'ask who I am' });
-  return { runner, sudo: stdout.toString().trim() !== '0' };
+  return { runner, here, sudo: stdout.toString().trim() !== '0' };
 }
 
 /** The device of a volume that is active. */
@@ -62,30 +69,46 @@ export async function deactivate(lvm: Lvm, volume: VolumeName): Promise<void> {
 /** Bytes of a chunk of a thick snapshot: what the guest overwrites is kept in whole chunks. */
 export const snapshotChunk = 4096;
 
+/** A snapshot to be made. */
+export interface NewSnapshot {
+  readonly origin: VolumeName;
+  readonly name: string;
+  /** Of a thick one; a thin one has none. */
+  readonly extents: number | undefined;
+  /** Names the disk in messages. */
+  readonly label: string;
+}
+
 /**
- * Makes a read-only snapshot. A thick one, of `extents` extents, is active at once; a thin one, without,
- * is not, which saves time while the guest is held. LVM writes no backup of its metadata here either;
- * the removal does.
+ * Makes read-only snapshots, one after another in one go: LVM changes a volume group one command at a time. A thick one
+ * is active at once; a thin one is not, which saves time while the guest is frozen. LVM writes no backup of its
+ * metadata here either; the removal does.
+ * @throws CommandError with LVM's words and the disk's name, when one cannot be made; those before it are made then
  */
-export async function createSnapshot(
-  lvm: Lvm,
-  origin: VolumeName,
-  name: string,
-  extents: number | undefined,
-): Promise<void> {
-  const kind =
-    extents === undefined
-      ? ['--setactivationskip', 'y']
-      : ['--extents', String(extents), '--chunksize', `${snapshotChunk}b`];
-  await run(
-    lvm,
-    'lvcreate',
-    [
+export async function createSnapshots(lvm: Lvm, snapshots: readonly NewSnapshot[]): Promise<void> {
+  const { runner } = lvm;
+  const commands = snapshots.map(({ origin, name, extents }) => {
+    const kind =
+      extents === undefined
+        ? ['--setactivationskip', 'y']
+        : ['--extents', String(extents), '--chunksize', `${snapshotChunk}b`];
+    return command(lvm, 'lvcreate', [
       ...['--quiet', '--autobackup', 'n', '--snapshot', '--permission', 'r'],
       ...kind,
       ...['--name', name, pathOf(origin)],
-    ],
-    `make the snapshot ${name} of the volume ${pathOf(origin)}`,
+    ]);
+  });
+  const labels = snapshots.map(({ label }) => label).join(', ');
+  const output = await runner.run(inARow(commands), { doing: `make the snapshots of ${labels}` });
+  const failed = failedInARow(output);
+  if (!failed) return;
+  const { status } = failed;
+  const { origin, name, label } = snapshots[failed.at] ?? {};
+  const [{ program, args } = { program: 'lvcreate', args: [] }] = commands.slice(failed.at);
+  const why = saidBy('lvcreate', lastWords(output.stderr) || `exit status ${status}`);
+  throw new CommandError(
+    `cannot make the snapshot ${name ?? '?'} of ${label ?? '?'} (${origin ? pathOf(origin) : '?'}) on ${runner.where}: ${why}`,
+    { command: quoteCommand(program, args), status, stderr: output.stderr },
   );
 }
 
@@ -99,14 +122,10 @@ function pathOf({ group, name }: VolumeName): string {
   return `${group}/${name}`;
 }
 
-function run(
-  { runner, sudo }: Lvm,
-  program: string,
-  args: readonly string[],
-  doing: string,
-): Promise<Output> {
-  const command: Command = sudo
-    ? { program: 'sudo', args: ['-n', program, ...args] }
-    : { program, args };
-  return runner.run(command, { doing });
+function command({ sudo }: Lvm, program: string, args: readonly string[]): Command {
+  return sudo ? { program: 'sudo', args: ['-n', program, ...args] } : { program, args };
+}
+
+function run(lvm: Lvm, program: string, args: readonly string[], doing: string): Promise<Output> {
+  return lvm.runner.run(command(lvm, program, args), { doing });
 }

@@ -57,6 +57,19 @@ export function volumeGroup(datastoreId: number): string {
   return `vg-one-${datastoreId}`;
 }
 
+/**
+ * The lock file of a volume group on the front-end: of tm_mad/fs_lvm and fs_lvm_ssh (clone, mv, delete, ...), 6.4 to 7.4. It is named
+ * after the system datastore.
+ */
+export function frontEndLock(group: string): string {
+  return `tm-fs_lvm-${group.replace(/^vg-one-/, '')}.lock`;
+}
+
+/** The lock file of a volume group on the host where LVM is run: of backups with fs_lvm_ssh, 7.4 (datastore_mad/remotes/lvm.rb). */
+export function hostLock(group: string): string {
+  return `tm-onelvm-${group}.lock`;
+}
+
 /** The logical volume of a disk in it. */
 export function diskVolume(vmId: number, diskId: number): string {
   return `lv-one-${vmId}-${diskId}`;

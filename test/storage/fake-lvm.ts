@@ -1,5 +1,6 @@
 // A runner that answers as LVM does with one volume group, over one that answers as libvirt does. It notes
 // what is changed, in order.
+import { PassThrough } from 'node:stream';
 import { CommandError } from '../../lib/report/errors.ts';
 import type { Command, Output, Runner, RunOptions } from '../../lib/run/runner.ts';
 
@@ -25,6 +26,8 @@ export interface FakeLvm {
   readonly changes: string[];
   /** All programs of LVM as they were run, `sudo -n` with them. */
   readonly lines: string[];
+  /** OpenNebula's locks that are held. What changes the group without them fails. */
+  readonly locks: Set<string>;
 }
 
 export interface FakeLvmFacts {
@@ -34,6 +37,8 @@ export interface FakeLvmFacts {
   readonly user?: number;
   /** Gets each line first; what it throws is what the program says. */
   readonly meddle?: (line: string) => void;
+  /** Gets the name of each of OpenNebula's locks first; what it throws is why it cannot be had. */
+  readonly meddleLock?: (name: string) => void;
   /** Devices we may not read. */
   readonly unreadable?: readonly string[];
 }
@@ -42,11 +47,21 @@ const MiB = 1024 * 1024;
 
 export function fakeLvm(
   under: Runner,
-  { group, volumes: list, freeMb = 10_000, user = 0, meddle, unreadable = [] }: FakeLvmFacts,
+  {
+    group,
+    volumes: list,
+    freeMb = 10_000,
+    user = 0,
+    meddle,
+    meddleLock,
+    unreadable = [],
+  }: FakeLvmFacts,
 ): FakeLvm {
   const volumes = new Map(list.map((one) => [one.name, one]));
   const changes: string[] = [];
   const lines: string[] = [];
+  const locks = new Set<string>();
+  const needed = [`tm-fs_lvm-${group.replace('vg-one-', '')}.lock`, `tm-onelvm-${group}.lock`];
 
   const named = (path: string): FakeVolume => {
     const found = path.startsWith(`${group}/`) && volumes.get(path.slice(group.length + 1));
@@ -98,32 +113,85 @@ export function fakeLvm(
     },
   };
 
+  /** What one program prints; undefined for one that is not LVM's. @throws Error with what it says */
+  const printed = (command: Command): string | undefined => {
+    const sudo = command.program === 'sudo';
+    const [program = '', ...args] = sudo
+      ? command.args.slice(1)
+      : [command.program, ...command.args];
+    const known = answers[program];
+    if (!known) return undefined;
+    const line = [program, ...args].join(' ');
+    if (program.startsWith('lv')) lines.push([command.program, ...command.args].join(' '));
+    meddle?.(line);
+    if (program.startsWith('lv') && program !== 'lvs') {
+      if (needed.some((name) => !locks.has(name))) throw new Error(`${line} without a lock`);
+      changes.push(line);
+    }
+    return known(args);
+  };
+
+  /** As `inARow` makes them: the number of words, then the words. */
+  const inTurn = (words: readonly string[]): Output => {
+    for (let at = 0, left = [...words]; left.length > 0; at++) {
+      const [program = '', ...args] = left.slice(1, Number(left[0]) + 1);
+      left = left.slice(Number(left[0]) + 1);
+      try {
+        printed({ program, args });
+      } catch (error) {
+        const stderr = error instanceof Error ? error.message : String(error);
+        return { ...answer(`${at} 5`), stderr };
+      }
+    }
+    return answer('');
+  };
+
   const runner: Runner = {
     ...under,
     async run(command: Command, options: RunOptions = {}): Promise<Output> {
-      const sudo = command.program === 'sudo';
-      const [program = '', ...args] = sudo
-        ? command.args.slice(1)
-        : [command.program, ...command.args];
+      const { program, args } = command;
       if (program === 'realpath') return answer(realPaths(args));
-      const known = answers[program];
-      if (!known) return under.run(command, options);
-      const line = [program, ...args].join(' ');
-      if (program.startsWith('lv')) lines.push([command.program, ...command.args].join(' '));
+      if (program === 'sh' && /^\d+$/.test(args[3] ?? '')) return inTurn(args.slice(3));
       try {
-        meddle?.(line);
-        if (program.startsWith('lv') && program !== 'lvs') changes.push(line);
-        return await Promise.resolve(answer(known(args)));
+        const text = printed(command);
+        return text === undefined ? await under.run(command, options) : answer(text);
       } catch (error) {
+        if (error instanceof CommandError) throw error;
         const stderr = error instanceof Error ? error.message : String(error);
         if (options.acceptStatus?.includes(1))
           return { status: 1, stdout: Buffer.alloc(0), stderr };
-        const text = `cannot ${options.doing ?? 'do it'}: ${program}: ${stderr}`;
-        throw new CommandError(text, { command: line, status: 5, stderr });
+        const name = program === 'sudo' ? (args[1] ?? '') : program;
+        const text = `cannot ${options.doing ?? 'do it'}: ${name}: ${stderr}`;
+        throw new CommandError(text, { command: [name, ...args].join(' '), status: 5, stderr });
       }
     },
+    startPiped(command) {
+      const name = command.args[4];
+      if (name?.endsWith('.lock') !== true) return under.startPiped(command);
+      const stdin = new PassThrough();
+      const stdout = new PassThrough();
+      try {
+        meddleLock?.(name);
+      } catch (error) {
+        const stderr = error instanceof Error ? error.message : String(error);
+        stdout.end();
+        const ended = Promise.resolve({ status: 1, stderr });
+        return Promise.resolve({ pid: 1, ended, stdin, stdout, stop: () => Promise.resolve() });
+      }
+      if (locks.has(name)) throw new Error(`${name} would be waited for for ever`);
+      locks.add(name);
+      stdout.write('locked\n');
+      const ended = new Promise<{ status: number; stderr: string }>((resolve) => {
+        stdin.resume().once('end', () => {
+          locks.delete(name);
+          stdout.end();
+          resolve({ status: 0, stderr: '' });
+        });
+      });
+      return Promise.resolve({ pid: 1, ended, stdin, stdout, stop: () => Promise.resolve() });
+    },
   };
-  return { runner, volumes, changes, lines };
+  return { runner, volumes, changes, lines, locks };
 
   /** Links in the VM's folder lead to the devices. */
   function realPaths(args: readonly string[]): string {

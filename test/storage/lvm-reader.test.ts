@@ -45,7 +45,7 @@ async function inScene(
       },
     };
     const lvm = fakeLvm(redirected, { group: 'vg', volumes });
-    const run = { ...world.run, runner: lvm.runner };
+    const run = { ...world.run, runner: lvm.runner, runnerAt: () => lvm.runner };
     const scene: Scene = {
       lvm,
       onStart: () => undefined,

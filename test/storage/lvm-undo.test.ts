@@ -47,14 +47,14 @@ describe('the undo of a snapshot', () => {
   ])('removes it when it is %s', async (_, facts) => {
     const used = { name: 'lv-one-7-1', mb: 4, active: true, pool: pool.name };
     const lvm = lvmWith([origin, pool, used, { name: own.name, mb: 4, ...facts }]);
-    await undoVolumeSnapshot(lvm.runner, own);
+    await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect(lvm.changes).toEqual(['lvremove --quiet --force vg/onevmdump-1234-0']);
   });
 
   test('leaves it alone where its origin is not active, as the VM may run on another host by now', async () => {
     const idle = { ...origin, active: false };
     const lvm = lvmWith([idle, { name: own.name, mb: 4, origin: origin.name }]);
-    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow(
+    await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, own)).rejects.toThrow(
       /vg\/onevmdump-1234-0 of the volume lv-one-7-0 is left alone: vg\/lv-one-7-0 is not active on this machine/,
     );
     expect(lvm.changes).toEqual([]);
@@ -64,7 +64,7 @@ describe('the undo of a snapshot', () => {
     const idle = { name: pool.name, mb: 8, isPool: true };
     const thin = { name: own.name, mb: 4, origin: origin.name, pool: pool.name };
     const lvm = lvmWith([{ ...origin, active: false, pool: pool.name }, idle, thin]);
-    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow(
+    await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, own)).rejects.toThrow(
       /is left alone: its thin pool vg\/lv-one-7-pool is not active on this machine/,
     );
     expect(lvm.changes).toEqual([]);
@@ -72,14 +72,14 @@ describe('the undo of a snapshot', () => {
 
   test('has nothing to do when it is gone', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4 });
-    await undoVolumeSnapshot(lvm.runner, own);
+    await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect(lvm.changes).toEqual([]);
   });
 
   test('finds one that is made a moment later', async () => {
     const lvm = lvmWith(origin);
     setTimeout(() => lvm.volumes.set(own.name, { ...own, mb: 4, origin: other.name }), 300);
-    await undoVolumeSnapshot(lvm.runner, own);
+    await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
@@ -89,20 +89,24 @@ describe('the undo of a snapshot', () => {
     await whileRunning('lvcreate', name, () => {
       lvm.volumes.set(name, { name, mb: 4, origin: other.name });
     });
-    await undoVolumeSnapshot(lvm.runner, { ...own, name });
+    await undoVolumeSnapshot(lvm.runner, lvm.runner, { ...own, name });
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
   test('touches no volume of another name, whatever it is', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, origin: 'lv-one-7-1' });
     const named = { ...other, origin: 'lv-one-7-1' };
-    await expect(undoVolumeSnapshot(lvm.runner, named)).rejects.toThrow('not made by onevmdump');
+    await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, named)).rejects.toThrow(
+      'not made by onevmdump',
+    );
     expect(lvm.changes).toEqual([]);
   });
 
   test('touches no volume that is no snapshot and in use', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4, open: true });
-    await expect(undoVolumeSnapshot(lvm.runner, own)).rejects.toThrow('not made by onevmdump');
+    await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, own)).rejects.toThrow(
+      'not made by onevmdump',
+    );
     expect(lvm.changes).toEqual([]);
   });
 
@@ -112,22 +116,22 @@ describe('the undo of a snapshot', () => {
       if (line.startsWith('lvremove') && ++tries < 3)
         throw new Error('contains a filesystem in use');
     });
-    await undoVolumeSnapshot(lvm.runner, own);
+    await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect([...lvm.volumes.keys()]).toEqual([origin.name]);
   });
 
   test('tells why it fails where LVM cannot be asked', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4 });
-    await expect(undoVolumeSnapshot(lvm.runner, { ...own, group: 'gone' })).rejects.toThrow(
-      'Volume group "gone" not found',
-    );
+    await expect(
+      undoVolumeSnapshot(lvm.runner, lvm.runner, { ...own, group: 'gone' }),
+    ).rejects.toThrow('Volume group "gone" not found');
   });
 });
 
 describe('the undo of an activation', () => {
   test('deactivates the volume', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, active: true });
-    await undoActivation(lvm.runner, other);
+    await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual(['lvchange --quiet -an vg/lv-one-7-0']);
   });
 
@@ -136,7 +140,7 @@ describe('the undo of an activation', () => {
     ['is in use', { active: true, open: true }],
   ])('leaves alone one that %s', async (_, facts) => {
     const lvm = lvmWith({ name: other.name, mb: 4, ...facts });
-    await undoActivation(lvm.runner, other);
+    await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual([]);
   });
 
@@ -146,7 +150,7 @@ describe('the undo of an activation', () => {
       lvm.volumes.set(other.name, { ...other, mb: 4, active: true, open: true });
       throw new Error('Logical volume vg/lv-one-7-0 in use.');
     });
-    await undoActivation(lvm.runner, other);
+    await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.volumes.get(other.name)?.active).toBe(true);
   });
 
@@ -156,13 +160,13 @@ describe('the undo of an activation', () => {
     await whileRunning('lvchange', `vg/${name}`, () => {
       lvm.volumes.set(name, { name, mb: 4, active: true });
     });
-    await undoActivation(lvm.runner, { group: 'vg', name });
+    await undoActivation(lvm.runner, lvm.runner, { group: 'vg', name });
     expect(lvm.changes).toEqual([`lvchange --quiet -an vg/${name}`]);
   });
 
   test('has nothing to do for a volume that is gone', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4 });
-    await undoActivation(lvm.runner, other);
+    await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual([]);
   });
 });

@@ -47,6 +47,7 @@ interface SceneFacts extends Partial<FakeLvmFacts> {
   readonly domain?: readonly FakeDisk[];
   readonly wish?: Run['lvmSnapshot'];
   readonly agentAnswers?: boolean;
+  readonly meddleLibvirt?: (call: string) => void;
 }
 
 const asOpenNebulaDeploys: readonly FakeDisk[] = [0, 1].map((id) => ({
@@ -63,6 +64,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
       name: 'one-7',
       disks: facts.domain ?? asOpenNebulaDeploys,
       meddle: (command) => {
+        facts.meddleLibvirt?.(command);
         if (facts.agentAnswers === false && command.startsWith('qemu-agent-command')) {
           throw new Error('Guest agent is not responding');
         }
@@ -72,6 +74,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
     const run = {
       ...world.run,
       runner: lvm.runner,
+      runnerAt: () => lvm.runner,
       log: { ...quiet, warn: (text: string) => void warnings.push(text) },
       lvmSnapshot: facts.wish ?? { percent: 20, minMb: 8 },
     };
@@ -261,6 +264,88 @@ describe('the volumes of a running VM', () => {
         [true, kinds],
         [true, kinds],
       ]);
+    });
+  });
+
+  test('are made under the locks of OpenNebula, which are taken before the guest is frozen', () => {
+    const seen: unknown[] = [];
+    let scene: Scene | undefined;
+    const look = (what: string): void => void seen.push([what, [...(scene?.lvm.locks ?? [])]]);
+    const facts = {
+      ...{ vm: running, volumes: active(thick) },
+      meddle: (line: string) => {
+        if (line.startsWith('lvcreate')) look('lvcreate');
+      },
+      meddleLibvirt: (call: string) => {
+        if (call.startsWith('domfsfreeze')) look('freeze');
+      },
+    };
+    return inScene(facts, async (one) => {
+      scene = one;
+      await one.fix();
+      const both = ['tm-fs_lvm-0.lock', 'tm-onelvm-vg-one-0.lock'];
+      expect(seen).toEqual([
+        ['freeze', both],
+        ['lvcreate', both],
+        ['lvcreate', both],
+      ]);
+      expect([...one.lvm.locks]).toEqual([]);
+    });
+  });
+
+  test('are not made, and the guest is not frozen, when one of these locks is not free in time', () => {
+    const meddleLock = (name: string): void => {
+      if (name.startsWith('tm-onelvm')) throw new Error('');
+    };
+    const facts = { vm: running, volumes: active(thick), meddleLock };
+    return inScene(facts, async ({ fix, lvm, libvirt }) => {
+      await expect(fix()).rejects.toThrow(
+        /^cannot make snapshots of disk 0 and disk 1 of VM 7: OpenNebula's lock \/var\/lock\/one\/tm-onelvm-vg-one-0\.lock on .* is held by another program/,
+      );
+      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(lvm.changes).toEqual([]);
+      expect([...lvm.locks]).toEqual([]);
+    });
+  });
+
+  test('of which one cannot be made fail with its disk, and the locks are free again', () => {
+    const meddle = (line: string): void => {
+      if (/^lvcreate.*lv-one-7-1$/.test(line)) throw new Error('insufficient free space');
+    };
+    const facts = { vm: running, volumes: active(thick), meddle };
+    return inScene(facts, async ({ fix, lvm, libvirt }) => {
+      await expect(fix()).rejects.toThrow(
+        /^cannot make the snapshot onevmdump-test-1 of disk 1 of VM 7 \(vg-one-0\/lv-one-7-1\) on .*: lvcreate: insufficient free space$/,
+      );
+      expect(libvirt.frozen()).toBe(false);
+      expect([...lvm.locks]).toEqual([]);
+    });
+  });
+
+  test('of twelve disks are made by one command, since each by ssh would cost the guest a session', () => {
+    const ids = Array.from({ length: 12 }, (_, id) => id);
+    const facts = {
+      vm: running,
+      disks: ids.map((id) => lvmDisk(id, { target: `vd${'abcdefghijkl'.charAt(id)}` })),
+      volumes: ids.map((id) => ({ name: `lv-one-7-${id}`, mb: 8, active: true })),
+      domain: ids.map((id) => ({
+        ...{ target: `vd${'abcdefghijkl'.charAt(id)}`, format: 'raw', type: 'block' },
+        file: `/var/lib/one/datastores/0/7/disk.${id}`,
+      })),
+    };
+    return inScene(facts, async ({ run, lvm, world }) => {
+      const begun: string[] = [];
+      const runner: Run['runner'] = {
+        ...run.runner,
+        run(command, options) {
+          begun.push(command.args.join(' '));
+          return run.runner.run(command, options);
+        },
+      };
+      await snapshotDisks(planDisks(vm(facts.disks, running), new Map()), { ...run, runner });
+      expect(begun.filter((line) => line.includes('lvcreate'))).toHaveLength(1);
+      expect(lvm.changes).toHaveLength(12);
+      expect(world.undone()).toHaveLength(12);
     });
   });
 

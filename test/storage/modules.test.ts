@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
-import { planDisks } from '../../lib/storage/modules.ts';
+import { planDisks, snapshotLimitMs } from '../../lib/storage/modules.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { disk, vm } from './world.ts';
 
@@ -9,6 +9,15 @@ const plan = (one: Partial<Disk>, facts: Partial<Vm> = {}): unknown =>
 
 const history = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
+});
+
+test.each([
+  [1, 10],
+  [5, 10],
+  [12, 24],
+  [40, 30],
+])('a guest of %d disks waits for its snapshots for %d s at most', (disks, seconds) => {
+  expect(snapshotLimitMs(disks)).toBe(seconds * 1000);
 });
 
 describe('a disk on files', () => {

@@ -1,0 +1,95 @@
+// OpenNebula's own lock files, by which its drivers keep out of each other's way on one machine: flock(1) on a file in
+// /var/lock/one, for up to 120 seconds (`exclusive` in src/mad/sh/scripts_common.sh, 6.4 to 7.4; src/datastore_mad/remotes/lvm.rb,
+// 7.4). The lock is held by a process that ends when its stdin does, so it never outlives us.
+import { FailedError } from '../report/errors.ts';
+import type { Command, PipedService, Runner } from '../run/runner.ts';
+
+const folder = '/var/lock/one';
+/** As long as OpenNebula's drivers wait. */
+const waitSeconds = 120;
+/** What flock ends with when it could not get the lock in time. */
+const notInTime = 1;
+
+// Where the folder is missing, no driver of OpenNebula has run. A new file must be of the folder's owner, or OpenNebula could
+// not open it after root has made it here. It gets its name when that is so, and replaces nothing.
+const lockScript = `
+folder=$1 file=$1/$2
+if ! [ -d "$folder" ]; then
+  echo none
+  exit
+fi
+if ! [ -e "$file" ]; then
+  new=$(mktemp -- "$file.XXXXXX") || exit
+  chown -h --reference="$folder" -- "$new"
+  ln -- "$new" "$file" 2>/dev/null
+  rm -f -- "$new"
+fi
+exec flock --wait "$3" "$file" sh -c 'echo locked; exec cat >/dev/null'`;
+
+export interface DriverLock {
+  /** Never rejects. */
+  release(): Promise<void>;
+}
+
+export interface DriverLockOptions {
+  /** For messages: what the lock is needed for. */
+  readonly doing: string;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
+  readonly place?: { readonly folder: string; readonly waitSeconds: number };
+}
+
+/**
+ * Takes one of OpenNebula's locks on the runner's machine. Nothing is locked where OpenNebula has no folder for locks.
+ * @param name of the file.
+ * @throws FailedError when it is not free in time, or cannot be opened; the signal's reason; ConnectionError
+ */
+export async function takeDriverLock(
+  runner: Runner,
+  name: string,
+  { doing, signal, place = { folder, waitSeconds } }: DriverLockOptions,
+): Promise<DriverLock> {
+  const path = `${place.folder}/${name}`;
+  const service = await runner.startPiped(command(place, name));
+  const stop = (): void => void service.stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  if (signal?.aborted) stop();
+  const said = await firstWord(service);
+  signal?.removeEventListener('abort', stop);
+  if (said === 'locked') return { release: () => end(service) };
+  const { status, stderr, lost } = await service.ended;
+  service.stdin.destroy();
+  signal?.throwIfAborted();
+  if (lost) throw lost;
+  if (said === 'none' && status === 0) return { release: () => Promise.resolve() };
+  const why =
+    status === notInTime && stderr === ''
+      ? `is held by another program for more than ${place.waitSeconds} s; see who it is: fuser -v ${path}`
+      : `cannot be taken: ${stderr || `exit status ${status ?? '?'}`}`;
+  throw new FailedError(`cannot ${doing}: OpenNebula's lock ${path} on ${runner.where} ${why}`);
+}
+
+function command(place: { folder: string; waitSeconds: number }, name: string): Command {
+  const args = ['-c', lockScript, 'sh', place.folder, name, String(place.waitSeconds)];
+  return { program: 'sh', args };
+}
+
+/** The first line on stdout; what comes after it is dropped. Empty when it ended without one. */
+async function firstWord({ stdout }: PipedService): Promise<string> {
+  return await new Promise((resolve) => {
+    let text = '';
+    stdout.on('data', (data: Buffer) => {
+      if (text.includes('\n')) return;
+      text += data.toString();
+      if (text.includes('\n')) resolve(text.trim());
+    });
+    const over = (): void => resolve(text.trim());
+    stdout.once('end', over).once('close', over).once('error', over);
+  });
+}
+
+async function end(service: PipedService): Promise<void> {
+  service.stdin.on('error', () => undefined);
+  service.stdin.end();
+  await service.ended;
+}
