@@ -6,9 +6,8 @@ import type { Bundle, BundleDisk } from './bundle/bundle.ts';
 import { giveName, syncFolder } from './bundle/file-sink.ts';
 import type { DiskFormat } from './bundle/manifest.ts';
 import { looksLike } from './bundle/probe.ts';
-import { checkQcow2Header } from './bundle/qcow2-check.ts';
+import { standAloneHeader } from './bundle/qcow2-disk.ts';
 import { writeAll } from './bundle/write-all.ts';
-import { parseVm } from './input/vm-xml.ts';
 import {
   BundleError,
   errorMessage,
@@ -19,6 +18,7 @@ import {
 } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
+import { bundleVm } from './restore/restorable.ts';
 import { localRunner } from './run/local-runner.ts';
 import { declaredFormat } from './storage/disk-format.ts';
 import { convertImage } from './tools/qemu-img.ts';
@@ -66,7 +66,7 @@ export function diskIn(bundle: Bundle, id: number): BundleDisk {
 /** The format that the disk has in the bundle, as its manifest or OpenNebula declares it. */
 export function formatIn(bundle: Bundle, disk: BundleDisk): DiskFormat {
   if (disk.format) return disk.format;
-  const declared = parseVm(bundle.vmXml).disks.find(({ id }) => id === disk.id);
+  const declared = bundleVm(bundle).disks.find(({ id }) => id === disk.id);
   if (!declared) throw new BundleError(`${bundle.name}: its vm.xml has no disk ${disk.id}`);
   return declaredFormat(declared);
 }
@@ -84,7 +84,8 @@ export async function extractDisk(
   const stored = formatIn(bundle, disk);
   const wanted = format ?? stored;
   const head = await disk.head();
-  const virtualSize = stored === 'qcow2' ? checkedSize(head, diskId) : disk.size;
+  const virtualSize =
+    stored === 'qcow2' ? (await standAloneHeader(disk, 'extracted')).virtualSize : disk.size;
   const guise = wanted === 'raw' && stored === 'raw' ? looksLike(head) : undefined;
   if (guise !== undefined) {
     log.warn(`disk ${diskId} is raw but begins like ${guise}; say its format to whoever reads it`);
@@ -126,16 +127,6 @@ export async function extractBytes(bytes: Uint8Array, file: string, force: boole
       await handle.close();
     }
   });
-}
-
-function checkedSize(head: Buffer, id: number): number {
-  try {
-    return checkQcow2Header(head).virtualSize;
-  } catch (error) {
-    throw new BundleError(`disk ${id} cannot be extracted: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
 }
 
 /** Told before anything is read. A device or a folder is never replaced. */

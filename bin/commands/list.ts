@@ -1,6 +1,6 @@
 // onevmdump list: the bundles of a folder, a line each, from their manifests alone.
 import type { Manifest } from '../../lib/bundle/manifest.ts';
-import { findTrailer, openBundle } from '../../lib/bundle/reader.ts';
+import { readManifestOnly } from '../../lib/bundle/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { ConnectionError, errorMessage } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
@@ -12,12 +12,19 @@ interface ListOptions extends GlobalOptions {
   readonly folder: string;
 }
 
+type ListedFacts = Pick<Manifest, 'vm' | 'consistency' | 'created' | 'compression'> & {
+  /** How many it holds. */
+  readonly disks: number;
+  /** DISK_IDs of those it does not hold. */
+  readonly leftOut: readonly number[];
+};
+
 interface ListedBundle {
   readonly file: string;
   /** Bytes; absent when it cannot be opened. */
   readonly size?: number;
   /** Absent for a bundle without manifest. */
-  readonly manifest?: Manifest;
+  readonly facts?: ListedFacts;
   /** Why nothing more is known. */
   readonly note?: string;
 }
@@ -48,7 +55,7 @@ async function runList(options: ListOptions, context: EntrypointContext): Promis
   await printResult(options, plain(folder, bundles), { folder, bundles: bundles.map(report) });
 }
 
-/** Never reads a bundle whole: one without an index is only named. */
+/** Never reads a bundle whole, and keeps a few facts of it: there may be thousands, and anybody's files among them. */
 async function look(
   folder: BundleFolder,
   file: string,
@@ -57,15 +64,18 @@ async function look(
   let size: number | undefined;
   try {
     const source = await folder.open(file);
-    size = source.size;
-    if (!(await findTrailer(source))) {
+    try {
+      size = source.size;
+      // A list says nothing of facts that are not shown in it.
+      const quiet = { ...log, warn: (text: string) => log.debug(`${file}: ${text}`) };
+      const manifest = await readManifestOnly(source, { log: quiet, signal });
+      if (!manifest) return { file, size, note: 'no index: see onevmdump show' };
+      const { vm, consistency, created, compression, disks, leftOut = [] } = manifest;
+      const facts = { vm, consistency, created, compression, disks: disks.length, leftOut };
+      return { file, size, facts };
+    } finally {
       await source.close();
-      return { file, size, note: 'no index: see onevmdump show' };
     }
-    const bundle = await openBundle(source, { log, signal });
-    await bundle.close();
-    const { manifest } = bundle;
-    return manifest ? { file, size, manifest } : { file, size, note: 'no manifest' };
   } catch (error) {
     signal.throwIfAborted();
     // The others could not be opened either.
@@ -77,15 +87,15 @@ async function look(
 function plain(folder: string, bundles: readonly ListedBundle[]): string {
   if (bundles.length === 0) return `no bundles in ${folder}`;
   const head = ['VM', 'NAME', 'STATE', 'CONSISTENCY', 'EXPORTED', 'DISKS', 'SIZE', 'FILE'];
-  const rows = bundles.map(({ file, size, manifest, note }) =>
-    manifest
+  const rows = bundles.map(({ file, size, facts, note }) =>
+    facts
       ? [
-          String(manifest.vm.id),
-          manifest.vm.name,
-          manifest.vm.state,
-          manifest.consistency.level,
-          manifest.created.slice(0, 19),
-          disksInWords(manifest),
+          String(facts.vm.id),
+          facts.vm.name,
+          facts.vm.state,
+          facts.consistency.level,
+          facts.created.slice(0, 19),
+          disksInWords(facts),
           sizeInWords(size),
           file,
         ]
@@ -94,18 +104,15 @@ function plain(folder: string, bundles: readonly ListedBundle[]): string {
   return textTable([head, ...rows]);
 }
 
-function disksInWords({ disks, leftOut = [] }: Manifest): string {
-  return leftOut.length === 0
-    ? String(disks.length)
-    : `${disks.length} of ${disks.length + leftOut.length}`;
+function disksInWords({ disks, leftOut }: ListedFacts): string {
+  return leftOut.length === 0 ? String(disks) : `${disks} of ${disks + leftOut.length}`;
 }
 
 function sizeInWords(size: number | undefined): string {
   return size === undefined ? '-' : formatBytes(size);
 }
 
-function report({ file, size, manifest, note }: ListedBundle): object {
-  if (!manifest) return { file, size: size ?? null, note };
-  const { vm, consistency, created, compression, disks, leftOut = [] } = manifest;
-  return { file, size, vm, consistency, created, compression, disks: disks.length, leftOut };
+function report({ file, size, facts, note }: ListedBundle): object {
+  if (!facts) return { file, size: size ?? null, note };
+  return { file, size, ...facts };
 }

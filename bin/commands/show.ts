@@ -1,12 +1,14 @@
 // onevmdump show: what is in a bundle, from a few kilobytes of it.
 import { openBundle } from '../../lib/bundle/reader.ts';
-import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
+import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/bundle.ts';
+import { declaredVirtualSize } from '../../lib/bundle/qcow2-check.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { printBytes } from '../../lib/report/print.ts';
+import { bundleVm } from '../../lib/restore/restorable.ts';
 import { stateName } from '../../lib/vm/states.ts';
+import type { Vm } from '../../lib/vm/vm.ts';
 import { withBundleSource } from '../../lib/with-bundle.ts';
 import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { printable, textTable } from './text-table.ts';
@@ -54,7 +56,7 @@ async function showBundle(
       await printBytes(bundle.vmXml);
       return;
     }
-    const report = describe(bundle, source);
+    const report = await describe(bundle, source);
     await printResult(options, plain(report), report);
   } finally {
     await bundle.close();
@@ -62,9 +64,11 @@ async function showBundle(
 }
 
 /** What --json prints; fields a bundle without manifest cannot tell are null. */
-function describe(bundle: Bundle, source: BundleSource) {
+async function describe(bundle: Bundle, source: BundleSource) {
   const { manifest } = bundle;
-  const vm = parseVm(bundle.vmXml);
+  const vm = bundleVm(bundle);
+  const sizes = new Map<number, number>();
+  for (const disk of bundle.disks) sizes.set(disk.id, await virtualSize(disk, bundle, vm));
   return {
     bundle: source.name,
     size: source.size,
@@ -83,7 +87,7 @@ function describe(bundle: Bundle, source: BundleSource) {
       return {
         id: disk.id,
         format: disk.format ?? declared?.format ?? null,
-        virtualSize: facts?.virtualSize ?? disk.size,
+        virtualSize: sizes.get(disk.id) ?? disk.size,
         dataBytes: facts?.dataBytes ?? disk.dataBytes,
         target: declared?.target ?? null,
         image: facts?.image?.name ?? declared?.image ?? null,
@@ -93,7 +97,17 @@ function describe(bundle: Bundle, source: BundleSource) {
   };
 }
 
-function plain(report: ReturnType<typeof describe>): string {
+/** Bytes, as the guest sees the disk: that is not the size of a qcow2 file. */
+async function virtualSize(disk: BundleDisk, { manifest }: Bundle, vm: Vm): Promise<number> {
+  const facts = manifest?.disks.find(({ id }) => id === disk.id);
+  if (facts) return facts.virtualSize;
+  const declared = vm.disks.find(({ id }) => id === disk.id);
+  const format = disk.format ?? declared?.format ?? declared?.driver;
+  const isQcow2 = format?.toLowerCase() === 'qcow2';
+  return (isQcow2 ? declaredVirtualSize(await disk.head()) : undefined) ?? disk.size;
+}
+
+function plain(report: Awaited<ReturnType<typeof describe>>): string {
   const { vm, consistency } = report;
   const quiesced = {
     offline: 'the VM was not running',

@@ -2,6 +2,7 @@
 import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
+import { requireRestorable } from '../../lib/restore/restorable.ts';
 import { withBundleSource } from '../../lib/with-bundle.ts';
 import {
   configFor,
@@ -33,7 +34,9 @@ async function runVerify(
 ): Promise<void> {
   const config = await configFor(options, log);
   const report = await withBundleSource(options.bundle, { config, log, signal }, (source) =>
-    withProgress(log, (progress) => verifyBundle(source, { log, signal, progress })),
+    withProgress(log, (progress) =>
+      verifyBundle(source, { log, signal, progress, restorable: requireRestorable }),
+    ),
   );
   const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
   const left = report.leftOut.length === 0 ? '' : `, without disk ${report.leftOut.join(', ')}`;

@@ -62,11 +62,16 @@ export function framesOf({ members }: Manifest, name: string): FrameList {
   return members.find((member) => member.name === name)?.frames ?? [];
 }
 
-/** The manifest alone, from the last frame, checked against the file. @throws BundleError */
+/**
+ * The manifest alone, from the last frame, checked against the file.
+ * @param limit bytes it may have
+ * @throws BundleError
+ */
 export async function openManifest(
   source: BundleSource,
   trailer: Trailer,
   { log, signal }: OpenOptions,
+  limit?: number,
 ): Promise<Manifest> {
   const range = { offset: trailer.offset, length: trailer.stored };
   const bytes = withCrc(decompress(source, range, trailer.compression, signal), trailer.crc32);
@@ -76,7 +81,7 @@ export async function openManifest(
     if (member?.name.kind !== 'manifest.json') {
       throw new BundleError(`no manifest at byte ${trailer.offset}, where the index says it is`);
     }
-    const manifest = await readManifestMember(input, member, log);
+    const manifest = await readManifestMember(input, member, log, limit);
     if (await nextMember(input)) throw new BundleError('manifest.json is not the last member');
     checkFrames(manifest, trailer);
     return manifest;

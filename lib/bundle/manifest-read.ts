@@ -8,14 +8,16 @@ import { memberPieces, requirePlain, type TarMember } from './tar-member.ts';
 
 /**
  * The member's data, parsed and checked. Optional facts that are wrong are left out with a warning.
+ * @param limit bytes it may have
  * @throws BundleError
  */
 export async function readManifestMember(
   input: ByteReader,
   member: TarMember,
   log: Log,
+  limit = largestManifest,
 ): Promise<Manifest> {
-  requirePlain(member, largestManifest);
+  requirePlain(member, limit);
   const scan = new ManifestScan();
   for await (const { data } of memberPieces(input, member)) scan.push(data);
   const dropped: string[] = [];

@@ -78,6 +78,17 @@ export function checkQcow2Header(head: Uint8Array): Qcow2Header {
   }
 }
 
+/**
+ * The size in bytes that a qcow2 header declares, as a guest sees the disk; undefined when it is no such header. For
+ * showing only: nothing else of it is checked.
+ */
+export function declaredVirtualSize(head: Uint8Array): number | undefined {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length);
+  if (bytes.length < 32 || bytes.toString('latin1', 0, 4) !== 'QFI\xfb') return undefined;
+  const size = bytes.readBigUInt64BE(24);
+  return size <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(size) : undefined;
+}
+
 const version2 = { refcountBits: 16, extendedL2: false };
 
 function checkVersion3(bytes: Buffer, clusterSize: number, refuse: (why: string) => BundleError) {

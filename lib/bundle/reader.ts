@@ -1,6 +1,7 @@
 // Opens a bundle, however it was made. docs/bundle-format.md says what a bundle is.
 import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
-import { openIndexed } from './indexed.ts';
+import { openIndexed, openManifest } from './indexed.ts';
+import type { Manifest } from './manifest.ts';
 import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened.ts';
 import { openScanned } from './scanned.ts';
 import type { StateFile } from './state-file.ts';
@@ -48,6 +49,31 @@ export async function findTrailer(
   const start = Math.max(0, zeros - longestTrailer);
   const end = Math.min(source.size, zeros + longestTrailer);
   return decodeTrailer(await source.read(start, end - start), end);
+}
+
+/** A list looks at many files, which may be anybody's: less of each. */
+const fewestZeros = 1024 * 1024;
+/** No manifest of ours compresses so well; one that does takes far longer to read than its file is large. */
+const bestRatio = 64;
+const smallManifest = 1024 * 1024;
+
+/**
+ * The manifest of a bundle with an index, by reading a small part of the file; `source` stays open.
+ * @returns undefined when there is no index
+ * @throws BundleError when it is damaged, or takes longer than a list can wait
+ */
+export async function readManifestOnly(
+  source: BundleSource,
+  options: OpenOptions,
+): Promise<Manifest | undefined> {
+  const trailer = await findTrailer(source, fewestZeros);
+  if (!trailer) return undefined;
+  return openManifest(
+    source,
+    trailer,
+    options,
+    Math.max(smallManifest, bestRatio * trailer.stored),
+  );
 }
 
 /** Lets every error say which bundle it is about. */

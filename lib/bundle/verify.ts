@@ -2,18 +2,20 @@
 // bits from which the same bytes are unpacked, such as the time in a gzip header.
 import { BundleError } from '../report/errors.ts';
 import type { Progress, ProgressTask } from '../report/progress.ts';
-import type { BundleDisk, BundleSource } from './bundle.ts';
+import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
 import { FrameError, frameBytes } from './frame-stream.ts';
 import { framesFrom } from './frame-table.ts';
 import { framesOf, openIndexed } from './indexed.ts';
 import type { Compression, DiskFormat, ManifestDisk } from './manifest.ts';
 import { placed, type Opened, type OpenOptions } from './opened.ts';
 import { Qcow2StreamCheck } from './qcow2-stream-check.ts';
-import { findTrailer } from './reader.ts';
+import { findTrailer, named } from './reader.ts';
 import { openScanned } from './scanned.ts';
 import { findZeroTail, mostZeros } from './zero-tail.ts';
 
 export interface VerifyOptions extends OpenOptions {
+  /** Throws when the bundle, sound or not, could not be restored. */
+  readonly restorable: (bundle: Bundle) => Promise<void>;
   readonly progress: Progress;
 }
 
@@ -67,7 +69,6 @@ async function verify(source: BundleSource, options: VerifyOptions): Promise<Ver
   const opened = trailer
     ? await openIndexed(source, trailer, options)
     : await openScanned(source, options);
-  checkVmXml(opened.vmXml);
   if (await indexIsLost(source, opened)) {
     throw new BundleError(
       'the index at its end is damaged or missing; restoring is still possible',
@@ -75,16 +76,17 @@ async function verify(source: BundleSource, options: VerifyOptions): Promise<Ver
   }
   // Without a manifest there is nothing more to compare with than what the first pass has seen.
   const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
-  if (places.length > 0) throw new BundleError(describe(places));
-  return report(source, opened);
-}
-
-/** Only that it is the XML of a VM and whole; the rest is for those who read it. */
-function checkVmXml(vmXml: Buffer): void {
-  const text = vmXml.toString('utf8').trim();
-  if (!/^\uFEFF?(?:<\?xml[^>]*\?>\s*)?<VM[\s>]/.test(text) || !text.endsWith('</VM>')) {
-    throw new BundleError('vm.xml does not hold the XML of a VM');
+  for (const file of opened.state) {
+    try {
+      await file.read();
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error;
+      places.push(error);
+    }
   }
+  if (places.length > 0) throw new BundleError(describe(places));
+  await options.restorable(named(source, opened));
+  return report(source, opened);
 }
 
 /** Whether all frames are where the manifest says: then nobody compressed it anew, but the end is gone. */

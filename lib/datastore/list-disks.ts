@@ -1,8 +1,9 @@
 // `ls`: the addresses of a backup's disks, for OpenNebula's restore of a VM in place.
 import type { XmlElement } from '../input/xml.ts';
 import { child } from '../input/xml.ts';
-import { parseVm, vmFromElement } from '../input/vm-xml.ts';
+import { vmFromElement } from '../input/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
+import { bundleVm } from '../restore/restorable.ts';
 import { takesRawAsIs, takesTpm } from '../storage/restore-in-place.ts';
 import { hasTpm } from '../vm/carried-state.ts';
 import { isVolatile, type Vm } from '../vm/vm.ts';
@@ -32,7 +33,7 @@ export async function listDisks(
     const bundle = await openBackup(datastore, name, runner, context);
     await bundle.close();
     // TM `restore` of qcow2 asks a disk's SAVE, which volatile ones do not have, and ends half way (6.6 to 7.4).
-    const volatile = [parseVm(bundle.vmXml), vm].flatMap(volatileDisks);
+    const volatile = [bundleVm(bundle), vm].flatMap(volatileDisks);
     const ids = bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
     return { ids, hasState: bundle.state.some(({ member }) => member === './tpm.tar') };
   });

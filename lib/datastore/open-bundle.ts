@@ -2,15 +2,15 @@
 import type { BundleDisk } from '../bundle/bundle.ts';
 import { openFileSource } from '../bundle/file-source.ts';
 import type { OpenedBundle } from '../bundle/opened.ts';
-import { checkQcow2Header } from '../bundle/qcow2-check.ts';
+import { standAloneHeader } from '../bundle/qcow2-disk.ts';
 import { openBundle } from '../bundle/reader.ts';
 import { openSshSource } from '../bundle/ssh-source.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
-import { parseVm } from '../input/vm-xml.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
-import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
+import { BundleError, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Runner } from '../run/runner.ts';
+import { bundleVm } from '../restore/restorable.ts';
 import { loginName } from '../run/ssh-errors.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
@@ -42,7 +42,7 @@ export function diskOf(bundle: OpenedBundle, id: number): BundleDisk {
 /** The format of a disk, declared in the manifest or, without one, in the VM's XML. */
 export function formatOf(bundle: OpenedBundle, disk: BundleDisk): DiskFormat {
   if (disk.format) return disk.format;
-  const inVm = parseVm(bundle.vmXml).disks.find(({ id }) => id === disk.id);
+  const inVm = bundleVm(bundle).disks.find(({ id }) => id === disk.id);
   if (!inVm) throw new BundleError(`${bundle.name} holds disk ${disk.id}, but its vm.xml does not`);
   return declaredFormat(inVm);
 }
@@ -50,13 +50,7 @@ export function formatOf(bundle: OpenedBundle, disk: BundleDisk): DiskFormat {
 /** Bytes, as a guest sees the disk. @throws BundleError for a qcow2 disk that must not be opened */
 export async function virtualSize(bundle: OpenedBundle, disk: BundleDisk): Promise<number> {
   if (formatOf(bundle, disk) === 'raw') return disk.size;
-  try {
-    return checkQcow2Header(await disk.head()).virtualSize;
-  } catch (error) {
-    throw new BundleError(`disk ${disk.id} cannot be restored: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
+  return (await standAloneHeader(disk, 'restored')).virtualSize;
 }
 
 /** As OpenNebula counts sizes: MiB, rounded up. */

@@ -2,9 +2,9 @@
 // Pure: what oned knows is handed in.
 import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat, ImageFacts } from '../bundle/manifest.ts';
-import { checkQcow2Header } from '../bundle/qcow2-check.ts';
+import { standAloneHeader } from '../bundle/qcow2-disk.ts';
 import { childText } from '../input/xml.ts';
-import { BundleError, errorMessage, UsageError } from '../report/errors.ts';
+import { BundleError, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import { isCdrom, isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import type { OldObject } from './mapping.ts';
@@ -119,13 +119,7 @@ function imageDatastore(disk: Disk, facts: ImageFacts | undefined): OldObject | 
  * What oned will count for the image, in MiB (rounded up, as it does).
  * @throws BundleError for a qcow2 disk that must not be opened
  */
-export async function imageSizeMb({ disk, format, source }: ImagePlan): Promise<number> {
+export async function imageSizeMb({ format, source }: ImagePlan): Promise<number> {
   if (format === 'raw') return Math.ceil(source.size / 2 ** 20);
-  try {
-    return Math.ceil(checkQcow2Header(await source.head()).virtualSize / 2 ** 20);
-  } catch (error) {
-    throw new BundleError(`disk ${disk.id} cannot be restored: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
+  return Math.ceil((await standAloneHeader(source, 'restored')).virtualSize / 2 ** 20);
 }

@@ -1,11 +1,10 @@
 // Everything that is asked before a restore changes anything: what comes back as what, under which names, into which datastores and
 // networks, and whether oned will take it.
 import type { Bundle } from '../bundle/bundle.ts';
-import { parseVm } from '../input/vm-xml.ts';
 import { ownAccount, type Account } from '../one/accounts.ts';
 import type { Datastore } from '../one/datastores.ts';
 import type { Network } from '../one/networks.ts';
-import { BundleError, UsageError } from '../report/errors.ts';
+import { UsageError } from '../report/errors.ts';
 import { existingCdroms } from './cdroms.ts';
 import { chooseDatastores } from './datastores.ts';
 import {
@@ -19,6 +18,7 @@ import { demandOf, requireFreeAddresses, requireQuotas } from './instantiable.ts
 import { defaultName, FreeNames, takenNames } from './names.ts';
 import { chooseNetworks } from './networks.ts';
 import { ownerFor } from './owner.ts';
+import { bundleVm } from './restorable.ts';
 import { stateToCarry } from './state-to-carry.ts';
 import type { Run } from '../run/run.ts';
 import { isCdrom, isSharedFolder, type Vm } from '../vm/vm.ts';
@@ -44,12 +44,7 @@ export async function planRestore(
   { run, one, delivery }: RestoreMeans,
 ): Promise<RestorePlan> {
   const { bundle } = request;
-  const vm = parseVm(bundle.vmXml);
-  if (bundle.manifest && bundle.manifest.vm.id !== vm.id) {
-    throw new BundleError(
-      `${bundle.name}: its manifest is of VM ${bundle.manifest.vm.id}, its vm.xml of VM ${vm.id}`,
-    );
-  }
+  const vm = bundleVm(bundle);
   const caller = await ownAccount(one);
   const owner = await ownerFor(request.owner, caller, one);
   const names = new FreeNames(

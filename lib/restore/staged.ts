@@ -4,7 +4,7 @@ import { chown, open, rm, statfs, truncate, type FileHandle } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
-import { checkQcow2Header } from '../bundle/qcow2-check.ts';
+import { standAloneHeader } from '../bundle/qcow2-disk.ts';
 import { BundleError, errorMessage, FailedError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
@@ -126,14 +126,7 @@ async function guiseOf(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   if (format === 'raw') return disguiseOf(disk, signal);
-  const head = await disk.head();
-  try {
-    checkQcow2Header(head);
-  } catch (error) {
-    throw new BundleError(`disk ${disk.id} cannot be restored: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
+  await standAloneHeader(disk, 'restored');
   return undefined;
 }
 

@@ -10,6 +10,7 @@ import { encodeTrailer } from '../../lib/bundle/trailer.ts';
 import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
+import { requireRestorable } from '../../lib/restore/restorable.ts';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
 import {
   endOfArchive,
@@ -20,6 +21,9 @@ import {
   withBundle,
 } from './read-support.ts';
 import { makeDisk, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+
+/** Whether a VM can be made of it is another question. */
+const any = () => Promise.resolve();
 
 const folder = testFolder();
 const at = (name: string) => join(folder.path, name);
@@ -57,11 +61,15 @@ beforeAll(async () => {
 
 function verifyBytes(bytes: Buffer): Promise<VerifyReport> {
   const { source } = memorySource(bytes, 'b');
-  return verifyBundle(source, { log: noLog, progress: silent });
+  return verifyBundle(source, { log: noLog, progress: silent, restorable: any });
 }
 
 async function verifyPath(path: string): Promise<VerifyReport> {
-  return verifyBundle(await openFileSource(path), { log: noLog, progress: silent });
+  return verifyBundle(await openFileSource(path), {
+    log: noLog,
+    progress: silent,
+    restorable: any,
+  });
 }
 
 /** The manifest of a bundle file. */
@@ -367,7 +375,11 @@ describe('a bundle without index', () => {
       tarMember({ path: './vm.xml', data: Buffer.from(xml) }),
       endOfArchive,
     ]);
-    await expect(verifyBytes(bytes)).rejects.toThrow('vm.xml does not hold the XML of a VM');
+    const { source } = memorySource(bytes, 'b');
+    const restorable = requireRestorable;
+    const verdict = verifyBundle(source, { log: noLog, progress: silent, restorable });
+    await expect(verdict).rejects.toThrow('bundle b: its vm.xml cannot be used: ');
+    await expect(verdict).rejects.toThrow(BundleError);
   });
 });
 
@@ -377,6 +389,7 @@ test('progress tells all data, and ends', async () => {
   const source = await openFileSource(at('small.gzip'));
   await verifyBundle(source, {
     log: noLog,
+    restorable: any,
     progress: {
       begin(label, total) {
         told.push(label, total);
