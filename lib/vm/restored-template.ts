@@ -98,7 +98,7 @@ export function restoredTemplate(vm: Vm, options: TemplateOptions): RestoredTemp
     .filter((attribute) => !isEmptyVector(attribute, vm));
   return {
     xml: vectorOf('VMTEMPLATE', [single('NAME', options.name), ...xml]),
-    warnings: [...warnings, ...withheld.warnings()],
+    warnings: [...warnings, ...withheld.warnings(xml)],
   };
 }
 

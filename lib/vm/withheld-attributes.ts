@@ -1,6 +1,6 @@
 // What a restored template must not have for other reasons than oned's: what this user may not set
 // (VM_RESTRICTED_ATTR), and what acts on the host and comes from a bundle that may be a stranger's. Pure.
-import type { XmlElement } from '../input/xml.ts';
+import { child, type XmlElement } from '../input/xml.ts';
 import { ruleFor, type Section } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 
@@ -14,8 +14,17 @@ export interface Withholder {
   allows: (name: string) => boolean;
   /** What may stay of an attribute of the template; undefined when nothing may. */
   filter: (attribute: XmlElement) => XmlElement | undefined;
-  /** One sentence for each attribute that was left out, or is kept and acts on the host. */
-  warnings: () => string[];
+  /** One sentence for each attribute that was left out, or acts on the host and is in the finished template. */
+  warnings: (template: readonly XmlElement[]) => string[];
+}
+
+/** What is said of one attribute. */
+interface Told {
+  /** It may still be missing in the template, as RAW is when its DATA was left out. */
+  readonly kept: boolean;
+  readonly sentence: (values: string) => string;
+  /** The values that it had, which the sentence may name. */
+  readonly values: Set<string>;
 }
 
 /** What a user loses with a restricted attribute, where its name does not say it; of the values it had. */
@@ -34,18 +43,17 @@ const losses: Readonly<Record<string, (values: string) => string>> = {
 /** Decides for one template. */
 export function createWithholder(options: WithholdOptions): Withholder {
   const restricted = new Set(options.restricted?.map((name) => name.trim().toUpperCase()));
-  /** By attribute: the sentence, and the values that it may name. */
-  const told = new Map<string, { sentence: (values: string) => string; values: Set<string> }>();
+  const told = new Map<string, Told>();
 
-  const tell = (name: string, value: string, sentence: (values: string) => string) => {
-    const entry = told.get(name) ?? { sentence, values: new Set() };
+  const tell = (name: string, value: string, kept: boolean, sentence: Told['sentence']) => {
+    const entry = told.get(name) ?? { kept, sentence, values: new Set() };
     entry.values.add(value);
     told.set(name, entry);
   };
   const stays = (name: string, value: string, host: string | undefined): boolean => {
     if (restricted.has(name.toUpperCase())) {
       const loss = losses[name];
-      tell(name, value, (values) => {
+      tell(name, value, false, (values) => {
         const lost = loss ? `; ${loss(values)}` : '';
         return `${name} is left out: only administrators may set it (VM_RESTRICTED_ATTR)${lost}`;
       });
@@ -53,7 +61,7 @@ export function createWithholder(options: WithholdOptions): Withholder {
     }
     if (host === undefined) return true;
     const leftOut = options.noHostAttributes;
-    tell(name, value, () =>
+    tell(name, value, !leftOut, () =>
       leftOut
         ? `${name} is left out, as it ${host}`
         : `${name} is kept, and ${host}: look at it before the VM is started (--no-restricted leaves it out)`,
@@ -72,9 +80,18 @@ export function createWithholder(options: WithholdOptions): Withholder {
       );
       return { ...attribute, children };
     },
-    warnings: () =>
-      [...told.values()].map(({ sentence, values }) => sentence([...values].join(', '))),
+    warnings: (template) =>
+      [...told]
+        .filter(([name, { kept }]) => !kept || template.some((attribute) => has(attribute, name)))
+        .map(([, { sentence, values }]) => sentence([...values].join(', '))),
   };
+}
+
+/** Whether this is the attribute of that name, `NIC`, or has it, `NIC/MAC`. */
+function has(attribute: XmlElement, name: string): boolean {
+  const [vector, part] = name.split('/');
+  if (attribute.name !== vector) return false;
+  return part === undefined || child(attribute, part) !== undefined;
 }
 
 function hostEffect(section: Section, name: string): string | undefined {
