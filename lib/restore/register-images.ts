@@ -3,10 +3,12 @@
 import type { OneClient } from '../one/client.ts';
 import type { Datastore } from '../one/datastores.ts';
 import { allocateImage, waitForImage } from '../one/images.ts';
+import { OpenNebulaError } from '../report/errors.ts';
+import { formatBytes } from '../report/format.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import type { Delivered, Delivery } from './delivery.ts';
-import type { ImagePlan } from './image-plan.ts';
+import { imageSizeMb, type ImagePlan } from './image-plan.ts';
 import { imageName } from './names.ts';
 
 export interface RestoredImage {
@@ -75,7 +77,7 @@ async function register(
   if (!datastore) throw new Error(`no datastore chosen for disk ${plan.disk.id}`);
   const name = imageName(base, plan.disk.id);
   made.push(await run.journal.record({ kind: 'delete-image', endpoint: one.endpoint, name, path }));
-  const imageId = await allocateImage(one, datastore.id, {
+  const image = {
     name,
     path,
     type: plan.type,
@@ -85,11 +87,25 @@ async function register(
     attributes: plan.attributes,
     capacityFlag,
     ...(fromBackupDatastore === undefined ? {} : { fromBackupDatastore }),
+  };
+  const imageId = await allocateImage(one, datastore.id, image).catch(async (error: unknown) => {
+    throw await explained(error, plan, datastore);
   });
   run.log.info(
     `disk ${plan.disk.id}: registered as image ${imageId} (${name}) in datastore ${datastore.name}`,
   );
   return { diskId: plan.disk.id, imageId, name };
+}
+
+/** oned names neither the datastore nor the size that counts, which surprises with sparse disks. */
+async function explained(error: unknown, plan: ImagePlan, { name }: Datastore): Promise<unknown> {
+  const full = /Not enough space in datastore$/;
+  if (!(error instanceof OpenNebulaError) || !full.test(error.message)) return error;
+  const size = formatBytes((await imageSizeMb(plan)) * 2 ** 20);
+  return new OpenNebulaError(
+    `${error.message} ${name}: disk ${plan.disk.id} counts with its holes, ${size}; administrators can skip this check by onevmdump restore --no-check-capacity`,
+    { code: error.code, cause: error },
+  );
 }
 
 async function takenOver(

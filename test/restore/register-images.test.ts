@@ -5,12 +5,17 @@ import type { Datastore } from '../../lib/one/datastores.ts';
 import type { Delivery } from '../../lib/restore/delivery.ts';
 import type { ImagePlan } from '../../lib/restore/image-plan.ts';
 import { registerImages } from '../../lib/restore/register-images.ts';
+import { OpenNebulaError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
 
 const nothing = (): void => undefined;
 
 /** An oned that takes every image over when it is told to, and a delivery that tells what happens when. */
-function scene({ room = true, fails = -1 }: { room?: boolean; fails?: number } = {}) {
+function scene({
+  room = true,
+  fails = -1,
+  full = false,
+}: { room?: boolean; fails?: number; full?: boolean } = {}) {
   const events: string[] = [];
   const ready = new Set<number>();
   const run = {
@@ -46,6 +51,10 @@ function scene({ room = true, fails = -1 }: { room?: boolean; fails?: number } =
   const one = {
     endpoint: 'here',
     id: () => {
+      if (full) {
+        const text = 'OpenNebula refused one.image.allocate: Not enough space in datastore';
+        return Promise.reject(new OpenNebulaError(text, { code: 8192 }));
+      }
       events.push(`allocate ${allocated}`);
       return Promise.resolve(allocated++);
     },
@@ -62,6 +71,8 @@ function scene({ room = true, fails = -1 }: { room?: boolean; fails?: number } =
       ({
         as: 'register',
         disk: { id },
+        format: 'raw',
+        source: { size: 3 * 2 ** 30 },
         type: 'OS',
         persistent: false,
         attributes: {},
@@ -98,6 +109,12 @@ describe('registering the images of a VM', () => {
       ...['deliver 0', 'allocate 0', 'drop 0', 'deliver 1', 'allocate 1', 'drop 1'],
     ]);
     expect(most()).toBe(1);
+  });
+
+  test('says of a full datastore which it is, how large the disk is to OpenNebula, and how the check is skipped', async () => {
+    await expect(scene({ full: true }).registering).rejects.toThrow(
+      'OpenNebula refused one.image.allocate: Not enough space in datastore default: disk 0 counts with its holes, 3.0 GiB; administrators can skip this check by onevmdump restore --no-check-capacity',
+    );
   });
 
   test('stops waiting for an image when the next disk cannot be delivered, and says why', async () => {
