@@ -146,7 +146,7 @@ describe('a host that does not allow what is needed is told apart', () => {
   test.each([
     ['AllowStreamLocalForwarding no', /cannot be reached through ssh: .*AllowStreamLocalForwarding no/],
     ['DisableForwarding yes', /cannot be reached through ssh: .*DisableForwarding yes/],
-    ['MaxSessions 1', /it allows too few sessions \(MaxSessions of its sshd_config must be 10 or more\)/],
+    ['MaxSessions 1', /it allows too few sessions \(MaxSessions of its sshd_config must be 2 or more\)/],
   ])('%s', async (line, message) => {
     const strict = await startSshd({ sshd: line });
     try {
@@ -160,4 +160,17 @@ describe('a host that does not allow what is needed is told apart', () => {
       await strict.stop();
     }
   }); // prettier-ignore
+});
+
+test('a host that allows two sessions on a connection is enough for an export', async () => {
+  const strict = await startSshd({ sshd: 'MaxSessions 2' });
+  try {
+    const { code, stderr } = await world.run(['export', String(vmId), '-h', strict.host], {
+      env: { PATH: pathTo(strict) },
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) as unknown });
+    await expectNothingLeft();
+  } finally {
+    await strict.stop();
+  }
 });
