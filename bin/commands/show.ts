@@ -115,6 +115,8 @@ function plain(report: Awaited<ReturnType<typeof describe>>): string {
     suspend: 'the guest was paused',
     crash: 'nothing was quiesced: as after a power cut',
   };
+  // A driver of OpenNebula does not know the endpoint.
+  const cloud = [report.cloud?.name, report.cloud?.endpoint].filter((text) => text !== undefined);
   const facts = [
     ['VM', `${vm.id}  ${printable(vm.name)}`],
     ['State', vm.state],
@@ -125,16 +127,7 @@ function plain(report: Awaited<ReturnType<typeof describe>>): string {
           ...(consistency.frozenMs > 0 ? [['Frozen for', `${consistency.frozenMs} ms`]] : []),
         ]
       : []),
-    ...(report.cloud
-      ? [
-          [
-            'Cloud',
-            [report.cloud.name, report.cloud.endpoint]
-              .flatMap((text) => (text === undefined ? [] : [printable(text)]))
-              .join(', '),
-          ],
-        ]
-      : []),
+    ...(cloud.length > 0 ? [['Cloud', cloud.map(printable).join(', ')]] : []),
     ...(report.state.length > 0 ? [['Also holds', report.state.map(stateWords).join(', ')]] : []),
     ...(report.leftOut.length > 0
       ? [['Left out', `disk ${report.leftOut.join(', ')} (not asked for)`]]

@@ -64,6 +64,8 @@ describe('backup', () => {
     expect(await sh('tar', '--zstd', '-xOf', bundle, './vm.xml')).toBe(world.sandbox.vmXml(vm.id));
     const shown = await world.run(['show', bundle, '--json']);
     expect(shown.stdout).toContain('"source ');
+    // No endpoint is known here, and no CLOUD_NAME is set.
+    expect((await world.run(['show', bundle])).stdout).not.toContain('Cloud');
   });
 
   test('takes the arguments of OpenNebula 6.6, without a job, and the XML that prebackup left', async () => {
