@@ -47,13 +47,13 @@ export async function templateNames(
   return new Map(pool.map((template) => [textIn(template, 'NAME'), numberIn(template, 'ID')]));
 }
 
-/** The id of the caller's own template that has this value of an attribute. */
+/** The id of the template that has this value of an attribute, whoever owns it: a restore for a user is undone by oneadmin. */
 export async function findTemplateWith(
   client: OneClient,
   attribute: string,
   value: string,
 ): Promise<number | undefined> {
-  const pool = await askPool(client, 'VMTEMPLATE_POOL', 'one.templatepool.info', -3);
+  const pool = await askPool(client, 'VMTEMPLATE_POOL', 'one.templatepool.info', -2);
   const found = pool.find((one) => {
     const template = child(one, 'TEMPLATE');
     return template && textIn(template, attribute) === value;

@@ -351,6 +351,20 @@ describe('restore', () => {
     expect(await world.leftovers()).toEqual([]);
   });
 
+  test('leaves no template of the user when oned refuses an image: oneadmin, who undoes it, sees all', async () => {
+    const { images, templates } = world.sandbox.world;
+    const before = [images.size, templates.size];
+    world.sandbox.failNext('one.image.allocate', 8192, 'Not enough space in datastore');
+    const { code, stderr } = await world.request(
+      'restore',
+      restoreRequest(vm, source, '<USERNAME>alice</USERNAME><NAME>full</NAME>'),
+    );
+    expect(code).toBe(6);
+    expect(stderr).toContain('Not enough space in datastore');
+    expect([images.size, templates.size]).toEqual(before);
+    expect(await world.leftovers()).toEqual([]);
+  });
+
   test('refuses a user that is none', async () => {
     const { code, stdout } = await world.request(
       'restore',

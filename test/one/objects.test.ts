@@ -58,7 +58,7 @@ describe('templates', () => {
     expect(vm.userTemplate.children.find(({ name }) => name === 'NOTE')?.text).toBe(text);
   });
 
-  test('the caller’s own is found by its mark until that is replaced, and by name', async () => {
+  test('a template is found by its mark until that is replaced, and the caller’s own by name', async () => {
     const marked = template('found').replace(
       '</NAME>',
       `</NAME><${markOfRestore}>f00</${markOfRestore}>`,
