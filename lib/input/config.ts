@@ -1,9 +1,8 @@
 // The configuration file, in the manner of OpenNebula's own rc files: KEY = value, KEY="value",
 // comments from `#`. It is read, not run: nothing is expanded.
-import { readFile } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
+import { readSmallFile } from './small-file.ts';
 import { settings, type Config, type Setting } from './settings.ts';
 
 export type { Config } from './settings.ts';
@@ -73,8 +72,7 @@ async function readConfigFile(
   const file =
     asked ?? (location ? join(location, 'etc/onevmdump.conf') : '/etc/one/onevmdump.conf');
   try {
-    // Not by node:fs/promises, which a hook with nothing to do needs for nothing else, and loads slowly.
-    return parseConfig(await promisify(readFile)(file, 'utf8'), file);
+    return parseConfig(await readSmallFile(file), file);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     if (asked === undefined && hasCode(error, 'ENOENT')) return new Map();

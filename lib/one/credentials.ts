@@ -1,8 +1,8 @@
 // Where oned is and as whom to call it, found as OpenNebula's own tools find it
 // (src/oca/ruby/opennebula/client.rb, 6.4 to 7.4). No message ever holds the password.
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
+import { readSmallFile } from '../input/small-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -62,7 +62,7 @@ function candidates(env: Environment, folder: string, name: string): string[] {
 
 async function readIfThere(file: string, what: string): Promise<string | undefined> {
   try {
-    return await readFile(file, 'utf8');
+    return await readSmallFile(file);
   } catch (error) {
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined;
     throw new UsageError(`cannot read the ${what}: ${errorMessage(error)}`, { cause: error });

@@ -186,3 +186,8 @@ describe('the environment', () => {
     );
   });
 });
+
+test('a configuration without an end is refused at once, and in little memory', async () => {
+  const loading = loadConfig({ file: '/dev/zero', env: {} });
+  await expect(loading).rejects.toThrow('/dev/zero has more than 1048576 bytes');
+});

@@ -1,0 +1,26 @@
+// Reads files that a person names: settings and credentials. What is named may be anything, also a device without an end.
+import { close, open, read } from 'node:fs';
+import { promisify } from 'node:util';
+
+/** Bytes; far more than any such file has. */
+const most = 1024 * 1024;
+
+/**
+ * The text of a file, UTF-8. Not by node:fs/promises, which a hook with nothing to do needs for nothing else, and loads slowly.
+ * @throws Node's errors; an Error when it has more than 1 MiB
+ */
+export async function readSmallFile(path: string): Promise<string> {
+  const file = await promisify(open)(path, 'r');
+  try {
+    const bytes = Buffer.alloc(most + 1);
+    let length = 0;
+    while (length <= most) {
+      const { bytesRead } = await promisify(read)(file, bytes, length, bytes.length - length, null);
+      if (bytesRead === 0) return bytes.toString('utf8', 0, length);
+      length += bytesRead;
+    }
+    throw new Error(`${path} has more than ${most} bytes`);
+  } finally {
+    await promisify(close)(file);
+  }
+}
