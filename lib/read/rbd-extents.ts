@@ -19,7 +19,7 @@ export async function parseRbdExtents(
 ): Promise<readonly Extent[]> {
   const list = new ExtentList();
   let end = 0;
-  let opened = false;
+  let opened = false as boolean;
   let rest = '';
   const wrong = (why: string): FailedError =>
     new FailedError(`cannot find the data of ${label}: rbd diff printed ${why}`);

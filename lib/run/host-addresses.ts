@@ -23,7 +23,10 @@ export async function addressesOf(host: string): Promise<readonly LookupAddress[
 /** For the `lookup` of a connection, which then tries all addresses. */
 export const lookupHost: LookupFunction = (host, options, done) => {
   // A connection that is bound to a kind of address, which none of ours is.
-  if (options.family) return nodeLookup(host, options, done);
+  if (options.family) {
+    nodeLookup(host, options, done);
+    return;
+  }
   addressesOf(host).then(
     (found) => {
       const [first] = found;

@@ -58,13 +58,17 @@ describe('a backing file', () => {
     }),
   );
 
-  test.each(['/etc/passwd', '../../../secret', '/dev/null'])('at %s is refused', (name) =>
+  test.each([
+    ['/etc/passwd', /^the backing file .* of disk 0 of VM 7 lies at .* outside of/],
+    ['../../../secret', /^the backing file .* of disk 0 of VM 7 lies at .* outside of/],
+    ['/dev/null', /^the backing file .* of disk 0 of VM 7 leads to the device \/dev\/null/],
+  ])('at %s is refused', (name, why) =>
     inWorld(async (world) => {
       await rawFile(join(world.outside, 'secret'), 4096);
       backedBy(world, name, '-F', 'raw');
       const error = await refusal(world);
       expect(error).toBeInstanceOf(UnsupportedError);
-      expect(error.message).toMatch(/^the backing file .* of disk 0 of VM 7 lies at .* outside of/);
+      expect(error.message).toMatch(why);
     }),
   );
 
