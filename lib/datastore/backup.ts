@@ -13,7 +13,7 @@ import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
-import type { Vm } from '../vm/vm.ts';
+import { isCdrom, isSharedFolder, isVolatile, type Vm } from '../vm/vm.ts';
 import { cloudOf, writeBundle } from '../write-bundle.ts';
 import { backupDatastore, bundleFolder } from './backup-datastore.ts';
 import { refuseIncrements, type BackupRequest } from './backup-request.ts';
@@ -65,17 +65,27 @@ export async function backupVm(
     compression: compression.method,
   });
   const { disks, consistency } = snapshot;
+  const leftOut = notAskedFor(vm, request.diskIds);
   const cloud = cloudOf(config.cloudName, undefined);
   const { size } = await writeBundle(
     target,
     {
       ...{ vm, started, disks, state, images, consistency, compression, cloud },
+      ...(leftOut.length > 0 ? { leftOut } : {}),
       check: () => snapshot.requireUnwritten(),
     },
     run,
   );
   await made.done();
   return `${basename(target.name)} ${inMb(size)} raw`;
+}
+
+/** Disks with data of the VM's own that BACKUP_CONFIG/DISK_IDS (7.4) leaves out. Those that no backup has are not among them. */
+function notAskedFor(vm: Vm, asked: readonly number[]): number[] {
+  return vm.disks
+    .filter((disk) => !isCdrom(disk) && !isVolatile(disk) && !isSharedFolder(disk))
+    .map(({ id }) => id)
+    .filter((id) => !asked.includes(id));
 }
 
 /** What is to be in the bundle. */

@@ -68,6 +68,28 @@ describe('backup', () => {
     expect((await world.run(['show', bundle])).stdout).not.toContain('Cloud');
   });
 
+  test('of selected disks (DISK_IDS) names those that were not asked for, and restores to a template without them', async () => {
+    const file = join(world.folder, 'second.raw');
+    await sh('qemu-img', 'create', '-q', '-f', 'raw', file, '1M');
+    const second = await world.sandbox.makeImage({
+      ...{ name: 'second', file, datastore: 1, format: 'raw' as const, owner: 'oneadmin' },
+    });
+    const two = await world.makeVm({
+      format: 'raw',
+      more: `DISK=[IMAGE_ID=${second}]\nDISK=[TYPE=swap,SIZE=1]`,
+    });
+    const name = (await backup(two)).split(' ')[0]!;
+    const bundle = join(world.basePath, String(two.id), name);
+    const shown = await world.run(['show', bundle, '--json']);
+    expect(JSON.parse(shown.stdout)).toMatchObject({ leftOut: [1] });
+    const asked = restoreRequest(two, name, '<USERNAME>oneadmin</USERNAME>');
+    const { code, stdout } = await world.request('restore', asked);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^\d+ \d+\n$/) });
+    await world.sandbox.settle();
+    const made = world.sandbox.world.templates.get(Number(stdout.split(' ')[0]))!;
+    expect(made.template.toXml('TEMPLATE').match(/<DISK>/g)).toHaveLength(2);
+  });
+
   test('takes the arguments of OpenNebula 6.6, without a job, and the XML that prebackup left', async () => {
     await anotherSecond();
     const args = vm.args.filter((_, index) => index !== 3);
