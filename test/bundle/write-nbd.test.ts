@@ -31,13 +31,14 @@ test('a disk served by qemu-nbd comes out of the bundle identical, with its hole
     const sink = await createFileSink(join(folder.path, 'bundle.tar.gz'));
     const codec = await pickCompressor({ method: 'gzip' });
     const writer = createBundleWriter(sink, codec, { created: new Date(), log: noLog });
+    await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
     const written = await writer.addDisk({ id: 3, format: 'raw' }, reader, silent.begin('', 0));
     await reader.close();
     await writer.finish({
       tool: { name: 'onevmdump', version: '0' },
       vm: { id: 1, name: '', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: '', frozenMs: 0 },
-      disks: [],
+      consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
+      disks: [{ id: 3, format: 'raw', ...written }],
     });
     await sink.commit();
     expect(written.dataBytes).toBe(87 * MiB + 12 * 1024);
