@@ -10,7 +10,8 @@ import { identify, stateOf, type ProcessIdentity } from '../run/process-identity
 const pollMs = 50;
 /** So long no action may be seen before the backup counts as ended: a busy oned takes its time to start the next. */
 const quietMs = 5000;
-const actions = ['prebackup', 'prebackup_live', 'backup'];
+const lastToEnd = 'backup';
+const actions = ['prebackup', 'prebackup_live', lastToEnd];
 /** oned runs them last, also after a failure: nothing comes after them. */
 const lastActions = ['postbackup', 'postbackup_live'];
 
@@ -28,13 +29,22 @@ export interface RunningBackup {
 export async function cancelBackup(backup: RunningBackup, limitMs: number): Promise<number> {
   const deadline = Date.now() + limitMs;
   let ended = 0;
+  /** The action that was ended last. */
+  let last: string | undefined;
+  /** The same once no process of it is left. */
+  let gone: string | undefined;
   // One action may just have ended well, and oned be about to start the next.
   for (let quietSince = Date.now(); Date.now() - quietSince < quietMs;) {
     if ((await findActions(lastActions, backup)).length > 0) break;
     const found = await findActions(actions, backup);
+    // After `backup`, and when `prebackup` begins once more, it is the next backup of the VM, which nobody cancelled.
+    if (gone === lastToEnd) break;
+    if (gone !== undefined && found.some(({ action }) => action !== lastToEnd)) break;
     for (const one of found) await end(one, deadline);
-    ended += found.length;
     if (found.length > 0) quietSince = Date.now();
+    else gone = last;
+    last = found.at(-1)?.action ?? last;
+    ended += found.length;
     await sleep(pollMs);
   }
   return ended;
@@ -42,6 +52,7 @@ export async function cancelBackup(backup: RunningBackup, limitMs: number): Prom
 
 interface FoundAction {
   readonly identity: ProcessIdentity;
+  readonly action: string;
   /** As messages name it. */
   readonly name: string;
 }
@@ -76,7 +87,7 @@ async function findActions(
     const action = basename(script);
     if (!names.includes(action) || !args.includes(place) || !args.includes(deployId)) continue;
     const identity = await identify(Number(pid)).catch(() => undefined);
-    if (identity) found.push({ identity, name: `${action} of ${place} (process ${pid})` });
+    if (identity) found.push({ identity, action, name: `${action} of ${place} (process ${pid})` });
   }
   return found;
 }

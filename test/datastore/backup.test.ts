@@ -243,6 +243,21 @@ describe('backup', () => {
       expect(await running).toEqual({ code: 143, stdout: '', stderr: 'interrupted by SIGTERM\n' });
     });
 
+    test('because it was cancelled, does not take the next backup of the VM with it', async () => {
+      const env = await world.compressorThat('exec sleep 60');
+      const running = world.action('backup', other.args, other.input, { env });
+      await world.waitForPart();
+      const cancel = world.action('backup_cancel', [other.args[0]!, other.args[2]!]);
+      expect((await running).code).toBe(143);
+      // As soon as oned is done with the first.
+      await anotherSecond();
+      const slow = await world.compressorThat('sleep 2; exec /usr/bin/zstd "$@"');
+      const next = await world.action('backup', other.args, other.input, { env: slow });
+      expect({ code: next.code, stderr: next.stderr }).toEqual({ code: 0, stderr: '' });
+      expect((await cancel).code).toBe(0);
+      await rm(join(world.basePath, String(other.id)), { recursive: true });
+    });
+
     test('because it was killed, is undone by the next one', async () => {
       const env = await world.compressorThat('exec sleep 60');
       let killed = 0;
