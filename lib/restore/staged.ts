@@ -1,6 +1,6 @@
 // Delivers disks to OpenNebula as files: written sparse into a private folder that lies in the datastores' SAFE_DIRS,
 // registered by their paths, and removed as soon as the image has taken them over.
-import { chown, open, rm, statfs, truncate, type FileHandle } from 'node:fs/promises';
+import { lchown, open, rm, statfs, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
@@ -100,21 +100,19 @@ async function stage(
 ): Promise<string> {
   const path = join(folder, `disk.${disk.id}`);
   await requireSpace(folder, disk, guise);
-  await writeDisk(disk, path, task, signal);
+  await writeDisk(disk, path, { owner, task, signal });
   if (disk.size === 0) {
     run.log.warn(
       `disk ${disk.id} has 0 bytes, which OpenNebula takes for no image; it is registered with one sector of zeros`,
     );
-    await truncate(path, sectorSize);
   }
-  if (owner) await chown(path, owner.uid, owner.gid);
   if (guise === undefined) return path;
   run.log.warn(
     `disk ${disk.id} is raw but begins like ${guise}; it is registered wrapped in qcow2 so that nothing takes it for one`,
   );
   const wrapped = join(folder, `disk.${disk.id}.qcow2`);
   await wrapInQcow2(run.runner, path, wrapped);
-  if (owner) await chown(wrapped, owner.uid, owner.gid);
+  if (owner) await lchown(wrapped, owner.uid, owner.gid);
   await rm(path);
   return wrapped;
 }
@@ -152,15 +150,16 @@ async function requireSpace(
   );
 }
 
+/** All by the open file: the folder is the owner's, who could put a link in the file's place. */
 async function writeDisk(
   disk: BundleDisk,
   path: string,
-  task: ProgressTask,
-  signal: AbortSignal,
+  { owner, task, signal }: Pick<StageOptions, 'owner' | 'task' | 'signal'>,
 ): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
-    await file.truncate(disk.size);
+    if (owner) await file.chown(owner.uid, owner.gid);
+    await file.truncate(disk.size === 0 ? sectorSize : disk.size);
     for await (const { offset, data } of disk.pieces()) {
       signal.throwIfAborted();
       await writeFully(file, data, offset);

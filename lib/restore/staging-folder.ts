@@ -1,6 +1,6 @@
 // The folder that disks are laid down in for OpenNebula, and who may use it.
 import { randomBytes } from 'node:crypto';
-import { chown, mkdir, stat } from 'node:fs/promises';
+import { lchown, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import type { Journal, JournalEntry } from '../run/journal.ts';
@@ -59,10 +59,11 @@ export async function makeStagingFolder(
   const entry = await journal.record({ kind: 'remove-folder', path: folder });
   try {
     const made = await makeUnlessThere(parent);
-    if (owner && made) await chown(parent, owner.uid, owner.gid);
+    if (owner && made) await lchown(parent, owner.uid, owner.gid);
     await requireOurs(parent, owner?.uid);
     await mkdir(folder, { mode: 0o700 });
-    if (owner) await chown(folder, owner.uid, owner.gid);
+    // Whom the parent belongs to can put a link in its place meanwhile.
+    if (owner) await lchown(folder, owner.uid, owner.gid);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new FailedError(
