@@ -92,7 +92,10 @@ export async function writeBundle(
   path: string,
   codec: FrameCodec,
   testDisks: readonly TestDisk[],
-  about: Partial<Pick<Manifest, 'vm' | 'cloud'>> = {},
+  {
+    vmXml = Buffer.from('<VM><ID>7</ID></VM>\n'),
+    ...about
+  }: Partial<Pick<Manifest, 'vm' | 'cloud'>> & { readonly vmXml?: Buffer } = {},
 ) {
   const sink = await createFileSink(path);
   const writer = createBundleWriter(sink, codec, {
@@ -100,7 +103,7 @@ export async function writeBundle(
     log: noLog,
   });
   try {
-    await writer.addFile('./vm.xml', Buffer.from('<VM><ID>7</ID></VM>\n'));
+    await writer.addFile('./vm.xml', vmXml);
     const disks: ManifestDisk[] = [];
     for (const [id, { path, virtualSize, extents, layout }] of testDisks.entries()) {
       const reader = await fileReader(path, virtualSize, extents);
