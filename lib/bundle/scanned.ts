@@ -18,6 +18,7 @@ import { memberLabel } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
 import { readState, type StateFile } from './state-file.ts';
+import { checkVmXml } from './vm-xml-frame.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 
 interface ScannedDisk {
@@ -60,7 +61,11 @@ export async function openScanned(
         pieces: () => diskPieces(source, compression, expected, signal),
       };
     });
-  if (manifest) checkManifest(manifest, disks, kept);
+  if (manifest) {
+    checkManifest(manifest, disks, kept);
+    const start = openStream(source, compression, signal);
+    await checkVmXml(manifest, start).finally(() => start.close());
+  }
   const state = kept.map(({ member, size }): StateFile => {
     const sha256 = manifest?.state?.find((listed) => listed.member === member)?.sha256;
     const expected = { member, ...(sha256 !== undefined && { sha256 }) };

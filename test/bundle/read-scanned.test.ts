@@ -176,6 +176,16 @@ describe('a bundle of ours that lost its index', () => {
     });
   });
 
+  test('is refused when its vm.xml is not the one of its manifest', async () => {
+    execFileSync('bash', ['-c', 'gzip -dc ours.tar.gz > lost'], { cwd: folder.path });
+    const tar = readFileSync(at('lost'));
+    tar.write('8', tar.indexOf('<ID>7') + 4);
+    writeFileSync(at('lost'), tar);
+    await expect(openPath(at('lost'))).rejects.toThrow(
+      'vm.xml is not the one that its manifest was written for',
+    );
+  });
+
   test('is refused when a disk is not the one of its manifest', async () => {
     execFileSync('bash', ['-c', 'gzip -dc ours.tar.gz > lost'], { cwd: folder.path });
     const tar = readFileSync(at('lost'));
