@@ -138,6 +138,10 @@ async function scan(
       }
       label = `after ${label}`;
     }
+    // Without compression nothing else tells of an end that was overwritten with zeros.
+    if (!manifest && found.some(({ isRaw }) => isRaw)) {
+      throw new BundleError('the manifest is missing that onevmdump writes');
+    }
   } catch (error) {
     const damage = placed(label, error);
     if (!(damage instanceof BundleError) || !vmXml || found.length === 0) throw damage;
@@ -156,11 +160,10 @@ async function scan(
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
-  const { path, storedPath, map } = member;
-  const isRaw = storedPath.startsWith('./GNUSparseFile.0/');
+  const { path, isOwnSparse, map } = member;
   const head = emptyHead(map.size);
   for await (const piece of memberPieces(input, member)) fillHead(head, piece);
-  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw };
+  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw: isOwnSparse };
 }
 
 /** A manifest describes just these disks, and what the VM kept beside them. */

@@ -18,8 +18,8 @@ export interface TarMember {
   readonly name: MemberName;
   /** The name it is extracted by, as in the archive. */
   readonly path: string;
-  /** The name in the header block, which for a sparse member is another one. */
-  readonly storedPath: string;
+  /** Its two headers are named as onevmdump names those of a raw disk; GNU tar and bsdtar name them otherwise. */
+  readonly isOwnSparse: boolean;
   /** Bytes of the file once extracted. */
   readonly map: ExtentMap;
   /** Bytes from the data to the next header. */
@@ -38,6 +38,7 @@ const largestPiece = 1024 * 1024;
  */
 export async function nextMember(input: ByteReader): Promise<TarMember | undefined> {
   let pax = noPax;
+  let paxPath = '';
   for (;;) {
     const at = input.position;
     const block = await input.take(blockSize);
@@ -51,13 +52,14 @@ export async function nextMember(input: ByteReader): Promise<TarMember | undefin
       case 'ExtendedHeader':
         if (pax !== noPax) throw new BundleError('two PAX headers stand before one member');
         pax = await readPax(input, header.size ?? NaN);
+        paxPath = header.path ?? '';
         break;
       case 'Directory':
       case 'File':
       case 'OldFile':
       case 'ContiguousFile':
       case 'SparseFile':
-        return readMember(input, header, block, pax);
+        return readMember(input, header, block, { pax, paxPath });
       default: {
         const path = printable(header.path ?? '');
         throw new BundleError(
@@ -129,7 +131,7 @@ async function readMember(
   input: ByteReader,
   header: Header,
   block: Buffer,
-  pax: PaxHeader,
+  { pax, paxPath }: { readonly pax: PaxHeader; readonly paxPath: string },
 ): Promise<TarMember> {
   const path = pax.values.get('GNU.sparse.name') ?? pax.values.get('path') ?? header.path ?? '';
   const name = memberName(path);
@@ -145,7 +147,10 @@ async function readMember(
     pax,
     stored,
   );
-  return { name, path, storedPath: header.path ?? '', map, padding: tarPadding(stored) };
+  const base = path.replace(/^\.\//, '');
+  const isOwnSparse =
+    header.path === `./GNUSparseFile.0/${base}` && paxPath === `./PaxHeaders/${base}`;
+  return { name, path, isOwnSparse, map, padding: tarPadding(stored) };
 }
 
 /** The second block of zeros, the index of an uncompressed bundle if there is one, and what pads the archive. */

@@ -120,8 +120,22 @@ describe('a bundle without index', () => {
       expect(bundle.indexed).toBe(false);
       expect(bundle.vmXml).toEqual(vmXml);
       await compareDisks(bundle, old, folder.path);
+      // What vm.xml declares decides; no packer says it.
+      expect(bundle.disks.map(({ format }) => format)).toEqual([undefined, undefined, undefined]);
     });
   });
+
+  test('that was written by onevmdump, but lost its manifest behind zeros, is damaged', async () => {
+    await writeBundle(at('ours.tar'), await pickCompressor({ method: 'none' }), [
+      { path: join(old, 'backup.disk.0'), virtualSize: 8 * MiB, extents: scattered, layout: { format: 'raw' } },
+    ]);
+    const tar = readFileSync(at('ours.tar'));
+    tar.fill(0, tar.indexOf('./manifest.json\0'));
+    writeFileSync(at('ours.tar'), tar);
+    await expect(openPath(at('ours.tar'))).rejects.toThrow(
+      'the manifest is missing that onevmdump writes; what stands before that is whole (disk 0)',
+    );
+  }); // prettier-ignore
 
   test('with more than 8 GiB of holes is read', async () => {
     const large = at('large');
