@@ -28,12 +28,12 @@ async function contentOf(bundle: Bundle): Promise<string> {
   const hash = createHash('sha256').update(bundle.vmXml);
   for (const disk of bundle.disks) {
     hash.update(`${disk.id} ${disk.size};`);
+    // Pieces may be cut anywhere: what counts is where a run of them begins.
+    let end = -1;
     for await (const { offset, data } of disk.pieces()) {
-      // Pieces may be cut elsewhere: each block with its place.
-      for (let at = 0; at < data.length; at += 512 - ((offset + at) % 512)) {
-        const end = Math.min(data.length, at + 512 - ((offset + at) % 512));
-        hash.update(`${offset + at} `).update(data.subarray(at, end));
-      }
+      if (offset !== end) hash.update(`at ${offset};`);
+      hash.update(data);
+      end = offset + data.length;
     }
   }
   return hash.digest('hex');
