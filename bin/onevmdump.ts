@@ -5,7 +5,7 @@ import { hideBin } from 'yargs/helpers';
 import { runEntrypoint, type EntrypointContext } from '../lib/entrypoint.ts';
 import { UsageError } from '../lib/report/errors.ts';
 import { toolVersion } from '../lib/report/version.ts';
-import type { CommandDefinition } from './commands/command.ts';
+import { requireOnce, type CommandDefinition } from './commands/command.ts';
 import { cleanupCommand } from './commands/cleanup.ts';
 import { exportCommand } from './commands/export.ts';
 import { extractCommand } from './commands/extract.ts';
@@ -51,6 +51,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
     });
   const define = <Options>(definition: CommandDefinition<Options>): void => {
     parser.command(definition.words, definition.describe, definition.options, (args) => {
+      requireOnce(args, definition.repeatable);
       chosen = (context) => definition.run(args as Options, context);
     });
   };

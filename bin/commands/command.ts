@@ -20,6 +20,8 @@ export interface CommandDefinition<Options> {
   readonly words: string;
   readonly describe: string;
   readonly options: (argv: Argv) => Argv;
+  /** Options that may be given several times, as they arrive in `Options`. */
+  readonly repeatable?: readonly string[];
   /** `options` declares what arrives here as `Options`. */
   readonly run: (options: Options, context: EntrypointContext) => Promise<void>;
 }
@@ -59,11 +61,19 @@ export function parseId(text: string, what: string): number {
   return id;
 }
 
-/** An option that may be given once only. @throws UsageError when yargs collected several. */
-export function single(
-  value: string | readonly string[] | undefined,
-  option: string,
-): string | undefined {
-  if (typeof value === 'object') throw new UsageError(`--${option} was given more than once`);
-  return value;
+/**
+ * Refuses options that were given several times and are to be given once: yargs collects them in a list.
+ * @throws UsageError
+ */
+export function requireOnce(
+  args: Readonly<Record<string, unknown>>,
+  repeatable: readonly string[] = [],
+): void {
+  for (const [name, value] of Object.entries(args)) {
+    // The other names of an option that has a long one, and the words that are none.
+    if (name.length === 1 || name.includes('-') || repeatable.includes(name)) continue;
+    if (!Array.isArray(value) || value.every((one) => typeof one === 'boolean')) continue;
+    const option = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new UsageError(`--${option} was given more than once`);
+  }
 }

@@ -127,6 +127,7 @@ export const exportCommand: CommandDefinition<ExportOptions> = {
       .example('$0 export 8', 'dump VM 8 into /tmp')
       .example('$0 export 8 -d /backups --compress zstd', 'into a folder, compressed by zstd')
       .example('onevm show -x 8 | $0 export --stdin -L', 'without asking OpenNebula'),
+  repeatable: ['disk'],
   run: runExport,
 };
 
@@ -138,6 +139,7 @@ async function runExport(
   if (!options.stdin && vmId === undefined) {
     throw new UsageError('which VM? Give its id, or its XML with --stdin (see: onevmdump --help)');
   }
+  if (options.destinationPath === '') throw new UsageError('--destination-path names no place');
   const config = await configFor(options, log);
   const wished = remoteTarget(options, config);
   const destinationHost = destinationTarget(options, config);

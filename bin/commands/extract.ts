@@ -11,7 +11,6 @@ import {
   configFor,
   parseId,
   printResult,
-  single,
   withProgress,
   type CommandDefinition,
   type GlobalOptions,
@@ -19,9 +18,9 @@ import {
 
 interface ExtractOptions extends GlobalOptions {
   readonly bundle: string;
-  readonly disk: string | readonly string[] | undefined;
+  readonly disk: string | undefined;
   readonly vmXml: boolean;
-  readonly output: string | readonly string[] | undefined;
+  readonly output: string | undefined;
   readonly format: 'raw' | 'qcow2' | undefined;
   readonly force: boolean;
   readonly salvage: boolean;
@@ -73,8 +72,7 @@ async function runExtract(
   options: ExtractOptions,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
-  const disk = single(options.disk, 'disk');
-  const output = single(options.output, 'output');
+  const { disk, output } = options;
   if (options.vmXml === (disk !== undefined)) {
     throw new UsageError('give either --disk or --vm-xml (see: onevmdump extract --help)');
   }

@@ -1,4 +1,5 @@
 // onevmdump restore: bundle -> images, template, VM.
+import { resolve } from 'node:path';
 import { openBundle } from '../../lib/bundle/reader.ts';
 import type { BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
@@ -148,6 +149,7 @@ export const restoreCommand: CommandDefinition<RestoreOptions> = {
         '$0 restore bundle.tar.gz --disk 1 --datastore 101',
         'one disk, into another datastore',
       ),
+  repeatable: ['disk', 'mapDatastore', 'mapNetwork'],
   run: runRestore,
 };
 
@@ -221,7 +223,7 @@ async function restoreFrom(
             checkCapacity: !options.noCheckCapacity,
             imageTimeoutMs: config.imageTimeout * 1000,
           },
-          { run, one, delivery: stagedDelivery(options.stagingDir ?? config.stagingDir, run) },
+          { run, one, delivery: stagedDelivery(stagingDir(options, config), run) },
         ),
       ),
     );
@@ -231,6 +233,12 @@ async function restoreFrom(
   } finally {
     await bundle.close();
   }
+}
+
+/** oned gets its path: that means nothing to it when it is relative to a folder of ours. */
+function stagingDir({ stagingDir }: RestoreOptions, config: Config): string {
+  if (stagingDir === '') throw new UsageError('--staging-dir names no folder');
+  return stagingDir === undefined ? config.stagingDir : resolve(stagingDir);
 }
 
 function whatIsMissing({ missing, images }: RestoreReport): string {

@@ -2,7 +2,7 @@
 // all disks of a VM share, whatever modules serve them.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
-import { FailedError, UnsupportedError } from '../report/errors.ts';
+import { FailedError, UnsupportedError, UsageError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph.ts';
@@ -50,7 +50,7 @@ export interface DiskPlan {
  * Plans the dump of the disks of a VM. Pure. Folders that the host shares with the guest are no disks, and left out.
  * @param images what oned knows of the disks' images, by DISK_ID.
  * @param only the DISK_IDs of those that are wanted; undefined: all.
- * @throws UnsupportedError for the first disk that cannot be dumped, or that the VM has not.
+ * @throws UnsupportedError for the first disk that cannot be dumped, UsageError for one that the VM does not have.
  */
 export function planDisks(
   vm: Vm,
@@ -58,7 +58,7 @@ export function planDisks(
   only?: readonly number[],
 ): readonly DiskPlan[] {
   const missing = only?.find((id) => !vm.disks.some((disk) => disk.id === id));
-  if (missing !== undefined) throw new UnsupportedError(`VM ${vm.id} has no disk ${missing}`);
+  if (missing !== undefined) throw new UsageError(`VM ${vm.id} has no disk ${missing}`);
   const wanted = vm.disks.filter(({ id }) => only?.includes(id) ?? true);
   const folder = wanted.find((disk) => only && isSharedFolder(disk));
   if (folder) {

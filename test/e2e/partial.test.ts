@@ -86,7 +86,7 @@ describe('a bundle of some disks', () => {
 
   test('is refused for a disk that the VM has not', async () => {
     const { code, stderr } = await world.run(['export', String(vmId), '--disk', '99']);
-    expect(code).toBe(3);
+    expect(code).toBe(2);
     expect(stderr).toContain(`VM ${vmId} has no disk 99`);
   });
 });

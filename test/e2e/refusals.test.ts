@@ -65,6 +65,15 @@ describe('wrong usage is refused with exit code 2', () => {
     [['restore', 'b', '--volatile', 'maybe'], /volatile/],
     [['restore', 'b', '--disk', 'x'], /disk id must be a number/],
     [['export', '8', '--config', '/no/such/file'], /\/no\/such\/file/],
+    [['export', '8', '-d', 'a', '-d', 'b'], /--destination-path was given more than once/],
+    [['export', '8', '--endpoint', 'a', '--endpoint', 'b'], /--endpoint was given more than once/],
+    [['export', '8', '--config', 'a', '--config', 'b'], /--config was given more than once/],
+    [['export', '8', '-d', ''], /--destination-path names no place/],
+    [['restore', 'b', '-n', 'a', '--name', 'b'], /--name was given more than once/],
+    [['restore', 'b', '--volatile', 'image', '--volatile', 'fresh'], /--volatile was given more/],
+    [['restore', 'b', '--staging-dir', 'a', '--staging-dir', 'b'], /--staging-dir was given more/],
+    [['extract', 'b', '--disk', '0', '--disk', '1'], /--disk was given more than once/],
+    [['cleanup', '--vm', '1', '--vm', '2'], /--vm was given more than once/],
   ] as const)('%j', (args, message) => refused(args, 2, message));
 });
 
