@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Bundle, BundleDisk } from './bundle/bundle.ts';
+import type { Bundle, BundleDisk, FileIdentity } from './bundle/bundle.ts';
 import { giveName, syncFolder } from './bundle/file-sink.ts';
 import type { DiskFormat } from './bundle/manifest.ts';
 import { looksLike } from './bundle/probe.ts';
@@ -24,15 +24,21 @@ import { declaredFormat } from './storage/disk-format.ts';
 import { convertImage } from './tools/qemu-img.ts';
 import { partName } from './vm/names.ts';
 
-export interface ExtractRequest {
-  readonly bundle: Bundle;
-  readonly diskId: number;
-  /** Path of the file. */
+/** The file that is written. */
+export interface Target {
+  /** Its path. */
   readonly file: string;
-  /** Undefined: as the disk is in the bundle. */
-  readonly format: DiskFormat | undefined;
   /** Whether a file of this name is replaced. */
   readonly force: boolean;
+  /** The bundle that is read, which is never replaced; undefined when it is on another machine. */
+  readonly source: FileIdentity | undefined;
+}
+
+export interface ExtractRequest extends Target {
+  readonly bundle: Bundle;
+  readonly diskId: number;
+  /** Undefined: as the disk is in the bundle. */
+  readonly format: DiskFormat | undefined;
 }
 
 export interface ExtractContext {
@@ -73,13 +79,14 @@ export function formatIn(bundle: Bundle, disk: BundleDisk): DiskFormat {
 
 /**
  * Extracts the disk. The file gets its name when it is whole and on the disk.
- * @throws UsageError when the file is there already, BundleError when the bundle is damaged, FailedError; no file
+ * @throws UsageError when the file is there already or is the bundle, BundleError when the bundle is damaged, FailedError; no file
  *   is left then, and one that was there is as it was
  */
 export async function extractDisk(
-  { bundle, diskId, file, format, force }: ExtractRequest,
+  { bundle, diskId, format, ...target }: ExtractRequest,
   { log, signal, progress }: ExtractContext,
 ): Promise<ExtractReport> {
+  const { file } = target;
   const disk = diskIn(bundle, diskId);
   const stored = formatIn(bundle, disk);
   const wanted = format ?? stored;
@@ -90,8 +97,8 @@ export async function extractDisk(
   if (guise !== undefined) {
     log.warn(`disk ${diskId} is raw but begins like ${guise}; say its format to whoever reads it`);
   }
-  await requireFree(file, force);
-  await writeWhole(file, force, async (part) => {
+  await requireFree(target);
+  await writeWhole(target, async (part) => {
     if (wanted === stored) {
       await writeDisk(disk, part, { signal, progress });
       return;
@@ -99,6 +106,8 @@ export async function extractDisk(
     const original = `${part}.${stored}`;
     try {
       await writeDisk(disk, original, { signal, progress });
+      // Nobody else may read it, from the first moment: qemu-img keeps the mode of a file that is there.
+      await (await open(part, 'wx', 0o600)).close();
       await convertImage(localRunner(log, signal), [stored, original], [wanted, part]);
     } finally {
       await rm(original, { force: true });
@@ -117,9 +126,9 @@ export async function extractDisk(
 }
 
 /** Writes a small file in the same way: the VM's XML. */
-export async function extractBytes(bytes: Uint8Array, file: string, force: boolean): Promise<void> {
-  await requireFree(file, force);
-  await writeWhole(file, force, async (part) => {
+export async function extractBytes(bytes: Uint8Array, target: Target): Promise<void> {
+  await requireFree(target);
+  await writeWhole(target, async (part) => {
     const handle = await open(part, 'wx', 0o600);
     try {
       await writeAll(handle, bytes, 0);
@@ -130,8 +139,8 @@ export async function extractBytes(bytes: Uint8Array, file: string, force: boole
 }
 
 /** Told before anything is read. A device or a folder is never replaced. */
-async function requireFree(file: string, force: boolean): Promise<void> {
-  const there = await lstat(file).catch(() => undefined);
+async function requireFree({ file, force, source }: Target): Promise<void> {
+  const there = await lstat(file, { bigint: true }).catch(() => undefined);
   if (!there) {
     const folder = await stat(dirname(file)).catch(() => undefined);
     if (folder?.isDirectory() !== true) {
@@ -140,13 +149,15 @@ async function requireFree(file: string, force: boolean): Promise<void> {
     return;
   }
   if (!force) throw new UsageError(`cannot write ${file}: it exists already (--force replaces it)`);
+  if (there.dev === source?.dev && there.ino === source.ino) {
+    throw new UsageError(`cannot write ${file}: it is the bundle itself`);
+  }
   if (!there.isFile()) throw new UsageError(`cannot write ${file}: it is not a regular file`);
 }
 
 /** Lets `write` make a file of another name beside it, and gives it its name; after a failure it is gone. */
 async function writeWhole(
-  file: string,
-  force: boolean,
+  { file, force }: Target,
   write: (part: string) => Promise<void>,
 ): Promise<void> {
   const part = partName(`${file}.${randomBytes(4).toString('hex')}`);

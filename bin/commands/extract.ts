@@ -102,6 +102,7 @@ async function extractFrom(
     readonly output: string | undefined;
   },
 ): Promise<void> {
+  const { force } = options;
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     if (bundle.cut !== undefined) {
@@ -113,7 +114,7 @@ async function extractFrom(
         return;
       }
       const file = resolve(output);
-      await extractBytes(bundle.vmXml, file, options.force);
+      await extractBytes(bundle.vmXml, { file, force, source: source.identity });
       await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
       return;
     }
@@ -121,7 +122,7 @@ async function extractFrom(
     const file = resolve(output ?? `disk.${diskId}.${format}`);
     const report = await withProgress(log, (progress) =>
       extractDisk(
-        { bundle, diskId, file, format, force: options.force },
+        { bundle, diskId, format, file, force, source: source.identity },
         { log, signal, progress },
       ),
     );

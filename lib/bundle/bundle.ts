@@ -2,6 +2,12 @@
 import type { DiskFormat, Manifest } from './manifest.ts';
 import type { StateFile } from './state-file.ts';
 
+/** What all names of one file have in common, hard links included. */
+export interface FileIdentity {
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
 /** Where a bundle's bytes come from: a local file, later also a file on another machine. */
 export interface BundleSource {
   /** Printable: the path. */
@@ -10,6 +16,8 @@ export interface BundleSource {
   readonly size: number;
   /** When it was last written. */
   readonly modified: Date;
+  /** Which file it is; undefined on another machine. */
+  readonly identity?: FileIdentity;
   /** Up to `length` bytes from `offset`; fewer only at the end of the file. */
   read(offset: number, length: number): Promise<Buffer>;
   close(): Promise<void>;

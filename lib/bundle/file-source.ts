@@ -1,5 +1,5 @@
 // A bundle in a file on this machine, read at any place.
-import { constants, type Stats } from 'node:fs';
+import { constants, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import type { BundleSource } from './bundle.ts';
@@ -13,14 +13,15 @@ export async function openFileSource(path: string): Promise<BundleSource> {
   const { file, stats } = await openRegular(path);
   return {
     name: path,
-    size: stats.size,
+    size: Number(stats.size),
     modified: stats.mtime,
+    identity: { dev: stats.dev, ino: stats.ino },
     read: (offset, length) => readAt(file, path, offset, length),
     close: () => file.close(),
   };
 }
 
-async function openRegular(path: string): Promise<{ file: FileHandle; stats: Stats }> {
+async function openRegular(path: string): Promise<{ file: FileHandle; stats: BigIntStats }> {
   let file: FileHandle;
   try {
     // O_NONBLOCK: a FIFO must be refused, not waited for.
@@ -30,7 +31,7 @@ async function openRegular(path: string): Promise<{ file: FileHandle; stats: Sta
     if (missing) throw new UsageError(`cannot open bundle ${path}: no such file`, { cause });
     throw new FailedError(`cannot open bundle ${path}: ${errorMessage(cause)}`, { cause });
   }
-  const stats = await file.stat();
+  const stats = await file.stat({ bigint: true });
   if (stats.isFile()) return { file, stats };
   await file.close();
   throw new UsageError(`cannot open bundle ${path}: it is not a regular file`);

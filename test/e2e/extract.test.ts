@@ -9,7 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { copyFile, symlink } from 'node:fs/promises';
+import { copyFile, link, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
@@ -97,6 +97,7 @@ describe('a disk is extracted', () => {
     expect(code).toBe(0);
     isSame(join(out, 'x'), format, id);
     expect(readdirSync(out)).toEqual(['x']);
+    expect(statSync(join(out, 'x')).mode & 0o777).toBe(0o600);
   });
 
   test('and --json tells of it', async () => {
@@ -131,6 +132,25 @@ describe('what is there is never lost', () => {
     expect(readFileSync(join(out, 'mine'), 'utf8')).toBe('mine');
     expect((await extract(bundle, '--disk', '0', '-o', 'mine', '--force')).code).toBe(0);
     isSame(join(out, 'mine'), 'raw', 0);
+  });
+
+  test.each([
+    ['by its own name', 'own', 'own'],
+    ['by the name of a hard link to it', 'own', 'hard'],
+    ['read through a hard link, by the name of the link', 'hard', 'hard'],
+    ['read through a symbolic link, by its own name', 'soft', 'own'],
+  ])('the bundle that is read is not replaced, even with --force: %s', async (_, from, to) => {
+    await copyFile(bundle, join(out, 'own'));
+    await link(join(out, 'own'), join(out, 'hard'));
+    await symlink('own', join(out, 'soft'));
+    for (const what of [['--disk', '0'], ['--disk', '0', '--format', 'qcow2'], ['--vm-xml']]) {
+      const { code, stderr } = await extract(from, ...what, '-o', to, '--force');
+      expect({ code, what }).toEqual({ code: 2, what });
+      expect(stderr).toContain('it is the bundle itself');
+    }
+    expect(readdirSync(out)).toEqual(['hard', 'own', 'soft']);
+    expect(readFileSync(join(out, to)).equals(readFileSync(bundle))).toBe(true);
+    expect(statSync(join(out, 'own')).nlink).toBe(2);
   });
 
   test('a link and a folder are never replaced', async () => {
