@@ -2,7 +2,7 @@
 // as the older onevmdump really took it.
 import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import { createFileSink } from './bundle/file-sink.ts';
+import { createFileSink, isWritten, partsOf } from './bundle/file-sink.ts';
 import { createSshSink } from './bundle/ssh-sink.ts';
 import type { BundleSink } from './bundle/sink.ts';
 import type { Compression } from './bundle/manifest.ts';
@@ -11,8 +11,8 @@ import type { Run } from './run/run.ts';
 import type { Runner, SshTarget } from './run/runner.ts';
 import { loginName } from './run/ssh-errors.ts';
 import type { Undo } from './run/undo.ts';
-import { canWriteFolder, kindOfPath } from './tools/bundle-file.ts';
-import { bundleName, partName } from './vm/names.ts';
+import { canWriteFolder, kindOfPath, namesIn } from './tools/bundle-file.ts';
+import { bundleName, isPartOf, partName } from './vm/names.ts';
 
 const extensions: Record<Compression, string> = { gzip: 'tar.gz', zstd: 'tar.zst', none: 'tar' };
 
@@ -43,12 +43,9 @@ export async function bundleDestination(
   if ((await place.kind(bundle)) !== 'nothing') {
     throw new UsageError(`cannot write ${what(bundle)}: it is already there`);
   }
-  // Asked here already, since what is in the journal as ours is removed.
-  if ((await place.kind(partName(bundle))) !== 'nothing') {
-    throw new FailedError(
-      `cannot write ${what(bundle)}: ${partName(bundle)} exists, another export may be writing it`,
-    );
-  }
+  // Asked again when it is opened: here, before anything is done to the VM.
+  const [part] = await place.partsOf(bundle);
+  if (part !== undefined) throw new FailedError(`cannot write ${what(bundle)}: ${isWritten(part)}`);
   try {
     await place.requireWritable(folder);
   } catch (error) {
@@ -80,8 +77,9 @@ export async function bundleTarget(
 ): Promise<BundleTarget> {
   if (!host) {
     const name = await bundleDestination(destination, facts);
-    const undo = { kind: 'remove-file', path: partName(name) } as const;
-    return { name, host, undo, open: () => createFileSink(name) };
+    const part = partName(name);
+    const undo = { kind: 'remove-file', path: part } as const;
+    return { name, host, undo, open: () => createFileSink(name, part) };
   }
   const runner = runnerAt(host);
   const path = await bundleDestination(destination, facts, placeAt(runner));
@@ -105,6 +103,8 @@ export interface Place {
   /** As messages name it; undefined for this one. */
   readonly name: string | undefined;
   kind(path: string): Promise<'folder' | 'other' | 'nothing'>;
+  /** The part files of a bundle; none where its folder cannot be listed. */
+  partsOf(bundle: string): Promise<readonly string[]>;
   /** Rejects with the reason. */
   requireWritable(folder: string): Promise<void>;
 }
@@ -112,6 +112,7 @@ export interface Place {
 const here: Place = {
   name: undefined,
   kind,
+  partsOf,
   requireWritable: (folder) => access(folder, constants.W_OK | constants.X_OK),
 };
 
@@ -119,6 +120,12 @@ export function placeAt(runner: Runner): Place {
   return {
     name: runner.where,
     kind: (path) => kindOfPath(runner, path),
+    async partsOf(bundle) {
+      const folder = dirname(bundle);
+      const names = await namesIn(runner, folder);
+      if (typeof names === 'string') return [];
+      return names.filter((one) => isPartOf(one, basename(bundle))).map((one) => join(folder, one));
+    },
     async requireWritable(folder) {
       if (!(await canWriteFolder(runner, folder))) throw new FailedError('permission denied');
     },

@@ -1,5 +1,4 @@
 // Extracts one disk of a bundle into a file of its own: sparse, checked while it goes, complete or not there at all.
-import { randomBytes } from 'node:crypto';
 import { lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Bundle, BundleDisk, FileIdentity } from './bundle/bundle.ts';
@@ -160,7 +159,7 @@ async function writeWhole(
   { file, force }: Target,
   write: (part: string) => Promise<void>,
 ): Promise<void> {
-  const part = partName(`${file}.${randomBytes(4).toString('hex')}`);
+  const part = partName(file);
   try {
     await write(part);
     await syncFile(part);

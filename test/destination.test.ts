@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundleDestination } from '../lib/destination.ts';
+import { partName } from '../lib/vm/names.ts';
 
 let folder = '';
 beforeEach(async () => {
@@ -38,6 +39,15 @@ describe('the destination', () => {
     await expect(bundleDestination(join(folder, 'taken'), facts)).rejects.toThrow(
       /taken: it is already there$/,
     );
+  });
+
+  test('is refused when another export may be writing the file', async () => {
+    const part = partName(join(folder, 'same.tar'));
+    await writeFile(part, '');
+    await expect(bundleDestination(join(folder, 'same.tar'), facts)).rejects.toThrow(
+      `${part} exists, another export may be writing it`,
+    );
+    expect(await bundleDestination(join(folder, 'same'), facts)).toBe(join(folder, 'same'));
   });
 
   test('is refused when its folder is missing', async () => {

@@ -1,6 +1,7 @@
-// A bundle as a local file: written as `<path>.part`, and given its name when it is whole.
-import { link, lstat, open, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+// A bundle as a local file: written as a part file, and given its name when it is whole.
+import { link, lstat, open, readdir, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   errorMessage,
   FailedError,
@@ -8,19 +9,29 @@ import {
   OnevmdumpError,
   UsageError,
 } from '../report/errors.ts';
-import { partName } from '../vm/names.ts';
+import { isPartOf } from '../vm/names.ts';
 import type { BundleSink } from './sink.ts';
 import { writeAll } from './write-all.ts';
 
+/** How long one that was first by its name waits for another that has begun at the same time to give way, in ms. */
+const giveWayMs = 500;
+
 /**
- * Opens `<path>.part`, mode 0600, for a bundle that will be `path`.
- * @throws UsageError when the folder is missing or not writable, FailedError when `path` or the part
- *   file exists, or when it cannot be created
+ * Opens `part`, mode 0600, for a bundle that will be `path`.
+ * @param part a name that `partName` gave for `path`
+ * @throws UsageError when the folder is missing or not writable, FailedError when `path` or a part file
+ *   of it exists, or when it cannot be created
  */
-export async function createFileSink(path: string): Promise<BundleSink> {
+export async function createFileSink(path: string, part: string): Promise<BundleSink> {
   await requireFree(path);
-  const part = partName(path);
   const file = await openPart(part);
+  try {
+    await requireAlone(path, part);
+  } catch (error) {
+    await file.close();
+    await unlinkIfThere(part);
+    throw error;
+  }
   let position = 0;
   let state: 'writing' | 'named' | 'ended' = 'writing';
 
@@ -59,9 +70,6 @@ async function openPart(part: string): Promise<FileHandle> {
   } catch (error) {
     const cause = { cause: error };
     const begin = `cannot create ${part}`;
-    if (hasCode(error, 'EEXIST')) {
-      throw new FailedError(`${begin}: it exists, another export may be writing it`, cause);
-    }
     if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) {
       throw new UsageError(`${begin}: there is no folder ${dirname(part)}`, cause);
     }
@@ -78,6 +86,36 @@ async function requireFree(path: string): Promise<void> {
     () => false,
   );
   if (taken) throw new FailedError(`cannot write ${path}: it exists already`);
+}
+
+/**
+ * Another export that has begun to write the same bundle keeps it. When two have begun at once, and see each other, the
+ * first by name keeps it: the other gives way at once.
+ */
+async function requireAlone(path: string, part: string): Promise<void> {
+  const others = async (): Promise<readonly string[]> =>
+    (await partsOf(path)).filter((one) => one !== part);
+  let [other] = await others();
+  if (other !== undefined && other > part) {
+    await sleep(giveWayMs);
+    [other] = await others();
+  }
+  if (other !== undefined) throw new FailedError(`cannot write ${path}: ${isWritten(other)}`);
+}
+
+/** Why a bundle is not begun of which there is this part file. */
+export function isWritten(part: string): string {
+  return `${part} exists, another export may be writing it`;
+}
+
+/** The part files of a bundle, first by name first; none where the folder cannot be listed. */
+export async function partsOf(path: string): Promise<readonly string[]> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch(() => []);
+  return names
+    .filter((name) => isPartOf(name, basename(path)))
+    .map((name) => join(folder, name))
+    .sort();
 }
 
 /**

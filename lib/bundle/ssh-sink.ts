@@ -1,4 +1,4 @@
-// A bundle as a file on another machine: streamed into `<path>.part` there, and given its name when it is
+// A bundle as a file on another machine: streamed into a part file there, and given its name when it is
 // whole. A guard beside the file removes it when the connection is lost; the journal has it, too.
 import { dirname } from 'node:path/posix';
 import { CommandError, ConnectionError, errorMessage } from '../report/errors.ts';

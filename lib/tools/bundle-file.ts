@@ -10,9 +10,29 @@ export interface BundleFile {
 /** Syncing and removing may take as long as a disk needs for gigabytes. */
 const longMs = 30 * 60_000;
 
-// Never into what is there already, a link and a device included: conv=excl. conv=fsync: its end means that all is on
-// the disk.
-const writeScript = `umask 077; exec dd bs=1M conv=excl,fsync status=none of="$1"`;
+// Never into what is there already, a link included: set -C. conv=fsync: its end means that all is on
+// the disk. Another export that has begun to write the same bundle keeps it; of two that see each other, the first by
+// name does, after the other has given way. Its pattern is that of partName in lib/vm/names.ts.
+const writeScript = `
+umask 077
+set -C
+other() {
+  found=
+  for one in "$2".????????????????.part; do
+    if [ "$one" != "$1" ] && [ -e "$one" ]; then found=$one; return; fi
+  done
+  return 1
+}
+exec 3>"$1"
+if other "$@"; then
+  if LC_ALL=C expr "x$found" '>' "x$1" >/dev/null; then sleep 1; fi
+  if other "$@"; then
+    rm -f -- "$1"
+    printf '%s exists, another export may be writing it\\n' "$found" >&2
+    exit 1
+  fi
+fi
+exec dd bs=1M conv=fsync status=none >&3`;
 
 // As long as there is a part file, a bundle of the same file is not finished.
 const removeScript = `
@@ -110,8 +130,11 @@ export async function canWriteFolder(runner: Runner, path: string): Promise<bool
 }
 
 /** Starts writing what comes on stdin into the part file, which must not be there yet. Mode 0600. */
-export async function startWriting(runner: Runner, { part }: BundleFile): Promise<PipedService> {
-  return await runner.startPiped(script(writeScript, part));
+export async function startWriting(
+  runner: Runner,
+  { part, path }: BundleFile,
+): Promise<PipedService> {
+  return await runner.startPiped(script(writeScript, part, path));
 }
 
 /** Starts what answers requests for bytes of a file; see the script. */

@@ -1,5 +1,6 @@
 // Every name that OpenNebula or this tool gives to something on a storage. DO NOT CHANGE: other
 // runs, `cleanup` and OpenNebula itself find things by these names.
+import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 
 /** The prefix of everything this tool makes. */
@@ -47,9 +48,17 @@ export function parseBundleName(name: string): { vmId: number; epoch: number } |
   return epoch === undefined ? undefined : { vmId: Number(vmId), epoch: Number(epoch) };
 }
 
-/** An unfinished bundle. */
-export function partName(bundle: string): string {
-  return `${bundle}.part`;
+/**
+ * A file under which `file` is written until it is whole, of one run alone: its undo never finds another's. It lies
+ * in the same folder.
+ */
+export function partName(file: string): string {
+  return `${file}.${randomBytes(8).toString('hex')}.part`;
+}
+
+/** Whether this name in a folder is one that `partName` gave for the file with this name there. */
+export function isPartOf(name: string, file: string): boolean {
+  return name.startsWith(`${file}.`) && /^[0-9a-f]{16}\.part$/.test(name.slice(file.length + 1));
 }
 
 /** The volume group of a system datastore of TM fs_lvm or fs_lvm_ssh. */

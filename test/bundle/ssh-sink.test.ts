@@ -2,12 +2,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BundleSink } from '../../lib/bundle/sink.ts';
 import { createSshSink } from '../../lib/bundle/ssh-sink.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import { removeUnfinished } from '../../lib/tools/bundle-file.ts';
+import { partName } from '../../lib/vm/names.ts';
 import { connectionsTo, useSshd, type Connected } from '../run/ssh-support.ts';
 import { startSshd, type TestSshd } from '../run/sshd.ts';
 
@@ -31,7 +32,7 @@ beforeEach(async () => {
   host = connectionsTo(sshd.host);
   folder = await mkdtemp(join(tmpdir(), "onevmdump-sink 'x' $(y)-"));
   const path = join(folder, 'a bundle');
-  file = { part: `${path}.part`, path };
+  file = { part: partName(path), path };
 });
 
 afterEach(async () => {
@@ -79,7 +80,7 @@ describe('a bundle on another machine', () => {
   test('has its name and all its bytes after the commit, for its owner alone', async () => {
     const sink = await open();
     await write(sink);
-    expect(await readdir(folder)).toEqual(['a bundle.part']);
+    expect(await readdir(folder)).toEqual([basename(file.part)]);
     await sink.commit();
     await sink.discard();
     expect(await readdir(folder)).toEqual(['a bundle']);
@@ -112,6 +113,23 @@ describe('a bundle on another machine', () => {
     const sink = await open();
     await expect(write(sink, 40).then(() => sink.commit())).rejects.toThrow(/cannot write host:/);
     expect(await readFile(file.part, 'utf8')).toBe('theirs');
+  });
+
+  test('is refused when another export is writing it, and what that has written stays', async () => {
+    const first = await open();
+    await write(first);
+    const second = await createSshSink(
+      host.runner,
+      { part: partName(file.path), path: file.path },
+      { name, signal: new AbortController().signal },
+    );
+    await expect(write(second, 40).then(() => second.commit())).rejects.toThrow(
+      `${file.part} exists, another export may be writing it`,
+    );
+    await second.discard();
+    expect(await readdir(folder)).toEqual([basename(file.part)]);
+    await first.commit();
+    expect((await stat(file.path)).size).toBe(3 * 1024 * 1024);
   });
 
   test("is refused with the host's own words where it cannot be written", async () => {

@@ -7,6 +7,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { partName } from '../../lib/vm/names.ts';
 import { writeAll } from '../../lib/bundle/write-all.ts';
 import { createBundleWriter } from '../../lib/bundle/writer.ts';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
@@ -72,7 +73,7 @@ function canMount(): boolean {
   );
 
   test('a bundle whose last bytes do not fit is not committed', async () => {
-    const sink = await createFileSink(join(small, 'bundle'));
+    const sink = await createFileSink(join(small, 'bundle'), partName(join(small, 'bundle')));
     await sink.write(noise(smallBytes - 4096));
     await expect(sink.write(noise(8192))).rejects.toThrow('no space left on the device');
     await sink.discard();
@@ -81,7 +82,7 @@ function canMount(): boolean {
 
   test('a result that does not fit into the file behind stdout is an error', async () => {
     const bundle = join(folder.path, 'large-xml');
-    const sink = await createFileSink(bundle);
+    const sink = await createFileSink(bundle, partName(bundle));
     const writer = createBundleWriter(sink, none, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.alloc(2 * smallBytes, 'x'));
     await writer.finish({

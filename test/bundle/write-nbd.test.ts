@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
 import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { partName } from '../../lib/vm/names.ts';
 import { createBundleWriter } from '../../lib/bundle/writer.ts';
 import { openNbdReader } from '../../lib/read/nbd-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
@@ -28,7 +29,10 @@ test('a disk served by qemu-nbd comes out of the bundle identical, with its hole
     while (!existsSync(socketPath)) await new Promise((resolve) => setTimeout(resolve, 20));
     const options = { socketPath, exportName: 'disk', label: 'disk', log: noLog };
     const reader = await openNbdReader({ ...options, signal: undefined });
-    const sink = await createFileSink(join(folder.path, 'bundle.tar.gz'));
+    const sink = await createFileSink(
+      join(folder.path, 'bundle.tar.gz'),
+      partName(join(folder.path, 'bundle.tar.gz')),
+    );
     const codec = await pickCompressor({ method: 'gzip' });
     const writer = createBundleWriter(sink, codec, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.from('<VM/>'));

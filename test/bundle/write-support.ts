@@ -5,6 +5,7 @@ import { open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { partName } from '../../lib/vm/names.ts';
 import type { FrameCodec } from '../../lib/bundle/frame-codec.ts';
 import type { DiskLayout } from '../../lib/bundle/disk-member.ts';
 import type { Manifest, ManifestDisk } from '../../lib/bundle/manifest.ts';
@@ -97,7 +98,7 @@ export async function writeBundle(
     ...about
   }: Partial<Pick<Manifest, 'vm' | 'cloud'>> & { readonly vmXml?: Buffer } = {},
 ) {
-  const sink = await createFileSink(path);
+  const sink = await createFileSink(path, partName(path));
   const writer = createBundleWriter(sink, codec, {
     created: new Date('2026-01-02T03:04:05.678Z'),
     log: noLog,

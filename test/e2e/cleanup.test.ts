@@ -69,7 +69,7 @@ describe('what a killed export left', () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`export of VM ${vmId}`);
     expect(stdout).toContain(`unlock it with: onevm unlock ${vmId}`);
-    expect(stdout).toMatch(/remove it with: rm -f .*\.tar\.gz\.part/);
+    expect(stdout).toMatch(/remove it with: rm -f .*\.tar\.gz\.\w+\.part/);
     expect(await world.leftovers()).toEqual(before);
     expect(isLocked()).toBe(true);
     await world.run(['cleanup']);

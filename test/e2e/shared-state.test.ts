@@ -163,7 +163,7 @@ const stateFiles = async () => [
       code: 0,
       stdout: expect.stringMatching(/: undone\n$/) as unknown,
     });
-    expect(stderr).toMatch(/not undone, since it was on .*\.tar\.gz\.part/);
+    expect(stderr).toMatch(/not undone, since it was on .*\.tar\.gz\.\w+\.part/);
     expect(isLocked()).toBe(false);
     expect(await stateFiles()).toEqual([]);
   });
