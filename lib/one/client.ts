@@ -10,6 +10,9 @@ import { readReply, writeCall, type RpcValue } from './messages.ts';
 /** A pool of some ten thousand VMs or images; pools are asked for in pages anyway. */
 const defaultMaxReplyBytes = 64 * 1024 * 1024;
 
+/** Of one.vm.info, one.vmpool.infoextended, one.system.version and the like. */
+const onlyReads = /\.(?:info|infoextended|infoset|version|config)$/;
+
 /** How long one address of a host may take before the next is tried, too. Node's 250 ms are short for a slow network. */
 const attemptMs = 3000;
 
@@ -21,7 +24,10 @@ export interface OneClientOptions {
   /** How long one call may take. */
   readonly timeoutMs: number;
   readonly log: Log;
-  /** Ends running calls; they throw its reason. */
+  /**
+   * Ends running calls that only read, and lets none begin; they throw its reason. A call that may change something is
+   * waited for: what it has made must be known to be undone.
+   */
   readonly signal?: AbortSignal;
   readonly maxReplyBytes?: number;
 }
@@ -69,14 +75,19 @@ function loggable(value: RpcValue): string {
 }
 
 async function post(body: Buffer, method: string, options: OneClientOptions): Promise<Buffer> {
-  const { endpoint, timeoutMs, signal } = options;
+  const { endpoint, timeoutMs, signal, log } = options;
+  signal?.throwIfAborted();
   const limit = AbortSignal.timeout(timeoutMs);
   const doing = `cannot call ${method} at ${endpoint}`;
+  const waits = (): void =>
+    log.info(`waiting for the answer to ${method}: what it makes must be known to be undone`);
+  const reads = onlyReads.test(method);
+  if (!reads) signal?.addEventListener('abort', waits, { once: true });
   try {
     const response = await send(
       body,
       new URL(endpoint),
-      signal ? AbortSignal.any([signal, limit]) : limit,
+      signal && reads ? AbortSignal.any([signal, limit]) : limit,
     );
     if (response.statusCode !== 200) {
       response.destroy();
@@ -88,6 +99,8 @@ async function post(body: Buffer, method: string, options: OneClientOptions): Pr
     signal?.throwIfAborted();
     const why = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : networkReason(error);
     throw new OpenNebulaError(`${doing}: ${why}`, { cause: error });
+  } finally {
+    signal?.removeEventListener('abort', waits);
   }
 }
 

@@ -294,15 +294,36 @@ describe('when the server does not answer', () => {
     expect((await failure(client().call('one.test'))).message).toMatch(/: HTTP status 503$/);
   });
 
+  test.each([
+    'one.template.allocate',
+    'one.image.allocate',
+    'one.template.instantiate',
+    'one.vm.lock',
+  ])(
+    '%s is not ended by the signal while it is under way: its answer says what was made',
+    async (method) => {
+      const controller = new AbortController();
+      const { client, bodies, log } = await serve((response, body, nth) => {
+        controller.abort(new InterruptedError('SIGINT'));
+        setTimeout(() => answers(recorded('lock-one.vm.lock'))(response, body, nth), 100);
+      });
+      const one = client({ signal: controller.signal });
+      expect(await one.id(method)).toBe(105);
+      expect(log.join('\n')).toContain(`waiting for the answer to ${method}`);
+      await expect(one.id(method)).rejects.toThrow(InterruptedError);
+      expect(bodies).toHaveLength(1);
+    },
+  );
+
   test('an interrupted run throws what interrupted it', async () => {
     const controller = new AbortController();
     const { client } = await serve(() => {
       controller.abort(new InterruptedError('SIGINT'));
     });
-    await expect(client({ signal: controller.signal }).call('one.test')).rejects.toThrow(
+    await expect(client({ signal: controller.signal }).call('one.vm.info')).rejects.toThrow(
       InterruptedError,
     );
-    await expect(client({ signal: controller.signal }).call('one.test')).rejects.toThrow(
+    await expect(client({ signal: controller.signal }).call('one.vm.info')).rejects.toThrow(
       'interrupted by SIGINT',
     );
   });
