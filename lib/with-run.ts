@@ -42,7 +42,8 @@ export interface RunSetup {
  */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
   const { config, action, vmId, hold = false, signal } = setup;
-  const folder = await stateFolder(config.stateDir, process.env);
+  const warn = (text: string): void => setup.log.warn(text);
+  const folder = await stateFolder(config.stateDir, process.env, warn);
   // A backup that is being written is in the hands of oned, which makes one of a VM at a time.
   if ((action !== 'export' && !hold) || vmId === undefined) return runIn(folder, setup, body);
   // Before the undo of earlier runs: it would let go the VM of a run that has just begun.
@@ -65,7 +66,9 @@ async function runIn<T>(
   const { config, action, vmId, remote, hold = false, log, progress, signal } = setup;
   const journal = await createJournal({ stateFolder: folder, action, vmId, log });
   // What is held for another process outlives this one; its connections do not.
-  const transient = lazyJournal({ stateFolder: folder, action, vmId: undefined, log });
+  const transient = lazyJournal(() =>
+    createJournal({ stateFolder: folder, action, vmId: undefined, log }),
+  );
   const connections = sshConnections({
     log,
     ciphers: config.sshCiphers,
@@ -108,13 +111,11 @@ async function runIn<T>(
 }
 
 /** A journal that is made when something is recorded in it, which for most never happens. */
-function lazyJournal(
-  options: Parameters<typeof createJournal>[0],
-): Pick<Journal, 'record' | 'undoAll'> {
+function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | 'undoAll'> {
   let opening: Promise<Journal> | undefined;
   return {
     async record(undo, on) {
-      opening ??= createJournal(options);
+      opening ??= create();
       return (await opening).record(undo, on);
     },
     async undoAll(handlers) {
@@ -138,8 +139,10 @@ export async function withConnections<T>(
   { config, log }: { readonly config: Config; readonly log: Log },
   body: (connected: Connected) => Promise<T>,
 ): Promise<T> {
-  const folder = await stateFolder(config.stateDir, process.env);
-  const journal = lazyJournal({ stateFolder: folder, action, vmId: undefined, log });
+  const journal = lazyJournal(async () => {
+    const folder = await stateFolder(config.stateDir, process.env);
+    return createJournal({ stateFolder: folder, action, vmId: undefined, log });
+  });
   const connections = sshConnections({
     log,
     ciphers: config.sshCiphers,

@@ -19,7 +19,7 @@ import {
   seenFromAbove,
   type ProcessIdentity,
 } from '../../lib/run/process-identity.ts';
-import { stateFolder } from '../../lib/run/state-folder.ts';
+import { stateFolder, userStateFolder } from '../../lib/run/state-folder.ts';
 import { connect, withConnections } from '../../lib/with-run.ts';
 import {
   configFor,
@@ -65,9 +65,14 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const { log, signal } = context;
   const vmId = options.vm === undefined ? undefined : parseId(options.vm, 'the VM id');
   const config = await configFor(options, log);
-  const folder = await stateFolder(config.stateDir, process.env);
+  const folder = await stateFolder(config.stateDir, process.env, (text) => log.warn(text));
+  // What runs left while the default folder could not be written.
+  const folders = [...new Set([folder, userStateFolder(process.env)])];
   const runs: Found[] = [];
-  const { killed, held, elsewhere } = await findJournals(folder, vmId, log);
+  const found = await Promise.all(folders.map((one) => findJournals(one, vmId, log)));
+  const killed = found.flatMap((one) => one.killed);
+  const held = found.flatMap((one) => one.held);
+  const elsewhere = found.flatMap((one) => one.elsewhere);
   await withConnections('cleanup', { config, log }, async ({ handlers }) => {
     const undo = async (remains: Remains, by = handlers): Promise<Found['end']> => {
       signal.throwIfAborted();
@@ -90,7 +95,10 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
       runs.push({ remains, end });
     }
   });
-  const claims = options.dryRun ? [] : await sweepClaims(folder, vmId, options.gone);
+  const claims: ElsewhereClaim[] = [];
+  for (const one of options.dryRun ? [] : folders) {
+    claims.push(...(await sweepClaims(one, vmId, options.gone)));
+  }
   const lines = [
     ...runs.flatMap(describeRun),
     // Mostly those of the exports above.

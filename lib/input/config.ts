@@ -48,7 +48,8 @@ function parseValue(setting: Setting<unknown>, { from, text }: Value): unknown {
   }
 }
 
-function defaultOf(setting: Setting<unknown>, env: Environment): string {
+/** The default of a setting, as it would stand in the file. */
+export function defaultOf(setting: Setting<unknown>, env: Environment): string {
   const location = env['ONE_LOCATION'];
   return location && setting.underOneLocation !== undefined
     ? join(location, setting.underOneLocation)

@@ -100,7 +100,11 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'STATE_DIR',
     default: '/var/lib/one/onevmdump',
     underOneLocation: 'var/onevmdump',
-    description: ['Folder of the undo journals: what a run that was killed left to be undone.'],
+    description: [
+      'Folder of the undo journals (what a run that was killed left to be undone) and export locks. One that',
+      'is set must be writable for the user; where only this default is not, a warning says so and',
+      '~/.local/state/onevmdump is used instead. `onevmdump cleanup` looks in both.',
+    ],
     parse: absolutePath,
   },
   datastoreLocation: {

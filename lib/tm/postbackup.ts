@@ -36,7 +36,7 @@ export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Ou
 async function release({ args, config: load, log }: TmContext): Promise<boolean> {
   const { vmId } = parseBackupArguments(args);
   const config = await load();
-  const folder = await stateFolder(config.stateDir, process.env);
+  const folder = await stateFolder(config.stateDir, process.env, (text) => log.warn(text));
   const { killed: all, held } = await findRemains(folder, vmId, log);
   const killed = all.filter(({ header }) => header.action === 'backup');
   await withConnections('release', { config, log }, async ({ handlers }) => {

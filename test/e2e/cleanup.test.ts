@@ -1,6 +1,6 @@
 // What a killed export leaves is undone by `cleanup`, and by the next export of the VM.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeVm } from '../demo/make-vm.ts';
@@ -83,6 +83,33 @@ describe('what a killed export left', () => {
     expect(stdout).toMatch(/: undone\n$/);
     await expectNothingLeft();
     expect((await world.run(['cleanup'])).stdout).toBe('nothing is left\n');
+  });
+
+  test("is undone by cleanup also where it lies in the user's own state folder", async () => {
+    await killedExport();
+    const own = join(world.folder, '.local/state');
+    await mkdir(own, { recursive: true });
+    await rename(join(world.folder, 'state'), join(own, 'onevmdump'));
+    const { code, stdout } = await world.run(['cleanup']);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/: undone\n$/) as unknown,
+    });
+    expect(await readdir(join(own, 'onevmdump/journal'))).toEqual([]);
+    expect(await readdir(join(own, 'onevmdump/claims'))).toEqual([]);
+    expect(isLocked()).toBe(false);
+  });
+
+  test('is not looked for in place of a STATE_DIR that cannot be used: cleanup and export say so', async () => {
+    const env = { ONEVMDUMP_STATE_DIR: '/dev/null/state' };
+    for (const args of [['cleanup'], ['export', String(vmId)]]) {
+      const { code, stderr } = await world.run(args, { env });
+      expect({ code, stderr }).toEqual({
+        code: 2,
+        stderr: expect.stringContaining('STATE_DIR: /dev/null/state cannot be written') as unknown,
+      });
+    }
+    expect(isLocked()).toBe(false);
   });
 
   test('is left alone by cleanup --vm of another VM', async () => {
