@@ -60,11 +60,16 @@ export interface ExtractReport {
   readonly cut: string | null;
 }
 
-/** The disk of this id. @throws UsageError that names those there are */
+/** The disk of this id. @throws UsageError that names those there are, BundleError when the bundle lost its end */
 export function diskIn(bundle: Bundle, id: number): BundleDisk {
   const disk = bundle.disks.find((one) => one.id === id);
   if (disk) return disk;
   const ids = bundle.disks.map((one) => one.id).join(', ');
+  if (bundle.cut !== undefined) {
+    throw new BundleError(
+      `bundle ${bundle.name} has no whole disk ${id}: what it had of it was lost with the end; whole: ${ids || 'none'}`,
+    );
+  }
   throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids || 'none'}`);
 }
 

@@ -1,10 +1,10 @@
 // onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
 import { resolve } from 'node:path';
-import type { BundleSource } from '../../lib/bundle/bundle.ts';
+import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
 import { openBundle } from '../../lib/bundle/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { diskIn, extractBytes, extractDisk, formatIn } from '../../lib/extract-disk.ts';
-import { UsageError } from '../../lib/report/errors.ts';
+import { PartialError, UsageError } from '../../lib/report/errors.ts';
 import { printBytes } from '../../lib/report/print.ts';
 import { withBundleSource } from '../../lib/with-bundle.ts';
 import {
@@ -60,7 +60,7 @@ export const extractCommand: CommandDefinition<ExtractOptions> = {
         salvage: {
           type: 'boolean',
           default: false,
-          describe: 'Also from a bundle that lost its end, if the disk is whole',
+          describe: 'Also from a bundle that lost its end, if the disk is whole (exit code 7)',
         },
       })
       .example('$0 extract bundle.tar.gz --disk 0 -o web.qcow2', 'one disk')
@@ -103,6 +103,7 @@ async function extractFrom(
   },
 ): Promise<void> {
   const { force } = options;
+  const told = diskId === undefined ? "the VM's XML" : `disk ${diskId}`;
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     if (bundle.cut !== undefined) {
@@ -111,12 +112,12 @@ async function extractFrom(
     if (diskId === undefined) {
       if (output === undefined) {
         await printBytes(bundle.vmXml);
-        return;
+        return requireWhole(bundle, told);
       }
       const file = resolve(output);
       await extractBytes(bundle.vmXml, { file, force, source: source.identity });
       await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
-      return;
+      return requireWhole(bundle, told);
     }
     const format = options.format ?? formatIn(bundle, diskIn(bundle, diskId));
     const file = resolve(output ?? `disk.${diskId}.${format}`);
@@ -127,7 +128,16 @@ async function extractFrom(
       ),
     );
     await printResult(options, file, report);
+    requireWhole(bundle, told);
   } finally {
     await bundle.close();
   }
+}
+
+/** After the work is done. @throws PartialError when there was more than could be read */
+function requireWhole({ cut }: Bundle, extracted: string): void {
+  if (cut === undefined) return;
+  throw new PartialError(
+    `the bundle lost its end: ${extracted} was extracted, what else it had may be lost`,
+  );
 }

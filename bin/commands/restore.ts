@@ -4,7 +4,7 @@ import { openBundle } from '../../lib/bundle/reader.ts';
 import type { BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/input/config.ts';
-import { PartialError, UsageError } from '../../lib/report/errors.ts';
+import { BundleError, PartialError, UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
 import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
@@ -198,6 +198,9 @@ async function restoreFrom(
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     if (bundle.cut !== undefined) {
+      if (bundle.disks.length === 0) {
+        throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is whole`);
+      }
       log.warn(`the bundle lost its end, and no checksum proves its disks: ${bundle.cut}`);
     }
     const one = await connect({ config, endpoint: options.endpoint, log, signal });

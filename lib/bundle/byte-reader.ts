@@ -1,5 +1,5 @@
 // Pulls exact numbers of bytes out of a stream of chunks: what a tar archive is parsed with.
-import { BundleError } from '../report/errors.ts';
+import { LostEndError } from './lost-end-error.ts';
 
 export class ByteReader {
   /** Bytes given out so far. */
@@ -30,14 +30,14 @@ export class ByteReader {
     return false;
   }
 
-  /** Like `next`, where more must follow. @throws BundleError at the end of the stream. */
+  /** Like `next`, where more must follow. @throws LostEndError at the end of the stream. */
   async some(most: number): Promise<Buffer> {
     const given = await this.next(most);
     if (given) return given;
-    throw new BundleError(`the archive ends early, at byte ${this.position} of the tar stream`);
+    throw new LostEndError(`the archive ends early, at byte ${this.position} of the tar stream`);
   }
 
-  /** Exactly `length` bytes. @throws BundleError when the stream ends before. */
+  /** Exactly `length` bytes. @throws LostEndError when the stream ends before. */
   async take(length: number): Promise<Buffer> {
     if (this.#rest.length >= length && length > 0) return this.some(length);
     const parts: Buffer[] = [];
@@ -49,7 +49,7 @@ export class ByteReader {
     return Buffer.concat(parts, length);
   }
 
-  /** Reads over `length` bytes. @throws BundleError when the stream ends before. */
+  /** Reads over `length` bytes. @throws LostEndError when the stream ends before. */
   async skip(length: number): Promise<void> {
     for (let left = length; left > 0;) left -= (await this.some(left)).length;
   }

@@ -5,6 +5,7 @@ import { createGunzip, type Gunzip } from 'node:zlib';
 import { BundleError, CommandError, errorMessage } from '../report/errors.ts';
 import { unzstd } from '../tools/unzstd.ts';
 import type { BundleSource } from './bundle.ts';
+import { LostEndError } from './lost-end-error.ts';
 import type { Compression } from './manifest.ts';
 import { endsInZeros } from './zero-tail.ts';
 import { withoutZeroTail } from './zstd-end.ts';
@@ -88,7 +89,8 @@ export function startGunzip(
   const gunzip = createGunzip({
     chunkSize,
     // Chunks as they come: in byte mode a reader is given all that waits, copied together.
-    ...{ readableObjectMode: true, readableHighWaterMark: buffered },
+    // One of them goes in at a time: that the data end too early is told after the last one, not in its stead.
+    ...{ readableObjectMode: true, readableHighWaterMark: buffered, writableHighWaterMark: 1 },
   });
   // Errors reach the one who iterates over the stream. zlib reports data that end too early only after the pipeline
   // has ended and listens no longer; Node ends a process for an 'error' event that nobody listens to.
@@ -113,6 +115,9 @@ export async function* gunzippedBytes(
   try {
     for await (const chunk of gunzip) yield chunk as Buffer;
   } catch (error) {
+    if (!isOfZlib(error)) throw error;
+    // The error overtakes what was decompressed before it and still waits in the stream.
+    for (let chunk = waiting(gunzip); chunk; chunk = waiting(gunzip)) yield chunk;
     const place = offset + gunzip.bytesWritten;
     throw damaged(error, `the compressed data is damaged near byte ${place}`);
   }
@@ -137,16 +142,23 @@ async function* unzstdBytes(
     const { offset, length } = range;
     const place = `bytes ${offset} to ${offset + length}`;
     const words = error.stderr.trim() || errorMessage(error);
-    throw new BundleError(`the compressed data is damaged within ${place}: ${words}`, {
+    throw new LostEndError(`the compressed data is damaged within ${place}: ${words}`, {
       cause: error,
     });
   }
 }
 
-/** What zlib says becomes a BundleError; an error of ours, or the signal's, stays what it is. */
-function damaged(error: unknown, what: string): unknown {
-  // Not by instanceof: under jest, Node's own errors are of another realm.
-  const { code, message } = error as Partial<NodeJS.ErrnoException>;
-  if (typeof code !== 'string' || !code.startsWith('Z_')) return error;
-  return new BundleError(`${what}: ${message ?? code}`, { cause: error });
+/** The next chunk of a stream that has failed. */
+function waiting(stream: Gunzip): Buffer | null {
+  return stream.read() as Buffer | null;
+}
+
+/** Not an error of ours, or the signal's. Not by instanceof: under jest, Node's own errors are of another realm. */
+function isOfZlib(error: unknown): error is NodeJS.ErrnoException {
+  const { code } = error as Partial<NodeJS.ErrnoException>;
+  return typeof code === 'string' && code.startsWith('Z_');
+}
+
+function damaged(error: NodeJS.ErrnoException, what: string): BundleError {
+  return new LostEndError(`${what}: ${error.message}`, { cause: error });
 }

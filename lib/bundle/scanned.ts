@@ -14,6 +14,7 @@ import {
 import { decompressFile } from './decompress.ts';
 import { readManifestMember } from './manifest-read.ts';
 import { mostDisks, type Compression, type Manifest, type StateMember } from './manifest.ts';
+import { LostEndError } from './lost-end-error.ts';
 import { memberLabel } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
@@ -87,7 +88,7 @@ async function detectCompression(source: BundleSource): Promise<Compression> {
   throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
 }
 
-/** One pass over everything. @param salvage what stands before damage is enough */
+/** One pass over everything. @param salvage what stands before the place where the bundle lost its end is enough */
 async function scan(
   source: BundleSource,
   compression: Compression,
@@ -140,23 +141,32 @@ async function scan(
     }
     // Without compression nothing else tells of an end that was overwritten with zeros.
     if (!manifest && found.some(({ isRaw }) => isRaw)) {
-      throw new BundleError('the manifest is missing that onevmdump writes');
+      throw new LostEndError('the manifest is missing that onevmdump writes');
     }
   } catch (error) {
     const damage = placed(label, error);
-    if (!(damage instanceof BundleError) || !vmXml || found.length === 0) throw damage;
+    if (!(error instanceof LostEndError) || !(damage instanceof BundleError) || !vmXml)
+      throw damage;
     if (!salvage) {
-      const ids = found.map(({ id }) => id).join(', ');
-      throw new BundleError(
-        `${damage.message}; what stands before that is whole (disk ${ids}): onevmdump restore or extract gets it with --salvage`,
-        { cause: damage },
-      );
+      const ids = found.map(({ id }) => id);
+      throw new BundleError(`${damage.message}; ${whatIsWhole(ids)} with --salvage`, {
+        cause: damage,
+      });
     }
     cut = damage.message;
   } finally {
     await input.close();
   }
   return { vmXml, manifest, found, kept, cut };
+}
+
+const mostNamed = 10;
+
+function whatIsWhole(ids: readonly number[]): string {
+  if (ids.length === 0) return 'vm.xml is whole: onevmdump extract --vm-xml gets it';
+  const more = ids.length > mostNamed ? ` and ${ids.length - mostNamed} more` : '';
+  const named = ids.slice(0, mostNamed).join(', ');
+  return `what stands before that is whole (disk ${named}${more}): onevmdump restore or extract gets it`;
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {

@@ -80,7 +80,7 @@ export class OpenNebulaError extends OnevmdumpError {
   }
 }
 
-/** Done in part: what was left of a bundle that lost its end was restored. */
+/** Done in part: what was left of a bundle that lost its end was restored or extracted. */
 export class PartialError extends OnevmdumpError {
   readonly exitCode = 7;
 }

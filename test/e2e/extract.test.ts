@@ -205,18 +205,41 @@ describe('a bundle that lost its end', () => {
     expect(refused.code).toBe(5);
     expect(refused.stderr).toContain('what stands before that is whole (disk 0)');
     const { code, stdout, stderr } = await extract(cut, '--disk', '0', '--salvage', '--json');
-    expect(code).toBe(0);
+    expect(code).toBe(7);
     expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
     expect((JSON.parse(stdout) as { cut: string }).cut).toContain('disk 1');
     isSame(join(out, 'disk.0.raw'), 'raw', 0);
+  });
+
+  test('gives its last disk when only what stands behind that is cut', async () => {
+    const opened = await openPath(bundle);
+    await opened.close();
+    const [offset, stored] = opened.manifest?.members.at(-1)?.frames.at(-1) ?? [NaN, NaN];
+    for (const end of [offset + stored + 200, statSync(bundle).size - 10]) {
+      await copyFile(bundle, at('cut'));
+      truncateSync(at('cut'), end);
+      const { code, stderr } = await extract(at('cut'), '--disk', '2', '--salvage', '--force');
+      expect({ code, end }).toEqual({ code: 7, end });
+      expect(stderr).toContain('the bundle lost its end: disk 2 was extracted');
+      isSame(join(out, 'disk.2.raw'), 'raw', 2);
+    }
+  });
+
+  test("gives the VM's XML with --salvage when no disk of it is whole", async () => {
+    const cut = await cutAt('./backup.disk.0', 300);
+    const refused = await extract(cut, '--vm-xml');
+    expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 5, stdout: '' });
+    expect(refused.stderr).toContain('vm.xml is whole: onevmdump extract --vm-xml gets it');
+    const { code, stdout } = await extract(cut, '--vm-xml', '--salvage');
+    expect({ code, stdout }).toEqual({ code: 7, stdout: '<VM><ID>7</ID></VM>\n' });
   });
 
   test('never gives half a disk as whole', async () => {
     for (const bytes of [-200_000, -9, -1]) {
       const cut = await cutAt('./backup.disk.2', bytes);
       const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');
-      expect({ code, bytes }).toEqual({ code: 2, bytes });
-      expect(stderr).toContain('has no disk 1');
+      expect({ code, bytes }).toEqual({ code: 5, bytes });
+      expect(stderr).toContain('has no whole disk 1: what it had of it was lost with the end');
       expect(existsSync(join(out, 'disk.1.qcow2'))).toBe(false);
     }
   });
