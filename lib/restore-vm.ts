@@ -75,6 +75,8 @@ export async function restoreVm(
     vmId = await makeVm(reservation, { run, one, steps, made });
     if (plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
   }
+  // The last call is waited for also when it was interrupted: what it made is undone then, too.
+  run.signal.throwIfAborted();
   // What was made stays: it is no longer undone.
   for (const entry of made) await entry.done();
   if (ownership) tellOwner(ownership, vm, run);

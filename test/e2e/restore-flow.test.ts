@@ -1,7 +1,11 @@
 // How a restore goes about its work in OpenNebula: what it asks before any data moves, whose what it makes is, and that
 // two of them do not get into each other's way.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sh, type Ended } from '../demo/shell.ts';
 import type { Owned } from '../sandbox/users.ts';
 import { makeWorld, type World } from './world.ts';
@@ -261,4 +265,37 @@ describe('two restores at once', () => {
     await world.sandbox.settle();
     expect(everything().filter((one) => one.includes('wanted by two'))).toHaveLength(2);
   });
+});
+
+describe('a restore that is interrupted while oned is making something', () => {
+  test.each(['one.template.allocate', 'one.image.allocate', 'one.template.instantiate'])(
+    'by %s deletes what is made of it afterwards',
+    async (method) => {
+      let interrupt: () => void = () => undefined;
+      const proxy = createServer((request, response) => {
+        void (async () => {
+          const body = await text(request);
+          if (body.includes(`<methodName>${method}</methodName>`)) {
+            interrupt();
+            await sleep(1500);
+          }
+          const answer = await fetch(world.sandbox.endpoint, { method: 'POST', body });
+          response.writeHead(answer.status, { Connection: 'close' }).end(await answer.text());
+        })();
+      });
+      await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+      const { port } = proxy.address() as AddressInfo;
+      const { code } = await world.run(['restore', bundle, '--instantiate'], {
+        env: { ONE_XMLRPC: `http://127.0.0.1:${port}/RPC2` },
+        started: (pid) => {
+          interrupt = () => process.kill(pid, 'SIGINT');
+        },
+      });
+      await sleep(2000);
+      await world.sandbox.settle();
+      proxy.close();
+      expect(methods()).toContain(method);
+      expect({ code, left: everything() }).toEqual({ code: 130, left: atBeginning });
+    },
+  );
 });
