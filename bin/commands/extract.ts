@@ -112,12 +112,14 @@ async function extractFrom(
     if (diskId === undefined) {
       if (output === undefined) {
         await printBytes(bundle.vmXml);
-        return requireWhole(bundle, told);
+        requireWhole(bundle, told);
+        return;
       }
       const file = resolve(output);
       await extractBytes(bundle.vmXml, { file, force, source: source.identity });
       await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
-      return requireWhole(bundle, told);
+      requireWhole(bundle, told);
+      return;
     }
     const format = options.format ?? formatIn(bundle, diskIn(bundle, diskId));
     const file = resolve(output ?? `disk.${diskId}.${format}`);

@@ -35,7 +35,7 @@ const round = async (n, damage) => {
   try {
     if (n % 5 > 0) for await (const chunk of gunzippedBytes(gunzip, range)) await pause(0);
   } catch (error) {
-    if (error.constructor.name === 'BundleError') refused += 1;
+    if (error.exitCode === 5) refused += 1;
     else throw error;
   } finally {
     gunzip.destroy();
