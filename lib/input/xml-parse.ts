@@ -1,12 +1,35 @@
-// XML from outside becomes a tree, with every value exactly as it was written. Nothing is expanded but the
-// five named references and character numbers. docs/decisions/0015-xml-parser.md says why this is our own.
+// XML from outside becomes a tree, with every value exactly as it was written. The only user of
+// fast-xml-parser. Nothing is expanded but the five named references and character numbers.
+import { XMLParser } from 'fast-xml-parser';
 import { UsageError } from '../report/errors.ts';
 import { findReferenceFault, readAttributes, walkXml, type XmlVisitor } from './xml-scan.ts';
 import { maxXmlBytes, type XmlElement } from './xml.ts';
 
+// A blank before each name keeps names such as `__proto__`, which the parser refuses, plain text.
+const namePrefix = ' ';
+
+const attributesKey = ':@';
+
+const parser = new XMLParser({
+  preserveOrder: true,
+  ignoreAttributes: false,
+  attributeNamePrefix: namePrefix,
+  parseAttributeValue: false,
+  trimValues: false,
+  parseTagValue: false,
+  // References are decoded here: the parser does not know `&#10;` and has limits of its own.
+  processEntities: false,
+  // The walk has counted the depth.
+  maxNestedTags: Infinity,
+  jPath: false,
+  transformTagName: (name) => namePrefix + name,
+});
+
 export interface ParseOptions {
   /** Keeps the attributes of elements. Without it they are checked and dropped. */
   readonly attributes?: boolean;
+  /** How many elements are accepted; by default as many as hostile input may have. */
+  readonly maxElements?: number;
 }
 
 /**
@@ -19,15 +42,16 @@ export interface ParseOptions {
  */
 export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}): XmlElement {
   const text = decodeUtf8(bytes, what);
-  const builder = new TreeBuilder(what, options.attributes === true);
-  const found = walkXml(text, builder);
+  const outline = new Outline(what, options.attributes === true);
+  const found = walkXml(text, outline, options.maxElements);
   if (found) {
     throw new UsageError(
       `${what} is not usable as XML: ${position(text, found.index)}: ${found.fault}`,
     );
   }
-  if (!builder.root) throw new UsageError(`${what} is not usable as XML: there is no element`);
-  return builder.root;
+  const [root] = parser.parse(outline.document) as Node[];
+  if (!root) throw new UsageError(`${what} is not usable as XML: there is no element`);
+  return toElement(root, what, outline.texts);
 }
 
 function decodeUtf8(bytes: Buffer, what: string): string {
@@ -55,77 +79,85 @@ function position(text: string, index: number): string {
   return `line ${line}, column ${index - start + 1}`;
 }
 
-/** An element whose end was not seen yet. */
-interface OpenElement {
-  readonly name: string;
-  readonly attributes: ReadonlyMap<string, string> | undefined;
-  readonly children: XmlElement[];
-  /** Texts and CDATA sections. */
-  readonly texts: string[];
-}
+/** A text in the outline: its number. Two that follow each other are told apart. */
+const tokenOf = (number: number): string => `;${number};`;
 
-class TreeBuilder implements XmlVisitor {
-  root: XmlElement | undefined;
+/**
+ * The document with a number in the place of each text. The parser collects text character by character, each of them an object
+ * of its own: it gets none that is long (docs/decisions/0015-xml-parser.md).
+ */
+class Outline implements XmlVisitor {
+  readonly texts: string[] = [];
+  readonly #markup: string[] = [];
+  readonly #open: string[] = [];
   readonly #what: string;
   readonly #withAttributes: boolean;
-  readonly #open: OpenElement[] = [];
-  /** There are few names and many elements: each name is kept once. */
-  readonly #names = new Map<string, string>();
 
   constructor(what: string, withAttributes: boolean) {
     this.#what = what;
     this.#withAttributes = withAttributes;
   }
 
-  start(written: string, attributes: string): void {
-    const name = this.#names.get(written) ?? written;
-    if (name === written) this.#names.set(written, written);
-    this.#open.push({
-      name,
-      attributes: this.#withAttributes ? this.#attributes(attributes) : undefined,
-      children: [],
-      texts: [],
-    });
+  get document(): string {
+    return this.#markup.join('');
   }
 
-  text(raw: string): void {
-    this.#open.at(-1)?.texts.push(decodeReferences(raw));
-  }
-
-  cdata(content: string): void {
-    this.#open.at(-1)?.texts.push(lineEnds(content));
-  }
-
-  end(): void {
-    const ended = this.#open.pop();
-    if (!ended) return;
-    const { name, texts, children, attributes } = ended;
-    const text = texts.length === 1 ? (texts[0] ?? '') : texts.join('');
-    if (children.length > 0 && /[^ \t\r\n]/.test(text)) {
-      throw new UsageError(`${this.#what} is not usable: ${name} has text beside its elements`);
-    }
-    const element = {
-      name,
-      text: children.length > 0 ? '' : text,
-      children,
-      ...(attributes && { attributes }),
-    };
-    const parent = this.#open.at(-1);
-    if (parent) parent.children.push(element);
-    else this.root = element;
-  }
-
-  #attributes(written: string): ReadonlyMap<string, string> | undefined {
-    const found = new Map<string, string>();
-    for (const [name, value] of readAttributes(written)) {
+  start(name: string, attributes: string): void {
+    for (const [, value] of this.#withAttributes ? readAttributes(attributes) : []) {
       const fault = findReferenceFault(value);
       if (fault !== undefined) {
         throw new UsageError(`${this.#what} is not usable as XML: an attribute: ${fault}`);
       }
-      found.set(name, decodeReferences(value));
     }
-    return found.size > 0 ? found : undefined;
+    this.#open.push(name);
+    this.#markup.push(`<${name}${this.#withAttributes ? attributes : ''}>`);
   }
+
+  end(): void {
+    this.#markup.push(`</${this.#open.pop() ?? ''}>`);
+  }
+
+  text(raw: string): void {
+    this.#keep(decodeReferences(raw));
+  }
+
+  cdata(content: string): void {
+    this.#keep(lineEnds(content));
+  }
+
+  #keep(text: string): void {
+    this.#markup.push(tokenOf(this.texts.push(text) - 1));
+  }
+}
+
+/** fast-xml-parser's ordered form: an object with one key, the name or `#text`, and perhaps attributes. */
+type Node = Readonly<Record<string, string | readonly Node[]>>;
+
+function toElement(node: Node, what: string, texts: readonly string[]): XmlElement {
+  const [[key, content] = ['', []]] = Object.entries(node);
+  const name = key.slice(namePrefix.length);
+  const children: XmlElement[] = [];
+  const numbers: string[] = [];
+  for (const one of content as readonly Node[]) {
+    if ('#text' in one) numbers.push(...(one['#text'] as string).split(';').filter(Boolean));
+    else children.push(toElement(one, what, texts));
+  }
+  const text = numbers.map((number) => texts[Number(number)] ?? '').join('');
+  const attributes = attributesOf(node);
+  if (children.length === 0) return { name, text, children, ...attributes };
+  if (/[^ \t\r\n]/.test(text)) {
+    throw new UsageError(`${what} is not usable: ${name} has text beside its elements`);
+  }
+  return { name, text: '', children, ...attributes };
+}
+
+function attributesOf(node: Node): Pick<XmlElement, 'attributes'> {
+  const found = node[attributesKey] as Readonly<Record<string, string>> | undefined;
+  if (!found) return {};
+  const entries = Object.entries(found).map(
+    ([name, value]) => [name.slice(namePrefix.length), decodeReferences(value)] as const,
+  );
+  return { attributes: new Map(entries) };
 }
 
 function lineEnds(text: string): string {

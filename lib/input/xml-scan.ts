@@ -5,8 +5,8 @@
 /** Deeper than any XML of OpenNebula or libvirt. */
 const maxDepth = 50;
 
-/** Far more than a VM's XML has (some hundred); in memory each takes many times its bytes. */
-const maxElements = 200_000;
+/** Far more than a VM's XML has (some hundred, and forty for each disk); in memory each takes many times its bytes. */
+const mostElements = 100_000;
 
 /** What XML 1.0 cannot carry in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
 export const notXmlCharacter = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
@@ -51,7 +51,11 @@ export interface XmlVisitor {
  * Walks through a document.
  * @returns its first fault; undefined when it is well-formed and has only what is accepted
  */
-export function walkXml(text: string, visitor: XmlVisitor): XmlFault | undefined {
+export function walkXml(
+  text: string,
+  visitor: XmlVisitor,
+  maxElements = mostElements,
+): XmlFault | undefined {
   const illegal = notXmlCharacter.exec(text);
   if (illegal) return { index: illegal.index, fault: 'a character that XML cannot carry' };
   const declared = readDeclaration(text);

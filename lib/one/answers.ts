@@ -7,6 +7,8 @@ import type { OneClient } from './client.ts';
 import type { RpcValue } from './messages.ts';
 
 const pageSize = 500;
+/** Of a page of large VMs; the client limits the bytes. */
+const maxElements = 2_000_000;
 
 /** Calls an info method. @throws OpenNebulaError when the answer is not XML with that root */
 export async function askXml(
@@ -18,7 +20,7 @@ export async function askXml(
   const text = await client.text(method, ...args);
   let root: XmlElement;
   try {
-    root = parseXml(Buffer.from(text), `the answer to ${method}`);
+    root = parseXml(Buffer.from(text), `the answer to ${method}`, { maxElements });
   } catch (error) {
     throw new OpenNebulaError(errorMessage(error), { cause: error });
   }
