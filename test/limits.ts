@@ -19,7 +19,7 @@ export const limits = {
   /** An answer of the OpenNebula stand-in. */
   answerMs: 5 * minute,
   /** Something that is about to happen by itself: a process that ends, a guest that goes on. */
-  soonMs: 5 * minute,
+  soonMs: 3 * minute,
 } as const;
 
 /**

@@ -8,7 +8,7 @@ import type { FreezeMode } from '../input/freeze-mode.ts';
 import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
-import { guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
+import { endGuard, guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
 import { domainOf, requireRunning } from './domain.ts';
 import {
   fileSystemState,
@@ -92,11 +92,19 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
   await setAgentTimeout(domain, freezeSeconds);
   const service = await startGuard(domain, 'domfsthaw', guard);
   const started = performance.now();
+  const thawed = async (): Promise<number> => {
+    const heldMs = await released(started, undo, { domain, service, guard });
+    await setAgentTimeout(domain).catch((error: unknown) => {
+      signal.throwIfAborted();
+      log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
+    });
+    return inTime(heldMs, started);
+  };
   const release = async (): Promise<number> => {
     const gone = service.gone();
     await thawUntilConfirmed(domain);
     if (gone) throw letGo(started, gone.lost);
-    return await released(started, undo, service, run, domain);
+    return await thawed();
   };
   let why: string;
   let lost: ConnectionError | undefined;
@@ -107,14 +115,14 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
     signal.throwIfAborted();
     why = errorMessage(error);
     if (error instanceof FreezeRefusedError) {
-      await released(started, undo, service, run, domain);
+      await thawed();
       return why;
     }
     if (error instanceof ConnectionError) lost = error;
   }
   try {
     await thawUntilConfirmed(domain, thawAfterFailureMs);
-    await released(started, undo, service, run, domain);
+    await thawed();
   } catch (error) {
     signal.throwIfAborted();
     // The guard goes on, and so does the undo at the end of the run.
@@ -172,28 +180,32 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
       const gone = service.gone();
       if (gone) throw letGo(started, gone.lost);
       await resumeDomain(domain);
-      return await released(started, undo, service, run);
+      return inTime(await released(started, undo, { domain, service, guard }), started);
     },
   };
 }
 
-/** The guest goes on for certain: nothing has to see to that any more. */
+/** The guest goes on for certain: nothing has to see to that any more. @returns how long it was held, in milliseconds */
 async function released(
   started: number,
   undo: JournalEntry,
-  guard: Guard,
-  run: Run,
-  domain?: Domain,
+  {
+    domain,
+    service,
+    guard,
+  }: { readonly domain: Domain; readonly service: Guard; readonly guard: string },
 ): Promise<number> {
   const heldMs = Math.ceil(performance.now() - started);
-  await guard.stop();
+  const gone = service.gone();
+  await service.stop();
+  // One that has let the guest go has left its mark; one whose connection was lost goes on there, and is about to.
+  if (gone || service.gone()?.lost) await endGuard(domain, guard);
   await undo.done();
-  if (domain) {
-    await setAgentTimeout(domain).catch((error: unknown) => {
-      run.signal.throwIfAborted();
-      run.log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
-    });
-  }
+  return heldMs;
+}
+
+/** @throws FailedError when the guard has let the guest go meanwhile */
+function inTime(heldMs: number, started: number): number {
   if (heldMs < guardLimitMs) return heldMs;
   throw letGo(started);
 }

@@ -132,8 +132,8 @@ async function hasLetGo({ runner, name }: Domain, guard: string): Promise<boolea
   return status === 0;
 }
 
-/** Last of all: as long as the guest may be held, the guard goes on trying. */
-async function endGuard({ runner }: Domain, guard: string): Promise<void> {
+/** Last of all: as long as the guest may be held, the guard goes on trying. @param guard its name */
+export async function endGuard({ runner }: Domain, guard: string): Promise<void> {
   await stopProcesses(runner, 'sh', guard);
   const doing = `remove ${guardMark(guard)}`;
   await runner.run({ program: 'rm', args: ['-f', '--', guardMark(guard)] }, { doing });
