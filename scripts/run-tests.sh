@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # npm test: installs what is missing, builds, runs the quick tests, and exports and restores a VM on each real storage
 # (test/lab: libvirt, LVM, Ceph), which needs root. At most eight minutes on a quiet machine with two cores.
-# npm run test:all (run-tests.sh all): everything that must hold; lints and checks types besides, and runs all of
-# test/lab. Further arguments go to jest; with them npm test runs the quick tests alone. The last line counts the tests: N passed, N failed, N skipped.
+# npm run test:all (run-tests.sh all): everything that must hold; lints and checks types besides, runs the sweeps
+# (*.sweep.test.ts) and all of test/lab. Further arguments go to jest; with them npm test runs the quick tests alone. The last line counts the tests: N passed, N failed, N skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -104,7 +104,10 @@ fi
 
 status=0
 printf '\n== tests\n'
-(tests quick --maxWorkers=2 "$@") || status=1
+quick=(--maxWorkers=2)
+# Sweeps go through every place where something can go wrong: minutes.
+[[ -n $all || $# -gt 0 ]] || quick+=(--testPathIgnorePatterns='/node_modules/' --testPathIgnorePatterns='\.sweep\.test\.ts$')
+(tests quick "${quick[@]}" "$@") || status=1
 printf '\n== tests with real components\n'
 if [[ -z $all ]] && (($# > 0)); then
   printf 'left out: only some tests were asked for\n'

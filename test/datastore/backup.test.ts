@@ -284,7 +284,10 @@ describe('backup_cancel', () => {
     const folder = join(world.folder, 'tm');
     await mkdir(folder, { recursive: true });
     const script = join(folder, 'prebackup_live');
-    await writeFile(script, '#!/bin/bash\nsleep 60 & trap "kill $!; exit 1" TERM; wait\n');
+    await writeFile(
+      script,
+      '#!/bin/bash\nsleep 60 <&- >/dev/null 2>&1 & trap "kill $!; exit 1" TERM; wait\n',
+    );
     await chmod(script, 0o755);
     const place = `localhost:${world.datastores}/0/99`;
     const mine = runToEnd(script, [place, '0', 'one-99', '-', '99', '0']);
