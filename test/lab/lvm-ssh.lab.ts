@@ -213,7 +213,7 @@ describe('an export of a running VM from a host with LVM', () => {
     );
     expect(ended.code).toBeGreaterThan(0);
     const named =
-      /on onevmdump-lvm: the snapshot vg-one-110\/onevmdump-[0-9a-f]{16}-[01] may be left/g;
+      /on onevmdump-lvm: the snapshot vg-one-110\/onevmdump-[0-9a-f]{16}-[01] of the volume \S+ may be left/g;
     expect(ended.stderr.match(named)).toHaveLength(2);
     expect(await readdir(scene.bundles)).toEqual([]);
     expect(await vm.isFrozen()).toBe(false);
