@@ -228,7 +228,11 @@ describe('an export of a running VM', () => {
     'qemu-nbd*',
     'lvremove*',
   ])('ended by SIGTERM in %s leaves the guest as it was', async (match) => {
-    const meddling = { when: 'before', match, action: 'kill -TERM $PPID' } as const;
+    // All volumes are made by one shell: the command is the Node above it.
+    const action = `command=$PPID
+while [[ $(readlink "/proc/$command/exe") != */node ]]; do read -r _ _ _ command _ <"/proc/$command/stat"; done
+kill -TERM "$command"`;
+    const meddling = { when: 'before', match, action } as const;
     const { code } = await exportOn(lab, lab.thick, { meddling });
     // By the time of the removal the bundle is there.
     expect(code).toBe(match === 'lvremove*' ? 0 : 143);
