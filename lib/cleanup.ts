@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
-import { adoptJournal, journalFolder, parseJournal, type JournalHeader } from './run/journal.ts';
+import { adoptJournal } from './run/journal.ts';
+import { journalFolder, parseJournal, type JournalHeader } from './run/journal-file.ts';
 import { placeName, stateOf } from './run/process-identity.ts';
 import { remedy, type PlacedUndo, type UndoHandlers } from './run/undo.ts';
 

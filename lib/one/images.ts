@@ -1,4 +1,4 @@
-// one.image.*: registering images, waiting for them, finding and deleting them.
+// one.image.*: registering images, finding and deleting them. Waiting for them: image-wait.ts.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { writeXml } from '../input/xml-write.ts';
@@ -165,67 +165,6 @@ export async function deleteImage(
   }
 }
 
-/** oned may be restarted meanwhile: so many polls in a row may go without an answer. */
-const patience = 30;
-
-export interface WaitOptions {
-  /** 0 for no limit. */
-  readonly timeoutMs: number;
-  readonly pollMs?: number;
-  readonly signal?: AbortSignal;
-  /** Told of each state once. */
-  readonly onState?: (state: ImageState | undefined) => void;
-  /** Told every ten seconds how many it has been. */
-  readonly onWait?: (seconds: number) => void;
-}
-
-/** Small images are taken over at once; big ones are asked after ever less often, up to `pollMs`. */
-const firstPollMs = 50;
-const tellEveryMs = 10_000;
-
-/**
- * @returns the image, READY (or in use already)
- * @throws OpenNebulaError with oned's own account when the image goes to ERROR, is deleted or
- *   disabled, or is not READY in time; the signal's reason when that is aborted
- */
-export async function waitForImage(
-  client: OneClient,
-  id: number,
-  { timeoutMs, pollMs = 1000, signal, onState, onWait }: WaitOptions,
-): Promise<Image> {
-  const started = Date.now();
-  let told = started;
-  let nextPollMs = Math.min(firstPollMs, pollMs);
-  const deadline = timeoutMs === 0 ? Infinity : Date.now() + timeoutMs;
-  let last: ImageState | undefined;
-  let silent = 0;
-  for (;;) {
-    signal?.throwIfAborted();
-    const image = await getImage(client, id).catch((error: unknown) => {
-      const unanswered = error instanceof OpenNebulaError && error.code === undefined;
-      if (!unanswered || ++silent > patience) throw error;
-    });
-    if (image) {
-      silent = 0;
-      if (image.state !== last) onState?.(image.state);
-      last = image.state;
-      if (image.usable) return image;
-      refuse(image);
-    }
-    if (Date.now() >= deadline) {
-      throw new OpenNebulaError(
-        `image ${id} is not READY after ${timeoutMs / 1000} s; its state is ${last ?? 'unknown'}`,
-      );
-    }
-    if (Date.now() - told >= tellEveryMs) {
-      told = Date.now();
-      onWait?.(Math.round((told - started) / 1000));
-    }
-    await pause(Math.min(nextPollMs, Math.max(1, deadline - Date.now())), signal);
-    nextPollMs = Math.min(nextPollMs * 2, pollMs);
-  }
-}
-
 /** States in which oned refuses to delete an image. */
 const busyStates: readonly (ImageState | undefined)[] = [
   'LOCKED',
@@ -235,35 +174,3 @@ const busyStates: readonly (ImageState | undefined)[] = [
   'USED_PERS',
   'CLONE',
 ];
-
-/** States that lead to READY, or back to it. */
-const underway: readonly (ImageState | undefined)[] = [
-  'INIT',
-  'LOCKED',
-  'LOCKED_USED',
-  'LOCKED_USED_PERS',
-  'CLONE',
-];
-
-/** Throws when there is nothing to wait for any more. */
-function refuse({ id, facts, state, error }: Image): void {
-  if (underway.includes(state)) return;
-  const what = `image ${id} (${facts.name})`;
-  if (state === 'ERROR') {
-    throw new OpenNebulaError(
-      `OpenNebula could not take over ${what}: ${error ?? 'it gives no reason'}`,
-    );
-  }
-  throw new OpenNebulaError(
-    `${what} went to the state ${state ?? 'unknown'} instead of READY${error === undefined ? '' : `: ${error}`}`,
-  );
-}
-
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleep(ms, undefined, signal ? { signal } : {});
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  }
-}

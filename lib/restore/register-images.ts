@@ -2,7 +2,8 @@
 // never more than one ahead, so that no more than two disks are staged at once.
 import type { OneClient } from '../one/client.ts';
 import type { Datastore } from '../one/datastores.ts';
-import { allocateImage, waitForImage } from '../one/images.ts';
+import { waitForImage } from '../one/image-wait.ts';
+import { allocateImage } from '../one/images.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { JournalEntry } from '../run/journal.ts';

@@ -1,6 +1,6 @@
 // What can be undone here of a run whose machine or container is gone for good: only a person can know that it is.
 import type { Log } from '../report/log.ts';
-import type { JournalHeader } from './journal.ts';
+import type { JournalHeader } from './journal-file.ts';
 import { isBesideUs, placeName } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
 import { carryOut, remedy, type Undo, type UndoHandlers } from './undo.ts';

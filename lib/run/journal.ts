@@ -4,14 +4,23 @@
 // the rest is left to another process. A line that was cut short by a crash is ignored: what it announced
 // had not been done yet.
 import { randomBytes } from 'node:crypto';
-import { constants, open, readFile, rm, type FileHandle } from 'node:fs/promises';
+import { constants, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorMessage, FailedError } from '../report/errors.ts';
+import { errorMessage } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import { identify, type ProcessIdentity } from './process-identity.ts';
+import {
+  appender,
+  journalFolder,
+  openJournalFile,
+  parseJournal,
+  writeHeader,
+  type Appender,
+  type JournalHeader,
+  type Pending,
+} from './journal-file.ts';
+import { identify } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
 import { quote } from './quote.ts';
-import { giveToOwner, makeStateFolder } from './state-folder.ts';
 import {
   carryOut,
   freesStorage,
@@ -49,24 +58,6 @@ export interface Journal {
   hold(): Promise<void>;
 }
 
-export interface JournalHeader {
-  readonly version: 1;
-  readonly runId: string;
-  readonly process: ProcessIdentity;
-  /** What the run does, such as `export`. */
-  readonly action: string;
-  readonly vmId: number | null;
-  /** ISO 8601, UTC. */
-  readonly started: string;
-}
-
-const journalName = 'journal';
-
-/** Where the journals of all runs lie; may be missing. */
-export function journalFolder(stateFolder: string): string {
-  return join(stateFolder, journalName);
-}
-
 /** Opens a new journal under `stateFolder`, which is made if it is missing. */
 export async function createJournal(options: {
   readonly stateFolder: string;
@@ -102,10 +93,6 @@ export async function adoptJournal(
   const lines = appender(file, text.endsWith('\n'));
   const journal = journalOn(lines, path, header.runId, pending, log);
   return { header, journal, pending: pending.map(({ undo, on }) => ({ undo, on })) };
-}
-
-interface Pending extends PlacedUndo {
-  readonly seq: number;
 }
 
 function journalOn(
@@ -178,90 +165,4 @@ function journalOn(
 
 function isLock({ undo }: PlacedUndo): boolean {
   return undo.kind === 'restore-lock';
-}
-
-async function openJournalFile(stateFolder: string, path: string): Promise<FileHandle> {
-  try {
-    await makeStateFolder(stateFolder, journalName);
-    const file = await open(path, 'ax', 0o600);
-    await giveToOwner(path, stateFolder);
-    return file;
-  } catch (error) {
-    throw new FailedError(
-      `cannot write the undo journal ${path}: ${errorMessage(error)}; set STATE_DIR to a folder that can be written`,
-      { cause: error },
-    );
-  }
-}
-
-interface Appender {
-  /** Writes and flushes one line. */
-  append(line: object): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** @param whole whether the file ends with a whole line; after one that was cut short a new one is begun */
-function appender(file: FileHandle, whole: boolean): Appender {
-  let isWhole = whole;
-  return {
-    async append(line) {
-      const begin = isWhole ? '' : '\n';
-      isWhole = false;
-      await file.appendFile(`${begin}${JSON.stringify(line)}\n`);
-      isWhole = true;
-      await file.datasync();
-    },
-    close: () => file.close(),
-  };
-}
-
-/** A journal that cannot be begun leaves no file. */
-async function writeHeader(file: FileHandle, header: JournalHeader, path: string): Promise<void> {
-  try {
-    await appender(file, true).append(header);
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(path, { force: true });
-    throw new FailedError(`cannot write the undo journal ${path}: ${errorMessage(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-/** A journal as it stands in its file. */
-export interface ParsedJournal {
-  readonly header: JournalHeader;
-  /** The undos that are not done yet, in the order in which they were recorded. */
-  readonly pending: readonly Pending[];
-  /** Left to another process by `hold`. */
-  readonly held: boolean;
-}
-
-/** Reads a journal's text. @throws FailedError when it is none. */
-export function parseJournal(text: string, path: string): ParsedJournal {
-  const lines: unknown[] = [];
-  for (const line of text.split('\n')) {
-    try {
-      lines.push(JSON.parse(line));
-    } catch {
-      // Cut short by a crash, or the empty end of the file.
-    }
-  }
-  const header = lines.shift() as JournalHeader | undefined;
-  if (header?.version !== 1 || typeof header.runId !== 'string' || !isIdentity(header.process)) {
-    throw new FailedError(`${path} is not a journal of this version of onevmdump`);
-  }
-  const entries = lines as (Pending | { seq: number; done: true } | { held: true })[];
-  const doneSeqs = new Set(entries.flatMap((one) => ('done' in one ? [one.seq] : [])));
-  const pending = entries.filter((one): one is Pending => 'undo' in one && !doneSeqs.has(one.seq));
-  return { header, pending, held: entries.some((one) => 'held' in one) };
-}
-
-function isIdentity(value: unknown): value is ProcessIdentity {
-  const fields = value as Partial<ProcessIdentity> | undefined;
-  const { startTime, bootId, machineId, host, pidNamespace } = fields ?? {};
-  return (
-    typeof fields?.pid === 'number' &&
-    [startTime, bootId, machineId, host, pidNamespace].every((text) => typeof text === 'string')
-  );
 }

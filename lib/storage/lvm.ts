@@ -1,26 +1,30 @@
 // Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is one, images,
 // CD-ROMs and volatile disks. What is run, and why, is documented in docs/storage-lvm.md.
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError, OnevmdumpError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { DriverLock } from '../tools/driver-lock.ts';
-import { realPaths } from '../tools/file-facts.ts';
 import {
   activate,
   createSnapshots,
-  devicePath,
   lvmOn,
   readVolumeGroup,
   type Lvm,
   type Volume,
   type VolumeGroup,
 } from '../tools/lvm.ts';
-import { diskVolume, ownPrefix, volumeGroup, volumeSnapshot } from '../vm/names.ts';
+import { diskVolume, volumeGroup, volumeSnapshot } from '../vm/names.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import { isCdrom, type Disk, type Vm } from '../vm/vm.ts';
-import { domainDisks, domainOf, isRunning, requireRunning } from './domain.ts';
+import { isRunning } from './domain.ts';
+import {
+  requireClosed,
+  requireReadable,
+  requireSameVolumes,
+  warnOfLeftovers,
+  type LvmDisk,
+} from './lvm-checks.ts';
 import { lockGroup, whileLocked } from './lvm-lock.ts';
 import { openVolume } from './lvm-reader.ts';
 import { requireRoom, snapshotExtents } from './lvm-room.ts';
@@ -31,10 +35,6 @@ import {
   type Snapshot,
   type StorageModule,
 } from './storage.ts';
-
-/** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
-const openLimitMs = 5000;
-const openPollMs = 500;
 
 export const lvmStorage: StorageModule = {
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -120,11 +120,6 @@ function inWords(plans: readonly DumpPlan[]): string {
   return `${disks.join(' and ')} of VM ${plans[0]?.vm.id ?? ''}`;
 }
 
-interface LvmDisk {
-  readonly plan: DumpPlan;
-  readonly volume: Volume;
-}
-
 /** The volume group of the VM's system datastore. @throws UnsupportedError for a VM that never ran. */
 function groupOf(vm: Vm): string {
   if (vm.history) return volumeGroup(vm.history.datastoreId);
@@ -160,35 +155,6 @@ function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot {
   };
 }
 
-/**
- * A volume of a VM that is off is in use by nobody; udev and others only look into one for a moment. Who else
- * has it open may be the guest itself: OpenNebula can be wrong about its state, or it was started by hand.
- * @throws FailedError for a volume that stays open
- */
-async function requireClosed(
-  disks: readonly LvmDisk[],
-  lvm: Lvm,
-  { runner, signal }: Run,
-): Promise<void> {
-  const deadline = performance.now() + openLimitMs;
-  const opened = disks.filter(({ volume }) => volume.open);
-  while (opened.length > 0) {
-    await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
-    signal.throwIfAborted();
-    for (const one of [...opened]) {
-      const { plan, volume } = one;
-      const now = (await readVolumeGroup(lvm, volume.group)).volumes.get(volume.name);
-      if (!now?.open) opened.splice(opened.indexOf(one), 1);
-      else if (performance.now() > deadline) {
-        const { vm } = plan;
-        throw new FailedError(
-          `${diskLabel(plan)} is in use, although the VM is ${stateName(vm.state, vm.lcmState)}: ${devicePath(volume)} is open on ${runner.where}. Its guest may be running in spite of that; see who has it open: fuser -v ${devicePath(volume)}`,
-        );
-      }
-    }
-  }
-}
-
 /** A volume of a VM that is off is not active as a rule; it gets so for as long as the run lasts. */
 async function requireActive(
   { plan, volume }: LvmDisk,
@@ -200,63 +166,4 @@ async function requireActive(
   await journal.record({ kind: 'deactivate-lv', group, name }, runner.target);
   const doing = `activate the volume ${group}/${name} of ${diskLabel(plan)}`;
   await whileLocked(lvm, group, doing, () => activate(lvm, volume));
-}
-
-/** @throws FailedError when we may not read the devices. */
-async function requireReadable(disks: readonly LvmDisk[], { runner }: Run): Promise<void> {
-  for (const { plan, volume } of disks) {
-    const path = devicePath(volume);
-    const doing = `look at ${path}`;
-    const { status } = await runner.run(
-      { program: 'test', args: ['-r', path] },
-      { doing, acceptStatus: [1] },
-    );
-    if (status === 0) continue;
-    throw new FailedError(
-      `cannot read ${diskLabel(plan)}: ${path} is not there, or this user may not read it; on hosts of OpenNebula oneadmin is in the group disk`,
-    );
-  }
-}
-
-/** Snapshots of ours that nobody's journal tells of cost the guest time, and the volume group room. */
-function warnOfLeftovers(disks: readonly LvmDisk[], { volumes }: VolumeGroup, { log }: Run): void {
-  for (const { plan, volume } of disks) {
-    for (const { name, origin, group } of volumes.values()) {
-      if (origin !== volume.name || !name.startsWith(ownPrefix)) continue;
-      log.warn(
-        `${diskLabel(plan)} has the snapshot ${name} of another export: it still runs, or it was killed and could not be cleaned up after; then remove it with: lvremove -f ${group}/${name}`,
-      );
-    }
-  }
-}
-
-/** @throws FailedError when QEMU writes to other volumes than those that OpenNebula names. */
-async function requireSameVolumes(vm: Vm, disks: readonly LvmDisk[], run: Run): Promise<void> {
-  const domain = domainOf(vm, run);
-  await requireRunning(vm, domain);
-  const known = await domainDisks(domain);
-  for (const { plan, volume } of disks) {
-    const { target } = plan.disk;
-    const found = target === undefined ? undefined : known.get(target);
-    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
-    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
-    if (found.busy) {
-      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
-    }
-    // OpenNebula gives libvirt the link in the VM's folder, and names it as a file or as a device.
-    const there = found.device ?? found.file;
-    const path = devicePath(volume);
-    // Neither is listed when it does not exist.
-    const [one, other] = there === undefined ? [] : await realPaths(run.runner, [path, there]);
-    if (there === undefined || other === undefined || one !== other) {
-      throw new FailedError(
-        `${what} is ${path} for OpenNebula, but ${there ?? `a disk of the type ${found.type}`} for libvirt`,
-      );
-    }
-    if (found.format !== 'raw') {
-      throw new FailedError(
-        `${what} is declared as raw, but libvirt uses it as ${found.format ?? 'nothing'}`,
-      );
-    }
-  }
 }

@@ -12,9 +12,9 @@ import {
   imageNames,
   imagesAt,
   skipCapacityFlag,
-  waitForImage,
   type NewImage,
 } from '../../lib/one/images.ts';
+import { waitForImage } from '../../lib/one/image-wait.ts';
 import { InterruptedError, UsageError } from '../../lib/report/errors.ts';
 import { openWorld, type World } from './with-sandbox.ts';
 import { limits } from '../limits.ts';

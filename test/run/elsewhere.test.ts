@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { createLog } from '../../lib/report/log.ts';
 import { handlersForGone } from '../../lib/run/elsewhere.ts';
-import type { JournalHeader } from '../../lib/run/journal.ts';
+import type { JournalHeader } from '../../lib/run/journal-file.ts';
 import { identify, type Place } from '../../lib/run/process-identity.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';
 import { carryOut, type Undo, type UndoHandlers } from '../../lib/run/undo.ts';

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync } from 'node:fs';
 import { chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { adoptJournal, createJournal, parseJournal, type Journal } from '../../lib/run/journal.ts';
+import { adoptJournal, createJournal, type Journal } from '../../lib/run/journal.ts';
+import { parseJournal } from '../../lib/run/journal-file.ts';
 import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
 import { createLog } from '../../lib/report/log.ts';
 
