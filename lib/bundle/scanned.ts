@@ -15,7 +15,7 @@ import { decompressFile } from './decompress.ts';
 import { readManifestMember } from './manifest-read.ts';
 import { mostDisks, type Compression, type Manifest, type StateMember } from './manifest.ts';
 import { LostEndError } from './lost-end-error.ts';
-import { memberLabel } from './member-name.ts';
+import { memberLabel, type MemberName } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
 import { readState, type StateFile } from './state-file.ts';
@@ -208,16 +208,11 @@ async function* diskPieces(
 ): AsyncGenerator<Piece> {
   const input = openStream(source, compression, signal);
   try {
-    for (;;) {
-      const member = await nextMember(input);
-      if (!member) throw new BundleError('it is not there any more: the file has changed');
-      if (member.name.kind === 'disk' && member.name.id === expected.id) {
-        checkMember(member, expected);
-        yield* checkedPieces(input, member, expected);
-        return;
-      }
-      await input.skip(member.map.dataBytes + member.padding);
-    }
+    const isIt = (name: MemberName) => name.kind === 'disk' && name.id === expected.id;
+    const member = await findMember(input, isIt);
+    if (!member) throw new BundleError('it is not there any more: the file has changed');
+    checkMember(member, expected);
+    yield* checkedPieces(input, member, expected);
   } catch (error) {
     throw placed(`disk ${expected.id}`, error);
   } finally {
@@ -225,7 +220,6 @@ async function* diskPieces(
   }
 }
 
-/** Reads the bundle from its front up to such a member. */
 async function findState(
   source: BundleSource,
   compression: Compression,
@@ -234,15 +228,22 @@ async function findState(
 ): Promise<Buffer> {
   const input = openStream(source, compression, signal);
   try {
-    for (;;) {
-      const member = await nextMember(input);
-      if (!member || `./${member.name.kind}` === expected.member) {
-        return await readState(input, member, expected);
-      }
-      await input.skip(member.map.dataBytes + member.padding);
-    }
+    const member = await findMember(input, ({ kind }) => `./${kind}` === expected.member);
+    return await readState(input, member, expected);
   } finally {
     await input.close();
+  }
+}
+
+/** Reads a bundle from its front up to a member. @returns undefined when there is none */
+async function findMember(
+  input: ByteReader,
+  isIt: (name: MemberName) => boolean,
+): Promise<TarMember | undefined> {
+  for (;;) {
+    const member = await nextMember(input);
+    if (!member || isIt(member.name)) return member;
+    await input.skip(member.map.dataBytes + member.padding);
   }
 }
 
