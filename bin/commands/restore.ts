@@ -112,7 +112,7 @@ async function restoreFrom(
   }
 }
 
-/** oned gets its path: that means nothing to it when it is relative to a folder of ours. */
+/** An absolute path: oned gets it, and oned's working directory is not that of this command. */
 function stagingDir({ stagingDir }: RestoreOptions, config: Config): string {
   if (stagingDir === '') throw new UsageError('--staging-dir names no folder');
   return stagingDir === undefined ? config.stagingDir : resolve(stagingDir);
