@@ -2,6 +2,7 @@
 // touches only what this tool made.
 import { rm, rmdir } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deleteImage, findImageFrom } from './one/images.ts';
 import { restoreLock } from './one/locks.ts';
 import type { OneClient } from './one/client.ts';
@@ -28,24 +29,54 @@ export interface UndoMeans {
   readonly runnerAt: (on: SshTarget | undefined) => Runner;
   /** How long an image that OpenNebula is still taking over may keep an undo waiting from now on. */
   readonly imageWaitMs?: () => number;
+  /** How long oned may take for an answer: a call that was made longer ago makes nothing any more. */
+  readonly answerMs: number;
 }
 
 /** By default: most images are taken over by then; what is left stays in the journal for `cleanup`. */
 const imageWaitMsByDefault = 15 * 60_000;
 /** A VM passes through states in which it cannot be ended, such as PROLOG. */
 const vmWaitMs = 60_000;
+/** For what oned is still making; what comes later stays in the journal, too. */
+const answerWaitMs = 10_000;
 
 export function undoHandlers({
   connect,
   runnerAt,
   log,
   imageWaitMs = () => imageWaitMsByDefault,
+  answerMs,
 }: UndoMeans): UndoHandlers {
   async function remove(how: '-f' | '-rf', path: string, on: SshTarget | undefined): Promise<void> {
     // Here no program has to be found for it.
     if (on === undefined) return rm(path, { force: true, recursive: how === '-rf' });
     const args = [how, '--', path];
     await runnerAt(on).run({ program: 'rm', args }, { doing: `remove ${path}` });
+  }
+
+  /**
+   * Finds what oned was asked to make at `since`. The process that asked may have ended before the answer, and then oned
+   * may still be at it. @returns undefined when it was not made. @throws FailedError when that cannot be said yet
+   */
+  async function made<T>(
+    what: string,
+    since: number,
+    find: () => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    const answered = since + answerMs;
+    const deadline = Date.now() + answerWaitMs;
+    for (;;) {
+      const certain = !(Date.now() < answered);
+      const found = await find();
+      if (found !== undefined || certain) return found;
+      if (Date.now() >= deadline) {
+        const seconds = Math.ceil((answered - Date.now()) / 1000);
+        throw new FailedError(
+          `OpenNebula may still be making ${what}: run onevmdump cleanup again in ${Math.max(seconds, 1)} s`,
+        );
+      }
+      await sleep(500);
+    }
   }
 
   return {
@@ -80,9 +111,9 @@ export function undoHandlers({
       await undoSnapshot(runnerAt(on), access, image, snapshot, `${disk} (${image})`);
     },
     'restore-lock': async (undo) => restoreLock(await connect(undo.endpoint), undo, log),
-    'delete-image': async ({ endpoint, path, name }) => {
+    'delete-image': async ({ endpoint, path, name, since }) => {
       const client = await connect(endpoint);
-      const image = await findImageFrom(client, path);
+      const image = await made(`image ${name}`, since, () => findImageFrom(client, path));
       if (!image) return;
       await deleteImage(client, image.id, {
         waitMs: imageWaitMs(),
@@ -92,16 +123,23 @@ export function undoHandlers({
           ),
       });
     },
-    'delete-template': async ({ endpoint, is }) => {
+    'delete-template': async ({ endpoint, name, is }) => {
       const client = await connect(endpoint);
-      const id = 'id' in is ? is.id : await findTemplateWith(client, markOfRestore, is.mark);
+      const id =
+        'id' in is
+          ? is.id
+          : await made(`template ${name}`, is.since, () =>
+              findTemplateWith(client, markOfRestore, is.mark),
+            );
       if (id !== undefined) await deleteTemplate(client, id);
     },
-    'terminate-vm': async ({ endpoint, templateId }) => {
+    'terminate-vm': async ({ endpoint, name, templateId, since }) => {
       const client = await connect(endpoint);
-      for (const id of await vmsOfTemplate(client, templateId)) {
-        await terminateVm(client, id, vmWaitMs);
-      }
+      const ids = await made(`VM ${name}`, since, async () => {
+        const vms = await vmsOfTemplate(client, templateId);
+        return vms.length > 0 ? vms : undefined;
+      });
+      for (const id of ids ?? []) await terminateVm(client, id, vmWaitMs);
     },
   };
 }

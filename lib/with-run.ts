@@ -165,6 +165,7 @@ function handlersFor(
 ): UndoHandlers {
   return undoHandlers({
     log,
+    answerMs: answerMs(config),
     ...(imageWaitMs ? { imageWaitMs } : {}),
     connect: (endpoint) => connect({ config, endpoint, log }),
     runnerAt: (on) => (on ? connections.runner(on) : localRunner(log)),
@@ -208,8 +209,13 @@ export async function connect(options: {
   return createOneClient({
     endpoint: await findEndpoint(endpoint, process.env),
     session: await findSession(process.env),
-    timeoutMs: config.xmlrpcTimeout * 1000,
+    timeoutMs: answerMs(config),
     log,
     ...(signal ? { signal } : {}),
   });
+}
+
+/** How long oned may take for an answer. */
+function answerMs({ xmlrpcTimeout }: Config): number {
+  return xmlrpcTimeout * 1000;
 }

@@ -6,6 +6,7 @@ import { OpenNebulaError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import { addressAdvice } from './instantiable.ts';
+import { recordedCall } from './recorded-call.ts';
 
 export interface MakeVmOptions {
   readonly run: Run;
@@ -22,17 +23,18 @@ export async function makeVm(
   { run, one, steps, made }: MakeVmOptions,
 ): Promise<number> {
   const { endpoint } = one;
-  const entry = await run.journal.record({ kind: 'terminate-vm', endpoint, name, templateId });
+  const since = Date.now();
+  const undo = { kind: 'terminate-vm', endpoint, name, templateId, since } as const;
+  const entry = await run.journal.record(undo);
   made.push(entry);
   const hold = steps.length > 0;
   let vmId: number;
   try {
-    vmId = await instantiateTemplate(one, templateId, { name, hold });
+    vmId = await recordedCall(entry, () => instantiateTemplate(one, templateId, { name, hold }));
   } catch (error) {
-    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
-    await entry.done();
     // Somebody has taken an address meanwhile, or has one that this user may not see.
-    if (!/Cannot get IP\/MAC lease/.test(error.message)) throw error;
+    const isAddress = /Cannot get IP\/MAC lease/;
+    if (!(error instanceof OpenNebulaError) || !isAddress.test(error.message)) throw error;
     throw new OpenNebulaError(`${error.message.replace(/\.$/, '')}: ${addressAdvice}`, {
       code: error.code,
       cause: error,

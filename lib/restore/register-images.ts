@@ -11,6 +11,7 @@ import type { Run } from '../run/run.ts';
 import type { Delivered, Delivery } from './delivery.ts';
 import { imageSizeMb, type ImagePlan } from './image-plan.ts';
 import { imageName } from './names.ts';
+import { recordedCall } from './recorded-call.ts';
 
 export interface RestoredImage {
   readonly diskId: number;
@@ -77,7 +78,10 @@ async function register(
   const datastore = datastores.get(plan);
   if (!datastore) throw new Error(`no datastore chosen for disk ${plan.disk.id}`);
   const name = imageName(base, plan.disk.id);
-  made.push(await run.journal.record({ kind: 'delete-image', endpoint: one.endpoint, name, path }));
+  const { endpoint } = one;
+  const since = Date.now();
+  const entry = await run.journal.record({ kind: 'delete-image', endpoint, name, path, since });
+  made.push(entry);
   const image = {
     name,
     path,
@@ -89,7 +93,8 @@ async function register(
     capacityFlag,
     ...(fromBackupDatastore === undefined ? {} : { fromBackupDatastore }),
   };
-  const imageId = await allocateImage(one, datastore.id, image).catch(async (error: unknown) => {
+  const allocate = () => allocateImage(one, datastore.id, image);
+  const imageId = await recordedCall(entry, allocate).catch(async (error: unknown) => {
     throw await explained(error, plan, datastore);
   });
   run.log.info(

@@ -10,6 +10,7 @@ import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import type { FreeNames } from './names.ts';
 import { imageName } from './names.ts';
+import { recordedCall } from './recorded-call.ts';
 
 /** IMAGE_ID of a disk whose image does not exist yet: below 0, as no id of oned is. */
 export function pendingImageId(diskId: number): number {
@@ -37,8 +38,9 @@ export interface ReservationOptions {
 export async function reserveTemplate(options: ReservationOptions): Promise<Reservation> {
   for (;;) {
     const name = options.names.next();
-    const templateId = await allocate(name, options);
-    if (templateId === undefined) continue;
+    const allocated = await allocate(name, options);
+    if (!allocated) continue;
+    const { templateId, byMark } = allocated;
     const { run, one, made } = options;
     return {
       name,
@@ -48,6 +50,7 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
         const is = { id: templateId };
         const { endpoint } = one;
         made.push(await run.journal.record({ kind: 'delete-template', endpoint, name, is }));
+        await byMark.done();
         const xml = options.templateOf(name, images);
         const children = xml.children.filter((element) => element.name !== 'NAME');
         await replaceTemplate(one, templateId, writeXml({ ...xml, children }));
@@ -56,11 +59,17 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
   }
 }
 
+interface Allocated {
+  readonly templateId: number;
+  /** Finds it by its mark. */
+  readonly byMark: JournalEntry;
+}
+
 /** @returns undefined when somebody else has taken the name meanwhile */
 async function allocate(
   name: string,
   { run, one, templateOf, made }: ReservationOptions,
-): Promise<number | undefined> {
+): Promise<Allocated | undefined> {
   const xml = templateOf(name, new Map());
   const mark = randomBytes(8).toString('hex');
   const children = [
@@ -68,21 +77,16 @@ async function allocate(
     { name: markOfRestore, text: mark, children: [] },
   ];
   const { endpoint } = one;
-  const entry = await run.journal.record({
-    kind: 'delete-template',
-    endpoint,
-    name,
-    is: { mark },
-  });
-  made.push(entry);
+  const is = { mark, since: Date.now() };
+  const byMark = await run.journal.record({ kind: 'delete-template', endpoint, name, is });
+  made.push(byMark);
+  const template = writeXml({ ...xml, children });
   try {
-    return await allocateTemplate(one, writeXml({ ...xml, children }));
+    const templateId = await recordedCall(byMark, () => allocateTemplate(one, template));
+    return { templateId, byMark };
   } catch (error) {
-    // A refusal made nothing. Without an answer nobody knows.
-    if (error instanceof OpenNebulaError && error.code !== undefined) {
-      await entry.done();
-      if (/NAME is already taken/.test(error.message)) return undefined;
-    }
+    const isTaken = /NAME is already taken/;
+    if (error instanceof OpenNebulaError && isTaken.test(error.message)) return undefined;
     throw error;
   }
 }

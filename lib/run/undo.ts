@@ -75,13 +75,15 @@ export type Undo =
       readonly endpoint: string;
       readonly name: string;
       readonly path: string;
+      /** Epoch milliseconds, just before oned was asked to make it; so below. */
+      readonly since: number;
     }
   /** The template that has this mark, or this id: one that was being registered has no id yet. */
   | {
       readonly kind: 'delete-template';
       readonly endpoint: string;
       readonly name: string;
-      readonly is: { readonly mark: string } | { readonly id: number };
+      readonly is: { readonly mark: string; readonly since: number } | { readonly id: number };
     }
   /** The VM that was made from this template, which is the run's own. */
   | {
@@ -89,6 +91,7 @@ export type Undo =
       readonly endpoint: string;
       readonly name: string;
       readonly templateId: number;
+      readonly since: number;
     };
 
 /** An undo and the machine it is for; undefined is this one. */

@@ -1,7 +1,7 @@
 // How a restore goes about its work in OpenNebula: what it asks before any data moves, whose what it makes is, and that
 // two of them do not get into each other's way.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -268,35 +268,114 @@ describe('two restores at once', () => {
   });
 });
 
+const makingCalls = ['one.template.allocate', 'one.image.allocate', 'one.template.instantiate'];
+
+interface SlowOned {
+  readonly env: { readonly ONE_XMLRPC: string };
+}
+
+const proxies: Server[] = [];
+
+afterEach(() => {
+  for (const proxy of proxies.splice(0)) {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
+});
+
+/** oned behind a proxy, which answers calls of `method` after `around` has come to its end. */
+async function slowOned(
+  method: string,
+  around: (answer: () => Promise<Response>) => Promise<Response>,
+): Promise<SlowOned> {
+  const proxy = createServer((request, response) => {
+    void (async () => {
+      const body = await text(request);
+      const ask = () => fetch(world.sandbox.endpoint, { method: 'POST', body });
+      const slow = body.includes(`<methodName>${method}</methodName>`);
+      const answer = await (slow ? around(ask) : ask());
+      response.writeHead(answer.status, { Connection: 'close' }).end(await answer.text());
+    })().catch(() => response.destroy());
+  });
+  proxies.push(proxy);
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as AddressInfo;
+  return { env: { ONE_XMLRPC: `http://127.0.0.1:${port}/RPC2` } };
+}
+
 describe('a restore that is interrupted while oned is making something', () => {
-  test.each(['one.template.allocate', 'one.image.allocate', 'one.template.instantiate'])(
-    'by %s deletes what is made of it afterwards',
-    async (method) => {
-      let interrupt: () => void = () => undefined;
-      const proxy = createServer((request, response) => {
-        void (async () => {
-          const body = await text(request);
-          if (body.includes(`<methodName>${method}</methodName>`)) {
-            interrupt();
-            await sleep(1500);
-          }
-          const answer = await fetch(world.sandbox.endpoint, { method: 'POST', body });
-          response.writeHead(answer.status, { Connection: 'close' }).end(await answer.text());
-        })();
-      });
-      await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-      const { port } = proxy.address() as AddressInfo;
-      const { code } = await world.run(['restore', bundle, '--instantiate'], {
-        env: { ONE_XMLRPC: `http://127.0.0.1:${port}/RPC2` },
-        started: (pid) => {
-          interrupt = () => process.kill(pid, 'SIGINT');
-        },
-      });
+  test.each(makingCalls)('by %s deletes what is made of it afterwards', async (method) => {
+    let interrupt: () => void = () => undefined;
+    const oned = await slowOned(method, async (answer) => {
+      interrupt();
+      await sleep(1500);
+      return answer();
+    });
+    const { code } = await world.run(['restore', bundle, '--instantiate'], {
+      env: oned.env,
+      started: (pid) => {
+        interrupt = () => process.kill(pid, 'SIGINT');
+      },
+    });
+    await sleep(2000);
+    await world.sandbox.settle();
+    expect(methods()).toContain(method);
+    expect({ code, left: everything() }).toEqual({ code: 130, left: atBeginning });
+  });
+});
+
+describe('a restore that is killed while oned is making something', () => {
+  /** A restore that is killed at the first call of `method`. @param reaches whether the call gets to oned, late */
+  async function killed(method: string, reaches: boolean): Promise<SlowOned> {
+    let kill: () => void = () => undefined;
+    const oned = await slowOned(method, async (answer) => {
+      kill();
       await sleep(2000);
-      await world.sandbox.settle();
-      proxy.close();
-      expect(methods()).toContain(method);
-      expect({ code, left: everything() }).toEqual({ code: 130, left: atBeginning });
+      if (!reaches) throw new Error('lost');
+      return answer();
+    });
+    const { code } = await world.run(['restore', bundle, '--instantiate'], {
+      env: oned.env,
+      started: (pid) => {
+        kill = () => process.kill(pid, 'SIGKILL');
+      },
+    });
+    expect(code).not.toBe(0);
+    return oned;
+  }
+
+  test.each(makingCalls)('by %s: cleanup waits for it and deletes it', async (method) => {
+    const oned = await killed(method, true);
+    const { code, stderr } = await world.run(['cleanup'], { env: oned.env });
+    expect(methods()).toContain(method);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) as unknown });
+    await world.sandbox.settle();
+    expect(everything()).toEqual(atBeginning);
+  });
+
+  test.each(makingCalls)(
+    'by %s, which never comes: cleanup says when that is certain, and is right',
+    async (method) => {
+      const oned = await killed(method, false);
+      const early = await world.run(['cleanup'], { env: oned.env });
+      expect(early.code).toBe(1);
+      expect(early.stderr).toMatch(
+        /OpenNebula may still be making (?:template|image|VM) \S+: run onevmdump cleanup again in \d+ s/,
+      );
+      const late = await world.run(['cleanup'], {
+        env: { ...oned.env, ONEVMDUMP_XMLRPC_TIMEOUT: '1' },
+      });
+      expect({ code: late.code, left: everything() }).toEqual({ code: 0, left: atBeginning });
     },
   );
+
+  test('by a call that oned then refuses', async () => {
+    world.sandbox.failNext('one.image.allocate', 2048, 'told to fail');
+    const oned = await killed('one.image.allocate', true);
+    const late = await world.run(['cleanup'], {
+      env: { ...oned.env, ONEVMDUMP_XMLRPC_TIMEOUT: '1' },
+    });
+    await world.sandbox.settle();
+    expect({ code: late.code, left: everything() }).toEqual({ code: 0, left: atBeginning });
+  });
 });

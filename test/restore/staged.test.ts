@@ -27,6 +27,7 @@ afterEach(async () => {
   await journal.undoAll(
     undoHandlers({
       log,
+      answerMs: 0,
       connect: () => Promise.reject(new Error('no OpenNebula here')),
       runnerAt: () => localRunner(log),
     }),

@@ -391,6 +391,7 @@ describe('the undo of a snapshot', () => {
   const handlers = (cluster: FakeCeph) =>
     undoHandlers({
       log: quiet,
+      answerMs: 0,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => cluster.runner,
     });

@@ -80,6 +80,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
     };
     const handlers = undoHandlers({
       log: world.run.log,
+      answerMs: 0,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => lvm.runner,
     });

@@ -71,6 +71,7 @@ async function inScene(
     const run = { ...world.run, runner: libvirt.runner };
     const handlers = undoHandlers({
       log: world.run.log,
+      answerMs: 0,
       connect: () => Promise.reject(new Error('OpenNebula is not needed')),
       runnerAt: () => libvirt.runner,
     });
@@ -498,6 +499,7 @@ describe('the disks of a running VM', () => {
       await fix();
       const handlers = undoHandlers({
         log: world.run.log,
+        answerMs: 0,
         connect: () => Promise.reject(new Error('not needed')),
         runnerAt: () => libvirt.runner,
       });
