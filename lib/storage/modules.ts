@@ -88,11 +88,16 @@ export async function snapshotDisks(
   return vmSnapshot(plans, { snapshots, consistency }, run);
 }
 
-/** The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept. */
+/**
+ * The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept.
+ * @param limitMs how long the guest waits for all storages together.
+ * @throws what failed, when no storage works any more on what it was told to do.
+ */
 export async function fixInstant(
   plans: readonly DiskPlan[],
   run: Run,
   wish: FreezeWish,
+  limitMs = snapshotLimitMs(plans.length),
 ): Promise<Instant> {
   const parts: Prepared[] = [];
   for (const module of new Set(plans.map((one) => one.module))) {
@@ -111,7 +116,7 @@ export async function fixInstant(
       const release = await part.claim?.();
       if (release) releases.push(release);
     }
-    return await fixWhileHeld(first.plan.vm, plans.length, parts, wish, run);
+    return await fixWhileHeld(first.plan.vm, limitMs, parts, wish, run);
   } finally {
     for (const release of releases) await release();
   }
@@ -120,13 +125,12 @@ export async function fixInstant(
 /** Fixes the instant of disks that a running guest writes to. */
 async function fixWhileHeld(
   vm: Vm,
-  disks: number,
+  limitMs: number,
   parts: readonly Prepared[],
   wish: FreezeWish,
   run: Run,
 ): Promise<Instant> {
   const instants = parts.map(({ instant }) => instant).filter((one) => one !== 'given');
-  const limitMs = snapshotLimitMs(disks);
   const hold = await holdGuest(vm, wish, run);
   if (hold.level === 'crash' && (instants.length > 1 || instants.includes('apart'))) {
     run.log.warn(
@@ -137,7 +141,13 @@ async function fixWhileHeld(
   const work = fixAll(parts);
   // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.
   const inTime = await settlesWithin(work, limitMs);
-  const frozenMs = await hold.release();
+  let frozenMs: number;
+  try {
+    frozenMs = await hold.release();
+  } finally {
+    // The locks are released and the undo begins only when no storage is still making a snapshot.
+    await work.catch(() => undefined);
+  }
   const snapshots = await work;
   if (!inTime) {
     throw new FailedError(

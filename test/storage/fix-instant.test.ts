@@ -1,0 +1,61 @@
+// What all storages share while a guest is held, seen with a storage that does as it is told.
+import { describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FreezeWish } from '../../lib/storage/freeze.ts';
+import { fixInstant } from '../../lib/storage/modules.ts';
+import type { Instant, Prepared, StorageModule } from '../../lib/storage/storage.ts';
+import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
+import { disk, inWorld, vm } from './world.ts';
+
+interface Scene {
+  readonly libvirt: FakeLibvirt;
+  readonly fix: (wish: FreezeWish, limitMs?: number) => Promise<Instant>;
+}
+
+/** VM 7 runs with one disk, on a storage that is `prepared` like this. */
+async function inScene(
+  prepared: Partial<Prepared>,
+  body: (scene: Scene) => Promise<void>,
+  facts: Partial<FakeFacts> = {},
+): Promise<void> {
+  await inWorld(async (world) => {
+    const libvirt = fakeLibvirt({ name: 'one-7', ...facts });
+    const module: StorageModule = {
+      plan: (of, one, format) => ({ vm: of, disk: one, format }),
+      prepare: () =>
+        Promise.resolve({ instant: 'together', snapshot: () => Promise.resolve([]), ...prepared }),
+      open: () => Promise.reject(new Error('nothing is read')),
+    };
+    const running = vm([disk(0)], { state: 3, lcmState: 3, deployId: 'one-7' });
+    const plans = [{ module, plan: module.plan(running, disk(0), 'raw') }];
+    const run = { ...world.run, runner: libvirt.runner };
+    await body({ libvirt, fix: (wish, limitMs) => fixInstant(plans, run, wish, limitMs) });
+  });
+}
+
+describe('a storage that takes longer than the guest waits', () => {
+  test('has ended, with its lock still held, before the failure is told of a guest that cannot be resumed', () => {
+    const seen: string[] = [];
+    const slow = {
+      claim: () => Promise.resolve(() => Promise.resolve(void seen.push('lock released'))),
+      snapshot: async () => {
+        await sleep(500);
+        seen.push('snapshots made');
+        return [];
+      },
+    };
+    const refuseResume = (command: string): void => {
+      if (command.startsWith('resume')) throw new Error('no reply from the hypervisor');
+    };
+    return inScene(
+      slow,
+      async ({ fix }) => {
+        await expect(fix({ mode: 'suspend', required: true }, 50)).rejects.toThrow(
+          'cannot resume one-7: virsh: error: no reply from the hypervisor',
+        );
+        expect(seen).toEqual(['snapshots made', 'lock released']);
+      },
+      { meddle: refuseResume },
+    );
+  });
+});
