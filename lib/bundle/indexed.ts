@@ -49,6 +49,7 @@ export async function openIndexed(
   });
   return {
     indexed: true,
+    indexLost: false,
     compression: manifest.compression,
     manifest,
     vmXml: await readVmXml(source, manifest, signal),

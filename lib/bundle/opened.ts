@@ -17,6 +17,8 @@ export interface OpenedBundle extends Bundle {
   readonly compression: Compression;
   /** Whether it has an index; without one every pass reads the file from the front. */
   readonly indexed: boolean;
+  /** Whether it had an index, which is damaged now; all else is there. */
+  readonly indexLost: boolean;
 }
 
 /** An opened bundle without what it shares with its source. */

@@ -15,6 +15,7 @@ import { decompressFile } from './decompress.ts';
 import { readManifestMember } from './manifest-read.ts';
 import { mostDisks, type Compression, type Manifest, type StateMember } from './manifest.ts';
 import { LostEndError } from './lost-end-error.ts';
+import { onlyIndexIsLost } from './lost-index.ts';
 import { memberLabel, type MemberName } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
@@ -41,10 +42,15 @@ export async function openScanned(
 ): Promise<Opened> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found, kept, cut } = await scan(source, compression, salvage, {
-    log,
-    signal,
-  });
+  const { vmXml, manifest, found, kept, cut, indexLost } = await scan(
+    source,
+    compression,
+    salvage,
+    {
+      log,
+      signal,
+    },
+  );
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
     .sort((one, other) => one.id - other.id)
@@ -72,7 +78,7 @@ export async function openScanned(
     const expected = { member, ...(sha256 !== undefined && { sha256 }) };
     return { member, size, read: () => findState(source, compression, expected, signal) };
   });
-  return { indexed: false, compression, manifest, vmXml, state, disks, cut };
+  return { indexed: false, indexLost, compression, manifest, vmXml, state, disks, cut };
 }
 
 /** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
@@ -103,6 +109,8 @@ async function scan(
   let manifest: Manifest | undefined;
   let label = 'it is not an onevmdump bundle';
   let cut: string | undefined;
+  /** Whether onevmdump wrote the archive: its first header tells it from GNU tar's. */
+  let isOwn = false;
   /** The last disk: its last frame is checked when the stream goes on behind it, or ends there. */
   let unchecked: ScannedDisk | undefined;
   try {
@@ -119,6 +127,7 @@ async function scan(
       seen.add(label);
       switch (member.name.kind) {
         case 'folder':
+          isOwn = member.isOwn;
           break;
         case 'vm.xml':
           vmXml = await memberBytes(input, member, largestVmXml);
@@ -140,13 +149,19 @@ async function scan(
       label = `after ${label}`;
     }
     // Without compression nothing else tells of an end that was overwritten with zeros.
-    if (!manifest && found.some(({ isRaw }) => isRaw)) {
+    if (!manifest && isOwn) {
       throw new LostEndError('the manifest is missing that onevmdump writes');
     }
   } catch (error) {
     const damage = placed(label, error);
     if (!(error instanceof LostEndError) || !(damage instanceof BundleError) || !vmXml)
       throw damage;
+    if (manifest && (await onlyIndexIsLost(source, manifest, compression, signal))) {
+      log.warn(
+        `the index at the end of the bundle is damaged, its disks are not: ${damage.message}`,
+      );
+      return { vmXml, manifest, found, kept, cut, indexLost: true };
+    }
     if (!salvage) {
       const ids = found.map(({ id }) => id);
       throw new BundleError(`${damage.message}; ${whatIsWhole(ids)} with --salvage`, {
@@ -157,7 +172,7 @@ async function scan(
   } finally {
     await input.close();
   }
-  return { vmXml, manifest, found, kept, cut };
+  return { vmXml, manifest, found, kept, cut, indexLost: false };
 }
 
 const mostNamed = 10;
@@ -170,10 +185,10 @@ function whatIsWhole(ids: readonly number[]): string {
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
-  const { path, isOwnSparse, map } = member;
+  const { path, isOwn, map } = member;
   const head = emptyHead(map.size);
   for await (const piece of memberPieces(input, member)) fillHead(head, piece);
-  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw: isOwnSparse };
+  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw: isOwn };
 }
 
 /** A manifest describes just these disks, and what the VM kept beside them. */

@@ -6,11 +6,12 @@ import { BundleError, errorMessage } from '../report/errors.ts';
 import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { ExtentMap } from './extent-map.ts';
+import { LostEndError } from './lost-end-error.ts';
 import { memberName, printable, type MemberName } from './member-name.ts';
 import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';
-import { tarPadding } from './tar-header.ts';
-import { isTrailerBlock } from './trailer.ts';
+import { folderHeader, tarPadding } from './tar-header.ts';
+import { beginsLikeTrailer, isTrailerBlock } from './trailer.ts';
 import { isZero, mostZeros } from './zero-tail.ts';
 
 /** A member whose headers and map have been read; its data follow. */
@@ -18,8 +19,8 @@ export interface TarMember {
   readonly name: MemberName;
   /** The name it is extracted by, as in the archive. */
   readonly path: string;
-  /** Its two headers are named as onevmdump names those of a raw disk; GNU tar and bsdtar name them otherwise. */
-  readonly isOwnSparse: boolean;
+  /** A folder or a raw disk whose headers are as onevmdump writes them; those of GNU tar and bsdtar are different. */
+  readonly isOwn: boolean;
   /** Bytes of the file once extracted. */
   readonly map: ExtentMap;
   /** Bytes from the data to the next header. */
@@ -148,9 +149,11 @@ async function readMember(
     stored,
   );
   const base = path.replace(/^\.\//, '');
-  const isOwnSparse =
-    header.path === `./GNUSparseFile.0/${base}` && paxPath === `./PaxHeaders/${base}`;
-  return { name, path, isOwnSparse, map, padding: tarPadding(stored) };
+  const isOwn =
+    name.kind === 'folder'
+      ? header.mtime !== undefined && folderHeader(header.mtime).equals(block)
+      : header.path === `./GNUSparseFile.0/${base}` && paxPath === `./PaxHeaders/${base}`;
+  return { name, path, isOwn, map, padding: tarPadding(stored) };
 }
 
 /** The second block of zeros, the index of an uncompressed bundle if there is one, and what pads the archive. */
@@ -158,8 +161,12 @@ async function readEnd(input: ByteReader): Promise<void> {
   const second = await input.take(blockSize);
   if (!isZero(second)) throw new BundleError('a block of zeros stands between members');
   const index = await upTo(input, blockSize);
-  if (!isZero(index) && !isTrailerBlock(index))
+  if (!isZero(index) && !isTrailerBlock(index)) {
+    if (beginsLikeTrailer(index, 'none')) {
+      throw new LostEndError('the index behind the end of the archive is cut off or damaged');
+    }
     throw somethingFollows(input.position - index.length);
+  }
   for (let zeros = 0; zeros < mostZeros;) {
     const chunk = await input.next(largestPiece);
     if (!chunk) return;

@@ -77,6 +77,17 @@ export function isTrailerBlock(block: Buffer): boolean {
   return decodePayload(block, 0, 'none') !== undefined;
 }
 
+/**
+ * Whether `rest`, the last bytes of a file, is a trailer that was cut off or damaged behind its first bytes.
+ * @param rest at most as many bytes as the trailer has; it may be shorter than the bytes that are compared
+ */
+export function beginsLikeTrailer(rest: Buffer, compression: Compression): boolean {
+  const [before] = around[compression];
+  const expected = compression === 'none' ? magic : before;
+  const start = rest.subarray(0, expected.length);
+  return start.length > 0 && start.equals(expected.subarray(0, start.length));
+}
+
 function decodePayload(bytes: Buffer, start: number, compression: Compression) {
   const [before, after] = around[compression];
   const size = trailerSize[compression];

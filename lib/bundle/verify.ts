@@ -76,14 +76,6 @@ async function verify(source: BundleSource, options: VerifyOptions): Promise<Ver
   }
   // Without a manifest there is nothing more to compare with than what the first pass has seen.
   const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
-  for (const file of opened.state) {
-    try {
-      await file.read();
-    } catch (error) {
-      if (!(error instanceof BundleError)) throw error;
-      places.push(error);
-    }
-  }
   if (places.length > 0) throw new BundleError(describe(places));
   await options.restorable(named(source, opened));
   return report(source, opened);
@@ -92,8 +84,9 @@ async function verify(source: BundleSource, options: VerifyOptions): Promise<Ver
 /** Whether all frames are where the manifest says: then nobody compressed it anew, but the end is gone. */
 async function indexIsLost(
   source: BundleSource,
-  { indexed, manifest, compression }: Opened,
+  { indexed, indexLost, manifest, compression }: Opened,
 ): Promise<boolean> {
+  if (indexLost) return true;
   if (indexed || manifest?.compression !== compression || compression === 'none') return false;
   // Behind more zeros than were looked at there may well be one.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;

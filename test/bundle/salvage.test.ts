@@ -1,9 +1,17 @@
 // What --salvage is for: bundles that cannot be read further, and nothing else that is wrong with one.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { expect, test } from '@jest/globals';
+import { afterAll, expect, test } from '@jest/globals';
 import { openBundle } from '../../lib/bundle/reader.ts';
+import { trailerSize } from '../../lib/bundle/trailer.ts';
+import { pickCompressor } from '../../lib/tools/compressor.ts';
 import { archive, memorySource, tarMember, vmXml } from './read-support.ts';
-import { noLog } from './write-support.ts';
+import { makeDisk, noLog, testFolder, writeBundle } from './write-support.ts';
+
+const folder = testFolder();
+let written = 0;
+afterAll(folder.remove);
 
 const xml = tarMember({ path: './vm.xml', data: vmXml });
 const disk = (id: number) =>
@@ -46,3 +54,73 @@ test('a bundle that ends early is refused, ten of its whole disks are named, and
   expect(salvaged.cut).toContain('ends early');
   await salvaged.close();
 });
+
+/** A bundle with one small disk. */
+async function writeOne(method: 'gzip' | 'zstd' | 'none', format: 'raw' | 'qcow2') {
+  const path = join(folder.path, `bundle-${written++}`);
+  const extents = [{ offset: 0, length: 65536 }];
+  await makeDisk(`${path}.disk`, 1 << 20, extents);
+  const layout = format === 'raw' ? ({ format } as const) : { format, clusterSize: 65536 };
+  await writeBundle(path, await pickCompressor({ method }), [
+    { path: `${path}.disk`, virtualSize: 1 << 20, extents, layout },
+  ]);
+  return readFileSync(path);
+}
+
+/** Opens it without --salvage and reads its disk, whose SHA-256 is compared. @returns the warnings */
+async function readWhole(bytes: Buffer): Promise<readonly string[]> {
+  const warnings: string[] = [];
+  const { source } = memorySource(bytes);
+  const bundle = await openBundle(source, {
+    log: { ...noLog, warn: (text) => void warnings.push(text) },
+  });
+  expect(bundle.cut).toBeUndefined();
+  expect(bundle.manifest?.disks).toHaveLength(1);
+  let read = 0;
+  for await (const { data } of bundle.disks[0]!.pieces()) read += data.length;
+  expect(read).toBe(65536);
+  await bundle.close();
+  return warnings;
+}
+
+test.each(['gzip', 'zstd', 'none'] as const)(
+  'a bundle (%s) that lost a part of its index is read whole, with a warning',
+  async (method) => {
+    const bytes = await writeOne(method, 'raw');
+    const size = trailerSize[method];
+    for (let lost = 1; lost < size; lost += method === 'none' ? 73 : 3) {
+      const warnings = await readWhole(bytes.subarray(0, bytes.length - lost));
+      expect(warnings).toEqual([expect.stringContaining('the index at the end of the bundle')]);
+    }
+    expect(await readWhole(bytes.subarray(0, bytes.length - size))).toEqual([]);
+  },
+);
+
+test('an uncompressed bundle whose index is damaged is read whole, with a warning', async () => {
+  const bytes = await writeOne('none', 'raw');
+  bytes.writeUInt8(1, bytes.length - 500);
+  expect(await readWhole(bytes)).toHaveLength(1);
+});
+
+test.each(['gzip', 'zstd'] as const)(
+  'a bundle (%s) whose checksum of the manifest is cut off with the index is not taken for whole',
+  async (method) => {
+    const bytes = await writeOne(method, 'raw');
+    const { source } = memorySource(bytes.subarray(0, bytes.length - trailerSize[method] - 2));
+    await expect(openBundle(source, { log: noLog })).rejects.toThrow('with --salvage');
+  },
+);
+
+test.each(['raw', 'qcow2'] as const)(
+  'an uncompressed bundle of a %s disk whose end is overwritten with zeros has lost its end',
+  async (format) => {
+    const bytes = await writeOne('none', format);
+    bytes.fill(0, bytes.indexOf('./manifest.json\0'));
+    await expect(open(bytes, false)).rejects.toThrow(
+      'the manifest is missing that onevmdump writes; what stands before that is whole (disk 0)',
+    );
+    const salvaged = await open(bytes, true);
+    expect(salvaged.cut).toContain('manifest');
+    await salvaged.close();
+  },
+);

@@ -145,6 +145,17 @@ describe.each(methods)('a sound bundle with %s', (method) => {
   });
 });
 
+test('damaged UEFI variables are named once', async () => {
+  const nvram = Buffer.alloc(4096, 'uefi');
+  await writeBundle(at('nvram'), await pickCompressor({ method: 'none' }), [], { nvram });
+  const bytes = readFileSync(at('nvram'));
+  const error: unknown = await verifyBytes(flip(bytes, bytes.indexOf(nvram) + 9)).catch(
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(BundleError);
+  expect(String(error)).toBe('BundleError: bundle b: ./nvram: SHA-256 is not that of the manifest');
+});
+
 describe('no changed bit goes unnoticed', () => {
   // Such as the time in gzip's header, or another distance for a match within zeros.
   test('in a gzip bundle, unless gzip unpacks the same from it', async () => {

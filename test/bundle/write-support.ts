@@ -1,5 +1,6 @@
 // What the writer's tests share: disks made of known bytes, sinks, and reading with foreign tools.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,7 @@ import { createFileSink } from '../../lib/bundle/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import type { FrameCodec } from '../../lib/bundle/frame-codec.ts';
 import type { DiskLayout } from '../../lib/bundle/disk-member.ts';
-import type { Manifest, ManifestDisk } from '../../lib/bundle/manifest.ts';
+import type { Manifest, ManifestDisk, ManifestState } from '../../lib/bundle/manifest.ts';
 import { createBundleWriter } from '../../lib/bundle/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
 import type { Log } from '../../lib/report/log.ts';
@@ -95,8 +96,12 @@ export async function writeBundle(
   testDisks: readonly TestDisk[],
   {
     vmXml = Buffer.from('<VM><ID>7</ID></VM>\n'),
+    nvram,
     ...about
-  }: Partial<Pick<Manifest, 'vm' | 'cloud'>> & { readonly vmXml?: Buffer } = {},
+  }: Partial<Pick<Manifest, 'vm' | 'cloud'>> & {
+    readonly vmXml?: Buffer;
+    readonly nvram?: Buffer;
+  } = {},
 ) {
   const sink = await createFileSink(path, partName(path));
   const writer = createBundleWriter(sink, codec, {
@@ -105,6 +110,12 @@ export async function writeBundle(
   });
   try {
     await writer.addFile('./vm.xml', vmXml);
+    const state: ManifestState[] = [];
+    if (nvram) {
+      await writer.addFile('./nvram', nvram);
+      const sha256 = createHash('sha256').update(nvram).digest('hex');
+      state.push({ member: './nvram', sha256 });
+    }
     const disks: ManifestDisk[] = [];
     for (const [id, { path, virtualSize, extents, layout }] of testDisks.entries()) {
       const reader = await fileReader(path, virtualSize, extents);
@@ -117,6 +128,7 @@ export async function writeBundle(
       vm: { id: 7, name: 'test', state: 'POWEROFF' },
       consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
       disks,
+      state,
       ...about,
     });
     await sink.commit();
