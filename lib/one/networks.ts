@@ -14,6 +14,7 @@ export interface AddressRange {
   /** The first and the last address; undefined where the range has none of this kind. */
   readonly ip: readonly [first: string, last: string] | undefined;
   readonly mac: readonly [first: string, last: string] | undefined;
+  /** None of a shared range (7.x): several VMs may have one of its addresses (AddressRange::allocate_by_ip). */
   readonly leases: readonly Lease[];
 }
 
@@ -33,12 +34,14 @@ export async function getNetwork(client: OneClient, id: number): Promise<Network
 
 /** A network by name or id, as the user wrote it. @throws UsageError when none or several match */
 export async function findNetwork(client: OneClient, nameOrId: string): Promise<Network> {
-  const all = (await askPool(client, 'VNET_POOL', 'one.vnpool.info', -2)).map(toNetwork);
+  const pool = await askPool(client, 'VNET_POOL', 'one.vnpool.info', -2);
+  const all = pool.map((xml) => ({ id: numberIn(xml, 'ID'), name: textIn(xml, 'NAME') }));
   const byName = all.filter(({ name }) => name === nameOrId);
   const [found, ...more] =
     byName.length > 0 ? byName : all.filter(({ id }) => String(id) === nameOrId);
   if (!found) throw new UsageError(`there is no network ${JSON.stringify(nameOrId)}`);
-  if (more.length === 0) return found;
+  // The pool shows neither the ends of ranges nor their leases.
+  if (more.length === 0) return getNetwork(client, found.id);
   const ids = byName.map(({ id }) => id).join(', ');
   throw new UsageError(`several networks are named ${nameOrId} (${ids}); give the id`);
 }
@@ -53,7 +56,8 @@ function toNetwork(xml: XmlElement): Network {
 }
 
 function toRange(xml: XmlElement): AddressRange {
-  const leases = child(xml, 'LEASES');
+  const isShared = childText(xml, 'SHARED') === 'YES';
+  const leases = isShared ? undefined : child(xml, 'LEASES');
   return {
     ip: pair(xml, 'IP'),
     mac: pair(xml, 'MAC'),

@@ -155,6 +155,35 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     expect(made?.template.vectors('NIC')[0]?.get('NETWORK_ID')).toBe('0');
   });
 
+  test('a VM keeps its addresses in the network that its own one is mapped to, where they are free', async () => {
+    const file = await foreign('<NETWORK><!.CDATA.net1', '<NETWORK><![CDATA[web');
+    const ranges = [{ id: 0, type: 'IP4', ip: '10.9.0.10', size: 100 }] as const;
+    world.sandbox.addNetwork({ name: 'elsewhere', ranges });
+    const kept = ['--restore-nics', '--instantiate'];
+    expect(await run(file, ...kept, '--map-network', 'web=net1', '-n', 'taken')).toEqual({
+      code: 6,
+      line: `the address 10.9.0.10 of network net1 (0) is still used by VM ${oldVm}, the VM in the bundle: end the VM that has it, or restore with --no-ip for new addresses`,
+    });
+    expect(everything()).toEqual(atBeginning);
+    const free = await run(file, ...kept, '--map-network', 'web=elsewhere', '-n', 'moved');
+    expect(free.code).toBe(0);
+    const made = [...world.sandbox.world.vms.values()].find(({ name }) => name === 'moved');
+    expect(made?.template.vectors('NIC')[0]?.get('IP')).toBe('10.9.0.10');
+  });
+
+  test('a VM keeps an address of a shared range, which the old VM has, too', async () => {
+    const file = await foreign('<NETWORK><!.CDATA.net1', '<NETWORK><![CDATA[web');
+    const attributes = { SHARED: 'YES' };
+    const range = { id: 0, type: 'IP4', ip: '10.9.0.10', size: 100, attributes } as const;
+    world.sandbox.addNetwork({ name: 'anycast', ranges: [range] });
+    const shared = ['--restore-nics', '--instantiate', '--map-network', 'web=anycast'];
+    for (const name of ['first', 'second']) {
+      expect((await run(file, ...shared, '-n', name)).code).toBe(0);
+      const made = [...world.sandbox.world.vms.values()].find((vm) => vm.name === name);
+      expect(made?.template.vectors('NIC')[0]?.get('IP')).toBe('10.9.0.10');
+    }
+  });
+
   test('a datastore of another name is not used, unless it is mapped', async () => {
     const file = await foreign('<DATASTORE><!.CDATA.default', '<DATASTORE><![CDATA[fast');
     const { code, line } = await run(file);

@@ -1,6 +1,7 @@
 // Virtual networks and the leases that VMs hold in them. net1 is the recorded installation's; tests add others.
 // Source: VirtualNetwork.cc (nic_attribute, to_xml_extended), AddressRangePool.cc, AddressRange.cc, read in 6.4.7,
 // 6.10.5 and 7.4.0.
+import { randomBytes } from 'node:crypto';
 import { addressesOf, heldIndex, indexOf } from './address-ranges.ts';
 import type { AddressRange } from './address-ranges.ts';
 import { noSuch } from './failure.ts';
@@ -109,12 +110,19 @@ export function lease(
   const [kind] = given;
   for (const range of network.ranges) {
     const held = leases(world, network, range);
+    // A shared range (7.x) gives the address that a NIC asks for, taken or not, and a random MAC with it.
+    const shared = range.attributes?.['SHARED'] === 'YES';
+    if (shared && kind !== 'IP' && kind !== 'IP6') continue;
     const isFree = (index: number): boolean =>
-      !held.has(index) && !reserved.has(leaseName(network, range, index));
+      shared || (!held.has(index) && !reserved.has(leaseName(network, range, index)));
     const index =
       kind === undefined ? firstFree(range, isFree) : indexOf(range, kind, nic.get(kind) ?? '');
     if (index === undefined || !isFree(index)) continue;
     for (const [key, value] of Object.entries(addressesOf(range, index))) nic.set(key, value);
+    if (shared) {
+      nic.set('MAC', ['02', '00', ...randomBytes(4).toString('hex').match(/../g)!].join(':'));
+      nic.set('SHARED', 'YES');
+    }
     nic.set('AR_ID', String(range.id));
     for (const name of ['VN_MAD', 'BRIDGE', 'PHYDEV', 'VLAN_ID']) {
       const value = range.attributes?.[name];
@@ -138,17 +146,34 @@ export function heldLease(network: Network, nic: Vector): string | undefined {
   return index === undefined ? undefined : leaseName(network, range!, index);
 }
 
-function rangeXml(world: World, network: Network, range: AddressRange): string {
+/** What marks a lease of a VM in ALLOCATED, besides its id (PoolObjectSQL::ObjectType). */
+const leaseOfVm = 2n ** 36n;
+
+/** As one.vnpool.info shows it, which is how oned stores it: neither ends of ranges nor who holds what can be read there. */
+function storedRangeXml(world: World, network: Network, range: AddressRange): string {
+  const held = [...leases(world, network, range)].sort(([a], [b]) => a - b);
+  const allocated = held.map(([index, vm]) => ` ${index} ${leaseOfVm + BigInt(vm)}`).join('');
+  const own = { ...ownAttributes(range), ALLOCATED: allocated };
+  return `<AR>${inside(own)}</AR>`;
+}
+
+function ownAttributes(range: AddressRange): Readonly<Record<string, string>> {
   const { id, size, type } = range;
-  const own = {
+  return {
     ...{ ...range.attributes, ...addressesOf(range, 0) },
     ...{ AR_ID: String(id), SIZE: String(size), TYPE: type },
   };
-  const inside = (values: Readonly<Record<string, string>>): string =>
-    Object.entries(values)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, value]) => `<${name}>${cdata(value)}</${name}>`)
-      .join('');
+}
+
+function inside(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, value]) => `<${name}>${cdata(value)}</${name}>`)
+    .join('');
+}
+
+function rangeXml(world: World, network: Network, range: AddressRange): string {
+  const { size } = range;
   const end = addressesOf(range, size - 1);
   const held = [...leases(world, network, range)].sort(([a], [b]) => a - b);
   const list = held.map(
@@ -156,13 +181,13 @@ function rangeXml(world: World, network: Network, range: AddressRange): string {
   );
   const ipEnd = end['IP'] === undefined ? '' : `<IP_END>${cdata(end['IP'])}</IP_END>`;
   return (
-    `<AR>${inside(own)}<MAC_END>${cdata(end['MAC'] ?? '')}</MAC_END>${ipEnd}` +
+    `<AR>${inside(ownAttributes(range))}<MAC_END>${cdata(end['MAC'] ?? '')}</MAC_END>${ipEnd}` +
     `<USED_LEASES>${held.length}</USED_LEASES>` +
     `${list.length === 0 ? '<LEASES/>' : `<LEASES>${list.join('')}</LEASES>`}</AR>`
   );
 }
 
-function networkXml(world: World, network: Network): string {
+function networkXml(world: World, network: Network, asRange = rangeXml): string {
   const { phydev, vlanId, ranges, template } = network;
   const optional = (name: string, value: string | undefined): string =>
     value === undefined ? `<${name}/>` : `<${name}>${cdata(value)}</${name}>`;
@@ -178,7 +203,7 @@ function networkXml(world: World, network: Network): string {
     '<OUTER_VLAN_ID/><VLAN_ID_AUTOMATIC>0</VLAN_ID_AUTOMATIC>' +
     '<OUTER_VLAN_ID_AUTOMATIC>0</OUTER_VLAN_ID_AUTOMATIC>' +
     `<USED_LEASES>${used}</USED_LEASES><VROUTERS></VROUTERS>${stored.toXml('TEMPLATE')}` +
-    `<AR_POOL>${ranges.map((range) => rangeXml(world, network, range)).join('')}</AR_POOL></VNET>`
+    `<AR_POOL>${ranges.map((range) => asRange(world, network, range)).join('')}</AR_POOL></VNET>`
   );
 }
 
@@ -191,5 +216,7 @@ const info: Handler = ({ world, params }) => {
 export const networkMethods: MethodTable = {
   'one.vn.info': info,
   'one.vnpool.info': ({ world }) =>
-    `<VNET_POOL>${[...world.networks.values()].map((one) => networkXml(world, one)).join('')}</VNET_POOL>`,
+    `<VNET_POOL>${[...world.networks.values()]
+      .map((network) => networkXml(world, network, storedRangeXml))
+      .join('')}</VNET_POOL>`,
 };
