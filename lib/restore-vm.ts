@@ -73,12 +73,12 @@ export async function restoreVm(
     const steps =
       owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
     vmId = await makeVm(reservation, { run, one, steps, made });
-    if (plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
   }
-  // The last call is waited for also when it was interrupted: what it made is undone then, too.
+  // A call that was interrupted is waited for all the same: what it made is undone, too.
   run.signal.throwIfAborted();
-  // What was made stays: it is no longer undone.
+  // The restore is complete: from here on nothing is undone.
   for (const entry of made) await entry.done();
+  if (vmId !== null && plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
   if (ownership) tellOwner(ownership, vm, run);
   const templateId = reservation?.templateId ?? null;
   const seconds = (Date.now() - started.getTime()) / 1000;

@@ -26,6 +26,12 @@ export async function restoreNvramByHook(
         placeNvram(vm, nvram, connections.runner({ host: parseHost(hostname) }, signal), options),
       );
   if (placed === 'placed') log.info(`VM ${vm.id} has its UEFI variables`);
-  // A VM that was undeployed and is deployed again brings its own; one that was started already keeps what it has.
-  else log.info(`VM ${vm.id} has other UEFI variables already, which stay`);
+  // A VM that is deployed again brings its own.
+  else if (vm.history.seq > 0) log.info(`VM ${vm.id} keeps its UEFI variables`);
+  // OpenNebula was faster than this hook.
+  else {
+    log.warn(
+      `VM ${vm.id} has other UEFI variables already, which stay; those of the bundle can be put into place while it is powered off: docs/opennebula.md`,
+    );
+  }
 }

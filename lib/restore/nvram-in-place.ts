@@ -17,12 +17,13 @@ const pollMs = 100;
 /** So long a VM may wait for a host, and then for RUNNING or POWEROFF. */
 const limitMs = 300_000;
 
-/** Never fails: the VM is there, and what is missing is said. @throws the signal's reason */
+/** Never fails, also when it is interrupted: the VM is there, and what it lacks is a warning. */
 export async function nvramInPlace(
   vmId: number,
   nvram: Uint8Array,
   { run, one }: { readonly run: Run; readonly one: OneClient },
 ): Promise<void> {
+  run.log.info(`VM ${vmId} gets its UEFI variables as soon as it has a host`);
   try {
     const vm = await when(one, vmId, run, ({ history }) => history !== undefined);
     const { datastoreLocation } = run;
@@ -31,10 +32,9 @@ export async function nvramInPlace(
     if (placed === 'there') await replace(vm, nvram, runner, { run, one });
     run.log.info(`VM ${vmId} has its UEFI variables`);
   } catch (error) {
-    run.signal.throwIfAborted();
     if (!(error instanceof OnevmdumpError)) throw error;
     run.log.warn(
-      `VM ${vmId} starts with new UEFI variables: ${errorMessage(error)}; those of the bundle can be put into place while it is powered off: docs/opennebula.md`,
+      `VM ${vmId} may start with new UEFI variables: ${errorMessage(error)}; those of the bundle can be put into place while it is powered off: docs/opennebula.md`,
     );
   }
 }
@@ -48,10 +48,17 @@ async function replace(
   run.log.info(`VM ${id} was started before its UEFI variables were in place: it is started anew`);
   await when(one, id, run, (vm) => stateName(vm.state, vm.lcmState) === 'RUNNING');
   await actOnVm(one, id, 'poweroff-hard');
-  const off = await when(one, id, run, (vm) => stateName(vm.state, vm.lcmState) === 'POWEROFF');
-  const { datastoreLocation } = run;
-  await placeNvram(off, nvram, runner, { datastoreLocation, how: 'over' });
-  await actOnVm(one, id, 'resume');
+  try {
+    const off = await when(one, id, run, (vm) => stateName(vm.state, vm.lcmState) === 'POWEROFF');
+    const { datastoreLocation } = run;
+    await placeNvram(off, nvram, runner, { datastoreLocation, how: 'over' });
+  } finally {
+    await actOnVm(one, id, 'resume').catch((error: unknown) => {
+      run.log.warn(
+        `VM ${id} is powered off (${errorMessage(error)}): start it with: onevm resume ${id}`,
+      );
+    });
+  }
 }
 
 async function runnerOf({ history }: Vm, run: Run): Promise<Runner> {
@@ -72,7 +79,7 @@ async function when(
     const vm = await getVm(one, id);
     if (wanted(vm)) return vm;
     const state = stateName(vm.state, vm.lcmState);
-    if (/FAILURE/.test(state) || performance.now() > end) {
+    if (/FAILURE|^DONE$/.test(state) || performance.now() > end) {
       throw new FailedError(`it is in state ${state}`);
     }
     await sleep(pollMs);

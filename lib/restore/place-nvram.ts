@@ -9,18 +9,18 @@ import type { Vm } from '../vm/vm.ts';
 /** What came of it: the file is there with this content, or another one was there already. */
 export type Placed = 'placed' | 'there';
 
-// $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could put a link in the file's place at any time: the content goes
-// into a file of its own, which gets the name by a link (never over another) or by a rename. As root everything is given to the
-// owner of the datastore's folder, as whom OpenNebula and QEMU go on.
+// $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could put a link in a file's place at any time: the content goes
+// into a file that is made here (set -C), which gets the name by a link (never over another) or by a rename. As root, folder and
+// file are given to the owner of the datastore's folder, which is the user of OpenNebula's drivers. That folder is not made:
+// where it is missing, the datastore is not mounted.
 const script = `
 umask 077
-mkdir -p -m 0755 -- "$1" || exit
-part=$(mktemp -- "$2.XXXXXXXX") || exit
+[ -d "$1" ] || mkdir -m 0755 -- "$1" || [ -d "$1" ] || exit
+part=$(mktemp -u -- "$2.XXXXXXXX") || exit
 trap 'rm -f -- "$part"' EXIT
-cat > "$part" && chmod 0600 -- "$part" || exit
-if [ "$(id -u)" = 0 ]; then
-  chown --reference="$1/.." -- "$1" && chown --reference="$1/.." -- "$part" || exit
-fi
+set -C
+cat > "$part" || exit
+if [ "$(id -u)" = 0 ]; then chown -h --reference="$1/.." -- "$1" "$part" || exit; fi
 if [ "$3" = over ]; then mv -fT -- "$part" "$2"; else ln -T -- "$part" "$2" 2>/dev/null || cmp -s -- "$part" "$2" || exit 9; fi`;
 
 /**

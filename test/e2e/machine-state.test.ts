@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { sh } from '../demo/shell.ts';
 import { fileVm } from './file-vm.ts';
@@ -165,6 +165,55 @@ describe('a restore', () => {
     const id = await restored('fast');
     expect((await variablesOf(id, 'fast')).equals(nvram)).toBe(true);
     expect(world.sandbox.vmXml(id)).toMatch(/<STATE>3<\/STATE><LCM_STATE>3<\/LCM_STATE>/);
+  });
+
+  test('that is interrupted while its VM waits for a host leaves the VM, and says what it lacks', async () => {
+    const { world: there } = world.sandbox;
+    there.schedulerMs = 3000;
+    try {
+      const { code, stdout, stderr } = await world.run(
+        ['restore', made, '--instantiate', '-n', 'waiting'],
+        {
+          started: (pid) => {
+            const isMade = () => [...there.vms.values()].some(({ name }) => name === 'waiting');
+            const timer = setInterval(() => {
+              if (!isMade()) return;
+              clearInterval(timer);
+              setTimeout(() => process.kill(pid, 'SIGINT'), 700);
+            }, 20);
+          },
+        },
+      );
+      expect(stderr).toMatch(
+        /WARNING: onevmdump: VM \d+ may start with new UEFI variables: interrupted by SIGINT; .*docs\/opennebula\.md/,
+      );
+      expect({ code, stdout }).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(/^VM Restored: \d+\n$/) as unknown,
+      });
+    } finally {
+      there.schedulerMs = 0;
+    }
+    await world.sandbox.settle();
+    const left = [...there.vms.values()].find(({ name }) => name === 'waiting');
+    expect(left?.state).toBe(3);
+    const bundles = ['made.tar.gz', 'state.tar', 'state.tar.gz'];
+    expect((await world.leftovers()).map((path) => basename(path))).toEqual(bundles);
+  });
+
+  test('starts its VM again also when the UEFI variables could not be put into place', async () => {
+    const { world: there } = world.sandbox;
+    const programs = join(world.folder, 'mv-fails');
+    await mkdir(programs);
+    await writeFile(join(programs, 'mv'), '#!/bin/sh\necho full >&2; exit 1\n', { mode: 0o755 });
+    const { code, stderr } = await world.run(['restore', made, '--instantiate', '-n', 'full'], {
+      env: { PATH: `${programs}:${process.env['PATH'] ?? ''}` },
+    });
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/WARNING: onevmdump: VM \d+ may start with new UEFI variables: .*full/);
+    await world.sandbox.settle();
+    const left = [...there.vms.values()].find(({ name }) => name === 'full');
+    expect([left?.state, left?.lcmState]).toEqual([3, 3]);
   });
 
   test('gives the state of the vTPM to OpenNebula in the form it takes at the first start', async () => {

@@ -52,8 +52,21 @@ test('a VM that has variables already keeps them', async () => {
   await writeFile(join(folder, 'web_VARS.fd'), 'of its own');
   const { code, stderr } = await run(xml);
   expect(code).toBe(0);
-  expect(stderr).toContain('which stay');
+  expect(stderr).toMatch(/WARNING: .*VM 2 has other UEFI variables already, which stay/);
   expect(await readFile(join(folder, 'web_VARS.fd'), 'utf8')).toBe('of its own');
+  const again = await run(xml.replace('<SEQ>0</SEQ>', '<SEQ>1</SEQ>'));
+  expect(again.code).toBe(0);
+  expect(again.stderr).not.toContain('WARNING');
+});
+
+test('no folder is made for a datastore that is not there', async () => {
+  const { xml } = await vm(7);
+  const { code, stderr } = await run(xml.replaceAll('<DS_ID>0</DS_ID>', '<DS_ID>8</DS_ID>'));
+  expect({ code, stderr }).toEqual({
+    code: 4,
+    stderr: expect.stringContaining('cannot put the UEFI variables of VM 7 into') as unknown,
+  });
+  expect(await readdir(world.datastores)).not.toContain('8');
 });
 
 test('a link in the place of the file is not followed', async () => {

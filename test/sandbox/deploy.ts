@@ -19,6 +19,14 @@ export function scheduledDatastore(world: World, vm: Vm): number {
   return tm.includes('qcow2') ? 100 : 0;
 }
 
+/** Finds a host for a VM, which takes the scheduler its time, and deploys it there. */
+export async function schedule(world: World, vm: Vm): Promise<void> {
+  setVmState(vm, vmState.pending);
+  await world.pause(world.schedulerMs);
+  if (vm.state !== vmState.pending[0]) return;
+  await deploy(world, vm.id, vm.history.at(-1)?.datastoreId ?? scheduledDatastore(world, vm));
+}
+
 /** PROLOG, the disks' files, RUNNING. Without a hypervisor there is no guest behind it. */
 export async function deploy(world: World, vmId: number, datastoreId: number): Promise<void> {
   const vm = getVm(world, vmId);

@@ -1,6 +1,6 @@
 // one.template.instantiate: a template, perhaps with changes, becomes a VM that is deployed or held.
 // Source: RequestManagerVMTemplate.cc (src/rm/api/TemplateAPI.cc in 7.4.0), read in 6.4.7, 6.10.5 and 7.4.0.
-import { deploy, scheduledDatastore } from './deploy.ts';
+import { schedule } from './deploy.ts';
 import { notAllocated } from './failure.ts';
 import { newVm } from './new-vm.ts';
 import { requireVmQuota } from './quotas.ts';
@@ -52,7 +52,7 @@ export function instantiate(
     vm.template.replace('SUBMIT_ON_HOLD', 'YES');
     setVmState(vm, vmState.hold);
   } else {
-    world.background(() => deploy(world, id, scheduledDatastore(world, vm)));
+    world.background(() => schedule(world, vm));
   }
   return id;
 }

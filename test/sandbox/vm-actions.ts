@@ -5,7 +5,7 @@ import { getDatastore } from './datastores.ts';
 import { vmFolder } from './disk-files.ts';
 import { noSuch, refused } from './failure.ts';
 import { releaseImage } from './images.ts';
-import { deploy, scheduledDatastore } from './deploy.ts';
+import { deploy, schedule, scheduledDatastore } from './deploy.ts';
 import { authorize } from './users.ts';
 import { getVm, setVmState, stateWord, vmState } from './vm.ts';
 import type { Vm, VmState } from './vm.ts';
@@ -32,11 +32,6 @@ function rest(state: VmState, action: number): Action['finish'] {
     }
     setVmState(vm, state);
   };
-}
-
-function schedule(world: World, vm: Vm): Promise<void> {
-  setVmState(vm, pending);
-  return deploy(world, vm.id, vm.history.at(-1)?.datastoreId ?? scheduledDatastore(world, vm));
 }
 
 /** Gives images back; a persistent one of a TM that copies gets its file back, too. */

@@ -52,6 +52,8 @@ export class World {
   imageCopyMs = 50;
   /** How long a VM stays in PROLOG besides the copies, in milliseconds. */
   deployMs = 50;
+  /** How long a VM stays PENDING until it has a host, in milliseconds. */
+  schedulerMs = 0;
   /** Why oned is dead; undefined while it lives. */
   died: string | undefined;
   /** The driver of the backup datastores, if there are any. */
