@@ -30,6 +30,8 @@ export interface ParseOptions {
   readonly attributes?: boolean;
   /** How many elements are accepted; by default as many as hostile input may have. */
   readonly maxElements?: number;
+  /** How many bytes are accepted; by default as many as hostile input may have. */
+  readonly maxBytes?: number;
 }
 
 /**
@@ -41,7 +43,7 @@ export interface ParseOptions {
  *   well-formed, or has a document type, a processing instruction or text beside elements
  */
 export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}): XmlElement {
-  const text = decodeUtf8(bytes, what);
+  const text = decodeUtf8(bytes, what, options.maxBytes ?? maxXmlBytes);
   const outline = new Outline(what, options.attributes === true);
   const found = walkXml(text, outline, options.maxElements);
   if (found) {
@@ -54,10 +56,10 @@ export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}
   return toElement(root, what, outline.texts);
 }
 
-function decodeUtf8(bytes: Buffer, what: string): string {
-  if (bytes.length > maxXmlBytes) {
+function decodeUtf8(bytes: Buffer, what: string, maxBytes: number): string {
+  if (bytes.length > maxBytes) {
     throw new UsageError(
-      `${what} has ${bytes.length} bytes; more than ${maxXmlBytes} are not accepted`,
+      `${what} has ${bytes.length} bytes; more than ${maxBytes} are not accepted`,
     );
   }
   try {

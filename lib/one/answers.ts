@@ -6,9 +6,12 @@ import { errorMessage, OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
 import type { RpcValue } from './messages.ts';
 
-const pageSize = 500;
-/** Of a page of large VMs; the client limits the bytes. */
+/** A template may carry a MiB: UEFI variables and the state of a vTPM. A page of such has to fit into `maxBytes`. */
+const pageSize = 40;
+/** Of a page of large VMs. */
 const maxElements = 2_000_000;
+/** As many as the client takes. */
+const maxBytes = 64 * 1024 * 1024;
 
 /** Calls an info method. @throws OpenNebulaError when the answer is not XML with that root */
 export async function askXml(
@@ -20,7 +23,7 @@ export async function askXml(
   const text = await client.text(method, ...args);
   let root: XmlElement;
   try {
-    root = parseXml(Buffer.from(text), `the answer to ${method}`, { maxElements });
+    root = parseXml(Buffer.from(text), `the answer to ${method}`, { maxElements, maxBytes });
   } catch (error) {
     throw new OpenNebulaError(errorMessage(error), { cause: error });
   }

@@ -112,7 +112,7 @@ describe('pools', () => {
     });
     const found = await askPool(running.client(), 'IMAGE_POOL', 'one.imagepool.info', -3);
     expect(found.length).toBe(1200);
-    expect(running.bodies.length).toBe(3);
+    expect(running.bodies.length).toBe(31);
   });
 
   test('a server that does not know pages ends the asking', async () => {
@@ -158,6 +158,20 @@ describe('oned', () => {
     expect(await ownAccount(world.one)).toMatchObject({ id: 0, name: 'oneadmin', isAdmin: true });
     const carol = await world.as(await world.sandbox.addUser('carol'));
     expect(await ownAccount(carol)).toMatchObject({ name: 'carol', isAdmin: false });
+  });
+
+  test('may have templates that carry as much as one can', async () => {
+    const state = 'A'.repeat(512 * 1024);
+    const children = [leaf('ONEVMDUMP_NVRAM', state), leaf('TPM_STATE', state)];
+    for (let n = 0; n < 45; n += 1) {
+      const named = [leaf('NAME', `carries ${n}`), ...children];
+      await allocateTemplate(
+        world.one,
+        writeXml({ name: 'VMTEMPLATE', text: '', children: named }),
+      );
+    }
+    const names = await templateNames(world.one);
+    expect([...names.keys()].filter((name) => name.startsWith('carries'))).toHaveLength(45);
   });
 
   test('wrong credentials are its error 256', async () => {
