@@ -2,8 +2,10 @@
 // several OpenNebulas may have VMs with the same id. One that is another VM's, or cannot be read, neither counts nor goes.
 import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { BundleSource } from './bundle/bundle.ts';
 import { openFileSource } from './bundle/file-source.ts';
-import { findTrailer, openBundle } from './bundle/reader.ts';
+import { openIndexed } from './bundle/indexed.ts';
+import { findTrailer } from './bundle/reader.ts';
 import { errorMessage, hasCode } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import { whyAnother, type KnownVm } from './vm/identity.ts';
@@ -16,8 +18,8 @@ export interface BundleFolder {
   /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
   list(): Promise<readonly string[]>;
   /**
-   * Which VM a bundle is of, from its index and manifest alone, of which a few kilobytes are read; or why it cannot be
-   * read.
+   * Which VM a bundle is of; or why the bundle cannot be read. Only its index, manifest and vm.xml are read: some
+   * kilobytes.
    */
   whose(name: string): Promise<KnownVm | string>;
   /** Gone already is fine. */
@@ -38,14 +40,7 @@ export function localBundleFolder(folder: string, log: Log): BundleFolder {
     },
     async whose(name) {
       try {
-        const source = await openFileSource(join(folder, name));
-        if (!(await findTrailer(source))) {
-          await source.close();
-          return 'it has no index';
-        }
-        const bundle = await openBundle(source, { log });
-        await bundle.close();
-        return bundle.manifest ?? 'it has no manifest';
+        return await vmOf(await openFileSource(join(folder, name)), log);
       } catch (error) {
         return errorMessage(error);
       }
@@ -58,6 +53,18 @@ export function localBundleFolder(folder: string, log: Log): BundleFolder {
       }
     },
   };
+}
+
+/** Closes `source`. @throws BundleError when it is damaged */
+async function vmOf(source: BundleSource, log: Log): Promise<KnownVm | string> {
+  try {
+    const trailer = await findTrailer(source);
+    if (!trailer) return 'it has no index';
+    const { manifest } = await openIndexed(source, trailer, { log });
+    return manifest ?? 'it has no manifest';
+  } finally {
+    await source.close();
+  }
 }
 
 /** In a folder that is everybody's, somebody else's file must neither count nor be followed. */

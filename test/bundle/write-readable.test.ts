@@ -14,7 +14,7 @@ import type { OpenableDisk } from '../../lib/storage/storage.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
 import { fileVm } from '../e2e/file-vm.ts';
 import { inWorld, type World } from '../storage/world.ts';
-import { openPath } from './read-support.ts';
+import { openFiles, openPath } from './read-support.ts';
 import {
   fileReader,
   makeDisk,
@@ -225,5 +225,14 @@ describe('old bundles', () => {
     expect(warnings).toEqual([
       `all older bundles of VM 9 are kept, as ${made} cannot be read: it has no index`,
     ]);
+  });
+
+  test('leave no file open when one of them cannot be read', async () => {
+    const { log } = collectingLog();
+    // A file of 4096 bytes whose reading fails: the loopback device has no speed.
+    const { whose } = localBundleFolder('/sys/class/net/lo', log);
+    const before = openFiles();
+    await expect(whose('speed')).resolves.toContain('cannot read bundle');
+    expect(openFiles()).toBe(before);
   });
 });
