@@ -82,6 +82,15 @@ export async function writeBundle(
     content.disks.map(({ id }) => ({ id, member: diskMember(id) })),
   );
   await requireRoom(content);
+  const images = fittingFacts(
+    new Map(
+      content.disks.flatMap(({ id }) => {
+        const facts = content.images.get(id);
+        return facts ? [[id, facts]] : [];
+      }),
+    ),
+    (text) => run.log.warn(text),
+  );
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
   const writer = createBundleWriter(sink, compressor, {
@@ -102,7 +111,7 @@ export async function writeBundle(
     }
     const disks: ManifestDisk[] = [];
     for (const disk of content.disks) {
-      disks.push(await writeDisk(writer, disk, content.images.get(disk.id), run));
+      disks.push(await writeDisk(writer, disk, images.get(disk.id), run));
     }
     const { size } = await writer.finish({ ...known, disks, state });
     await content.check?.();
@@ -135,14 +144,13 @@ async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
   requireRoomInIndex(`VM ${vm.id}`, data);
 }
 
-/** Reads one disk at its instant into the bundle. */
+/** Reads one disk at its point in time into the bundle. */
 async function writeDisk(
   writer: BundleWriter,
   disk: OpenableDisk,
-  known: ImageFacts | undefined,
+  image: ImageFacts | undefined,
   run: Run,
 ): Promise<ManifestDisk> {
-  const image = known && fittingFacts(known, (text) => run.log.warn(`disk ${disk.id}: ${text}`));
   const reader = await disk.open();
   try {
     const extents = await reader.extents();

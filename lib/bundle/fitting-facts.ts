@@ -1,57 +1,108 @@
-// What oned tells of an image, cut down to what a manifest may hold. The owner of an image writes its
-// attributes; one that no reader accepts would make a bundle that nobody can restore.
-import { errorMessage } from '../report/errors.ts';
+// What oned says of the images of a VM, cut down to what a manifest may hold. The owners of images write their
+// attributes; a manifest that no reader accepts would make a bundle that nobody can restore.
+import { errorMessage, FailedError } from '../report/errors.ts';
 import { longestText } from './json-shape.ts';
 import { imageFactsShape } from './manifest-parse.ts';
 import type { ImageFacts } from './manifest.ts';
 
-/** Bytes of JSON for all facts of one image: OpenNebula's own attributes take less than 4 KiB. */
-const largestFacts = 256 * 1024;
+/** Bytes of JSON for the facts of all images: half of what a reader takes of all that is not a list of frames. */
+const largestFacts = 8 * 1024 * 1024;
+/** Facts of all images: half of the values that a reader takes. */
+const mostFacts = 50_000;
+/** Bytes of JSON for the facts of one image: OpenNebula's own attributes take less than 4 KiB. */
+const largestOfImage = 256 * 1024;
+/** A warning is read by a person: more names do not help. */
+const mostNamed = 3;
 
 /** Facts without which the others say nothing of an image. */
 const needed: ReadonlySet<string> = new Set(['id', 'name', 'type', 'persistent', 'datastoreId']);
 
+/** What the facts of one image may take. */
+interface Room {
+  bytes: number;
+  facts: number;
+}
+
 /**
- * The facts that a manifest may hold; undefined when what must be known of the image is not among them.
- * @param warn told of everything that is left out, in words that follow "disk 0: "
+ * The facts that a manifest may hold. An image is missing when what must be known of it is not among them. All images
+ * have the same room, so that the facts of one do not push out those of another.
+ * @param images by DISK_ID
+ * @param warn told once of everything that is left out
  */
 export function fittingFacts(
-  facts: ImageFacts,
+  images: ReadonlyMap<number, ImageFacts>,
   warn: (text: string) => void,
-): ImageFacts | undefined {
-  const leave = (what: string, why: string): void =>
-    warn(`the ${what} of its image ${facts.id} ${why} and is not in the bundle`);
-  const { attributes = {}, ...single } = facts;
-  const singleKept = Object.entries(single).filter(([key, value]) => {
-    const fits = typeof value !== 'string' || needed.has(key) || value.length <= longestText;
-    if (!fits) leave(key, 'is too long');
-    return fits;
-  });
-  let room = largestFacts - jsonSize(Object.fromEntries(singleKept));
-  const fitting = new Set<string>();
-  // The short ones first, so that a long one does not push them out.
-  const byLength = Object.entries(attributes).sort((one, other) => jsonSize(one) - jsonSize(other));
-  for (const [name, value] of byLength) {
-    const size = jsonSize([name, value]);
-    if (value.length <= longestText && size <= room) {
-      fitting.add(name);
-      room -= size;
-    } else {
-      leave(`attribute ${name.slice(0, 80)}`, 'is too long');
-    }
+): ReadonlyMap<number, ImageFacts> {
+  const fitting = new Map<number, ImageFacts>();
+  const left: string[] = [];
+  for (const [diskId, facts] of images) {
+    const room = {
+      bytes: Math.min(largestOfImage, Math.floor(largestFacts / images.size)),
+      facts: Math.floor(mostFacts / images.size),
+    };
+    const kept = factsOfImage(facts, room, (what) => left.push(`disk ${diskId}: ${what}`));
+    if (kept) fitting.set(diskId, kept);
   }
-  const attributesKept = Object.entries(attributes).filter(([name]) => fitting.has(name));
+  if (left.length > 0) {
+    const more = left.length > mostNamed ? `; and ${left.length - mostNamed} more` : '';
+    const named = left.slice(0, mostNamed).join('; ');
+    warn(`not in the bundle, since no reader would accept it: ${named}${more}`);
+  }
+  return fitting;
+}
+
+function factsOfImage(
+  facts: ImageFacts,
+  room: Room,
+  leave: (what: string) => void,
+): ImageFacts | undefined {
+  const { attributes = {}, ...single } = facts;
+  const names = Object.entries(single);
+  const must = names.filter(([name]) => needed.has(name));
+  room.bytes -= jsonSize(must);
+  room.facts -= must.length;
+  const may = fittingEntries(
+    names.filter(([name]) => !needed.has(name)),
+    room,
+    (name) => leave(`the ${name} of its image ${facts.id}`),
+  );
+  const attributesKept = fittingEntries(Object.entries(attributes), room, (name) =>
+    leave(`the attribute ${name.slice(0, 80)} of its image ${facts.id}`),
+  );
   const kept = {
-    ...Object.fromEntries(singleKept),
+    ...Object.fromEntries(names.filter((entry) => must.includes(entry) || may.includes(entry))),
     ...(attributesKept.length > 0 ? { attributes: Object.fromEntries(attributesKept) } : {}),
   };
   try {
+    if (room.bytes < 0) throw new FailedError('its name is too long');
     imageFactsShape(kept, 'image');
     return kept as unknown as ImageFacts;
   } catch (error) {
-    warn(`nothing of its image ${facts.id} is in the bundle: ${errorMessage(error)}`);
+    leave(`all of its image ${facts.id} (${errorMessage(error)})`);
     return undefined;
   }
+}
+
+/** Those of `entries` for which there is room, in their order. The short ones come first: a long one does not push them out. */
+function fittingEntries<T>(
+  entries: readonly (readonly [name: string, value: T])[],
+  room: Room,
+  leave: (name: string) => void,
+): readonly (readonly [name: string, value: T])[] {
+  const fitting = new Set<unknown>();
+  for (const entry of entries.toSorted((one, other) => jsonSize(one) - jsonSize(other))) {
+    const [name, value] = entry;
+    const size = jsonSize(entry);
+    const isLong = typeof value === 'string' && value.length > longestText;
+    if (isLong || size > room.bytes || room.facts < 1) {
+      leave(name);
+      continue;
+    }
+    fitting.add(entry);
+    room.bytes -= size;
+    room.facts -= 1;
+  }
+  return entries.filter((entry) => fitting.has(entry));
 }
 
 function jsonSize(value: unknown): number {

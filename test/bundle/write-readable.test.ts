@@ -83,7 +83,7 @@ describe('facts of an image', () => {
       expect(bundle.manifest?.disks[0]?.image).toEqual(facts);
       await bundle.close();
       expect(warnings).toEqual([
-        'disk 0: the attribute LONG of its image 3 is too long and is not in the bundle',
+        'not in the bundle, since no reader would accept it: disk 0: the attribute LONG of its image 3',
       ]);
     }));
 
@@ -91,7 +91,7 @@ describe('facts of an image', () => {
     [
       'a long description',
       { description: 'd'.repeat(65_537) },
-      /^the description of its image 3 is too long/,
+      /disk 0: the description of its image 3$/,
     ],
     [
       'many attributes',
@@ -100,28 +100,66 @@ describe('facts of an image', () => {
           Array.from({ length: 40 }, (_, n) => [`A${n}`, String(n).repeat(5000)]),
         ),
       },
-      /^the attribute A\d+ of its image 3 is too long/,
+      /disk 0: the attribute A\d+ of its image 3; .*; and \d+ more$/,
     ],
-    [
-      'a datastore that is none',
-      { datastoreId: -1 },
-      /^nothing of its image 3 is in the bundle: .*datastoreId/,
-    ],
-    [
-      'a name that is too long',
-      { name: 'n'.repeat(65_537) },
-      /^nothing of its image 3 is in the bundle/,
-    ],
+    ['a datastore that is none', { datastoreId: -1 }, /disk 0: all of its image 3 .*datastoreId/],
+    ['a name that is too long', { name: 'n'.repeat(65_537) }, /disk 0: all of its image 3 \(/],
   ])('never make a manifest that is refused: %s', (_name, change, warning) => {
     const warnings: string[] = [];
-    const kept = fittingFacts({ ...facts, ...change }, (text) => warnings.push(text));
-    expect(warnings[0]).toMatch(warning);
+    const images = new Map([[0, { ...facts, ...change }]]);
+    const kept = fittingFacts(images, (text) => warnings.push(text)).get(0);
+    expect(warnings).toEqual([expect.stringMatching(warning)]);
     expect(Buffer.byteLength(JSON.stringify(kept ?? {}))).toBeLessThan(300_000);
   });
 
+  test.each<[string, number, Readonly<Record<string, string>>]>([
+    [
+      'are large',
+      100,
+      Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`A${n}`, 'x'.repeat(50_000)])),
+    ],
+    ['are many', 500, Object.fromEntries(Array.from({ length: 400 }, (_, n) => [`A${n}`, 'x']))],
+  ])(
+    'of many images that together %s make a bundle that can be read, with one warning',
+    (_name, count, attributes) =>
+      inWorld(async (world) => {
+        const { warnings, log } = collectingLog();
+        const vm = parseVm(Buffer.from((await fileVm(at('ds'), 7, [{ id: 0 }])).xml));
+        const name = `many-${count}.tar`;
+        const run = { ...world.run, log };
+        const facts_ = { vmId: 7, epoch: 1, compression: 'none' } as const;
+        const disks = Array.from({ length: count }, (_, id): OpenableDisk => ({
+          id,
+          layout: { format: 'raw' },
+          open: () => fileReader(disk, 8192, extents),
+        }));
+        const images = new Map(disks.map(({ id }) => [id, { ...facts, id, attributes }]));
+        await writeBundle(
+          await bundleTarget(at(name), undefined, run, facts_),
+          {
+            vm,
+            started: new Date(),
+            disks,
+            images,
+            consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
+            compression: { method: 'none' },
+          },
+          run,
+        );
+        const bundle = await openPath(at(name));
+        const sizes = bundle.manifest?.disks.map(
+          ({ image }) => Object.keys(image?.attributes ?? {}).length,
+        );
+        await bundle.close();
+        expect(new Set(sizes).size).toBe(1);
+        expect(sizes?.[0]).toBeGreaterThan(0);
+        expect(warnings).toEqual([expect.stringMatching(/; and \d+ more$/)]);
+      }),
+  );
+
   test('that fit stay as they are, in their order', () => {
-    const kept = fittingFacts(facts, () => expect('a warning').toBe('none'));
-    expect(JSON.stringify(kept)).toBe(JSON.stringify(facts));
+    const kept = fittingFacts(new Map([[0, facts]]), () => expect('a warning').toBe('none'));
+    expect(JSON.stringify(kept.get(0))).toBe(JSON.stringify(facts));
   });
 });
 
@@ -230,9 +268,9 @@ describe('old bundles', () => {
   test('leave no file open when one of them cannot be read', async () => {
     const { log } = collectingLog();
     // A file of 4096 bytes whose reading fails: the loopback device has no speed.
-    const { whose } = localBundleFolder('/sys/class/net/lo', log);
+    const devices = localBundleFolder('/sys/class/net/lo', log);
     const before = openFiles();
-    await expect(whose('speed')).resolves.toContain('cannot read bundle');
+    await expect(devices.whose('speed')).resolves.toContain('cannot read bundle');
     expect(openFiles()).toBe(before);
   });
 });
