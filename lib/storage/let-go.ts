@@ -23,21 +23,33 @@ const pauseMs = 250;
 // Waits until the process that started it has ended, or the time is over; then runs the command until
 // it succeeds, for ten minutes at most; and once more, since what was to hold the guest can have been on
 // its way when we died. A process whose parent ends gets another one, also when nobody has
-// taken note of the end: proc(5). Last of all it leaves a file that says so, since from then on it is somebody else who
-// holds the guest. $1 is a name to find it by, $2 that file, $3 the time in seconds.
+// taken note of the end: proc(5). libvirt refuses to resume a guest that runs, so its state is asked first. Last of all
+// it leaves a file that says so, since from then on it is somebody else who holds the guest. $1 is a name to find it by, $2
+// that file, $3 the time in seconds, $4 and $5 the command and the domain; then virsh itself.
 const guardScript = `
-mark=$2 end=$(($(date +%s) + $3))
-shift 3
+mark=$2 end=$(($(date +%s) + $3)) action=$4 domain=$5
+shift 5
+let_go() {
+  if [ "$action" = resume ]; then
+    state=$("$@" domstate "$domain") || return
+    case $state in
+      running*) return 0 ;;
+      paused*) ;;
+      *) return 1 ;;
+    esac
+  fi
+  "$@" "$action" "$domain"
+}
 while read -r pid name state parent rest <"/proc/$$/stat" &&
   [ "$parent" = "$PPID" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
 tries=0
-until "$@" >/dev/null 2>&1; do
+until let_go "$@" >/dev/null 2>&1; do
   tries=$((tries + 1))
   [ "$tries" -lt 300 ] || exit 1
   sleep 2
 done
 sleep 3
-"$@" >/dev/null 2>&1 || exit
+let_go "$@" >/dev/null 2>&1 || exit
 set -C
 : >"$mark"`;
 
@@ -53,10 +65,11 @@ export async function startGuard(
   action: 'domfsthaw' | 'resume',
   name: string,
 ): Promise<Guard> {
-  const command = ['virsh', ...virshArgs(domain.uri, action, domain.name)];
+  const limit = String(guardLimitMs / 1000);
+  const command = [action, domain.name, 'virsh', ...virshArgs(domain.uri)];
   const service = await domain.runner.start({
     program: 'sh',
-    args: ['-c', guardScript, 'sh', name, guardMark(name), String(guardLimitMs / 1000), ...command],
+    args: ['-c', guardScript, 'sh', name, guardMark(name), limit, ...command],
     endsByItself: true,
   });
   let gone: ServiceEnd | undefined;

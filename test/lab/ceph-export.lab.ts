@@ -129,7 +129,7 @@ async function left(vm: LabVm): Promise<object> {
     processes: processes.filter(
       // Others may be using other VMs.
       (line) =>
-        /onevmdump-guard-.*one-3[01]$/.test(line) ||
+        /onevmdump-guard-.* one-3[01] /.test(line) ||
         (line.startsWith('rbd ') && images.some((one) => line.includes(`${one}@onevmdump-`))),
     ),
   };

@@ -161,7 +161,7 @@ export async function guardsOf(vm: LabVm): Promise<readonly string[]> {
     (line) =>
       line.includes('onevmdump-guard-') &&
       line.includes(lab) &&
-      names.some((name) => line.endsWith(` ${name}`)),
+      names.some((name) => line.includes(` ${name} `)),
   );
 }
 

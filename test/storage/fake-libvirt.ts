@@ -45,6 +45,9 @@ export interface FakeFacts {
 export const frozenAnswer =
   "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state";
 
+/** What libvirt answers to a resume of a domain that runs (qemuDomainResume). */
+export const runningAnswer = 'Requested operation is not valid: domain is already running';
+
 export function fakeLibvirt({
   name,
   disks = [],
@@ -94,6 +97,7 @@ export function fakeLibvirt({
       return '';
     },
     resume: () => {
+      if (!guest.paused) throw new Error(runningAnswer);
       guest.paused = false;
       return '';
     },

@@ -11,7 +11,7 @@ import { startGuard, undoFreeze, undoSuspend } from '../../lib/storage/let-go.ts
 import { domainAt } from '../../lib/tools/virsh.ts';
 import { guardMark, guardName } from '../../lib/vm/names.ts';
 import { until } from '../limits.ts';
-import { fakeLibvirt } from './fake-libvirt.ts';
+import { fakeLibvirt, runningAnswer } from './fake-libvirt.ts';
 
 let guard: string;
 let folder: string;
@@ -60,16 +60,37 @@ test('a guest that the guard has thawed, and somebody has frozen since, stays fr
   expect(existsSync(guardMark(guard))).toBe(false);
 });
 
-/** Runs the guard as the child of a process that ends soon, with a virsh that does this. */
-async function guardAlone(virsh: string): Promise<void> {
+/** A virsh that answers for one-8 as libvirt does, and notes what it is told; `meddle` is what it does first of all. */
+const virsh = (meddle: string): string => `#!/bin/sh
+cd '${folder}' || exit
+echo "$*" >>calls
+${meddle}
+read -r state <state
+case "$*" in
+  '--connect x:/// domstate one-8') printf '%s\n\n' "$state" ;;
+  '--connect x:/// resume one-8')
+    [ "$state" = paused ] || { echo 'error: ${runningAnswer}' >&2; exit 1; }
+    echo running >state ;;
+  '--connect x:/// domfsthaw one-8') ;;
+  *) exit 1 ;;
+esac
+`;
+
+/** Runs the guard of a guest in this state as the child of a process that ends soon. */
+async function guardAlone(
+  action: 'resume' | 'domfsthaw',
+  state: string,
+  meddle = '',
+): Promise<void> {
   const started: Command[] = [];
   const { libvirt } = await held('suspend');
   const start = (command: Command): ReturnType<typeof libvirt.runner.start> => {
     started.push(command);
     return libvirt.runner.start(command);
   };
-  await startGuard(domainAt({ ...libvirt.runner, start }, 'x:///', 'one-8'), 'resume', guard);
-  await writeFile(join(folder, 'virsh'), `#!/bin/sh\necho "$*" >>'${folder}/calls'\n${virsh}\n`);
+  await startGuard(domainAt({ ...libvirt.runner, start }, 'x:///', 'one-8'), action, guard);
+  await writeFile(join(folder, 'state'), `${state}\n`);
+  await writeFile(join(folder, 'virsh'), virsh(meddle));
   await chmod(join(folder, 'virsh'), 0o755);
   const [{ program, args }] = started as [Command];
   execFileSync('sh', ['-c', '"$@" >/dev/null 2>&1 & sleep 1', 'sh', program, ...args], {
@@ -77,19 +98,46 @@ async function guardAlone(virsh: string): Promise<void> {
   });
 }
 
-test('the guard of a process that has ended says that it has resumed the guest', async () => {
-  await guardAlone('exit 0');
-  await until('the guard has ended', () => existsSync(guardMark(guard)));
-  const calls = readFileSync(join(folder, 'calls'), 'utf8');
-  expect(calls).toBe('--connect x:/// resume one-8\n'.repeat(2));
-});
+/** What the guard told virsh, by its words. */
+const words = (): string[] =>
+  readFileSync(join(folder, 'calls'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' ')[2] ?? '');
 
-test('a guard says nothing of the kind when its last word was refused', async () => {
-  // Refused when it is asked the second time, and that is the last time.
-  await guardAlone(`[ "$(wc -l <'${folder}/calls')" = 1 ]`);
+async function guardEnds(): Promise<void> {
   await until('the guard has ended', () => {
     const seen = execFileSync('sh', ['-c', 'pgrep -f "$1" || true', 'pgrep', guard]);
     return seen.toString().trim().split('\n').length <= 1;
   });
+}
+
+test('the guard of a process that has ended thaws the guest twice, and says so', async () => {
+  await guardAlone('domfsthaw', 'running');
+  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  expect(words()).toEqual(['domfsthaw', 'domfsthaw']);
+});
+
+// libvirt refuses to resume a guest that runs.
+test('the guard of a process that has ended resumes a paused guest, and says so', async () => {
+  await guardAlone('resume', 'paused');
+  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  expect(words()).toEqual(['domstate', 'resume', 'domstate']);
+  expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('running\n');
+});
+
+test('a guard resumes a guest that was paused a moment after its process had ended', async () => {
+  await guardAlone('resume', 'running', `[ "$(wc -l <calls)" = 2 ] && echo paused >state`);
+  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  expect(words()).toEqual(['domstate', 'domstate', 'resume']);
+});
+
+test.each([
+  ['libvirt does not answer', '[ "$(wc -l <calls)" -le 2 ] || exit 1'],
+  ['the guest neither runs nor is paused', '[ "$(wc -l <calls)" = 3 ] && echo "shut off" >state'],
+])('a guard says nothing of the kind when at its last word %s', async (_, meddle) => {
+  await guardAlone('resume', 'paused', meddle);
+  await guardEnds();
+  expect(words()).toEqual(['domstate', 'resume', 'domstate']);
   expect(existsSync(guardMark(guard))).toBe(false);
 });
