@@ -89,7 +89,15 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
   const guard = guardName(journal.runId);
   const { uri, name } = domain;
   const undo = await journal.record({ kind: 'thaw', uri, domain: name, guard }, run.runner.target);
-  await setAgentTimeout(domain, freezeSeconds);
+  try {
+    await setAgentTimeout(domain, freezeSeconds);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof ConnectionError) throw error;
+    // Nothing is frozen yet. libvirt before 5.10 has no such command, and would wait for a hung agent for ever.
+    await undo.done();
+    return errorMessage(error);
+  }
   const service = await startGuard(domain, 'domfsthaw', guard);
   const started = performance.now();
   const thawed = async (): Promise<number> => {

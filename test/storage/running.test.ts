@@ -251,7 +251,7 @@ describe('the disks of a running VM', () => {
     ));
 
   // Nobody knows what the guest does then: that is no agent that does not answer.
-  test.each(['qemu-agent-command', 'domfsfreeze'])(
+  test.each(['qemu-agent-command', 'guest-agent-timeout', 'domfsfreeze'])(
     'are not dumped, and are thawed, when the connection is lost in %s',
     (word) =>
       inScene(
@@ -303,6 +303,30 @@ describe('the disks of a running VM', () => {
         "unable to execute QEMU agent command 'guest-fsfreeze-status': The command guest-fsfreeze-status has been disabled for this instance",
       ),
     ));
+
+  // guest-agent-timeout is of libvirt 5.10; older ones make no backup jobs, but have guests on Ceph and LVM.
+  describe('where libvirt cannot limit the time of the agent', () => {
+    const old = refusal('guest-agent-timeout', "unknown command: 'guest-agent-timeout'");
+
+    test('are as after a power cut, and nobody is told to freeze or thaw', () =>
+      inScene(async ({ fix, libvirt, world }) => {
+        expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+        expect(acts(libvirt)).toEqual([
+          'qemu-agent-command',
+          'guest-agent-timeout 20',
+          'backup-begin',
+        ]);
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+      }, old));
+
+    test('are not dumped when a freeze is required', () =>
+      inScene(async ({ fix, libvirt }) => {
+        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
+          /cannot be frozen: .*unknown command: 'guest-agent-timeout'; nothing was exported/,
+        );
+        expect(libvirt.calls).not.toContain('backup-begin');
+      }, old));
+  });
 
   describe('of a guest that another tool has frozen', () => {
     const frozenByOthers = { frozenByOthers: true };
