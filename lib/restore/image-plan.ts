@@ -27,7 +27,8 @@ export type DiskPlan =
   | ImagePlan
   /** A CD-ROM whose image still exists. */
   | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
-  | { readonly as: 'volatile'; readonly disk: Disk }
+  /** New and empty. `lost`: it may have held data, and the bundle does not have them. */
+  | { readonly as: 'volatile'; readonly disk: Disk; readonly lost: boolean }
   /**
    * A disk that the bundle does not hold: it was left out of the export, or lies behind the end that the bundle lost; or a
    * CD-ROM of a backup, whose image is gone; or a folder that the host shared with it. The VM comes back without it.
@@ -64,15 +65,10 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
     .map((disk) => {
       const cdrom = options.cdroms.get(disk.id);
       if (cdrom !== undefined) return { as: 'reuse', disk, imageId: cdrom };
-      if (comesBackEmpty(disk, options)) return { as: 'volatile', disk };
+      if (comesBackEmpty(disk, options)) return { as: 'volatile', disk, lost: false };
       const source = inBundle.get(disk.id);
-      // A backup of OpenNebula leaves out CD-ROMs, and volatile disks unless the VM's owner asked for them.
-      if (!source && !options.only && isKnownToLack(bundle, disk)) {
-        return { as: isVolatile(disk) ? 'volatile' : 'absent', disk };
-      }
-      if (!source && bundle.manifest && !options.only) {
-        if (isVolatile(disk)) return { as: 'volatile', disk };
-        if (isCdrom(disk)) return { as: 'absent', disk };
+      if (!source && !options.only && mayLack(bundle, disk)) {
+        return isVolatile(disk) ? { as: 'volatile', disk, lost: true } : { as: 'absent', disk };
       }
       if (!source) throw new BundleError(`${bundle.name} lacks disk ${disk.id} of its vm.xml`);
       return imagePlan(bundle, disk, source, disk.id === os);
@@ -80,9 +76,11 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
 }
 
 /** Whether it is no damage that the bundle does not hold this disk. */
-export function isKnownToLack({ cut, manifest }: Bundle, disk: Disk): boolean {
-  if (isSharedFolder(disk)) return true;
-  return cut !== undefined || manifest?.leftOut?.includes(disk.id) === true;
+function mayLack({ cut, manifest }: Bundle, disk: Disk): boolean {
+  if (isSharedFolder(disk) || cut !== undefined) return true;
+  if (!manifest) return false;
+  // A backup of OpenNebula leaves out CD-ROMs, and volatile disks unless the VM's owner asked for them.
+  return manifest.leftOut?.includes(disk.id) === true || isVolatile(disk) || isCdrom(disk);
 }
 
 /** Swap space is made new; other volatile disks carry data unless the user wants them fresh. */

@@ -7,13 +7,7 @@ import type { Network } from '../one/networks.ts';
 import { UsageError } from '../report/errors.ts';
 import { existingCdroms } from './cdroms.ts';
 import { chooseDatastores } from './datastores.ts';
-import {
-  imageSizeMb,
-  isKnownToLack,
-  planDisks,
-  type DiskPlan,
-  type ImagePlan,
-} from './image-plan.ts';
+import { imageSizeMb, planDisks, type DiskPlan, type ImagePlan } from './image-plan.ts';
 import { demandOf, requireFreeAddresses, requireQuotas } from './instantiable.ts';
 import { defaultName, FreeNames, takenNames } from './names.ts';
 import { chooseNetworks } from './networks.ts';
@@ -58,7 +52,7 @@ export async function planRestore(
     only: request.onlyDisks,
     cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
   });
-  tellOfDisks(plans, bundle, run);
+  tellOfDisks(plans, run);
   if (request.instantiate) requireAllDisks(plans, bundle);
   const toRegister = plans.filter(isToRegister);
   const { datastore, mapDatastores: mappings } = request;
@@ -122,8 +116,7 @@ function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
   );
 }
 
-function tellOfDisks(plans: readonly DiskPlan[], bundle: Bundle, run: Run): void {
-  const held = new Set(bundle.disks.map(({ id }) => id));
+function tellOfDisks(plans: readonly DiskPlan[], run: Run): void {
   for (const plan of plans) {
     const { disk } = plan;
     if (isSharedFolder(disk)) {
@@ -134,7 +127,7 @@ function tellOfDisks(plans: readonly DiskPlan[], bundle: Bundle, run: Run): void
       run.log.warn(
         `disk ${disk.id}: the bundle does not hold it: the template comes back without it`,
       );
-    } else if (plan.as === 'volatile' && !held.has(disk.id) && isKnownToLack(bundle, disk)) {
+    } else if (plan.as === 'volatile' && plan.lost) {
       run.log.warn(`disk ${disk.id}: the bundle does not hold it: it comes back new and empty`);
     } else if (plan.as === 'absent') {
       run.log.warn(

@@ -1,6 +1,6 @@
 // What the old VM kept beside its disks comes back through the template: its folder, where it is to lie, does not exist yet.
 import type { Bundle } from '../bundle/bundle.ts';
-import { parseTpmArchive } from '../bundle/tpm-archive.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
 import type { StateMember } from '../bundle/manifest.ts';
 import type { XmlElement } from '../input/xml.ts';
 import type { Run } from '../run/run.ts';
@@ -44,9 +44,8 @@ export async function stateToCarry(vm: Vm, bundle: Bundle, run: Run): Promise<St
   }
   const tpm = await memberOf(bundle, './tpm.tar');
   if (tpm && hasTpm(vm)) {
-    // OpenNebula unpacks it into the folder of the VM.
-    parseTpmArchive(tpm);
-    const attribute = carriedState(tpmStateKey, tpm);
+    // OpenNebula unpacks it into the folder of the VM, by GNU tar, which may see more in it than we do: it gets one of ours.
+    const attribute = carriedState(tpmStateKey, encodeTpmArchive(parseTpmArchive(tpm)));
     if (attribute) carried.push(attribute);
     else
       run.log.warn('the state of the vTPM is too large for a template: the guest gets a new one');

@@ -92,6 +92,14 @@ describe('the plan of a restore', () => {
     expect(plans[4]).toMatchObject({ as: 'absent', disk: { id: 4 } });
   });
 
+  test('makes a volatile disk new that a backup of OpenNebula does not hold, as one that lost its data', () => {
+    const backup = { ...bundleOf([0, 1]), manifest: { disks: [] } as unknown as Manifest };
+    expect(planDisks(vm, backup, options)[2]).toMatchObject({ as: 'volatile', lost: true });
+    expect(planDisks(vm, backup, options)[3]).toMatchObject({ as: 'volatile', lost: false });
+    const fresh = planDisks(vm, backup, { ...options, volatile: 'fresh' });
+    expect(fresh[2]).toMatchObject({ as: 'volatile', lost: false });
+  });
+
   test('leaves out a folder that the host shared with its guest, and takes the disk behind it for the OS', () => {
     const shared = vmOf(
       `<DISK><DISK_ID>0</DISK_ID><TYPE>FILESYSTEM</TYPE><IMAGE_ID>4</IMAGE_ID></DISK>
