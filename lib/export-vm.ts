@@ -6,7 +6,7 @@ import type { CompressionChoice } from './tools/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
-import { FailedError, OpenNebulaError, UnsupportedError } from './report/errors.ts';
+import { FailedError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
@@ -20,6 +20,7 @@ import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { requireSame, requireSameHistory, requireUnchanged } from './unchanged-vm.ts';
 import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
 import { cloudOf, writeBundle } from './write-bundle.ts';
+import { isRefusal } from './one/answers.ts';
 
 export interface ExportRequest {
   readonly vm: Vm;
@@ -177,7 +178,7 @@ export async function imagesOf(
       images.set(disk.id, (await getImage(one, disk.imageId)).facts);
     } catch (error) {
       // An image that was deleted, or that this user may not see, is no reason to go without a dump.
-      if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+      if (!isRefusal(error)) throw error;
       run.log.warn(
         `disk ${disk.id}: nothing is known of its image ${disk.imageId}: ${error.message}`,
       );

@@ -66,3 +66,13 @@ export function numberIn(element: XmlElement, name: string): number {
     `OpenNebula's answer <${element.name}> has no usable ${name}: ${JSON.stringify(text.slice(0, 40))}`,
   );
 }
+
+/** Whether oned has refused the call. Otherwise there was no answer that can be used, and nobody knows what became of it. */
+export function isRefusal(error: unknown): error is OpenNebulaError & { readonly code: number } {
+  return error instanceof OpenNebulaError && error.code !== undefined;
+}
+
+/** Whether oned has answered that there is no such object. */
+export function noSuchObject(error: unknown): boolean {
+  return isRefusal(error) && error.code === 1024;
+}

@@ -4,6 +4,7 @@ import { OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
 import type { Image, ImageState } from './image-xml.ts';
 import { getImage } from './images.ts';
+import { isRefusal } from './answers.ts';
 
 /** oned may be restarted meanwhile: so many polls in a row may go without an answer. */
 const patience = 30;
@@ -42,7 +43,7 @@ export async function waitForImage(
   for (;;) {
     signal?.throwIfAborted();
     const image = await getImage(client, id).catch((error: unknown) => {
-      const unanswered = error instanceof OpenNebulaError && error.code === undefined;
+      const unanswered = error instanceof OpenNebulaError && !isRefusal(error);
       if (!unanswered || ++silent > patience) throw error;
     });
     if (image) {

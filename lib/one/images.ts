@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { writeXml } from '../input/xml-write.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
-import { askPool, askXml, numberIn, textIn } from './answers.ts';
+import { askPool, askXml, isRefusal, noSuchObject, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
 import { isDiskImage, toImage, type Image, type ImageState } from './image-xml.ts';
@@ -22,7 +22,7 @@ export async function findDiskImage(client: OneClient, id: number): Promise<Imag
     const xml = await askXml(client, 'IMAGE', 'one.image.info', id, false);
     return isDiskImage(xml) ? toImage(xml) : undefined;
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code !== undefined) return undefined;
+    if (isRefusal(error)) return undefined;
     throw error;
   }
 }
@@ -127,8 +127,6 @@ export function skipCapacityFlag(version: string): boolean {
   return minor > 8 || (minor === 8 && patch >= 3);
 }
 
-const codeNoSuchObject = 1024;
-
 export interface DeleteOptions {
   /** How long to wait until the image can be deleted, in milliseconds. */
   readonly waitMs: number;
@@ -160,7 +158,7 @@ export async function deleteImage(
     }
     await client.call('one.image.delete', id);
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code === codeNoSuchObject) return;
+    if (noSuchObject(error)) return;
     throw error;
   }
 }

@@ -7,7 +7,8 @@ import type { Journal } from '../run/journal.ts';
 import type { Undo } from '../run/undo.ts';
 import type { Vm, VmLock } from '../vm/vm.ts';
 import type { OneClient } from './client.ts';
-import { getVm, noSuchObject } from './vms.ts';
+import { getVm } from './vms.ts';
+import { isRefusal, noSuchObject } from './answers.ts';
 
 /** ALL, as given to one.vm.lock. */
 const levelAll = 4;
@@ -52,7 +53,7 @@ export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Pro
     await client.call('one.vm.lock', vm.id, levelAll, before === null);
   } catch (error) {
     // A refusal changed nothing: there is nothing to put back. Without an answer nobody knows.
-    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+    if (!isRefusal(error)) throw error;
     await entry.done();
     if (error.code !== codeAction || before !== null) throw error;
     throw new OpenNebulaError(`VM ${vm.id} was locked by somebody else meanwhile`, {

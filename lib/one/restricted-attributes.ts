@@ -1,8 +1,7 @@
 // What ordinary users may not write into a VM template: VM_RESTRICTED_ATTR of oned.conf, such as NIC/MAC.
 // oned refuses a whole template that holds one of them (Template.cc, check_restricted).
 import { childrenOf } from '../input/xml.ts';
-import { OpenNebulaError } from '../report/errors.ts';
-import { askXml } from './answers.ts';
+import { askXml, isRefusal } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**
@@ -91,7 +90,7 @@ export async function restrictedAttributes(client: OneClient): Promise<readonly 
     const told = childrenOf(config, 'VM_RESTRICTED_ATTR').map(({ text }) => text.trim());
     return told.length > 0 ? told : defaultList;
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code !== undefined) return defaultList;
+    if (isRefusal(error)) return defaultList;
     throw error;
   }
 }

@@ -1,7 +1,6 @@
 // one.template.*: registering a VM template, making a VM of it, deleting it.
 import { child } from '../input/xml.ts';
-import { OpenNebulaError } from '../report/errors.ts';
-import { askPool, numberIn, textIn } from './answers.ts';
+import { askPool, noSuchObject, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /** The attribute by which a template is found that is being made. It is gone when the restore is done. */
@@ -33,7 +32,7 @@ export async function deleteTemplate(client: OneClient, id: number): Promise<voi
   try {
     await client.call('one.template.delete', id, false);
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code === 1024) return;
+    if (noSuchObject(error)) return;
     throw error;
   }
 }

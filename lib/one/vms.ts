@@ -2,10 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseVm } from '../input/vm-xml.ts';
 import { child } from '../input/xml.ts';
-import { OpenNebulaError } from '../report/errors.ts';
 import { isInBackup } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
-import { askPool, numberIn, textIn } from './answers.ts';
+import { askPool, isRefusal, noSuchObject, numberIn, textIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**
@@ -16,13 +15,6 @@ import type { OneClient } from './client.ts';
  */
 export async function getVm(client: OneClient, id: number): Promise<Vm> {
   return parseVm(Buffer.from(await client.text('one.vm.info', id, false)));
-}
-
-const codeNoSuchObject = 1024;
-
-/** Whether oned has answered that there is no such object. */
-export function noSuchObject(error: unknown): boolean {
-  return error instanceof OpenNebulaError && error.code === codeNoSuchObject;
 }
 
 /** Whether oned is backing up the VM at this moment. A VM that is gone is not. @throws OpenNebulaError */
@@ -75,9 +67,9 @@ export async function terminateVm(client: OneClient, id: number, waitMs: number)
       await client.call('one.vm.action', 'terminate-hard', id);
       return;
     } catch (error) {
-      const code = error instanceof OpenNebulaError ? error.code : undefined;
-      if (code === codeNoSuchObject) return;
-      if (code !== codeWrongState || Date.now() >= deadline) throw error;
+      if (noSuchObject(error)) return;
+      const isWrongState = isRefusal(error) && error.code === codeWrongState;
+      if (!isWrongState || Date.now() >= deadline) throw error;
     }
     await sleep(500);
   }

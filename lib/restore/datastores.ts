@@ -5,6 +5,7 @@ import { findDatastore, getDatastore, type Datastore } from '../one/datastores.t
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
 import type { ImagePlan } from './image-plan.ts';
 import { matchMappings, nameOf, type Mapping, type OldObject } from './mapping.ts';
+import { isRefusal } from '../one/answers.ts';
 
 export interface DatastoreRequest {
   /** For all images: an id (a number), or what the user wrote; undefined: each goes where it came from. */
@@ -70,7 +71,7 @@ async function sameDatastore(plan: ImagePlan, old: OldObject, one: OneClient): P
   try {
     here = await getDatastore(one, old.id);
   } catch (error) {
-    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+    if (!isRefusal(error)) throw error;
     throw new OpenNebulaError(
       `datastore ${nameOf(old)}, which disk ${plan.disk.id} came from, cannot be used (${error.message}): ${advice}`,
       { code: error.code, cause: error },

@@ -7,6 +7,7 @@ import type { AddressRange, Network } from '../one/networks.ts';
 import { exceededQuota, type Demand } from '../one/quotas.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { networkIdOf, nicsOf } from './networks.ts';
+import { isRefusal } from '../one/answers.ts';
 
 /** oned's own user and group have no quotas (Request.cc, quota_authorization). */
 const withoutQuotas = 0;
@@ -117,7 +118,7 @@ export async function requireQuotas(
   if (group.id === withoutQuotas) return;
   const shown = await getGroup(one, group.id).catch((error: unknown) => {
     // oned checks the quota of the group although this user may not see it.
-    if (error instanceof OpenNebulaError && error.code !== undefined) return undefined;
+    if (isRefusal(error)) return undefined;
     throw error;
   });
   refuse(`group ${group.name}`, shown && exceededQuota(shown, demand));

@@ -3,9 +3,10 @@
 import { childText, type XmlElement } from '../input/xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { findNetwork, getNetwork, type Network } from '../one/networks.ts';
-import { OpenNebulaError, UsageError } from '../report/errors.ts';
+import { UsageError } from '../report/errors.ts';
 import type { Vm } from '../vm/vm.ts';
 import { matchMappings, nameOf, type Mapping, type OldObject } from './mapping.ts';
+import { isRefusal } from '../one/answers.ts';
 
 const words = { option: '--map-network', what: 'network' };
 
@@ -60,7 +61,7 @@ async function sameNetwork(old: OldObject, one: OneClient): Promise<Network> {
   try {
     here = await getNetwork(one, old.id);
   } catch (error) {
-    if (!(error instanceof OpenNebulaError) || error.code === undefined) throw error;
+    if (!isRefusal(error)) throw error;
     throw new UsageError(
       `the VM was in network ${nameOf(old)}, which cannot be used here (${error.message}): ${advice}`,
       { cause: error },

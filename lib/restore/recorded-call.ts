@@ -1,6 +1,6 @@
 // A call by which OpenNebula makes something that an undo would delete again.
-import { OpenNebulaError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
+import { isRefusal } from '../one/answers.ts';
 
 /**
  * Makes a call whose way back is recorded in `entry`. A refusal has made nothing, so the entry is done. Without an answer
@@ -10,7 +10,7 @@ export async function recordedCall<T>(entry: JournalEntry, call: () => Promise<T
   try {
     return await call();
   } catch (error) {
-    if (error instanceof OpenNebulaError && error.code !== undefined) await entry.done();
+    if (isRefusal(error)) await entry.done();
     throw error;
   }
 }

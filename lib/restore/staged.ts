@@ -1,6 +1,6 @@
 // Delivers disks to OpenNebula as files: written sparse into a private folder that lies in the datastores' SAFE_DIRS,
 // registered by their paths, and removed as soon as the image has taken them over.
-import { lchown, open, rm, statfs, type FileHandle } from 'node:fs/promises';
+import { lchown, open, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { BundleDisk } from '../bundle/bundle.ts';
 import type { DiskFormat } from '../bundle/manifest.ts';
@@ -16,6 +16,7 @@ import type { Delivery } from './delivery.ts';
 import type { ImagePlan } from './image-plan.ts';
 import { requireSafeFolder } from './safe-folder.ts';
 import { makeStagingFolder, readerOf, type FileOwner } from './staging-folder.ts';
+import { writeAll } from '../bundle/write-all.ts';
 
 const sectorSize = 512;
 /** Kept free on the staging file system. */
@@ -162,7 +163,7 @@ async function writeDisk(
     await file.truncate(disk.size === 0 ? sectorSize : disk.size);
     for await (const { offset, data } of disk.pieces()) {
       signal.throwIfAborted();
-      await writeFully(file, data, offset);
+      await writeAll(file, data, offset);
       task.add(data.length);
     }
   } catch (error) {
@@ -172,22 +173,5 @@ async function writeDisk(
     });
   } finally {
     await file.close();
-  }
-}
-
-/**
- * Writes all of `data` at `offset`. The system may take less than it was given, without an error: near the end of the
- * space or of a quota.
- * @throws the system's error, or one of our own when it takes nothing at all
- */
-export async function writeFully(
-  file: Pick<FileHandle, 'write'>,
-  data: Uint8Array,
-  offset: number,
-): Promise<void> {
-  for (let done = 0; done < data.length;) {
-    const { bytesWritten } = await file.write(data, done, data.length - done, offset + done);
-    if (bytesWritten === 0) throw new Error(`nothing more was written at byte ${offset + done}`);
-    done += bytesWritten;
   }
 }

@@ -6,7 +6,7 @@ import type { BundleDisk } from '../../lib/bundle/bundle.ts';
 import { createLog } from '../../lib/report/log.ts';
 import type { Delivery } from '../../lib/restore/delivery.ts';
 import type { ImagePlan } from '../../lib/restore/image-plan.ts';
-import { stagedDelivery, writeFully } from '../../lib/restore/staged.ts';
+import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { createJournal, type Journal } from '../../lib/run/journal.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
@@ -170,25 +170,5 @@ describe('staging a disk', () => {
     const wrapped = { ...disk(most, 0, 'QFI\xfb', most), id: 4 };
     await expect(stage.stage(wrapped, 'raw')).rejects.toThrow('disk 4 needs');
     await stage.close();
-  });
-});
-
-describe('a write that the system takes only a part of', () => {
-  test('is continued until all is written', async () => {
-    const written = Buffer.alloc(10);
-    const file = {
-      write: (data: Uint8Array, from: number, length: number, at: number) => {
-        const taken = Math.min(3, length);
-        written.set(data.subarray(from, from + taken), at);
-        return Promise.resolve({ bytesWritten: taken, buffer: data });
-      },
-    };
-    await writeFully(file as never, Buffer.from('abcdefgh'), 2);
-    expect(written.toString('latin1')).toBe('\0\0abcdefgh');
-  });
-
-  test('is an error when nothing more is taken', async () => {
-    const file = { write: () => Promise.resolve({ bytesWritten: 0 }) };
-    await expect(writeFully(file as never, Buffer.from('abc'), 2)).rejects.toThrow('at byte 2');
   });
 });
