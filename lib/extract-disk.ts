@@ -2,24 +2,16 @@
 import { lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Bundle, BundleDisk, FileIdentity } from './bundle/bundle.ts';
-import { giveName, syncFolder } from './bundle/file-sink.ts';
+import { giveName, syncFolder, writeReason } from './bundle/file-sink.ts';
 import type { DiskFormat } from './bundle/manifest.ts';
-import { looksLike } from './bundle/probe.ts';
-import { standAloneHeader } from './bundle/qcow2-disk.ts';
+import { looksLike, probedBytes } from './bundle/probe.ts';
 import { writeAll } from './bundle/write-all.ts';
-import {
-  BundleError,
-  errorMessage,
-  FailedError,
-  hasCode,
-  OnevmdumpError,
-  UsageError,
-} from './report/errors.ts';
+import { FailedError, OnevmdumpError, UsageError } from './report/errors.ts';
 import type { Log } from './report/log.ts';
 import type { Progress } from './report/progress.ts';
-import { bundleVm } from './restore/restorable.ts';
+import { diskOf, formatOf, virtualSizeOf } from './restore/restorable.ts';
+import type { Journal } from './run/journal.ts';
 import { localRunner } from './run/local-runner.ts';
-import { declaredFormat } from './storage/disk-format.ts';
 import { convertImage } from './tools/qemu-img.ts';
 import { partName } from './vm/names.ts';
 
@@ -44,6 +36,8 @@ export interface ExtractContext {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly progress: Progress;
+  /** Called before a part file is made: one that a killed process leaves is removed by `cleanup`. */
+  readonly record: Journal['record'];
 }
 
 /** What --json prints. */
@@ -60,27 +54,6 @@ export interface ExtractReport {
   readonly cut: string | null;
 }
 
-/** The disk of this id. @throws UsageError that names those there are, BundleError when the bundle lost its end */
-export function diskIn(bundle: Bundle, id: number): BundleDisk {
-  const disk = bundle.disks.find((one) => one.id === id);
-  if (disk) return disk;
-  const ids = bundle.disks.map((one) => one.id).join(', ');
-  if (bundle.cut !== undefined) {
-    throw new BundleError(
-      `bundle ${bundle.name} has no whole disk ${id}: what it had of it was lost with the end; whole: ${ids || 'none'}`,
-    );
-  }
-  throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids || 'none'}`);
-}
-
-/** The format that the disk has in the bundle, as its manifest or OpenNebula declares it. */
-export function formatIn(bundle: Bundle, disk: BundleDisk): DiskFormat {
-  if (disk.format) return disk.format;
-  const declared = bundleVm(bundle).disks.find(({ id }) => id === disk.id);
-  if (!declared) throw new BundleError(`${bundle.name}: its vm.xml has no disk ${disk.id}`);
-  return declaredFormat(declared);
-}
-
 /**
  * Extracts the disk. The file gets its name when it is whole and on the disk.
  * @throws UsageError when the file is there already or is the bundle, BundleError when the bundle is damaged, FailedError; no file
@@ -88,26 +61,21 @@ export function formatIn(bundle: Bundle, disk: BundleDisk): DiskFormat {
  */
 export async function extractDisk(
   { bundle, diskId, format, ...target }: ExtractRequest,
-  { log, signal, progress }: ExtractContext,
+  { log, signal, progress, record }: ExtractContext,
 ): Promise<ExtractReport> {
   const { file } = target;
-  const disk = diskIn(bundle, diskId);
-  const stored = formatIn(bundle, disk);
+  const disk = diskOf(bundle, diskId);
+  const stored = formatOf(bundle, disk);
   const wanted = format ?? stored;
-  const head = await disk.head();
-  const virtualSize =
-    stored === 'qcow2' ? (await standAloneHeader(disk, 'extracted')).virtualSize : disk.size;
-  const guise = wanted === 'raw' && stored === 'raw' ? looksLike(head) : undefined;
-  if (guise !== undefined) {
-    log.warn(`disk ${diskId} is raw but begins like ${guise}; say its format to whoever reads it`);
-  }
+  const virtualSize = await virtualSizeOf(bundle, disk, 'extracted');
   await requireFree(target);
-  await writeWhole(target, async (part) => {
+  await writeWhole(target, record, async (part) => {
     if (wanted === stored) {
       await writeDisk(disk, part, { signal, progress });
       return;
     }
     const original = `${part}.${stored}`;
+    const entry = await record({ kind: 'remove-file', path: original });
     try {
       await writeDisk(disk, original, { signal, progress });
       // Nobody else may read it, from the first moment: qemu-img keeps the mode of a file that is there.
@@ -116,7 +84,14 @@ export async function extractDisk(
     } finally {
       await rm(original, { force: true });
     }
+    await entry.done();
   });
+  const guise = wanted === 'raw' ? await disguiseOfFile(file) : undefined;
+  if (guise !== undefined) {
+    log.warn(
+      `disk ${diskId} is raw but begins like ${guise}: tell every tool that opens ${file} that its format is raw`,
+    );
+  }
   const facts = bundle.manifest?.disks.find(({ id }) => id === diskId);
   return {
     bundle: bundle.name,
@@ -130,9 +105,13 @@ export async function extractDisk(
 }
 
 /** Writes a small file in the same way: the VM's XML. */
-export async function extractBytes(bytes: Uint8Array, target: Target): Promise<void> {
+export async function extractBytes(
+  bytes: Uint8Array,
+  target: Target,
+  record: Journal['record'],
+): Promise<void> {
   await requireFree(target);
-  await writeWhole(target, async (part) => {
+  await writeWhole(target, record, async (part) => {
     const handle = await open(part, 'wx', 0o600);
     try {
       await writeAll(handle, bytes, 0);
@@ -162,9 +141,11 @@ async function requireFree({ file, force, source }: Target): Promise<void> {
 /** Lets `write` make a file of another name beside it, and gives it its name; after a failure it is gone. */
 async function writeWhole(
   { file, force }: Target,
+  record: Journal['record'],
   write: (part: string) => Promise<void>,
 ): Promise<void> {
   const part = partName(file);
+  const entry = await record({ kind: 'remove-file', path: part });
   try {
     await write(part);
     await syncFile(part);
@@ -174,12 +155,19 @@ async function writeWhole(
   } catch (error) {
     await rm(part, { force: true });
     if (error instanceof OnevmdumpError) throw error;
-    const why = hasCode(error, 'EEXIST')
-      ? 'a file of this name has appeared meanwhile'
-      : hasCode(error, 'ENOSPC')
-        ? 'no space left on the device'
-        : errorMessage(error);
-    throw new FailedError(`cannot write ${file}: ${why}`, { cause: error });
+    throw new FailedError(`cannot write ${file}: ${writeReason(error)}`, { cause: error });
+  }
+  await entry.done();
+}
+
+/** What a raw file would be taken for by a tool that probes formats. */
+async function disguiseOfFile(path: string): Promise<string | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(probedBytes), 0, probedBytes, 0);
+    return looksLike(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
   }
 }
 

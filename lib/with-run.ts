@@ -114,12 +114,13 @@ async function runIn<T>(
 function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | 'undoAll'> {
   let opening: Promise<Journal> | undefined;
   return {
-    async record(undo, on) {
+    record: async (undo, on) => {
       opening ??= create();
       return (await opening).record(undo, on);
     },
     async undoAll(handlers) {
-      await (await opening)?.undoAll(handlers);
+      // That it could not be made is told to whoever recorded something.
+      await (await opening?.catch(() => undefined))?.undoAll(handlers);
     },
   };
 }
@@ -127,15 +128,17 @@ function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | '
 /** Connections, and the handlers that undo through them. */
 export interface Connected {
   readonly connections: SshConnections;
+  /** As a run's journal; the journal is made when something is recorded. */
+  readonly record: Journal['record'];
   readonly handlers: UndoHandlers;
 }
 
 /**
- * Does `body` with connections to hosts that are no part of an export or restore. They get a journal of
- * their own when the first is made, and have ended when this returns.
+ * Does `body` with connections to hosts that are no part of an export or restore. They have ended when this returns. The
+ * journal for them, and for what `body` records, is made when it is needed.
  */
 export async function withConnections<T>(
-  action: 'cleanup' | 'read' | 'release',
+  action: 'cleanup' | 'extract' | 'read' | 'release',
   { config, log }: { readonly config: Config; readonly log: Log },
   body: (connected: Connected) => Promise<T>,
 ): Promise<T> {
@@ -150,7 +153,7 @@ export async function withConnections<T>(
   });
   const handlers = handlersFor(config, log, connections);
   try {
-    return await body({ connections, handlers });
+    return await body({ connections, handlers, record: journal.record });
   } finally {
     await journal.undoAll(handlers);
   }

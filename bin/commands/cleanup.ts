@@ -37,7 +37,7 @@ interface CleanupOptions extends GlobalOptions {
 
 export const cleanupCommand: CommandDefinition<CleanupOptions> = {
   words: 'cleanup',
-  describe: 'Undo what exports and restores left that were killed',
+  describe: 'Undo what killed exports, restores and extracts left behind',
   options: (argv) =>
     argv
       .usage('$0 cleanup [options]')

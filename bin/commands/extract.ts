@@ -3,10 +3,13 @@ import { resolve } from 'node:path';
 import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
 import { openBundle } from '../../lib/bundle/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { diskIn, extractBytes, extractDisk, formatIn } from '../../lib/extract-disk.ts';
-import { PartialError, UsageError } from '../../lib/report/errors.ts';
+import { extractBytes, extractDisk } from '../../lib/extract-disk.ts';
+import { errorMessage, PartialError, UsageError } from '../../lib/report/errors.ts';
 import { printBytes } from '../../lib/report/print.ts';
+import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
+import type { Journal } from '../../lib/run/journal.ts';
 import { withBundleSource } from '../../lib/with-bundle.ts';
+import { withConnections } from '../../lib/with-run.ts';
 import {
   configFor,
   parseId,
@@ -84,9 +87,29 @@ async function runExtract(
   }
   const diskId = disk === undefined ? undefined : parseId(disk, 'the disk id');
   const config = await configFor(options, log);
-  await withBundleSource(options.bundle, { config, log, signal }, (source) =>
-    extractFrom(source, options, { diskId, output, log, signal }),
+  await withConnections('extract', { config, log }, ({ record }) =>
+    withBundleSource(options.bundle, { config, log, signal }, (source) =>
+      extractFrom(source, options, {
+        diskId,
+        output,
+        record: orWithout(record, (text) => log.warn(text)),
+        log,
+        signal,
+      }),
+    ),
   );
+}
+
+/** Where no journal can be written, such as on a rescue system, a disk is extracted all the same. */
+function orWithout(record: Journal['record'], warn: (text: string) => void): Journal['record'] {
+  return async (undo, on) => {
+    try {
+      return await record(undo, on);
+    } catch (error) {
+      warn(`cleanup will not find what a killed extract leaves: ${errorMessage(error)}`);
+      return { done: () => Promise.resolve() };
+    }
+  };
 }
 
 async function extractFrom(
@@ -95,11 +118,13 @@ async function extractFrom(
   {
     diskId,
     output,
+    record,
     log,
     signal,
   }: EntrypointContext & {
     readonly diskId: number | undefined;
     readonly output: string | undefined;
+    readonly record: Journal['record'];
   },
 ): Promise<void> {
   const { force } = options;
@@ -116,17 +141,17 @@ async function extractFrom(
         return;
       }
       const file = resolve(output);
-      await extractBytes(bundle.vmXml, { file, force, source: source.identity });
+      await extractBytes(bundle.vmXml, { file, force, source: source.identity }, record);
       await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
       requireWhole(bundle, told);
       return;
     }
-    const format = options.format ?? formatIn(bundle, diskIn(bundle, diskId));
+    const format = options.format ?? formatOf(bundle, diskOf(bundle, diskId));
     const file = resolve(output ?? `disk.${diskId}.${format}`);
     const report = await withProgress(log, (progress) =>
       extractDisk(
         { bundle, diskId, format, file, force, source: source.identity },
-        { log, signal, progress },
+        { log, signal, progress, record },
       ),
     );
     await printResult(options, file, report);

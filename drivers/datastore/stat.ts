@@ -5,7 +5,8 @@ import { runAction } from '../../lib/datastore/action.ts';
 import { atBundles } from '../../lib/datastore/at-bundles.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
-import { diskOf, inMb, openBackup, virtualSize } from '../../lib/datastore/open-bundle.ts';
+import { inMb, openBackup } from '../../lib/datastore/open-bundle.ts';
+import { diskOf, virtualSizeOf } from '../../lib/restore/restorable.ts';
 import { readStdin } from '../../lib/input/stdin.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { UsageError } from '../../lib/report/errors.ts';
@@ -21,7 +22,7 @@ void runAction('stat', async (context) => {
   return await atBundles(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, address.bundle, runner, context);
     try {
-      return String(inMb(await virtualSize(bundle, diskOf(bundle, address.diskId))));
+      return String(inMb(await virtualSizeOf(bundle, diskOf(bundle, address.diskId), 'restored')));
     } finally {
       await bundle.close();
     }

@@ -76,7 +76,7 @@ async function openPart(part: string): Promise<FileHandle> {
     if (hasCode(error, 'EACCES') || hasCode(error, 'EPERM') || hasCode(error, 'EROFS')) {
       throw new UsageError(`${begin}: ${dirname(part)} is not writable for this user`, cause);
     }
-    throw new FailedError(`${begin}: ${reason(error)}`, cause);
+    throw new FailedError(`${begin}: ${writeReason(error)}`, cause);
   }
 }
 
@@ -171,11 +171,12 @@ async function doing<T>(what: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (error instanceof OnevmdumpError) throw error;
-    throw new FailedError(`cannot ${what}: ${reason(error)}`, { cause: error });
+    throw new FailedError(`cannot ${what}: ${writeReason(error)}`, { cause: error });
   }
 }
 
-function reason(error: unknown): string {
+/** Why a file could not be written, in words: Node's own name of a system error is not for a user. */
+export function writeReason(error: unknown): string {
   if (hasCode(error, 'ENOSPC')) return 'no space left on the device';
   if (hasCode(error, 'EDQUOT')) return 'the disk quota is used up';
   if (hasCode(error, 'EFBIG')) return 'the file would be larger than the file system allows';

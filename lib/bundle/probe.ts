@@ -57,7 +57,7 @@ const archives: readonly Signature[] = [
 ];
 
 /** QEMU looks at 512 bytes (BLOCK_PROBE_BUF_SIZE); some more do no harm. */
-const probedBytes = 2048;
+export const probedBytes = 2048;
 
 /**
  * The format that a probing tool takes content for that begins with `head` (2 KiB or more, or the whole of a

@@ -7,10 +7,10 @@ import type { OpenedBundle } from '../bundle/opened.ts';
 import { layOutQcow2 } from '../bundle/qcow2-layout.ts';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
 import { BundleError, FailedError, hasCode } from '../report/errors.ts';
+import { formatOf, virtualSizeOf } from '../restore/restorable.ts';
 import { memberOf } from '../restore/state-to-carry.ts';
 import { disguiseOf } from '../tools/file-type.ts';
 import type { DiskForm } from './disk-url.ts';
-import { formatOf, virtualSize } from './open-bundle.ts';
 
 const zeros = Buffer.alloc(1024 * 1024);
 const clusterSize = 64 * 1024;
@@ -29,7 +29,7 @@ export async function streamDisk(
 ): Promise<void> {
   const write = writerTo(out);
   // Refuses what QEMU must not be let at.
-  await virtualSize(bundle, disk);
+  await virtualSizeOf(bundle, disk, 'restored');
   const isRaw = formatOf(bundle, disk) === 'raw';
   const disguised = form === 'image' && isRaw && (await disguiseOf(disk, signal)) !== undefined;
   const parts = disguised ? wrapped(disk) : content(disk);

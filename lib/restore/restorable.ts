@@ -1,9 +1,11 @@
 // What a restore asks of a bundle itself, before it asks OpenNebula anything. `verify` asks the same, so that a bundle
 // it takes for sound is one that can be restored.
-import type { Bundle } from '../bundle/bundle.ts';
+import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
+import type { DiskFormat } from '../bundle/manifest.ts';
 import { standAloneHeader } from '../bundle/qcow2-disk.ts';
 import { parseVm } from '../input/vm-xml.ts';
 import { BundleError, UsageError } from '../report/errors.ts';
+import { declaredFormat } from '../storage/disk-format.ts';
 import type { Vm } from '../vm/vm.ts';
 import { planDisks } from './image-plan.ts';
 
@@ -24,6 +26,41 @@ export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): V
     );
   }
   return vm;
+}
+
+/** The disk of this id. @throws UsageError that names those there are, BundleError when the bundle lost its end */
+export function diskOf(bundle: Bundle, id: number): BundleDisk {
+  const disk = bundle.disks.find((one) => one.id === id);
+  if (disk) return disk;
+  const ids = bundle.disks.map((one) => one.id).join(', ') || 'none';
+  if (bundle.cut !== undefined) {
+    throw new BundleError(
+      `bundle ${bundle.name} has no whole disk ${id}, since it lost its end; whole: ${ids}`,
+    );
+  }
+  throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids}`);
+}
+
+/** The format that a disk has in the bundle, as the manifest or, without one, vm.xml declares it. @throws BundleError */
+export function formatOf(bundle: Bundle, disk: BundleDisk): DiskFormat {
+  if (disk.format) return disk.format;
+  const declared = bundleVm(bundle).disks.find(({ id }) => id === disk.id);
+  if (!declared) throw new BundleError(`${bundle.name}: its vm.xml has no disk ${disk.id}`);
+  return declaredFormat(declared);
+}
+
+/**
+ * Bytes of a disk, as a guest sees it.
+ * @param doing what cannot be done otherwise: `restored`
+ * @throws BundleError for a qcow2 disk that must not be opened
+ */
+export async function virtualSizeOf(
+  bundle: Bundle,
+  disk: BundleDisk,
+  doing: string,
+): Promise<number> {
+  if (formatOf(bundle, disk) === 'raw') return disk.size;
+  return (await standAloneHeader(disk, doing)).virtualSize;
 }
 
 /**

@@ -9,8 +9,9 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { copyFile, link, symlink } from 'node:fs/promises';
+import { copyFile, link, open, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
 import { makeDisk, testFolder, writeBundle, type TestDisk } from '../bundle/write-support.ts';
@@ -61,12 +62,24 @@ async function frameStart(member: string, frame: number): Promise<number> {
   return found?.frames.at(frame)?.[0] ?? NaN;
 }
 
+const environment = {
+  PATH: process.env['PATH'],
+  HOME: folder.path,
+  ONEVMDUMP_STATE_DIR: at('state'),
+};
+
+async function appears(path: string): Promise<void> {
+  for (let tries = 0; !existsSync(path); tries++) {
+    if (tries > 3000) throw new Error(`${path} does not appear`);
+    await sleep(20);
+  }
+}
+
 /** Runs it in the folder `out`, without anything that names an OpenNebula. */
 async function extract(...args: string[]) {
-  const env = { PATH: process.env['PATH'], HOME: folder.path, ONEVMDUMP_STATE_DIR: at('state') };
   const script = `cd "$1" && shift && exec "$@"`;
   const words = ['-c', script, 'sh', out, command, 'extract', ...args];
-  return runToEnd('sh', words, { env });
+  return runToEnd('sh', words, { env: environment });
 }
 
 function isSame(file: string, format: string, id: number): void {
@@ -190,6 +203,91 @@ describe('wrong usage is told in one line', () => {
   });
 });
 
+describe('a disk that begins like another format is told of', () => {
+  test.each([
+    ['raw', [{ offset: 0, length: 65536 }], 'raw'],
+    ['qcow2', [{ offset: 0, length: 65536 }], 'raw'],
+  ] as const)('when it is %s in the bundle', async (format, data, wanted) => {
+    const source = at(`disguised.${format}.source`);
+    const name = at(`disguised.${format}`);
+    await makeDisk(source, MiB, data);
+    const file = await open(source, 'r+');
+    await file.write('QED\0', 0);
+    await file.close();
+    const layout = format === 'raw' ? ({ format } as const) : { format, clusterSize: 65536 };
+    await writeBundle(name, await pickCompressor({ method: 'none' }), [
+      { path: source, virtualSize: MiB, extents: data, layout },
+    ]);
+    const { code, stderr } = await extract(name, '--disk', '0', '--format', wanted, '-o', 'x');
+    expect(code).toBe(0);
+    expect(stderr).toContain('disk 0 is raw but begins like qed');
+    expect(
+      (await extract(name, '--disk', '0', '--format', 'qcow2', '-o', 'y')).stderr,
+    ).not.toContain('begins like');
+  });
+});
+
+describe('the part files of an extract', () => {
+  /** Its part files, and what `cleanup` says. */
+  async function killed(...args: string[]) {
+    const bin = at('slow');
+    const reached = at('reached');
+    execFileSync('rm', ['-rf', reached, bin]);
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'qemu-img'), `#!/bin/sh\ntouch '${reached}'\nexec sleep 100\n`, {
+      mode: 0o755,
+    });
+    let killing: Promise<unknown> = Promise.resolve();
+    const env = { ...environment, PATH: `${bin}:${environment.PATH ?? ''}` };
+    const { code } = await runToEnd(command, ['extract', ...args], {
+      env,
+      started: (pid) => {
+        killing = appears(reached).then(() => process.kill(pid, 'SIGKILL'));
+      },
+    });
+    await killing;
+    expect(code).toBe(null);
+    const left = readdirSync(out);
+    const { stdout } = await runToEnd(command, ['cleanup'], { env: environment });
+    return { left, stdout };
+  }
+
+  test('that was killed are removed by cleanup', async () => {
+    const { left, stdout } = await killed(
+      bundle,
+      '--disk',
+      '1',
+      '--format',
+      'raw',
+      '-o',
+      join(out, 'x'),
+    );
+    expect(left).toHaveLength(2);
+    expect(stdout).toMatch(/^extract \(process \d+, started .*\): undone\n$/);
+    expect(readdirSync(out)).toEqual([]);
+  });
+
+  test('that ended well are in no journal', async () => {
+    expect((await extract(bundle, '--disk', '1', '--format', 'raw')).code).toBe(0);
+    expect(readdirSync(at('state/journal'))).toEqual([]);
+  });
+
+  test('are made also where no journal can be written, with a warning', async () => {
+    const env = { ...environment, ONEVMDUMP_STATE_DIR: '/dev/null/state' };
+    const file = join(out, 'x');
+    const { code, stderr } = await runToEnd(
+      command,
+      ['extract', bundle, '--disk', '0', '-o', file],
+      { env },
+    );
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      'WARNING: onevmdump: cleanup will not find what a killed extract leaves',
+    );
+    isSame(file, 'raw', 0);
+  });
+});
+
 describe('a bundle that lost its end', () => {
   /** A copy that ends `bytes` behind the beginning of a member. */
   async function cutAt(member: string, bytes: number): Promise<string> {
@@ -215,14 +313,21 @@ describe('a bundle that lost its end', () => {
     const opened = await openPath(bundle);
     await opened.close();
     const [offset, stored] = opened.manifest?.members.at(-1)?.frames.at(-1) ?? [NaN, NaN];
-    for (const end of [offset + stored + 200, statSync(bundle).size - 10]) {
-      await copyFile(bundle, at('cut'));
-      truncateSync(at('cut'), end);
-      const { code, stderr } = await extract(at('cut'), '--disk', '2', '--salvage', '--force');
-      expect({ code, end }).toEqual({ code: 7, end });
-      expect(stderr).toContain('the bundle lost its end: disk 2 was extracted');
-      isSame(join(out, 'disk.2.raw'), 'raw', 2);
-    }
+    await copyFile(bundle, at('cut'));
+    truncateSync(at('cut'), offset + stored + 200);
+    const { code, stderr } = await extract(at('cut'), '--disk', '2', '--salvage', '--force');
+    expect(code).toBe(7);
+    expect(stderr).toContain('the bundle lost its end: disk 2 was extracted');
+    isSame(join(out, 'disk.2.raw'), 'raw', 2);
+  });
+
+  test('is read as a whole one when it lost only a part of its index', async () => {
+    await copyFile(bundle, at('cut'));
+    truncateSync(at('cut'), statSync(bundle).size - 10);
+    const { code, stderr } = await extract(at('cut'), '--disk', '2');
+    expect(code).toBe(0);
+    expect(stderr).toContain('the index at the end of the bundle is damaged, its disks are not');
+    isSame(join(out, 'disk.2.raw'), 'raw', 2);
   });
 
   test("gives the VM's XML with --salvage when no disk of it is whole", async () => {
@@ -239,7 +344,7 @@ describe('a bundle that lost its end', () => {
       const cut = await cutAt('./backup.disk.2', bytes);
       const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');
       expect({ code, bytes }).toEqual({ code: 5, bytes });
-      expect(stderr).toContain('has no whole disk 1: what it had of it was lost with the end');
+      expect(stderr).toContain('has no whole disk 1, since it lost its end; whole: 0');
       expect(existsSync(join(out, 'disk.1.qcow2'))).toBe(false);
     }
   });
