@@ -45,15 +45,34 @@ export interface Hold {
 }
 
 /**
- * Holds the guest of a running VM as requested. A guest is paused only for the mode `suspend`: OpenNebula's
- * monitoring takes a paused guest for SUSPENDED.
+ * Waits for the agent of a guest that boots, for as long as the wish says. The guest is not held meanwhile, and no lock may
+ * be held either: it can take minutes.
+ * @throws ConnectionError, InterruptedError
+ */
+export async function awaitBootingAgent(
+  vm: Vm,
+  { mode, agentWaitMs = 0 }: FreezeWish,
+  run: Run,
+): Promise<void> {
+  if (mode !== 'agent') return;
+  const { log, signal } = run;
+  const deadline = performance.now() + agentWaitMs;
+  for (let told = false; performance.now() < deadline; told = true) {
+    const refusal = await reachAgent(domainOf(vm, run));
+    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
+    if (refusal?.includes('agent is not connected') !== true) return;
+    if (!told) log.info(`waiting for the guest agent of VM ${vm.id}, which is not there yet`);
+    await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
+}
+
+/**
+ * Holds the guest of a running VM as requested. An agent that hangs is given up within a minute: OpenNebula's locks are held
+ * meanwhile. A guest is paused only for the mode `suspend`: OpenNebula's monitoring takes a paused guest for SUSPENDED.
  * @throws FailedError when it cannot be held and this is required; nothing was changed then.
  */
-export async function holdGuest(
-  vm: Vm,
-  { mode, required, agentWaitMs = 0 }: FreezeWish,
-  run: Run,
-): Promise<Hold> {
+export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run): Promise<Hold> {
   const domain = domainOf(vm, run);
   const state = await requireRunning(vm, domain);
   // A guest that somebody has paused writes nothing, and is not ours to resume.
@@ -62,7 +81,7 @@ export async function holdGuest(
   }
   if (mode === 'suspend') return await suspend(domain, run);
   if (mode === 'agent') {
-    const held = await freeze(domain, agentWaitMs, run);
+    const held = await freeze(domain, run);
     if (typeof held !== 'string') return held;
     const what = `the file systems of VM ${vm.id} cannot be frozen: ${held}`;
     if (required)
@@ -78,11 +97,11 @@ export async function holdGuest(
  * @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed.
  * @throws ConnectionError: nobody knows then what the guest can do.
  */
-async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Hold | string> {
+async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back; and what is frozen
   // already, somebody else has frozen.
-  const refusal = await reachBootingAgent(domain, agentWaitMs, run);
+  const refusal = await reachAgent(domain);
   signal.throwIfAborted();
   if (refusal !== undefined) return refusal;
 
@@ -140,25 +159,6 @@ async function freeze(domain: Domain, agentWaitMs: number, run: Run): Promise<Ho
   }
   if (lost) throw lost;
   return why;
-}
-
-/** As below, for a guest whose agent may have to come up first; the guest is not held meanwhile. */
-async function reachBootingAgent(
-  domain: Domain,
-  waitMs: number,
-  { log, signal }: Run,
-): Promise<string | undefined> {
-  const deadline = performance.now() + waitMs;
-  for (let tries = 0; ; tries++) {
-    const refusal = await reachAgent(domain);
-    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
-    const mayCome = refusal?.includes('agent is not connected') === true;
-    if (!mayCome || performance.now() >= deadline) return refusal;
-    if (tries === 0)
-      log.info(`waiting for the guest agent of ${domain.name}, which is not there yet`);
-    await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
-    signal.throwIfAborted();
-  }
 }
 
 /** @returns why the agent cannot freeze; undefined when it answers and nothing is frozen. @throws ConnectionError */

@@ -8,7 +8,7 @@ import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
-import { holdGuest, type FreezeWish } from './freeze.ts';
+import { awaitBootingAgent, holdGuest, type FreezeWish } from './freeze.ts';
 import { lvmStorage } from './lvm.ts';
 import type {
   DumpPlan,
@@ -110,6 +110,7 @@ export async function fixInstant(
     const at = new Date().toISOString();
     return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
+  await awaitBootingAgent(first.plan.vm, wish, run);
   const releases: (() => Promise<void>)[] = [];
   try {
     for (const part of parts) {

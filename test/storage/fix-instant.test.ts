@@ -59,3 +59,49 @@ describe('a storage that takes longer than the guest waits', () => {
     );
   });
 });
+
+describe('what a storage must have for itself alone', () => {
+  // OpenNebula's drivers give up on its locks after 120 s, and a guest may take longer to boot.
+  test('is not taken before the agent of a guest that boots is there', () => {
+    const seen: string[] = [];
+    let asked = 0;
+    const claimed = {
+      claim: () => {
+        seen.push('claimed');
+        return Promise.resolve(() => Promise.resolve());
+      },
+    };
+    const boots = (command: string): void => {
+      if (command.startsWith('domfsfreeze')) seen.push('frozen');
+      if (!command.startsWith('qemu-agent-command')) return;
+      const away = ++asked < 3;
+      seen.push(away ? 'no agent' : 'agent');
+      if (away) throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
+    };
+    return inScene(
+      claimed,
+      async ({ fix }) => {
+        await fix({ mode: 'agent', required: true, agentWaitMs: 600_000 });
+        expect(seen).toEqual(['no agent', 'no agent', 'agent', 'claimed', 'agent', 'frozen']);
+      },
+      { meddle: boots },
+    );
+  });
+
+  test('is not kept while an agent is awaited that has gone away since', () => {
+    let asked = 0;
+    const goes = (command: string): void => {
+      if (!command.startsWith('qemu-agent-command') || ++asked === 1) return;
+      throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
+    };
+    return inScene(
+      {},
+      async ({ fix }) => {
+        const wish = { mode: 'agent', required: false, agentWaitMs: 600_000 } as const;
+        expect((await fix(wish)).consistency.level).toBe('crash');
+        expect(asked).toBe(2);
+      },
+      { meddle: goes },
+    );
+  });
+});

@@ -217,7 +217,8 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('agent');
-        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(3);
+        // Twice in vain, then it is there; and once more right before the freeze.
+        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(4);
       },
       {
         meddle: (command) => {
@@ -234,7 +235,7 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('crash');
-        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(1);
+        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(2);
       },
       refusal('qemu-agent-command', 'argument unsupported: QEMU guest agent is not configured'),
     ));
