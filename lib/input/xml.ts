@@ -28,6 +28,11 @@ export function childText(element: XmlElement, name: string): string | undefined
   return child(element, name)?.text;
 }
 
+/** The text of a child; '' when there is none. */
+export function textIn(parent: XmlElement, name: string): string {
+  return childText(parent, name) ?? '';
+}
+
 /** The value of an attribute; undefined when there is none, or attributes were not asked for. */
 export function attribute(element: XmlElement | undefined, name: string): string | undefined {
   return element?.attributes?.get(name);

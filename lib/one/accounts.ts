@@ -1,7 +1,7 @@
 // one.user.*, one.group.*: who calls, what they may use, and who else there is.
-import { child, childrenOf, type XmlElement } from '../input/xml.ts';
+import { child, childrenOf, textIn, type XmlElement } from '../input/xml.ts';
 import { UsageError } from '../report/errors.ts';
-import { askXml, numberIn, textIn } from './answers.ts';
+import { askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /** oned's own administrator, and the group of those who may do what it may (UserPool.h, GroupPool.h). */

@@ -1,6 +1,6 @@
 // What oned's XML answers have in common. They come from a program we trust more than user input,
 // but not blindly: every field that is used is checked.
-import { childText, type XmlElement } from '../input/xml.ts';
+import { textIn, type XmlElement } from '../input/xml.ts';
 import { parseXml } from '../input/xml-parse.ts';
 import { errorMessage, OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
@@ -51,11 +51,6 @@ export async function askPool(
     // The second: whoever ignores the paging gives the same objects again.
     if (page.children.length < pageSize || found.size === before) return [...found.values()];
   }
-}
-
-/** The text of a field; '' when it is missing or empty. */
-export function textIn(element: XmlElement, name: string): string {
-  return childText(element, name) ?? '';
 }
 
 /** A whole number from 0. @throws OpenNebulaError */

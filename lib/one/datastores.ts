@@ -1,7 +1,7 @@
 // one.datastore.*: what oned knows of a datastore.
-import { child, type XmlElement } from '../input/xml.ts';
+import { child, textIn, type XmlElement } from '../input/xml.ts';
 import { UsageError } from '../report/errors.ts';
-import { askXml, numberIn, textIn } from './answers.ts';
+import { askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 // OpenNebula's Datastore.h, DatastoreType: the index is TYPE.

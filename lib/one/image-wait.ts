@@ -7,7 +7,7 @@ import { getImage } from './images.ts';
 import { isRefusal } from './answers.ts';
 
 /** oned may be restarted meanwhile: so many polls in a row may go without an answer. */
-const patience = 30;
+const maxUnanswered = 30;
 
 export interface WaitOptions {
   /** 0 for no limit. */
@@ -39,15 +39,15 @@ export async function waitForImage(
   let nextPollMs = Math.min(firstPollMs, pollMs);
   const deadline = timeoutMs === 0 ? Infinity : Date.now() + timeoutMs;
   let last: ImageState | undefined;
-  let silent = 0;
+  let unansweredPolls = 0;
   for (;;) {
     signal?.throwIfAborted();
     const image = await getImage(client, id).catch((error: unknown) => {
       const unanswered = error instanceof OpenNebulaError && !isRefusal(error);
-      if (!unanswered || ++silent > patience) throw error;
+      if (!unanswered || ++unansweredPolls > maxUnanswered) throw error;
     });
     if (image) {
-      silent = 0;
+      unansweredPolls = 0;
       if (image.state !== last) onState?.(image.state);
       last = image.state;
       if (image.usable) return image;

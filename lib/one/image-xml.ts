@@ -1,8 +1,8 @@
 // An image as oned describes it. Formats and states: OpenNebula's Image.h and Image.cc, 6.4 to 7.4.
 import type { ImageFacts } from '../bundle/manifest.ts';
-import { child, type XmlElement } from '../input/xml.ts';
+import { child, textIn, type XmlElement } from '../input/xml.ts';
 import { OpenNebulaError } from '../report/errors.ts';
-import { numberIn, textIn } from './answers.ts';
+import { numberIn } from './answers.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
 
 /** The index is STATE. */

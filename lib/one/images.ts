@@ -1,9 +1,10 @@
 // one.image.*: registering images, finding and deleting them. Waiting for them: image-wait.ts.
+import { textIn } from '../input/xml.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/manifest.ts';
 import { writeXml } from '../input/xml-write.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
-import { askPool, askXml, isRefusal, noSuchObject, numberIn, textIn } from './answers.ts';
+import { askPool, askXml, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
 import { isDiskImage, toImage, type Image, type ImageState } from './image-xml.ts';

@@ -1,7 +1,7 @@
 // one.vn.*: virtual networks, their addresses and who holds them.
-import { child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
+import { child, childrenOf, childText, textIn, type XmlElement } from '../input/xml.ts';
 import { UsageError } from '../report/errors.ts';
-import { askPool, askXml, numberIn, textIn } from './answers.ts';
+import { askPool, askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 export interface Network {

@@ -1,6 +1,6 @@
 // Owner, group and permissions of images, templates and VMs, and changing the owner.
-import { child } from '../input/xml.ts';
-import { askXml, textIn } from './answers.ts';
+import { child, textIn } from '../input/xml.ts';
+import { askXml } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 export type OwnedKind = 'image' | 'template' | 'vm';

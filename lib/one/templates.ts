@@ -1,6 +1,6 @@
 // one.template.*: registering a VM template, making a VM of it, deleting it.
-import { child } from '../input/xml.ts';
-import { askPool, noSuchObject, numberIn, textIn } from './answers.ts';
+import { child, textIn } from '../input/xml.ts';
+import { askPool, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /** The attribute by which a template is found that is being made. It is gone when the restore is done. */

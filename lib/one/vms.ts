@@ -1,10 +1,10 @@
 // one.vm.*: what oned knows of a VM.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseVm } from '../input/vm-xml.ts';
-import { child } from '../input/xml.ts';
+import { child, textIn } from '../input/xml.ts';
 import { isInBackup } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
-import { askPool, isRefusal, noSuchObject, numberIn, textIn } from './answers.ts';
+import { askPool, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**

@@ -1,6 +1,7 @@
 // Which networks the NICs of a restored VM are in. An id alone says nothing in another OpenNebula, where it may be
 // another tenant's network: it is kept when the network has the name that the bundle says, or mapped by the user.
 import { childText, type XmlElement } from '../input/xml.ts';
+import { isPciNic } from '../vm/restored-nics.ts';
 import type { OneClient } from '../one/client.ts';
 import { findNetwork, getNetwork, type Network } from '../one/networks.ts';
 import { UsageError } from '../report/errors.ts';
@@ -33,10 +34,7 @@ export async function chooseNetworks(
 /** NIC, NIC_ALIAS, and PCI of TYPE NIC. */
 export function nicsOf(template: XmlElement): readonly XmlElement[] {
   return template.children.filter(
-    (one) =>
-      one.name === 'NIC' ||
-      one.name === 'NIC_ALIAS' ||
-      (one.name === 'PCI' && childText(one, 'TYPE')?.toUpperCase() === 'NIC'),
+    (one) => one.name === 'NIC' || one.name === 'NIC_ALIAS' || isPciNic(one),
   );
 }
 

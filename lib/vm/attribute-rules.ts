@@ -1,5 +1,5 @@
 // How the table of template-attributes.ts is read. Pure.
-import { childText, type XmlElement } from '../input/xml.ts';
+import { textIn, type XmlElement } from '../input/xml.ts';
 
 export interface AttributeRule {
   /** Names as OpenNebula writes them; `#` stands for a number, `*` for anything. */
@@ -65,11 +65,6 @@ function isNamed(name: string, pattern: string): boolean {
   if (!/[#*]/.test(pattern)) return name === pattern;
   const expression = pattern.replaceAll('#', String.raw`\d+`).replaceAll('*', '.*');
   return new RegExp(`^${expression}$`, 's').test(name);
-}
-
-/** The text of an attribute; '' where there is none, as oned does not tell the two apart. */
-export function textIn(vector: XmlElement, name: string): string {
-  return childText(vector, name) ?? '';
 }
 
 /** Whether oned takes the attribute for true (Template.cc, VectorAttribute::vector_value). */

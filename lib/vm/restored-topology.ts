@@ -1,6 +1,6 @@
 // TOPOLOGY and NUMA_NODE of a restored VM (VirtualMachineParser.cc, parse_topology). Pure.
-import { childrenOf, type XmlElement } from '../input/xml.ts';
-import { applyRules, single, textIn, vectorOf } from './attribute-rules.ts';
+import { childrenOf, textIn, type XmlElement } from '../input/xml.ts';
+import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 import type { Vm } from './vm.ts';
 
