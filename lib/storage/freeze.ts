@@ -2,7 +2,6 @@
 // Our freeze must never last: its undo is in the journal before the freeze, a watchdog process thaws the
 // guest when we are killed, and a thaw is done when libvirt has confirmed it. A freeze that somebody else
 // made is never thawed: another backup relies on it.
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsistencyLevel } from '../bundle/manifest.ts';
 import type { FreezeMode } from '../input/freeze-mode.ts';
 import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
@@ -10,8 +9,8 @@ import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
 import { endGuard, guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './let-go.ts';
 import { domainOf, requireRunning } from './domain.ts';
+import { reachAgent } from './guest-agent.ts';
 import {
-  fileSystemState,
   FreezeRefusedError,
   freezeFileSystems,
   resumeDomain,
@@ -24,8 +23,6 @@ import type { Vm } from '../vm/vm.ts';
 
 /** Seconds for the agent's answer to a freeze, which has to write out what the guest has cached. */
 const freezeSeconds = 20;
-/** Between two looks for the agent of a guest that boots. */
-const bootPollMs = 1000;
 /** After a failed freeze: how long the thaw is awaited before the export goes on. */
 const thawAfterFailureMs = 6000;
 
@@ -37,34 +34,23 @@ export interface FreezeWish {
   readonly agentWaitMs?: number;
 }
 
-/** A guest that is held, or that could not be. */
-export interface Hold {
+/** How a guest was held. */
+export interface Held {
   readonly level: Exclude<ConsistencyLevel, 'offline'>;
-  /** Lets the guest go on. @returns milliseconds it was held; 0 when it was not. */
-  release(): Promise<number>;
+  /** Milliseconds; 0 when it was not held. */
+  readonly frozenMs: number;
 }
 
-/**
- * Waits for the agent of a guest that boots, for as long as the wish says. The guest is not held meanwhile, and no lock may
- * be held either: it can take minutes.
- * @throws ConnectionError, InterruptedError
- */
-export async function awaitBootingAgent(
-  vm: Vm,
-  { mode, agentWaitMs = 0 }: FreezeWish,
-  run: Run,
-): Promise<void> {
-  if (mode !== 'agent') return;
-  const { log, signal } = run;
-  const deadline = performance.now() + agentWaitMs;
-  for (let told = false; performance.now() < deadline; told = true) {
-    const refusal = await reachAgent(domainOf(vm, run));
-    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
-    if (refusal?.includes('agent is not connected') !== true) return;
-    if (!told) log.info(`waiting for the guest agent of VM ${vm.id}, which is not there yet`);
-    await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
-    signal.throwIfAborted();
-  }
+/** A guest that is held, or that could not be. */
+export interface Hold {
+  /** What it is held for; whether that was so to the end, `release` says. */
+  readonly level: Held['level'];
+  /**
+   * Lets the guest go on.
+   * @returns `crash` for a guest that has ended its freeze by itself.
+   * @throws FailedError when it was not held to the end, and that is required, or our own doing.
+   */
+  release(): Promise<Held>;
 }
 
 /**
@@ -77,27 +63,41 @@ export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run
   const state = await requireRunning(vm, domain);
   // A guest that somebody has paused writes nothing, and is not ours to resume.
   if (state === 'paused' && mode !== 'agent') {
-    return { level: 'suspend', release: () => Promise.resolve(0) };
+    return notHeld('suspend');
   }
   if (mode === 'suspend') return await suspend(domain, run);
   if (mode === 'agent') {
-    const held = await freeze(domain, run);
+    const unfrozen = (what: string): void => {
+      if (required) {
+        throw new FailedError(
+          `${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`,
+        );
+      }
+      run.log.warn(`${what}; its disks will be as after a power cut (crash)`);
+    };
+    const held = await freeze(domain, run, (why) =>
+      unfrozen(`the file systems of VM ${vm.id} did not stay frozen: ${why}`),
+    );
     if (typeof held !== 'string') return held;
-    const what = `the file systems of VM ${vm.id} cannot be frozen: ${held}`;
-    if (required)
-      throw new FailedError(
-        `${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`,
-      );
-    run.log.warn(`${what}; its disks will be as after a power cut (crash)`);
+    unfrozen(`the file systems of VM ${vm.id} cannot be frozen: ${held}`);
   }
-  return { level: 'crash', release: () => Promise.resolve(0) };
+  return notHeld('crash');
+}
+
+function notHeld(level: Held['level']): Hold {
+  return { level, release: () => Promise.resolve({ level, frozenMs: 0 }) };
 }
 
 /**
+ * @param onEnded is told why, when the guest has ended its freeze by itself.
  * @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed.
  * @throws ConnectionError: nobody knows then what the guest can do.
  */
-async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
+async function freeze(
+  domain: Domain,
+  run: Run,
+  onEnded: (why: string) => void,
+): Promise<Hold | string> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back; and what is frozen
   // already, somebody else has frozen.
@@ -127,11 +127,14 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
     });
     return inTime(heldMs, started);
   };
-  const release = async (): Promise<number> => {
+  const release = async (): Promise<Held> => {
     const gone = service.gone();
-    await thawUntilConfirmed(domain);
+    const ended = await thawUntilConfirmed(domain);
     if (gone) throw letGo(started, gone.lost);
-    return await thawed();
+    const frozenMs = await thawed();
+    if (ended === undefined) return { level: 'agent', frozenMs };
+    onEnded(ended);
+    return { level: 'crash', frozenMs: 0 };
   };
   let why: string;
   let lost: ConnectionError | undefined;
@@ -161,17 +164,6 @@ async function freeze(domain: Domain, run: Run): Promise<Hold | string> {
   return why;
 }
 
-/** @returns why the agent cannot freeze; undefined when it answers and nothing is frozen. @throws ConnectionError */
-async function reachAgent(domain: Domain): Promise<string | undefined> {
-  try {
-    const state = await fileSystemState(domain);
-    return state === 'thawed' ? undefined : 'another tool has frozen them, and they are left to it';
-  } catch (error) {
-    if (error instanceof ConnectionError) throw error;
-    return errorMessage(error);
-  }
-}
-
 async function suspend(domain: Domain, run: Run): Promise<Hold> {
   const guard = guardName(run.journal.runId);
   const { uri, name } = domain;
@@ -188,7 +180,8 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
       const gone = service.gone();
       if (gone) throw letGo(started, gone.lost);
       await resumeDomain(domain);
-      return inTime(await released(started, undo, { domain, service, guard }), started);
+      const heldMs = await released(started, undo, { domain, service, guard });
+      return { level: 'suspend', frozenMs: inTime(heldMs, started) };
     },
   };
 }

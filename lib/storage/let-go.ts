@@ -8,6 +8,7 @@ import {
   resumeDomain,
   setAgentTimeout,
   thawFileSystems,
+  ThawRefusedError,
   virshArgs,
   type Domain,
 } from '../tools/virsh.ts';
@@ -82,19 +83,25 @@ export async function startGuard(
 /**
  * Thaws a guest, again and again until libvirt confirms it: an agent that hangs freezes late.
  * A guest that is gone needs none.
- * @throws CommandError with the last reason.
+ * @returns in the agent's words why its freeze did not hold until now; undefined when it did.
+ * @throws CommandError, ThawRefusedError: the last reason.
  */
-export async function thawUntilConfirmed(domain: Domain, limitMs = thawLimitMs): Promise<void> {
+export async function thawUntilConfirmed(
+  domain: Domain,
+  limitMs = thawLimitMs,
+): Promise<string | undefined> {
   const deadline = performance.now() + limitMs;
+  let notHeld: string | undefined;
   for (;;) {
     try {
       await thawFileSystems(domain);
-      return;
+      return notHeld;
     } catch (error) {
+      if (error instanceof ThawRefusedError) notHeld ??= error.message;
       // The undo has a runner that is not interrupted.
       if (error instanceof InterruptedError) throw error;
       // Where libvirt does not answer at all, it is asked again, too.
-      if (!(await isThere(domain).catch(() => true))) return;
+      if (!(await isThere(domain).catch(() => true))) return notHeld;
       if (performance.now() > deadline) throw error;
     }
     await sleep(pauseMs);

@@ -8,7 +8,8 @@ import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file.ts';
-import { awaitBootingAgent, holdGuest, type FreezeWish } from './freeze.ts';
+import { holdGuest, type FreezeWish, type Held } from './freeze.ts';
+import { awaitBootingAgent } from './guest-agent.ts';
 import { lvmStorage } from './lvm.ts';
 import type {
   DumpPlan,
@@ -110,7 +111,8 @@ export async function fixInstant(
     const at = new Date().toISOString();
     return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
-  await awaitBootingAgent(first.plan.vm, wish, run);
+  const { mode, agentWaitMs = 0 } = wish;
+  if (mode === 'agent') await awaitBootingAgent(first.plan.vm, agentWaitMs, run);
   const releases: (() => Promise<void>)[] = [];
   try {
     for (const part of parts) {
@@ -133,18 +135,13 @@ async function fixWhileHeld(
 ): Promise<Instant> {
   const instants = parts.map(({ instant }) => instant).filter((one) => one !== 'given');
   const hold = await holdGuest(vm, wish, run);
-  if (hold.level === 'crash' && (instants.length > 1 || instants.includes('apart'))) {
-    run.log.warn(
-      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
-    );
-  }
   const at = new Date().toISOString();
   const work = fixAll(parts);
   // The guest does not wait for a storage that takes long: it goes on, and the instant is lost.
   const inTime = await settlesWithin(work, limitMs);
-  let frozenMs: number;
+  let held: Held;
   try {
-    frozenMs = await hold.release();
+    held = await hold.release();
   } finally {
     // The locks are released and the undo begins only when no storage is still making a snapshot.
     await work.catch(() => undefined);
@@ -155,7 +152,12 @@ async function fixWhileHeld(
       `cannot fix the instant of the disks of VM ${vm.id}: it took longer than ${limitMs / 1000} s, and the guest was let go meanwhile`,
     );
   }
-  return { snapshots, consistency: { level: hold.level, at, frozenMs } };
+  if (held.level === 'crash' && (instants.length > 1 || instants.includes('apart'))) {
+    run.log.warn(
+      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
+    );
+  }
+  return { snapshots, consistency: { ...held, at } };
 }
 
 /** The second half: disks that can be read. @param plans those whose instant was fixed */

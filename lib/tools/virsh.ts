@@ -138,11 +138,25 @@ export async function freezeFileSystems(domain: Domain): Promise<number> {
   }
 }
 
-/** Thaws what is frozen; nothing frozen is fine. Done when this returns. */
+/** The agent itself answered that it could not thaw: its freeze has failed, or has ended before. */
+export class ThawRefusedError extends FailedError {}
+
+/**
+ * Thaws what is frozen; nothing frozen is fine. Done when this returns.
+ * @throws ThawRefusedError, once from a Windows guest that has ended its freeze by itself (qga/vss-win32 of QEMU: "couldn't
+ *   hold writes: fsfreeze is limited up to 10 seconds"); CommandError
+ */
 export async function thawFileSystems(domain: Domain): Promise<void> {
-  await virsh(domain, ['domfsthaw', domain.name], {
-    doing: `thaw the file systems of ${domain.name}`,
-  });
+  const doing = `thaw the file systems of ${domain.name}`;
+  try {
+    await virsh(domain, ['domfsthaw', domain.name], { doing });
+  } catch (error) {
+    const answered = "unable to execute QEMU agent command 'guest-fsfreeze-thaw'";
+    if (error instanceof CommandError && error.stderr.includes(answered)) {
+      throw new ThawRefusedError(errorMessage(error), { cause: error });
+    }
+    throw error;
+  }
 }
 
 export async function suspendDomain(domain: Domain): Promise<void> {

@@ -33,6 +33,8 @@ export interface FakeFacts {
   readonly frozenSystems?: number;
   /** Another tool has frozen the file systems before. */
   readonly frozenByOthers?: boolean;
+  /** As Windows does after 10 s: the first thaw is told of it, and nothing is frozen then. */
+  readonly endsItsFreeze?: boolean;
   /** Whether libvirt has backup jobs: of its capabilities. Default true. */
   readonly backupSupported?: boolean;
   /** Whom QEMU runs as; default root. */
@@ -45,6 +47,10 @@ export interface FakeFacts {
 export const frozenAnswer =
   "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state";
 
+/** What the agent of QEMU 7.2 answers to a thaw in Windows, when VSS has ended the freeze, in libvirt's words. */
+const endedAnswer =
+  "Unable to thaw filesystems\nerror: internal error: unable to execute QEMU agent command 'guest-fsfreeze-thaw': couldn't hold writes: fsfreeze is limited up to 10 seconds";
+
 /** What libvirt answers to a resume of a domain that runs (qemuDomainResume). */
 export const runningAnswer = 'Requested operation is not valid: domain is already running';
 
@@ -54,6 +60,7 @@ export function fakeLibvirt({
   meddle = () => undefined,
   frozenSystems = 2,
   frozenByOthers = false,
+  endsItsFreeze = false,
   backupSupported = true,
   owner = '+0:+0',
   guardEnd,
@@ -89,7 +96,9 @@ export function fakeLibvirt({
       return `Froze ${frozenSystems} filesystem(s)\n`;
     },
     domfsthaw: () => {
+      const ended = guest.frozen && endsItsFreeze;
       guest.frozen = false;
+      if (ended) throw new Error(endedAnswer);
       return 'Thawed 2 filesystem(s)\n';
     },
     suspend: () => {

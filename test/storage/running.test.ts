@@ -402,6 +402,34 @@ describe('the disks of a running VM', () => {
     );
   });
 
+  describe('of a guest that has ended its freeze by itself, as Windows does after 10 s', () => {
+    const endsItsFreeze = { endsItsFreeze: true };
+
+    test('are as after a power cut, with a warning', () =>
+      inScene(async ({ fix, libvirt, world }) => {
+        const warnings: string[] = [];
+        const log = { ...world.run.log, warn: (text: string) => void warnings.push(text) };
+        const { consistency } = await fix({ mode: 'agent', required: false }, { log });
+        expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
+        expect(warnings.join()).toMatch(
+          /^the file systems of VM 7 did not stay frozen: .*limited up to 10 seconds; its disks will be as after a power cut \(crash\)$/s,
+        );
+        expect(libvirt.calls.filter((call) => call === 'domfsthaw')).toHaveLength(2);
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+        expect(libvirt.calls).toContain('guard ended');
+      }, endsItsFreeze));
+
+    test('are not dumped when a freeze is required', () =>
+      inScene(async ({ fix, undo, libvirt, world }) => {
+        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
+          /did not stay frozen: .*limited up to 10 seconds; nothing was exported/s,
+        );
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+        await undo();
+        expect(libvirt.job()).toBeUndefined();
+      }, endsItsFreeze));
+  });
+
   test('whose backup job cannot begin are thawed at once', () =>
     inScene(
       async ({ fix, libvirt, world }) => {

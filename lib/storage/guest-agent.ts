@@ -1,0 +1,40 @@
+// Whether the agent of a guest is there, and may freeze its file systems.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectionError, errorMessage } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import { fileSystemState, type Domain } from '../tools/virsh.ts';
+import type { Vm } from '../vm/vm.ts';
+import { domainOf } from './domain.ts';
+
+/** Between two looks for the agent of a guest that boots. */
+const bootPollMs = 1000;
+
+/**
+ * Waits for the agent of a guest that boots. The guest is not held meanwhile, and no lock may be held either: it can
+ * take minutes.
+ * @param waitMs milliseconds, at most
+ * @throws ConnectionError, InterruptedError
+ */
+export async function awaitBootingAgent(vm: Vm, waitMs: number, run: Run): Promise<void> {
+  const { log, signal } = run;
+  const deadline = performance.now() + waitMs;
+  for (let told = false; performance.now() < deadline; told = true) {
+    const refusal = await reachAgent(domainOf(vm, run));
+    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
+    if (refusal?.includes('agent is not connected') !== true) return;
+    if (!told) log.info(`waiting for the guest agent of VM ${vm.id}, which is not there yet`);
+    await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
+}
+
+/** @returns why the agent cannot freeze; undefined when it answers and nothing is frozen. @throws ConnectionError */
+export async function reachAgent(domain: Domain): Promise<string | undefined> {
+  try {
+    const state = await fileSystemState(domain);
+    return state === 'thawed' ? undefined : 'another tool has frozen them, and they are left to it';
+  } catch (error) {
+    if (error instanceof ConnectionError) throw error;
+    return errorMessage(error);
+  }
+}
