@@ -333,7 +333,9 @@ keep_stock_command() {
 give_back_command() {
   local file=$destdir$bin/onevmdump stock=$destdir$stock_command
   is_there "$stock" || return 0
-  if is_there "$file"; then
+  # Ours may be another one than the list has, after an upgrade that was ended half-way.
+  unset "installed[$bin/onevmdump]"
+  if is_there "$file" && ! is_our_command "$file"; then
     say "Kept $file, which is newer than what onevmdump took the place of"
     rm -f -- "$stock"
   else
@@ -761,8 +763,8 @@ not installed here, or into another folder (see -d in install.sh --help)"
   done
   forget_downloader
   for tm in "${taken_tms[@]}"; do give_back_tm "$tm"; done
-  for path in "${!installed[@]}"; do remove_file "$path"; done
   give_back_command
+  for path in "${!installed[@]}"; do remove_file "$path"; done
   rm -f -- "$destdir$list"
   # Runs make folders in it, which are empty when nothing is left of any run.
   [[ ! -d $destdir$state ]] || find "$destdir$state" -mindepth 1 -type d -empty -delete

@@ -72,6 +72,21 @@ describe('uninstalling', () => {
     expect(await tree(one)).toEqual(['bin/', 'bin/onevmdump']);
   });
 
+  test('puts back the onevmdump of OpenNebula 6.4 also after an upgrade that was ended half-way', async () => {
+    const command = join(one, 'bin/onevmdump');
+    await mkdir(join(one, 'bin'), { recursive: true });
+    await writeFile(command, '#!/usr/bin/env ruby\n');
+    await release.install(['-d', one]);
+    // The command of the next version is there already, and the list is still that of this one.
+    await appendFile(command, '// of the next version\n');
+    const { status, stdout } = await release.install(['--uninstall', '-d', one]);
+    expect(status).toBe(0);
+    expect(stdout).toContain(`Put back the onevmdump that was here before: ${command}`);
+    expect(stdout).not.toContain('Kept');
+    expect(await readFile(command, 'utf8')).toBe('#!/usr/bin/env ruby\n');
+    expect(await tree(one)).toEqual(['bin/', 'bin/onevmdump']);
+  });
+
   test('refuses a list that names a file outside our places', async () => {
     await release.install(['-d', one]);
     const precious = join(release.temp, 'precious');
