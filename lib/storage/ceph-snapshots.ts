@@ -1,8 +1,16 @@
 // The snapshots of a VM's RBD images: made all at once while the guest is held, removed by the undo.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
-import { createSnapshot, imageClients, removeSnapshot, type CephAccess } from '../tools/rbd.ts';
+import { isRunningWith } from '../tools/processes.ts';
+import {
+  createSnapshot,
+  imageClients,
+  isMissing,
+  removeSnapshot,
+  type CephAccess,
+} from '../tools/rbd.ts';
 
 /** An RBD image, and how it is reached. */
 export interface RbdImage {
@@ -13,7 +21,11 @@ export interface RbdImage {
   readonly what: string;
 }
 
-const secondLookMs = 1000;
+/**
+ * How often a snapshot is looked for that nobody seems to be making, a second between; and that somebody was making until just
+ * now: the monitors and QEMU need some seconds for it.
+ */
+const looks = { usually: 3, late: 10 };
 /** `osd_client_watch_timeout` is 30 s, and nobody changes it. */
 const clientsLimits = { pollMs: 1000, limitMs: 40_000 };
 
@@ -72,8 +84,10 @@ export async function createSnapshots(
 }
 
 /**
- * For an undo: removes a snapshot of ours. One that is not there may be just being made, if the run
- * that wanted it was killed: then it is there a moment later.
+ * For an undo: removes a snapshot of ours. One that is not there may be just being made: the rbd that was to make it
+ * still runs; or QEMU makes it, which was told by an rbd that has been killed since, and waits for the answers of all who have the image
+ * open, for half a minute at most. Both show: the killed rbd is among the image's clients for as long as that.
+ * @throws FailedError when rbd still runs after that time; CommandError
  */
 export async function undoSnapshot(
   runner: Runner,
@@ -81,8 +95,36 @@ export async function undoSnapshot(
   image: string,
   snapshot: string,
   what: string,
+  { pollMs, limitMs } = clientsLimits,
 ): Promise<void> {
-  if (await removeSnapshot(runner, access, image, snapshot, what)) return;
-  await sleep(secondLookMs);
-  await removeSnapshot(runner, access, image, snapshot, what);
+  const deadline = Date.now() + limitMs;
+  for (let left = looks.usually; ;) {
+    if (await removeSnapshot(runner, access, image, snapshot, what)) return;
+    const inTime = Date.now() < deadline;
+    const runs = await isRunningWith(runner, ['rbd'], `${image}@${snapshot}`);
+    if (runs && !inTime) {
+      throw new FailedError(
+        `the snapshot ${snapshot} of ${what} is still being made by rbd on ${runner.where}; run onevmdump cleanup again when it has ended`,
+      );
+    }
+    // Who is still there after that time is alive, and has nothing to do with it.
+    if (runs || (inTime && (await isCrowded(runner, access, image, what)))) left = looks.late;
+    else if (--left <= 0) return;
+    await sleep(pollMs);
+  }
+}
+
+/** Whether more than QEMU have an image open. */
+async function isCrowded(
+  runner: Runner,
+  access: CephAccess,
+  image: string,
+  what: string,
+): Promise<boolean> {
+  try {
+    return (await imageClients(runner, access, image, what)).length > 1;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }

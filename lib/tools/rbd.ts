@@ -1,6 +1,6 @@
 // rbd: images of a Ceph cluster, their snapshots, and what has been written to them. Manual page: rbd(8).
 // Keys are given as the path of a file, never themselves.
-import { FailedError } from '../report/errors.ts';
+import { CommandError, FailedError } from '../report/errors.ts';
 import type { Command, Runner } from '../run/runner.ts';
 
 /** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */
@@ -62,7 +62,7 @@ export async function snapshotNames(
 /**
  * Who has an image open for writing: QEMU, rbd commands that change it, and for `osd_client_watch_timeout`
  * (half a minute) those of them that were killed or cut off.
- * @returns the address of each. @throws CommandError
+ * @returns the address of each. @throws CommandError; for an image that is gone, `isMissing` says so of it
  */
 export async function imageClients(
   runner: Runner,
@@ -79,6 +79,11 @@ export async function imageClients(
     if (isObject(one) && typeof one['address'] === 'string') return one['address'];
     throw new FailedError(`cannot ${doing}: rbd printed a watcher without an address`);
   });
+}
+
+/** Whether rbd failed because the image, or its pool, is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof CommandError && error.status === enoent;
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,8 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import { carryOut, remedy } from '../../lib/run/undo.ts';
-import { awaitLostClients } from '../../lib/storage/ceph-snapshots.ts';
+import { awaitLostClients, undoSnapshot } from '../../lib/storage/ceph-snapshots.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
@@ -411,6 +414,76 @@ describe('the undo of a snapshot', () => {
       setTimeout(() => cluster.snapshots.add('one/one-3@onevmdump-1'), 300);
       await carryOut({ undo, on: undefined }, handlers(cluster));
       expect([...cluster.snapshots]).toEqual([]);
+    }));
+
+  // QEMU makes it, for an rbd that was killed, and waits for the answers of all who have the image open.
+  test('removes one that is made half a minute late, since who wanted it counts as a client until then', () => {
+    let scene: Scene | undefined;
+    let made = false;
+    const status = (asked: number): string => {
+      if (asked === 6) {
+        scene?.cluster.snapshots.add('one/one-3@onevmdump-1');
+        made = true;
+      }
+      return asked <= 6 ? watchers('192.0.2.1:0/1', '192.0.2.2:0/9') : watchers('192.0.2.1:0/1');
+    };
+    return inScene(
+      async (one) => {
+        scene = one;
+        const limits = { pollMs: 10, limitMs: 60_000 };
+        await undoSnapshot(one.cluster.runner, {}, 'one/one-3', 'onevmdump-1', 'it', limits);
+        expect(made).toBe(true);
+        expect([...one.cluster.snapshots]).toEqual([]);
+      },
+      { status },
+    );
+  });
+
+  test('removes one that an rbd makes which still runs', () =>
+    inScene(async ({ cluster, world }) => {
+      const spec = `one/one-3@onevmdump-${process.pid}`;
+      const script = join(world.outside, 'rbd');
+      await writeFile(script, '#!/bin/sh\nsleep 4\n', { mode: 0o755 });
+      const rbd = spawn(script, ['snap', 'create', spec]);
+      await once(
+        rbd.once('exit', () => cluster.snapshots.add(spec)),
+        'spawn',
+      );
+      await carryOut(
+        { undo: { ...undo, snapshot: `onevmdump-${process.pid}` }, on: undefined },
+        handlers(cluster),
+      );
+      expect([...cluster.snapshots]).toEqual([]);
+    }));
+
+  test('is kept for later when that rbd does not end', () =>
+    inScene(async ({ cluster, world }) => {
+      const snapshot = `onevmdump-${process.pid}`;
+      const script = join(world.outside, 'rbd');
+      await writeFile(script, '#!/bin/sh\nexec 2>&- >&-\nread -r _\n', { mode: 0o755 });
+      const rbd = spawn(script, ['snap', 'create', `one/one-3@${snapshot}`]);
+      await once(rbd, 'spawn');
+      const limits = { pollMs: 10, limitMs: 300 };
+      await expect(
+        undoSnapshot(cluster.runner, {}, 'one/one-3', snapshot, 'it', limits),
+      ).rejects.toThrow('is still being made by rbd on this machine; run onevmdump cleanup again');
+      rbd.kill();
+      await once(rbd, 'exit');
+    }));
+
+  test('has nothing to wait for when others have the image open all the time', () =>
+    inScene(
+      async ({ cluster }) => {
+        const limits = { pollMs: 10, limitMs: 300 };
+        await undoSnapshot(cluster.runner, {}, 'one/one-3', 'onevmdump-1', 'it', limits);
+      },
+      { status: () => watchers('192.0.2.1:0/1', '192.0.2.2:0/9') },
+    ));
+
+  test('has nothing to do for an image that is gone', () =>
+    inScene(async ({ cluster }) => {
+      cluster.removeImages();
+      await carryOut({ undo, on: undefined }, handlers(cluster));
     }));
 
   test('never removes one of somebody else', () =>

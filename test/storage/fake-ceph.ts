@@ -19,6 +19,8 @@ export interface FakeCeph {
   readonly snapshots: Set<string>;
   /** What every image holds. */
   readonly content: Buffer;
+  /** From now on there is no image any more. */
+  removeImages(): void;
   /** How many snapshots were being made at the same time. */
   mostAtOnce(): number;
   onCreate(check: () => void): void;
@@ -55,6 +57,7 @@ export function fakeCeph({
   content.fill(7, 8192, 16_384);
   const atOnce = { now: 0, most: 0 };
   let asked = 0;
+  let gone = false;
   let check = (): void => undefined;
   const real = localRunner(quiet);
 
@@ -78,8 +81,10 @@ export function fakeCeph({
       `<domain><devices>${Object.entries(disks).map(diskXml).join('')}</devices></domain>`,
   };
 
+  /** Undefined: what is meant is not there. */
   const answer = (words: readonly string[]): string | undefined => {
     const [word = '', next] = words;
+    if (gone && ['info', 'status', 'snap'].includes(word)) return undefined;
     const last = words.at(-1) ?? '';
     if (word === 'info') return info;
     if (word === 'status') return status(++asked);
@@ -107,7 +112,8 @@ export function fakeCeph({
       const text = why === '' ? answer(words) : undefined;
       if (text === undefined && !(options_.acceptStatus?.includes(2) ?? false)) {
         const message = `cannot ${options_.doing ?? 'do it'}: ${command.program}: ${why}`;
-        throw new CommandError(message, { command: words.join(' '), status: 1 });
+        const status = why === '' ? 2 : 1;
+        throw new CommandError(message, { command: words.join(' '), status });
       }
       if (creates) snapshots.add(words.at(-1) ?? '');
       return { status: text === undefined ? 2 : 0, stdout: Buffer.from(text ?? ''), stderr: why };
@@ -134,6 +140,9 @@ export function fakeCeph({
   return {
     ...{ runner, calls, options, snapshots, content },
     mostAtOnce: () => atOnce.most,
+    removeImages: () => {
+      gone = true;
+    },
     onCreate: (given) => {
       check = given;
     },
