@@ -73,6 +73,10 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const killed = found.flatMap((one) => one.killed);
   const held = found.flatMap((one) => one.held);
   const elsewhere = found.flatMap((one) => one.elsewhere);
+  const isGone = ({ header }: Remains): boolean =>
+    options.gone !== undefined && isPlaceIn(header.process, options.gone);
+  // Before anything is undone: what is refused changes nothing.
+  for (const { header } of elsewhere.filter(isGone)) await requireGone(header.process);
   await withConnections('cleanup', { config, log }, async ({ handlers }) => {
     const undo = async (remains: Remains, by = handlers): Promise<Found['end']> => {
       signal.throwIfAborted();
@@ -86,24 +90,19 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
       runs.push({ remains, end });
     }
     for (const remains of elsewhere) {
-      const { header } = remains;
-      const isGone = options.gone !== undefined && isPlaceIn(header.process, options.gone);
-      if (isGone) await requireGone(header.process);
-      const end = isGone
-        ? await undo(remains, await handlersForGone(handlers, header, log))
+      const end = isGone(remains)
+        ? await undo(remains, await handlersForGone(handlers, remains.header, log))
         : 'elsewhere';
       runs.push({ remains, end });
     }
   });
-  const claims: ElsewhereClaim[] = [];
+  const swept: ElsewhereClaim[] = [];
   for (const one of options.dryRun ? [] : folders) {
-    claims.push(...(await sweepClaims(one, vmId, options.gone)));
+    swept.push(...(await sweepClaims(one, vmId, options.gone)));
   }
-  const lines = [
-    ...runs.flatMap(describeRun),
-    // Mostly those of the exports above.
-    ...claims.filter((claim) => !elsewhere.some((one) => isOf(claim, one))).map(describeClaim),
-  ];
+  // Most belong to the exports that are named anyway.
+  const claims = swept.filter((claim) => !elsewhere.some((one) => isOf(claim, one)));
+  const lines = [...runs.flatMap(describeRun), ...claims.map(describeClaim)];
   await printResult(options, lines.length === 0 ? 'nothing is left' : lines.join('\n'), {
     runs: runs.map(({ remains: { header, pending }, end }) => ({
       ...header,
@@ -111,6 +110,11 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
       undone: end === 'undone',
       ...(end === 'kept' ? { inUse: true } : {}),
       ...(end === 'elsewhere' ? { elsewhere: placeName(header.process) } : {}),
+    })),
+    exportLocks: claims.map(({ vmId: lockedVm, process }) => ({
+      vmId: lockedVm,
+      process,
+      elsewhere: placeName(process),
     })),
   });
   if (!options.dryRun && runs.some(({ end }) => end === 'left')) {

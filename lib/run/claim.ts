@@ -11,6 +11,7 @@ import {
   identify,
   isPlaceIn,
   placeName,
+  seenFromAbove,
   stateOf,
   type ProcessIdentity,
 } from './process-identity.ts';
@@ -144,8 +145,7 @@ async function liveClaims(
     if (Number(vm) !== vmId || name === '') continue;
     const process = { pid: Number(pid), startTime, bootId, machineId, pidNamespace: ns, host };
     const state = await stateOf(process);
-    const isGone = gone !== undefined && state === 'elsewhere' && isPlaceIn(process, gone);
-    if (state === 'ended' || isGone) {
+    if (state === 'ended' || (state === 'elsewhere' && (await isGone(process, gone)))) {
       await rm(join(folder, file), { force: true });
     } else {
       const held = file.endsWith('.has') || found.get(name)?.held === true;
@@ -153,6 +153,12 @@ async function liveClaims(
     }
   }
   return [...found.values()];
+}
+
+/** Whether a person says that the place of a process is gone, and the process is not seen to run. */
+async function isGone(process: ProcessIdentity, gone: string | undefined): Promise<boolean> {
+  if (gone === undefined || !isPlaceIn(process, gone)) return false;
+  return (await seenFromAbove(process)) === undefined;
 }
 
 function fileName(vmId: number, process: ProcessIdentity): string {

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { JournalHeader } from '../../lib/run/journal-file.ts';
+import { identify } from '../../lib/run/process-identity.ts';
 import { makeVm } from '../demo/make-vm.ts';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import { until } from '../limits.ts';
@@ -97,6 +99,21 @@ async function runningExport(place: PlaceName): Promise<{ end: () => Promise<End
   };
 }
 
+/** Leaves what a run in this place leaves that is killed before it removes a file. @returns the file */
+async function killedRun(): Promise<string> {
+  const file = join(world.folder, 'left-behind');
+  await writeFile(file, '');
+  const runId = '00112233445566aa';
+  const header: JournalHeader = {
+    ...{ version: 1, runId, action: 'export', vmId: null, started: '2026-01-01T00:00:00.000Z' },
+    process: { ...(await identify('self')), startTime: '1' },
+  };
+  const lines = [header, { seq: 1, undo: { kind: 'remove-file', path: file } }];
+  const path = join(world.folder, 'state/journal', `${runId}.jsonl`);
+  await writeFile(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return file;
+}
+
 const exists = (path: string) =>
   readFile(path).then(
     () => true,
@@ -148,10 +165,12 @@ const stateFiles = async () => [
     const cleanup = await run('this place', ['cleanup']);
     const [, place = ''] = / --gone (\S+)/.exec(cleanup.stdout) ?? [];
 
-    // As long as it runs, and can be seen, nobody can say so.
+    // As long as it runs, and can be seen, nobody can say so; then nothing else is undone either.
+    const file = await killedRun();
     const refused = await run('this place', ['cleanup', '--gone', place]);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toMatch(/is not gone: its process still runs here, as \d+\n$/);
+    expect(await exists(file)).toBe(true);
 
     const [, pid] = /still runs here, as (\d+)/.exec(refused.stderr) ?? [];
     process.kill(Number(pid), 'SIGKILL');
@@ -165,6 +184,25 @@ const stateFiles = async () => [
     });
     expect(stderr).toMatch(/not undone, since it was on .*\.tar\.gz\.\w+\.part/);
     expect(isLocked()).toBe(false);
+    expect(await exists(file)).toBe(false);
+    expect(await stateFiles()).toEqual([]);
+  });
+
+  test('an export lock of a machine that left no journal is in the text of cleanup and in its JSON', async () => {
+    const { pid, startTime, bootId } = await identify('self');
+    const name = `${vmId}.${pid}.${startTime}.${bootId}.${otherId}.1.fe2`;
+    await mkdir(join(world.folder, 'state/claims'), { recursive: true });
+    await writeFile(join(world.folder, 'state/claims', `${name}.wants`), '');
+    const place = `fe2/${otherId}/1`;
+    expect((await run('this place', ['cleanup'])).stdout).toContain(
+      `export lock of VM ${vmId} (process ${pid}): left alone, it belongs to ${place}`,
+    );
+    const { stdout } = await run('this place', ['cleanup', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      runs: [],
+      exportLocks: [{ vmId, process: { pid, host: 'fe2' }, elsewhere: place }],
+    });
+    await run('this place', ['cleanup', '--gone', 'fe2']);
     expect(await stateFiles()).toEqual([]);
   });
 });
