@@ -17,8 +17,8 @@ import { verifyCommand } from './commands/verify.ts';
 const exitCodes = `Exit codes:
   0 done   1 failed   2 wrong usage or input   3 unsupported state or storage
   4 an external command failed   5 bundle damaged   6 OpenNebula refused
-  7 restored what was left of a bundle that lost its end
-  130, 143 interrupted (everything was undone)`;
+  7 restored or extracted what was left of a bundle that lost its end
+  129, 130, 143 interrupted by SIGHUP, SIGINT or SIGTERM (everything was undone)`;
 
 type Chosen = (context: EntrypointContext) => Promise<void>;
 

@@ -153,7 +153,8 @@ async function writeWhole(
     else await giveName(part, file);
     await syncFolder(dirname(file));
   } catch (error) {
-    await rm(part, { force: true });
+    // What cannot be removed now is tried again by the undo, which warns of it.
+    await rm(part, { force: true }).catch(() => undefined);
     if (error instanceof OnevmdumpError) throw error;
     throw new FailedError(`cannot write ${file}: ${writeReason(error)}`, { cause: error });
   }

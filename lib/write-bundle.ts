@@ -13,6 +13,7 @@ import {
 } from './bundle/writer.ts';
 import type { BundleTarget } from './destination.ts';
 import type { OneClient } from './one/client.ts';
+import { errorMessage } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
@@ -120,7 +121,8 @@ export async function writeBundle(
     return { size, disks };
   } catch (error) {
     await writer.abort();
-    await sink.discard();
+    // The way back is still in the journal, and is tried again.
+    await sink.discard().catch((reason: unknown) => run.log.warn(errorMessage(reason)));
     throw error;
   }
 }

@@ -28,8 +28,9 @@ export async function createFileSink(path: string, part: string): Promise<Bundle
   try {
     await requireAlone(path, part);
   } catch (error) {
-    await file.close();
-    await unlinkIfThere(part);
+    await file.close().catch(() => undefined);
+    // What cannot be removed now is tried again by the undo, which warns of it.
+    await unlinkIfThere(part).catch(() => undefined);
     throw error;
   }
   let position = 0;

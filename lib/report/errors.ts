@@ -85,7 +85,7 @@ export class PartialError extends OnevmdumpError {
   readonly exitCode = 7;
 }
 
-/** SIGINT (130) or SIGTERM (143) ended the run; everything was undone before this is reported. */
+/** SIGHUP (129), SIGINT (130) or SIGTERM (143) ended the run; everything was undone before this is reported. */
 export class InterruptedError extends OnevmdumpError {
   readonly exitCode: number;
   readonly signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP';

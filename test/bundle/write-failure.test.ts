@@ -5,9 +5,13 @@ import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { CompressingCodec, FrameCodec } from '../../lib/bundle/frame-codec.ts';
 import type { BundleSink } from '../../lib/bundle/sink.ts';
 import { createBundleWriter, type BundleWriter } from '../../lib/bundle/writer.ts';
+import { parseVm } from '../../lib/input/vm-xml.ts';
 import type { DiskReader } from '../../lib/read/disk-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { writeBundle } from '../../lib/write-bundle.ts';
+import { fileVm } from '../e2e/file-vm.ts';
+import { inWorld } from '../storage/world.ts';
 import { noise, noLog, testFolder } from './write-support.ts';
 
 const MiB = 1 << 20;
@@ -219,3 +223,29 @@ describe('a compressor that', () => {
     await expect(dumpWith('exec sleep 1000', signal)).rejects.toThrow('timeout');
   });
 });
+
+test('a bundle that cannot be removed after a failure is a warning, and the failure is the error', () =>
+  inWorld(async (world) => {
+    const warnings: string[] = [];
+    const run = {
+      ...world.run,
+      log: { ...noLog, warn: (text: string) => void warnings.push(text) },
+    };
+    const sink = {
+      ...smallSink(0),
+      discard: () => Promise.reject(new Error('cannot remove small: it is stuck')),
+    };
+    const undo = { kind: 'remove-file', path: join(world.outside, 'small.part') } as const;
+    const target = { name: 'small', host: undefined, undo, open: () => Promise.resolve(sink) };
+    const { xml } = await fileVm(world.outside, 7, [{ id: 0 }]);
+    const content = {
+      vm: parseVm(Buffer.from(xml)),
+      started: new Date(),
+      disks: [],
+      images: new Map(),
+      consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
+      compression: { method: 'none' },
+    } as const;
+    await expect(writeBundle(target, content, run)).rejects.toThrow('the sink is full');
+    expect(warnings).toEqual(['cannot remove small: it is stuck']);
+  }));
