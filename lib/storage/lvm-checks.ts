@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import { writesTo } from '../tools/block-writes.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import {
   devicePath,
@@ -15,7 +16,7 @@ import { ownPrefix } from '../vm/names.ts';
 import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { domainDisks, domainOf, requireRunning } from './domain.ts';
-import { diskLabel, type DumpPlan } from './storage.ts';
+import { diskLabel, type DumpPlan, type Snapshot } from './storage.ts';
 
 /** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
 const openLimitMs = 5000;
@@ -52,6 +53,24 @@ export async function requireClosed(
         );
       }
     }
+  }
+}
+
+/**
+ * A guest that ran and was shut down again while a volume was read has written to it: a boot always does.
+ * @throws FailedError for a volume to which something was written on its machine since its snapshot was taken note of
+ */
+export async function requireSameWrites(
+  snapshots: readonly Snapshot[],
+  { runner }: Run,
+): Promise<void> {
+  for (const { plan, source } of snapshots) {
+    if (source.kind !== 'volume' || source.writes === undefined) continue;
+    const path = devicePath(source);
+    if ((await writesTo(runner, path)) === source.writes) continue;
+    throw new FailedError(
+      `${diskLabel(plan)} was written to while it was being read: ${path} on ${runner.where}. Its guest may have run, although the VM was ${stateName(plan.vm.state, plan.vm.lcmState)}; export it again`,
+    );
   }
 }
 

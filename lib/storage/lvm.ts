@@ -4,10 +4,12 @@ import type { DiskFormat } from '../bundle/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError, OnevmdumpError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import { writesTo } from '../tools/block-writes.ts';
 import type { DriverLock } from '../tools/driver-lock.ts';
 import {
   activate,
   createSnapshots,
+  devicePath,
   lvmOn,
   readVolumeGroup,
   type Lvm,
@@ -22,6 +24,7 @@ import {
   requireClosed,
   requireReadable,
   requireSameVolumes,
+  requireSameWrites,
   warnOfLeftovers,
   type LvmDisk,
 } from './lvm-checks.ts';
@@ -33,6 +36,7 @@ import {
   type DumpPlan,
   type Prepared,
   type Snapshot,
+  type SnapshotSource,
   type StorageModule,
 } from './storage.ts';
 
@@ -71,7 +75,12 @@ export const lvmStorage: StorageModule = {
     for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
     warnOfLeftovers(disks, group, run);
-    const given = unwritten.map(({ plan, volume }) => snapshotOf(plan, volume, volume.name));
+    const given: Snapshot[] = [];
+    for (const { plan, volume } of unwritten) {
+      const { source, ...snapshot } = snapshotOf(plan, volume, volume.name);
+      const writes = await writesTo(run.runner, devicePath(volume));
+      given.push({ ...snapshot, source: { ...source, writes } });
+    }
     if (written.length === 0) return { instant: 'given', snapshot: () => Promise.resolve(given) };
 
     await requireSameVolumes(vm, written, run);
@@ -112,6 +121,21 @@ export const lvmStorage: StorageModule = {
     if (source.kind !== 'volume') throw new Error(`${diskLabel(plan)} is no logical volume`);
     return await openVolume(plan, source, run);
   },
+
+  async requireUnwritten(snapshots: readonly Snapshot[], run: Run): Promise<void> {
+    const own = snapshots.filter(({ plan: { vm, disk } }) => !isRunning(vm) && !isCdrom(disk));
+    const [first] = own;
+    if (!first) return;
+    const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
+    const group = await readVolumeGroup(lvm, groupOf(first.plan.vm));
+    const disks = own.map(({ plan }) => ({ plan, volume: volumeOf(plan, group, run) }));
+    await requireClosed(disks, lvm, run);
+    await requireSameWrites(own, run);
+  },
+};
+
+type VolumeSnapshot = Snapshot & {
+  readonly source: Extract<SnapshotSource, { kind: 'volume' }>;
 };
 
 /** "disk 0 and disk 1 of VM 7". */
@@ -144,7 +168,7 @@ function volumeOf(plan: DumpPlan, group: VolumeGroup, { runner }: Run): Volume {
   return volume;
 }
 
-function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot {
+function snapshotOf(plan: DumpPlan, volume: Volume, name: string): VolumeSnapshot {
   const { group, bytes } = volume;
   const own = { kind: 'volume', group, name, virtualSize: bytes } as const;
   const snapshot = volume.thin ? 'thin' : 'thick';

@@ -51,6 +51,8 @@ export type SnapshotSource =
       readonly group: string;
       readonly name: string;
       readonly snapshot?: 'thick' | 'thin';
+      /** Of a disk's own volume: what had been written to it before it was read, as `writesTo` has it. */
+      readonly writes?: string;
       readonly virtualSize: number;
     }
   /** An RBD image as it was at a snapshot; without one the image itself, to which nobody writes. */

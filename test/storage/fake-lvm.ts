@@ -17,6 +17,8 @@ export interface FakeVolume {
   readonly invalid?: boolean;
   readonly health?: string;
   readonly isPool?: boolean;
+  /** How often it has been written to, as the kernel counts it. */
+  readonly writes?: number;
 }
 
 export interface FakeLvm {
@@ -151,6 +153,8 @@ export function fakeLvm(
     async run(command: Command, options: RunOptions = {}): Promise<Output> {
       const { program, args } = command;
       if (program === 'realpath') return answer(realPaths(args));
+      const device = /^\/sys\/class\/block\/([^/]+)\/stat$/.exec(args.at(-1) ?? '')?.[1];
+      if (program === 'cat' && device !== undefined) return blockStat(device);
       if (program === 'sh' && /^\d+$/.test(args[3] ?? '')) return inTurn(args.slice(3));
       try {
         const text = printed(command);
@@ -192,6 +196,14 @@ export function fakeLvm(
     },
   };
   return { runner, volumes, changes, lines, locks };
+
+  /** As the kernel has it: reads and writes with their merges, sectors and milliseconds, three of the queue, discards. */
+  function blockStat(name: string): Output {
+    const found = volumes.get(name);
+    if (!found?.active) return { status: 1, stdout: Buffer.alloc(0), stderr: 'No such file' };
+    const { writes = 0 } = found;
+    return answer(`  17 0 ${17 * 8} 3 ${writes} 0 ${writes * 8} 5 0 8 8 0 0 0 0\n`);
+  }
 
   /** Links in the VM's folder lead to the devices. */
   function realPaths(args: readonly string[]): string {

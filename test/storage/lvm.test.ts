@@ -8,7 +8,7 @@ import { undoHandlers } from '../../lib/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet } from '../read/servers.ts';
 import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from './fake-libvirt.ts';
-import { fakeLvm, type FakeLvm, type FakeLvmFacts } from './fake-lvm.ts';
+import { fakeLvm, type FakeLvm, type FakeLvmFacts, type FakeVolume } from './fake-lvm.ts';
 import { disk, inWorld, vm, type World } from './world.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
@@ -203,6 +203,40 @@ describe('the volumes of a VM that is off', () => {
       ({ lvm } = scene);
       expect((await scene.fix()).consistency.level).toBe('offline');
     });
+  });
+
+  describe('that were looked at again when all had been read', () => {
+    const changed = (
+      facts: Partial<FakeVolume>,
+      disks = [lvmDisk(0), lvmDisk(1)],
+    ): Promise<unknown> => {
+      let result: Promise<unknown> = Promise.resolve();
+      return inScene({ vm: off, disks }, async ({ fix, lvm }) => {
+        const snapshot = await fix();
+        const one = lvm.volumes.get('lv-one-7-1')!;
+        lvm.volumes.set(one.name, { ...one, ...facts });
+        result = snapshot.requireUnwritten();
+        await result.catch(() => undefined);
+      }).then(() => result);
+    };
+
+    test('are good when nobody has touched them', () =>
+      expect(changed({})).resolves.toBeUndefined());
+
+    test('are refused when one is in use by then, since its guest has been started meanwhile', () =>
+      expect(changed({ open: true })).rejects.toThrow(
+        /^disk 1 of VM 7 is in use, although the VM is POWEROFF: .*lv-one-7-1 is open on /,
+      ));
+
+    test('are refused when one was written to, as by a guest that ran and was shut down meanwhile', () =>
+      expect(changed({ writes: 3 })).rejects.toThrow(
+        /^disk 1 of VM 7 was written to while it was being read: \/dev\/vg-one-0\/lv-one-7-1 on .*; export it again$/,
+      ));
+
+    test('are good when it is a CD-ROM that is in use, since nobody writes to one', () =>
+      expect(
+        changed({ open: true }, [lvmDisk(0), lvmDisk(1, { type: 'CDROM' })]),
+      ).resolves.toBeUndefined());
   });
 
   test('are handled by sudo for everybody but root', () =>
