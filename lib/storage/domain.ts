@@ -45,17 +45,17 @@ export function domainOf(vm: Vm, run: Run): Domain {
   );
 }
 
-/** There is no such guest on this machine. */
-export class AbsentDomainError extends FailedError {}
+/** What is needed is on another machine, it seems: on the VM's host. */
+export class ElsewhereError extends FailedError {}
 
 /**
  * The state of a domain that is to be dumped: `running`, `paused`, ...
- * @throws AbsentDomainError when it does not run.
+ * @throws ElsewhereError when it does not run.
  */
 export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
   const state = await domainState(domain);
   if (state !== undefined && state !== 'shut off') return state;
-  throw new AbsentDomainError(
+  throw new ElsewhereError(
     `VM ${vm.id} should run, but its libvirt domain ${domain.name} ${state === undefined ? 'does not exist on ' + domain.runner.where : 'is shut off'}`,
   );
 }

@@ -5,7 +5,7 @@ import type { Run } from '../run/run.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import { vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
-import { AbsentDomainError } from './domain.ts';
+import { ElsewhereError } from './domain.ts';
 
 /**
  * Does `work` with a VM's disks on this machine; when it fails because they are not here, the error says
@@ -20,7 +20,7 @@ export async function withHostAdvice<T>(vm: Vm, run: Run, work: () => Promise<T>
     if (!(error instanceof OnevmdumpError) || (await isThisMachine(history.hostname))) throw error;
     const folder = vmFolder(run.datastoreLocation, history.datastoreId, vm.id);
     const here = await realPaths(run.runner, [folder]).catch(() => [folder]);
-    if (here.length > 0 && !(error instanceof AbsentDomainError)) throw error;
+    if (here.length > 0 && !(error instanceof ElsewhereError)) throw error;
     // The same error, of the same kind.
     error.message += `; this was looked for on this machine, and VM ${vm.id} was last on ${history.hostname}: try --remote-host ${history.hostname}`;
     throw error;

@@ -2,6 +2,7 @@
 // writes to the ones that OpenNebula names.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../report/errors.ts';
+import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
 import { writesTo } from '../tools/block-writes.ts';
 import { realPaths } from '../tools/file-facts.ts';
@@ -15,7 +16,7 @@ import {
 import { ownPrefix } from '../vm/names.ts';
 import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
-import { domainDisks, domainOf, requireRunning } from './domain.ts';
+import { domainDisks, domainOf, ElsewhereError, requireRunning } from './domain.ts';
 import { diskLabel, type DumpPlan, type Snapshot } from './storage.ts';
 
 /** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
@@ -72,6 +73,28 @@ export async function requireSameWrites(
       `${diskLabel(plan)} was written to while it was being read: ${path} on ${runner.where}. Its guest may have run, although the VM was ${stateName(plan.vm.state, plan.vm.lcmState)}; export it again`,
     );
   }
+}
+
+/**
+ * A thin pool may be active on one machine only: a second one that changes its metadata destroys it, and LVM does not
+ * see what is active on other machines. A VM that is powered off keeps its volumes active on its host, unless that was
+ * rebooted; undeployed, it has them active nowhere (OpenNebula's tm/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4).
+ * @throws ElsewhereError for a thin volume that may be active on another machine than this
+ */
+export async function requirePoolHere(
+  vm: Vm,
+  disks: readonly LvmDisk[],
+  { runner }: Run,
+): Promise<void> {
+  const found = disks.find(({ volume }) => volume.thin && !volume.active);
+  if (!found || stateName(vm.state, vm.lcmState) === 'UNDEPLOYED') return;
+  const { plan, volume } = found;
+  const host = vm.history?.hostname ?? '';
+  const isHost = runner.target ? runner.target.host === host : await isThisMachine(host);
+  if (isHost) return;
+  throw new ElsewhereError(
+    `${diskLabel(plan)} is a thin volume that is not active on ${runner.where}, and on ${host}, where the VM was last, it may be: its pool ${volume.group}/${volume.pool ?? ''} is destroyed when two machines activate it. Export the VM there; or, if the volume is active nowhere, activate it first: lvchange -ay -K ${volume.group}/${volume.name}`,
+  );
 }
 
 /** @throws FailedError when we may not read the devices. */

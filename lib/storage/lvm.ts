@@ -22,6 +22,7 @@ import { isCdrom, type Disk, type Vm } from '../vm/vm.ts';
 import { isRunning } from './domain.ts';
 import {
   requireClosed,
+  requirePoolHere,
   requireReadable,
   requireSameVolumes,
   requireSameWrites,
@@ -72,6 +73,7 @@ export const lvmStorage: StorageModule = {
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
     if (!isRunning(vm)) await requireClosed(disks, lvm, run);
+    await requirePoolHere(vm, unwritten, run);
     for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
     warnOfLeftovers(disks, group, run);

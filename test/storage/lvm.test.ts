@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { FailedError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
+import { withHostAdvice } from '../../lib/storage/host-advice.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/undo-handlers.ts';
@@ -203,6 +204,61 @@ describe('the volumes of a VM that is off', () => {
       ({ lvm } = scene);
       expect((await scene.fix()).consistency.level).toBe('offline');
     });
+  });
+
+  // tm/fs_lvm_ssh leaves the volumes of a VM that is powered off active on its host.
+  describe('that are thin and not active', () => {
+    const elsewhere = {
+      ...{ seq: 0, stime: undefined, tmMad: 'fs_lvm_ssh', datastoreId: 0 },
+      hostname: 'node2.invalid',
+    };
+
+    test('are not activated on another machine than that of the VM, since that would destroy their pool', () =>
+      inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm, world }) => {
+        const planned = vm([lvmDisk(0)], { history: elsewhere });
+        const plans = planDisks(planned, new Map());
+        const work = withHostAdvice(planned, run, () => snapshotDisks(plans, run));
+        await expect(work).rejects.toThrow(
+          /^disk 0 of VM 7 is a thin volume that is not active on .*, and on node2\.invalid, where the VM was last, it may be: its pool vg-one-0\/lv-one-7-pool is destroyed .*: lvchange -ay -K vg-one-0\/lv-one-7-0; .*: try --remote-host node2\.invalid$/,
+        );
+        expect(lvm.changes).toEqual([]);
+        expect(world.undone()).toEqual([]);
+      }));
+
+    test('are not activated by ssh on another host than that of the VM', () =>
+      inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm }) => {
+        const runner = { ...run.runner, target: { host: 'node1.invalid' } };
+        const plans = planDisks(vm([lvmDisk(0)], { history: elsewhere }), new Map());
+        await expect(snapshotDisks(plans, { ...run, runner })).rejects.toThrow('node2.invalid');
+        expect(lvm.changes).toEqual([]);
+      }));
+
+    test.each<[string, Partial<Vm>, Run['runner']['target']]>([
+      ['by ssh on the host of the VM', { history: elsewhere }, { host: 'node2.invalid' }],
+      [
+        'on this machine when that is the host of the VM',
+        { history: { ...elsewhere, hostname: 'localhost' } },
+        undefined,
+      ],
+      [
+        'anywhere for an undeployed VM, which has them active nowhere',
+        { history: elsewhere, state: 9 },
+        undefined,
+      ],
+    ])('are activated %s', (_, facts, target) =>
+      inScene({ vm: facts, volumes: thin }, async ({ run, lvm }) => {
+        const runner = { ...run.runner, target };
+        const plans = planDisks(vm([lvmDisk(0)], facts), new Map());
+        await snapshotDisks(plans, { ...run, runner });
+        expect(lvm.changes).toEqual(['lvchange --quiet -ay -K vg-one-0/lv-one-7-0']);
+      }),
+    );
+
+    test('are read on another machine when somebody has activated them there', () =>
+      inScene({ vm: { history: elsewhere }, volumes: active(thin) }, async ({ fix, lvm }) => {
+        expect((await fix()).consistency.level).toBe('offline');
+        expect(lvm.changes).toEqual([]);
+      }));
   });
 
   describe('that were looked at again when all had been read', () => {
