@@ -27,7 +27,7 @@ export interface Remains {
   readonly held: boolean;
 }
 
-/** All journals but those of runs that go on here. */
+/** All journals but those of runs that still run here. */
 export interface Journals {
   /** Of runs that were killed. */
   readonly killed: readonly Remains[];
@@ -36,11 +36,11 @@ export interface Journals {
    * undone while the VM is being backed up.
    */
   readonly held: readonly Remains[];
-  /** Of runs on other machines or in other PID namespaces: nobody here knows whether they go on. */
+  /** Of runs on other machines or in other PID namespaces: it cannot be known here whether they still run. */
   readonly elsewhere: readonly Remains[];
 }
 
-/** Finds the journals that are of no run that goes on here. @param vmId only those of this VM. */
+/** Finds the journals of all runs but those that still run here. @param vmId only those of this VM. */
 export async function findJournals(
   stateFolder: string,
   vmId: number | undefined,

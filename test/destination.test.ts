@@ -45,7 +45,7 @@ describe('the destination', () => {
     const part = partName(join(folder, 'same.tar'));
     await writeFile(part, '');
     await expect(bundleDestination(join(folder, 'same.tar'), facts)).rejects.toThrow(
-      `${part} exists, another export may be writing it`,
+      `${part} exists: another export may be writing it`,
     );
     expect(await bundleDestination(join(folder, 'same'), facts)).toBe(join(folder, 'same'));
   });

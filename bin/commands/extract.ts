@@ -1,10 +1,11 @@
 // onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
 import { resolve } from 'node:path';
 import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
+import { salvaged, warnOfLostEnd } from '../../lib/bundle/lost-end.ts';
 import { openBundle } from '../../lib/bundle/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { extractBytes, extractDisk } from '../../lib/extract-disk.ts';
-import { errorMessage, PartialError, UsageError } from '../../lib/report/errors.ts';
+import { errorMessage, UsageError } from '../../lib/report/errors.ts';
 import { printBytes } from '../../lib/report/print.ts';
 import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
 import type { Journal } from '../../lib/run/journal.ts';
@@ -131,9 +132,7 @@ async function extractFrom(
   const told = diskId === undefined ? "the VM's XML" : `disk ${diskId}`;
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
-    if (bundle.cut !== undefined) {
-      log.warn(`the bundle lost its end, and no checksum proves its disks: ${bundle.cut}`);
-    }
+    warnOfLostEnd(bundle, log);
     if (diskId === undefined) {
       if (output === undefined) {
         await printBytes(bundle.vmXml);
@@ -163,8 +162,5 @@ async function extractFrom(
 
 /** After the work is done. @throws PartialError when there was more than could be read */
 function requireWhole({ cut }: Bundle, extracted: string): void {
-  if (cut === undefined) return;
-  throw new PartialError(
-    `the bundle lost its end: ${extracted} was extracted, what else it had may be lost`,
-  );
+  if (cut !== undefined) throw salvaged(`${extracted} was extracted; the rest may be lost`);
 }

@@ -34,7 +34,7 @@ export function restoreOptions(argv: Argv): Argv {
       instantiate: {
         type: 'boolean',
         default: false,
-        describe: 'Instantiate the template, too',
+        describe: 'Also instantiate the template',
       },
       name: {
         alias: 'n',
@@ -83,7 +83,7 @@ export function restoreOptions(argv: Argv): Argv {
         type: 'boolean',
         default: false,
         describe:
-          'Leave out what reaches the host, such as RAW, EMULATOR, PCI and CONTEXT/FILES: for bundles of others',
+          'Leave out attributes that reach the host, such as RAW, EMULATOR, PCI and CONTEXT/FILES: for bundles from others',
       },
       disk: {
         type: 'string',
@@ -112,7 +112,8 @@ export function restoreOptions(argv: Argv): Argv {
       'no-check-capacity': {
         type: 'boolean',
         default: false,
-        describe: 'Also into a datastore with less free space than the disks have with their holes',
+        describe:
+          'Restore even if the datastore has less free space than the virtual size of the disks',
       },
       endpoint: {
         type: 'string',

@@ -1,10 +1,11 @@
 // onevmdump restore: bundle -> images, template, VM.
 import { resolve } from 'node:path';
+import { salvaged, warnOfLostEnd } from '../../lib/bundle/lost-end.ts';
 import { openBundle } from '../../lib/bundle/reader.ts';
 import type { BundleSource } from '../../lib/bundle/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/input/config.ts';
-import { BundleError, PartialError, UsageError } from '../../lib/report/errors.ts';
+import { BundleError, UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
 import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
@@ -71,12 +72,10 @@ async function restoreFrom(
 ): Promise<void> {
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
-    if (bundle.cut !== undefined) {
-      if (bundle.disks.length === 0) {
-        throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is whole`);
-      }
-      log.warn(`the bundle lost its end, and no checksum proves its disks: ${bundle.cut}`);
+    if (bundle.cut !== undefined && bundle.disks.length === 0) {
+      throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is whole`);
     }
+    warnOfLostEnd(bundle, log);
     const one = await connect({ config, endpoint: options.endpoint, log, signal });
     const report = await withProgress(log, (progress) =>
       withRun({ config, action: 'restore', vmId: undefined, log, progress, signal }, (run) =>
@@ -106,7 +105,7 @@ async function restoreFrom(
     );
     const cut = bundle.cut ?? null;
     await printResult(options, resultLine(report), { ...report, cut });
-    if (cut !== null) throw new PartialError(whatIsMissing(report));
+    if (cut !== null) throw salvaged(whatIsMissing(report));
   } finally {
     await bundle.close();
   }
@@ -120,7 +119,7 @@ function stagingDir({ stagingDir }: RestoreOptions, config: Config): string {
 
 function whatIsMissing({ missing, images }: RestoreReport): string {
   const lost = missing.length === 0 ? 'no disk is missing' : `missing: disk ${missing.join(', ')}`;
-  return `the bundle lost its end: ${images.length} disks were restored, ${lost}`;
+  return `${images.length} disks were restored, ${lost}`;
 }
 
 /** The older onevmdump's words. */

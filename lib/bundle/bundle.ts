@@ -8,7 +8,7 @@ export interface FileIdentity {
   readonly ino: bigint;
 }
 
-/** Where a bundle's bytes come from: a local file, later also a file on another machine. */
+/** Where a bundle's bytes come from: a local file, or a file on another machine. */
 export interface BundleSource {
   /** Printable: the path. */
   readonly name: string;

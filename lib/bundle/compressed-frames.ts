@@ -8,6 +8,7 @@ import { createGatherer, type Gatherer } from './gather.ts';
 import type { Frame } from './manifest.ts';
 import { createScratch, readAll, scratchFolder, writeScratch } from './scratch.ts';
 import type { BundleSink } from './sink.ts';
+import { isZero } from './zero-tail.ts';
 
 /** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
 const slotCount = 3;
@@ -25,7 +26,7 @@ interface Slot {
   readonly compressor: FrameCompressor;
 }
 
-/** Frames compressed by `codec`; `signal` kills compressors and lets every call reject. */
+/** Frames compressed by `codec`; `signal` kills compressors and makes every call reject. */
 export function compressedFrames(
   sink: BundleSink,
   codec: CompressingCodec,
@@ -188,12 +189,4 @@ async function load(file: FileHandle, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(length);
   await readAll(file, buffer, length, 0);
   return buffer;
-}
-
-function isZero(data: Uint8Array): boolean {
-  for (let at = 0; at < data.length; at += zeros.length) {
-    const part = data.subarray(at, at + zeros.length);
-    if (zeros.compare(part, 0, part.length, 0, part.length) !== 0) return false;
-  }
-  return true;
 }

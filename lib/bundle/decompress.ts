@@ -5,7 +5,7 @@ import { createGunzip, type Gunzip } from 'node:zlib';
 import { BundleError, CommandError, errorMessage } from '../report/errors.ts';
 import { unzstd } from '../tools/unzstd.ts';
 import type { BundleSource } from './bundle.ts';
-import { LostEndError } from './lost-end-error.ts';
+import { LostEndError } from './lost-end.ts';
 import type { Compression } from './manifest.ts';
 import { endsInZeros } from './zero-tail.ts';
 import { withoutZeroTail } from './zstd-end.ts';

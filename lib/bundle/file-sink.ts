@@ -104,9 +104,9 @@ async function requireAlone(path: string, part: string): Promise<void> {
   if (other !== undefined) throw new FailedError(`cannot write ${path}: ${isWritten(other)}`);
 }
 
-/** Why a bundle is not begun of which there is this part file. */
+/** Why a bundle is not written: it has this part file already. */
 export function isWritten(part: string): string {
-  return `${part} exists, another export may be writing it`;
+  return `${part} exists: another export may be writing it`;
 }
 
 /** The part files of a bundle, first by name first; none where the folder cannot be listed. */

@@ -1,6 +1,5 @@
 // The frames of a member as a reader keeps them: a disk of 16 TiB has two million, so they are numbers in
 // typed arrays and not one JavaScript object each (20 bytes instead of about 100).
-import { BundleError } from '../report/errors.ts';
 import type { Frame, FrameList } from './manifest.ts';
 
 /** Small, since most members have few frames. */
@@ -23,14 +22,12 @@ export class FrameTable implements FrameList {
   /** Appends a frame; all but the offset are below 2^32. */
   push([offset, stored, length, crc32]: Frame): void {
     const index = this.#length % blockLength;
-    if (index === 0) {
-      this.#blocks.push({
-        offsets: new Float64Array(blockLength),
-        rest: new Uint32Array(3 * blockLength),
-      });
-    }
-    const block = this.#blocks.at(-1);
-    if (!block) throw new BundleError('no room for a frame');
+    const last = index === 0 ? undefined : this.#blocks.at(-1);
+    const block = last ?? {
+      offsets: new Float64Array(blockLength),
+      rest: new Uint32Array(3 * blockLength),
+    };
+    if (!last) this.#blocks.push(block);
     block.offsets[index] = offset;
     block.rest.set([stored, length, crc32], 3 * index);
     this.#length += 1;
@@ -52,7 +49,7 @@ export class FrameTable implements FrameList {
     }
   }
 
-  /** As it stands in manifest.json. */
+  /** As it is in manifest.json. */
   toJSON(): readonly Frame[] {
     return [...this];
   }

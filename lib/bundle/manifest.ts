@@ -9,7 +9,7 @@ export type Compression = 'gzip' | 'zstd' | 'none';
 export type DiskFormat = 'raw' | 'qcow2';
 
 /**
- * How the instant was fixed: `offline` (the VM was not running), `agent` (file systems frozen by the
+ * How the point in time was fixed: `offline` (the VM was not running), `agent` (file systems frozen by the
  * guest agent), `suspend` (the guest was paused), `crash` (nothing was quiesced: the disks are as
  * after a power cut).
  */
@@ -106,7 +106,7 @@ export interface Manifest {
   readonly cloud?: { readonly name?: string; readonly endpoint?: string };
   readonly consistency: {
     readonly level: ConsistencyLevel;
-    /** The instant, ISO 8601, UTC. */
+    /** The point in time, ISO 8601, UTC. */
     readonly at: string;
     /** How long the guest was frozen or paused, in milliseconds; 0 for `offline` and `crash`. */
     readonly frozenMs: number;

@@ -1,24 +1,17 @@
 // A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or bereft of
 // its end. It is read from the front: once to list it, and once for each pass over a disk.
 import { BundleError } from '../report/errors.ts';
-import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
-import { ByteReader } from './byte-reader.ts';
-import {
-  checkedPieces,
-  checkMember,
-  emptyHead,
-  expectedDisk,
-  fillHead,
-  type ExpectedDisk,
-} from './checked-pieces.ts';
-import { decompressFile } from './decompress.ts';
+import type { BundleDisk, BundleSource } from './bundle.ts';
+import type { ByteReader } from './byte-reader.ts';
+import { emptyHead, expectedDisk, fillHead } from './checked-pieces.ts';
 import { readManifestMember } from './manifest-read.ts';
 import { mostDisks, type Compression, type Manifest, type StateMember } from './manifest.ts';
-import { LostEndError } from './lost-end-error.ts';
+import { LostEndError } from './lost-end.ts';
 import { onlyIndexIsLost } from './lost-index.ts';
-import { memberLabel, type MemberName } from './member-name.ts';
+import { memberLabel } from './member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened.ts';
+import { diskPieces, findState, openStream } from './scanned-passes.ts';
 import { readState, type StateFile } from './state-file.ts';
 import { checkVmXml } from './vm-xml-frame.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
@@ -143,14 +136,15 @@ async function scan(
           manifest = await readManifestMember(input, member, log);
           break;
         case 'disk':
-          if (found.length >= mostDisks) throw new BundleError(`one disk more than ${mostDisks}`);
+          if (found.length >= mostDisks)
+            throw new BundleError(`it has more than ${mostDisks} disks`);
           unchecked = await scanDisk(input, member, member.name.id);
       }
       label = `after ${label}`;
     }
     // Without compression nothing else tells of an end that was overwritten with zeros.
     if (!manifest && isOwn) {
-      throw new LostEndError('the manifest is missing that onevmdump writes');
+      throw new LostEndError('the manifest that onevmdump writes is missing');
     }
   } catch (error) {
     const damage = placed(label, error);
@@ -164,7 +158,7 @@ async function scan(
     }
     if (!salvage) {
       const ids = found.map(({ id }) => id);
-      throw new BundleError(`${damage.message}; ${whatIsWhole(ids)} with --salvage`, {
+      throw new BundleError(`${damage.message}; ${whatIsWhole(ids)}`, {
         cause: damage,
       });
     }
@@ -178,10 +172,10 @@ async function scan(
 const mostNamed = 10;
 
 function whatIsWhole(ids: readonly number[]): string {
-  if (ids.length === 0) return 'vm.xml is whole: onevmdump extract --vm-xml gets it';
+  if (ids.length === 0) return 'vm.xml is whole: get it with onevmdump extract --vm-xml --salvage';
   const more = ids.length > mostNamed ? ` and ${ids.length - mostNamed} more` : '';
   const named = ids.slice(0, mostNamed).join(', ');
-  return `what stands before that is whole (disk ${named}${more}): onevmdump restore or extract gets it`;
+  return `what comes before that is whole (disk ${named}${more}): get it with onevmdump restore --salvage or extract --salvage`;
 }
 
 async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
@@ -213,55 +207,4 @@ function checkManifest(
       throw new BundleError(`manifest.json does not describe disk ${listed.id} as it is`);
     }
   }
-}
-
-async function* diskPieces(
-  source: BundleSource,
-  compression: Compression,
-  expected: ExpectedDisk,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Piece> {
-  const input = openStream(source, compression, signal);
-  try {
-    const isIt = (name: MemberName) => name.kind === 'disk' && name.id === expected.id;
-    const member = await findMember(input, isIt);
-    if (!member) throw new BundleError('it is not there any more: the file has changed');
-    checkMember(member, expected);
-    yield* checkedPieces(input, member, expected);
-  } catch (error) {
-    throw placed(`disk ${expected.id}`, error);
-  } finally {
-    await input.close();
-  }
-}
-
-async function findState(
-  source: BundleSource,
-  compression: Compression,
-  expected: Parameters<typeof readState>[2],
-  signal: AbortSignal | undefined,
-): Promise<Buffer> {
-  const input = openStream(source, compression, signal);
-  try {
-    const member = await findMember(input, ({ kind }) => `./${kind}` === expected.member);
-    return await readState(input, member, expected);
-  } finally {
-    await input.close();
-  }
-}
-
-/** Reads a bundle from its front up to a member. @returns undefined when there is none */
-async function findMember(
-  input: ByteReader,
-  isIt: (name: MemberName) => boolean,
-): Promise<TarMember | undefined> {
-  for (;;) {
-    const member = await nextMember(input);
-    if (!member || isIt(member.name)) return member;
-    await input.skip(member.map.dataBytes + member.padding);
-  }
-}
-
-function openStream(source: BundleSource, compression: Compression, signal?: AbortSignal) {
-  return new ByteReader(decompressFile(source, compression, signal));
 }

@@ -1,4 +1,4 @@
-// Where a bundle is written: a local file now, a file on another machine through the same interface.
+// Where a bundle is written: a local file, or a file on another machine.
 
 export interface BundleSink {
   /** Printable: the path the finished bundle will have. */

@@ -44,7 +44,7 @@ export interface VerifyReport {
   readonly disks: readonly VerifiedDisk[];
 }
 
-/** A message is read by a person: more places do not help, and are not looked for. */
+/** Damaged places that an error names: more do not help its reader, so verify looks for no more. */
 const mostPlaces = 20;
 
 /**

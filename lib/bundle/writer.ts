@@ -192,7 +192,7 @@ export const largestData = Math.floor(largestManifest / frameEntry) * frameSize;
 
 /**
  * @param data bytes of all disks so far and of the next one
- * @throws UnsupportedError when a bundle cannot hold them: better said before they are read than after
+ * @throws UnsupportedError when a bundle cannot hold them, so that this is known before they are read
  */
 export function requireRoomInIndex(name: string, data: number): void {
   if (data < largestData) return;

@@ -32,7 +32,7 @@ async function hostOfVm(
   if (!isHostName(host)) {
     const what = `VM ${vm.id} (${stateName(vm.state, vm.lcmState)})`;
     throw new UnsupportedError(
-      `${hostOption} auto: the history of ${what} names no host: ${JSON.stringify(host)}`,
+      `${hostOption} auto: the history of ${what} names no valid host: ${JSON.stringify(host)}`,
     );
   }
   if (await isThisMachine(host)) return undefined;

@@ -1,4 +1,4 @@
-// How a running guest is held while the instant of its disks is fixed.
+// How a running guest is held while the point in time of its disks is fixed.
 import { UsageError } from '../report/errors.ts';
 
 const modes = ['agent', 'suspend', 'none'] as const;

@@ -101,8 +101,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     default: '/var/lib/one/onevmdump',
     underOneLocation: 'var/onevmdump',
     description: [
-      'Folder of the undo journals (what a run that was killed left to be undone) and export locks. One that',
-      'is set must be writable for the user; where only this default is not, a warning says so and',
+      'Folder of the undo journals (what a killed run left to be undone) and of the export locks. If it is',
+      'set, the user must be able to write it. If the default cannot be written, a warning says so and',
       '~/.local/state/onevmdump is used instead. `onevmdump cleanup` looks in both.',
     ],
     parse: absolutePath,
@@ -182,9 +182,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'SCRATCH_PERCENT',
     default: '10',
     description: [
-      'Running VMs whose disks are files: QEMU keeps what a guest overwrites while its disks are read in',
-      "scratch files in the VM's folder. So many percent of the disks' sizes must be free there before",
-      'an export begins.',
+      'Running VMs whose disks are files: while the disks are read, QEMU keeps what the guest overwrites',
+      "in scratch files in the VM's folder. An export begins only if this percentage of the disks' sizes",
+      'is free there.',
     ],
     parse: (text) => wholeNumber(text, 0, 100),
   },
@@ -253,8 +253,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'HOOK_MIN_AGE',
     default: '0',
     description: [
-      'Seconds: the export hook leaves a VM alone whose newest bundle is younger, such as one that is',
-      'started or powered off again and again. 0 for no limit.',
+      'Seconds: the export hook skips a VM whose newest bundle is younger, such as a VM that is started',
+      'and powered off again and again. 0 for no limit.',
     ],
     parse: (text) => seconds(text, 0),
   },
@@ -313,9 +313,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     // refuses to read. All of these are known to every OpenSSH since 6.2.
     default: 'aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr',
     description: [
-      'What ssh encrypts disks and bundles with, as Ciphers in ssh_config(5): AES-GCM first, since it takes',
-      'half of the CPU time of others. Empty ("") for what its configuration says, which a host needs that',
-      'allows none of these.',
+      'Ciphers with which ssh encrypts disks and bundles, as in ssh_config(5). AES-GCM comes first, since it',
+      'takes half the CPU time of the others. If a host allows none of these, set it to "": then the',
+      'configuration of ssh decides.',
     ],
     parse: (text) => {
       if (!/^[\^+-]?[A-Za-z0-9@.,*-]*$/.test(text)) {

@@ -153,7 +153,7 @@ interface Request {
 }
 
 /**
- * Cuts extents at whole MiB of the disk, and asks for near neighbours in one request. Requests are
+ * Cuts extents at whole MiB of the disk. Pieces that lie close together become one request. Requests are
  * widened to whole blocks of the server.
  */
 function* cut(

@@ -28,7 +28,7 @@ if other "$@"; then
   if LC_ALL=C expr "x$found" '>' "x$1" >/dev/null; then sleep 1; fi
   if other "$@"; then
     rm -f -- "$1"
-    printf '%s exists, another export may be writing it\\n' "$found" >&2
+    printf '%s exists: another export may be writing it\\n' "$found" >&2
     exit 1
   fi
 fi

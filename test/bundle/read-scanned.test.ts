@@ -133,7 +133,7 @@ describe('a bundle without index', () => {
     tar.fill(0, tar.indexOf('./manifest.json\0'));
     writeFileSync(at('ours.tar'), tar);
     await expect(openPath(at('ours.tar'))).rejects.toThrow(
-      'the manifest is missing that onevmdump writes; what stands before that is whole (disk 0)',
+      'the manifest that onevmdump writes is missing; what comes before that is whole (disk 0)',
     );
   }); // prettier-ignore
 

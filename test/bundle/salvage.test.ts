@@ -47,7 +47,7 @@ test('a bundle that ends early is refused, ten of its whole disks are named, and
   const tar = archive(xml, ...members, disk(14));
   const bytes = gzipSync(tar.subarray(0, tar.indexOf('./backup.disk.14') + 700));
   await expect(open(bytes, false)).rejects.toThrow(
-    'whole (disk 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4 more): onevmdump restore or extract gets it with --salvage',
+    'whole (disk 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4 more): get it with onevmdump restore --salvage or extract --salvage',
   );
   const salvaged = await open(bytes, true);
   expect(salvaged.disks).toHaveLength(14);
@@ -107,7 +107,7 @@ test.each(['gzip', 'zstd'] as const)(
   async (method) => {
     const bytes = await writeOne(method, 'raw');
     const { source } = memorySource(bytes.subarray(0, bytes.length - trailerSize[method] - 2));
-    await expect(openBundle(source, { log: noLog })).rejects.toThrow('with --salvage');
+    await expect(openBundle(source, { log: noLog })).rejects.toThrow('restore --salvage');
   },
 );
 
@@ -117,7 +117,7 @@ test.each(['raw', 'qcow2'] as const)(
     const bytes = await writeOne('none', format);
     bytes.fill(0, bytes.indexOf('./manifest.json\0'));
     await expect(open(bytes, false)).rejects.toThrow(
-      'the manifest is missing that onevmdump writes; what stands before that is whole (disk 0)',
+      'the manifest that onevmdump writes is missing; what comes before that is whole (disk 0)',
     );
     const salvaged = await open(bytes, true);
     expect(salvaged.cut).toContain('manifest');

@@ -124,7 +124,7 @@ describe('a bundle on another machine', () => {
       { name, signal: new AbortController().signal },
     );
     await expect(write(second, 40).then(() => second.commit())).rejects.toThrow(
-      `${file.part} exists, another export may be writing it`,
+      `${file.part} exists: another export may be writing it`,
     );
     await second.discard();
     expect(await readdir(folder)).toEqual([basename(file.part)]);

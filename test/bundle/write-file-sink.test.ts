@@ -78,7 +78,7 @@ test('a bundle that another export is writing is refused at once, and what it ha
   await first.write(Buffer.from('theirs'));
   const refused = createFileSink(path, part);
   await expect(refused).rejects.toThrow(FailedError);
-  await expect(refused).rejects.toThrow(`${theirs} exists, another export may be writing it`);
+  await expect(refused).rejects.toThrow(`${theirs} exists: another export may be writing it`);
   expect(names()).toEqual([basename(theirs)]);
   await first.commit();
   expect(readFileSync(path, 'utf8')).toBe('theirs');

@@ -301,7 +301,7 @@ describe('a bundle that lost its end', () => {
     const cut = await cutAt('./backup.disk.2', -200_000);
     const refused = await extract(cut, '--disk', '0');
     expect(refused.code).toBe(5);
-    expect(refused.stderr).toContain('what stands before that is whole (disk 0)');
+    expect(refused.stderr).toContain('what comes before that is whole (disk 0)');
     const { code, stdout, stderr } = await extract(cut, '--disk', '0', '--salvage', '--json');
     expect(code).toBe(7);
     expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
@@ -334,7 +334,9 @@ describe('a bundle that lost its end', () => {
     const cut = await cutAt('./backup.disk.0', 300);
     const refused = await extract(cut, '--vm-xml');
     expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 5, stdout: '' });
-    expect(refused.stderr).toContain('vm.xml is whole: onevmdump extract --vm-xml gets it');
+    expect(refused.stderr).toContain(
+      'vm.xml is whole: get it with onevmdump extract --vm-xml --salvage',
+    );
     const { code, stdout } = await extract(cut, '--vm-xml', '--salvage');
     expect({ code, stdout }).toEqual({ code: 7, stdout: '<VM><ID>7</ID></VM>\n' });
   });

@@ -108,7 +108,7 @@ describe('a bundle that lost its end', () => {
     async (word) => {
       const { code, stderr } = await world.run([word, cut]);
       expect(code).toBe(5);
-      expect(stderr).toContain('what stands before that is whole (disk 0)');
+      expect(stderr).toContain('what comes before that is whole (disk 0)');
       expect(stderr).toContain('--salvage');
     },
   );

@@ -111,10 +111,10 @@ describe('a VM whose disks are not on this machine', () => {
     );
   });
 
-  test('is refused by --remote-host auto when its history names no host', async () => {
+  test('is refused by --remote-host auto when its history names no valid host', async () => {
     const { xml } = await fileVm(world.datastores, 74, [{ id: 0 }]);
     const input = xml.replace('<HOSTNAME>localhost<', '<HOSTNAME>-oProxyCommand=id<');
-    await refused(['export', '--stdin', '-L', '-h', 'auto'], 3, /names no host/, { input });
+    await refused(['export', '--stdin', '-L', '-h', 'auto'], 3, /names no valid host/, { input });
   });
 });
 

@@ -77,5 +77,5 @@ test('refuses a VM without a host', async () => {
   await world.makeVm(5, marked, '');
   const { code, stderr } = await world.runHook(5, { env: auto });
   expect(code).toBe(3);
-  expect(stderr).toContain('REMOTE_HOST auto: the history of VM 5 (POWEROFF) names no host');
+  expect(stderr).toContain('REMOTE_HOST auto: the history of VM 5 (POWEROFF) names no valid host');
 });
