@@ -83,7 +83,7 @@ export async function startGuard(
 /**
  * Thaws a guest, again and again until libvirt confirms it: an agent that hangs freezes late.
  * A guest that is gone needs none.
- * @returns in the agent's words why its freeze did not hold until now; undefined when it did.
+ * @returns why the freeze did not hold until now; undefined when it did.
  * @throws CommandError, ThawRefusedError: the last reason.
  */
 export async function thawUntilConfirmed(
@@ -92,9 +92,12 @@ export async function thawUntilConfirmed(
 ): Promise<string | undefined> {
   const deadline = performance.now() + limitMs;
   let notHeld: string | undefined;
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     try {
-      await thawFileSystems(domain);
+      const count = await thawFileSystems(domain);
+      // The count is there to tell that (guest-fsfreeze-thaw in QEMU's qga/qapi-schema.json). An earlier try may have thawed
+      // them, although its answer was lost.
+      if (count === 0 && tries === 1) return 'somebody else has thawed them';
       return notHeld;
     } catch (error) {
       if (error instanceof ThawRefusedError) notHeld ??= error.message;

@@ -143,13 +143,16 @@ export class ThawRefusedError extends FailedError {}
 
 /**
  * Thaws what is frozen; nothing frozen is fine. Done when this returns.
+ * @returns how many file systems were frozen; undefined where virsh does not say.
  * @throws ThawRefusedError, once from a Windows guest that has ended its freeze by itself (qga/vss-win32 of QEMU: "couldn't
  *   hold writes: fsfreeze is limited up to 10 seconds"); CommandError
  */
-export async function thawFileSystems(domain: Domain): Promise<void> {
+export async function thawFileSystems(domain: Domain): Promise<number | undefined> {
   const doing = `thaw the file systems of ${domain.name}`;
   try {
-    await virsh(domain, ['domfsthaw', domain.name], { doing });
+    const { text } = await virsh(domain, ['domfsthaw', domain.name], { doing });
+    const count = /(\d+) filesystem/.exec(text)?.[1];
+    return count === undefined ? undefined : Number(count);
   } catch (error) {
     const answered = "unable to execute QEMU agent command 'guest-fsfreeze-thaw'";
     if (error instanceof CommandError && error.stderr.includes(answered)) {

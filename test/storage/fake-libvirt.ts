@@ -20,6 +20,8 @@ export interface FakeLibvirt {
   readonly calls: string[];
   /** The guest's file systems. */
   readonly frozen: () => boolean;
+  /** As another tool does it. */
+  readonly thaw: () => void;
   readonly paused: () => boolean;
   /** The socket of the backup job. */
   readonly job: () => string | undefined;
@@ -96,10 +98,10 @@ export function fakeLibvirt({
       return `Froze ${frozenSystems} filesystem(s)\n`;
     },
     domfsthaw: () => {
-      const ended = guest.frozen && endsItsFreeze;
+      const count = guest.frozen ? frozenSystems : 0;
       guest.frozen = false;
-      if (ended) throw new Error(endedAnswer);
-      return 'Thawed 2 filesystem(s)\n';
+      if (count > 0 && endsItsFreeze) throw new Error(endedAnswer);
+      return `Thawed ${count} filesystem(s)\n`;
     },
     suspend: () => {
       guest.paused = true;
@@ -161,7 +163,17 @@ export function fakeLibvirt({
       return Promise.resolve({ pid: 1, ended, stop });
     },
   };
-  return { runner, calls, frozen: () => guest.frozen, paused: () => guest.paused, job: () => job };
+  const thaw = (): void => {
+    guest.frozen = false;
+  };
+  return {
+    runner,
+    calls,
+    thaw,
+    frozen: () => guest.frozen,
+    paused: () => guest.paused,
+    job: () => job,
+  };
 }
 
 function diskXml({ target, file, format, type = 'file', more = '' }: FakeDisk): string {

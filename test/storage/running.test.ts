@@ -430,6 +430,41 @@ describe('the disks of a running VM', () => {
       }, endsItsFreeze));
   });
 
+  test('of a guest that another tool has thawed too early are not dumped when a freeze is required', () => {
+    let scene: Scene | undefined;
+    const thawedByOthers = (command: string): void => {
+      if (command.startsWith('backup-begin')) scene?.libvirt.thaw();
+    };
+    return inScene(
+      async (one) => {
+        scene = one;
+        await expect(one.fix({ mode: 'agent', required: true })).rejects.toThrow(
+          'the file systems of VM 7 did not stay frozen: somebody else has thawed them; nothing was exported',
+        );
+        expect(one.world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+      },
+      { meddle: thawedByOthers },
+    );
+  });
+
+  test('are frozen to the end when the answer to a thaw was lost that was carried out', () => {
+    let scene: Scene | undefined;
+    let lost = false;
+    const loseAnswer = (command: string): void => {
+      if (!command.startsWith('domfsthaw') || lost) return;
+      lost = true;
+      scene?.libvirt.thaw();
+      throw new Error('End of file while reading data');
+    };
+    return inScene(
+      async (one) => {
+        scene = one;
+        expect((await one.fix()).consistency.level).toBe('agent');
+      },
+      { meddle: loseAnswer },
+    );
+  });
+
   test('whose backup job cannot begin are thawed at once', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
