@@ -1,5 +1,6 @@
 // What a client must survive: refused calls, slow answers, and answers that are no XML-RPC at all.
 import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from './failure.ts';
 import { sendHead } from './server.ts';
@@ -65,16 +66,13 @@ export class Mischief {
 
 async function sendHuge(response: ServerResponse, reply: string): Promise<void> {
   sendHead(response, 200, 'text/xml; charset=utf-8', hugeBytes);
-  response.write(reply.slice(0, reply.indexOf('<string>') + 8));
-  const block = Buffer.alloc(1024 * 1024, 'x');
-  for (let sent = 0; sent < hugeBytes && !response.destroyed; sent += block.length) {
-    if (!response.write(block)) {
-      await new Promise<void>((go) => {
-        response.once('drain', go).once('close', go);
-      });
-    }
+  function* text(): Generator<string | Buffer> {
+    yield reply.slice(0, reply.indexOf('<string>') + 8);
+    const block = Buffer.alloc(1024 * 1024, 'x');
+    for (let sent = 0; sent < hugeBytes; sent += block.length) yield block;
   }
-  response.destroy();
+  // Whoever reads it hangs up before its end.
+  await pipeline(text, response).catch(() => undefined);
 }
 
 /** Sends a spoilt answer instead of `reply`. */
