@@ -2,11 +2,11 @@
 // /var/lock/one, for up to 120 seconds (`exclusive` in src/mad/sh/scripts_common.sh, 6.4 to 7.4; src/datastore_mad/remotes/lvm.rb,
 // 7.4). The lock is held by a process that ends when its stdin does, so it never outlives us.
 import { FailedError } from '../report/errors.ts';
-import type { Command, PipedService, Runner } from '../run/runner.ts';
+import type { PipedService, Runner } from '../run/runner.ts';
 
-const folder = '/var/lock/one';
+const lockFolder = '/var/lock/one';
 /** As long as OpenNebula's drivers wait. */
-const waitSeconds = 120;
+export const driverLockSeconds = 120;
 /** What flock ends with when it could not get the lock in time. */
 const notInTime = 1;
 
@@ -36,21 +36,27 @@ export interface DriverLockOptions {
   readonly doing: string;
   /** Ends the waiting. */
   readonly signal?: AbortSignal | undefined;
-  readonly place?: { readonly folder: string; readonly waitSeconds: number };
+  /** How long it is waited for; default as long as OpenNebula's drivers wait. */
+  readonly waitSeconds?: number;
+  readonly folder?: string;
 }
+
+/** Another program has the lock. */
+export class LockHeldError extends FailedError {}
 
 /**
  * Takes one of OpenNebula's locks on the runner's machine. Nothing is locked where OpenNebula has no folder for locks.
  * @param name of the file.
- * @throws FailedError when it is not free in time, or cannot be opened; the signal's reason; ConnectionError
+ * @throws LockHeldError when it is not free in time; FailedError when it cannot be opened; the signal's reason; ConnectionError
  */
 export async function takeDriverLock(
   runner: Runner,
   name: string,
-  { doing, signal, place = { folder, waitSeconds } }: DriverLockOptions,
+  { doing, signal, waitSeconds = driverLockSeconds, folder = lockFolder }: DriverLockOptions,
 ): Promise<DriverLock> {
-  const path = `${place.folder}/${name}`;
-  const service = await runner.startPiped(command(place, name));
+  const path = `${folder}/${name}`;
+  const args = ['-c', lockScript, 'sh', folder, name, String(waitSeconds)];
+  const service = await runner.startPiped({ program: 'sh', args });
   const stop = (): void => void service.stop();
   signal?.addEventListener('abort', stop, { once: true });
   if (signal?.aborted) stop();
@@ -62,16 +68,13 @@ export async function takeDriverLock(
   signal?.throwIfAborted();
   if (lost) throw lost;
   if (said === 'none' && status === 0) return { release: () => Promise.resolve() };
-  const why =
-    status === notInTime && stderr === ''
-      ? `is held by another program for more than ${place.waitSeconds} s; see who it is: fuser -v ${path}`
-      : `cannot be taken: ${stderr || `exit status ${status ?? '?'}`}`;
-  throw new FailedError(`cannot ${doing}: OpenNebula's lock ${path} on ${runner.where} ${why}`);
-}
-
-function command(place: { folder: string; waitSeconds: number }, name: string): Command {
-  const args = ['-c', lockScript, 'sh', place.folder, name, String(place.waitSeconds)];
-  return { program: 'sh', args };
+  const what = `cannot ${doing}: OpenNebula's lock ${path} on ${runner.where}`;
+  if (status === notInTime && stderr === '') {
+    throw new LockHeldError(
+      `${what} is held by another program, and was not free in time; see who it is: fuser -v ${path}`,
+    );
+  }
+  throw new FailedError(`${what} cannot be taken: ${stderr || `exit status ${status ?? '?'}`}`);
 }
 
 /** The first line on stdout; what comes after it is dropped. Empty when it ended without one. */

@@ -399,6 +399,20 @@ describe('the volumes of a running VM', () => {
     });
   });
 
+  test('are not made yet, and the lock of the front-end is free for OpenNebula, while that of the host is not', () => {
+    let tries = 0;
+    const meddleLock = (name: string): void => {
+      if (name.startsWith('tm-onelvm') && ++tries <= 3) throw new Error('');
+    };
+    const facts = { vm: running, volumes: active(thick), meddleLock };
+    return inScene(facts, async ({ fix, lvm }) => {
+      // A lock that were kept could not be taken once more.
+      await fix();
+      expect(tries).toBe(4);
+      expect([...lvm.locks]).toEqual([]);
+    });
+  });
+
   test('of which one cannot be made fail with its disk, and the locks are free again', () => {
     const meddle = (line: string): void => {
       if (/^lvcreate.*lv-one-7-1$/.test(line)) throw new Error('insufficient free space');

@@ -20,7 +20,7 @@ afterEach(() => rm(join(folder, '..'), { recursive: true }));
 
 const take = (waitSeconds = 120, signal?: AbortSignal) =>
   takeDriverLock(localRunner(quiet), name, {
-    ...{ doing: 'make snapshots', signal, place: { folder, waitSeconds } },
+    ...{ doing: 'make snapshots', signal, folder, waitSeconds },
   });
 
 /** Whether a driver would get it now: it opens the file for writing, and waits with flock. */
@@ -50,7 +50,7 @@ describe("a lock of OpenNebula's drivers", () => {
   test('that is not free in time is an error which says who can be asked', async () => {
     const lock = await take();
     await expect(take(1)).rejects.toThrow(
-      `cannot make snapshots: OpenNebula's lock ${folder}/${name} on this machine is held by another program for more than 1 s; see who it is: fuser -v ${folder}/${name}`,
+      `cannot make snapshots: OpenNebula's lock ${folder}/${name} on this machine is held by another program, and was not free in time; see who it is: fuser -v ${folder}/${name}`,
     );
     await lock.release();
     expect(isFree()).toBe(true);
@@ -66,9 +66,8 @@ describe("a lock of OpenNebula's drivers", () => {
 
   test('that cannot be opened is an error with the reason', async () => {
     mkdirSync(join(folder, 'sub'));
-    const place = { folder, waitSeconds: 1 };
     await expect(
-      takeDriverLock(localRunner(quiet), 'none/x.lock', { doing: 'make snapshots', place }),
+      takeDriverLock(localRunner(quiet), 'none/x.lock', { doing: 'make snapshots', folder }),
     ).rejects.toThrow(
       /cannot make snapshots: OpenNebula's lock .*none\/x\.lock .*cannot be taken: .+/,
     );
