@@ -1,5 +1,5 @@
-// A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or bereft of
-// its end. It is read from the front: once to list it, and once for each pass over a disk.
+// A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or one that lost its
+// end. It is read from the front: once to list it, and once for each pass over a disk.
 import { BundleError } from '../report/errors.ts';
 import type { BundleDisk, BundleSource } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
