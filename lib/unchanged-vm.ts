@@ -24,8 +24,8 @@ export function requireSame(vm: Vm, now: Vm, when: string): Vm {
     );
   }
   compareHistory(vm, now, when);
-  const disksOf = (one: Vm) =>
-    one.disks.map(({ id, source }) => `${id} ${source ?? ''}`).join('\n');
+  const disksOf = ({ disks }: Vm) =>
+    disks.map(({ id, source }) => `${id} ${source ?? ''}`).join('\n');
   if (disksOf(now) !== disksOf(vm)) {
     throw new FailedError(
       `the disks of VM ${vm.id} changed ${when}; nothing was exported, try again`,
@@ -46,11 +46,11 @@ export async function requireSameHistory(vm: Vm, one: OneClient, when: string): 
 function compareHistory(vm: Vm, now: Vm, when: string): void {
   const [was, is] = [vm.history, now.history];
   const same = (['seq', 'stime', 'hostname'] as const).every(
-    // A record without STIME is one of an XML that somebody has made.
+    // XML that was written by hand may have a record without STIME.
     (key) => was?.[key] === undefined || was[key] === is?.[key],
   );
   if (same) return;
-  const inWords = (one: typeof was) => (one ? `${one.seq} on ${one.hostname}` : 'none');
+  const inWords = (record: typeof was) => (record ? `${record.seq} on ${record.hostname}` : 'none');
   throw new FailedError(
     `VM ${vm.id} was started or migrated ${when} (its last history record was ${inWords(was)} and is ${inWords(is)}); nothing was exported, try again`,
   );

@@ -60,7 +60,7 @@ export async function planRestore(
   for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);
   if (!request.checkCapacity && !caller.isAdmin) {
     run.log.warn(
-      `OpenNebula lets only administrators skip its check of free space, and ${caller.name} is not one: it is made all the same`,
+      `OpenNebula checks the free space all the same: only administrators may skip that, and ${caller.name} is none`,
     );
   }
   const sizes = await Promise.all(
@@ -112,7 +112,7 @@ function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
   if (lacking.length === 0) return;
   const ids = lacking.map(({ disk }) => disk.id).join(', ');
   throw new UsageError(
-    `${name} does not hold disk ${ids}: --instantiate would make a VM without it; restore the template and complete it first`,
+    `${name} does not hold disk ${ids}: --instantiate would make a VM without it; restore without --instantiate, and add the disk to the template first`,
   );
 }
 

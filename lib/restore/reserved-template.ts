@@ -12,7 +12,7 @@ import type { FreeNames } from './names.ts';
 import { imageName } from './names.ts';
 import { recordedCall } from './recorded-call.ts';
 
-/** IMAGE_ID of a disk whose image does not exist yet: below 0, as no id of oned is. */
+/** Stands for the IMAGE_ID of a disk whose image does not exist yet. Negative, which oned's ids never are. */
 export function pendingImageId(diskId: number): number {
   return -1 - diskId;
 }

@@ -16,7 +16,7 @@ import type { RestoreRequest } from './restore-request.ts';
 /** The template under this name, with these images by disk id. */
 export type TemplateOf = (name: string, images: ReadonlyMap<number, number>) => XmlElement;
 
-/** Makes templates that differ in their name and their images only; what has to be known of them is told once. */
+/** Makes templates that differ only in their name and their images; the warnings about what is left out come once. */
 export async function templateMaker(
   request: RestoreRequest,
   means: {
