@@ -153,8 +153,9 @@ export function fakeLvm(
     async run(command: Command, options: RunOptions = {}): Promise<Output> {
       const { program, args } = command;
       if (program === 'realpath') return answer(realPaths(args));
-      const device = /^\/sys\/class\/block\/([^/]+)\/stat$/.exec(args.at(-1) ?? '')?.[1];
-      if (program === 'cat' && device !== undefined) return blockStat(device);
+      const last = args.at(-1) ?? '';
+      if (program === 'stat' && last.startsWith(`/dev/${group}/`)) return deviceNumbers(last);
+      if (program === 'cat' && last.startsWith('/sys/dev/block/')) return blockStat(last);
       if (program === 'sh' && /^\d+$/.test(args[3] ?? '')) return inTurn(args.slice(3));
       try {
         const text = printed(command);
@@ -197,10 +198,18 @@ export function fakeLvm(
   };
   return { runner, volumes, changes, lines, locks };
 
+  /** In hex: those of the device mapper, and one after another. */
+  function deviceNumbers(path: string): Output {
+    const name = path.slice(`/dev/${group}/`.length);
+    if (!volumes.get(name)?.active) throw new Error(`${path} is not there`);
+    return answer(`fd ${[...volumes.keys()].indexOf(name).toString(16)}`);
+  }
+
   /** As the kernel has it: reads and writes with their merges, sectors and milliseconds, three of the queue, discards. */
-  function blockStat(name: string): Output {
-    const found = volumes.get(name);
-    if (!found?.active) return { status: 1, stdout: Buffer.alloc(0), stderr: 'No such file' };
+  function blockStat(path: string): Output {
+    const minor = /^\/sys\/dev\/block\/253:(\d+)\/stat$/.exec(path)?.[1];
+    const found = [...volumes.values()].at(Number(minor));
+    if (minor === undefined || !found) throw new Error(`${path} is not there`);
     const { writes = 0 } = found;
     return answer(`  17 0 ${17 * 8} 3 ${writes} 0 ${writes * 8} 5 0 8 8 0 0 0 0\n`);
   }
