@@ -104,7 +104,8 @@ fi
 
 status=0
 printf '\n== tests\n'
-quick=(--maxWorkers=2)
+# Tests wait for half of their time: one worker more than processors of the smallest machine.
+quick=(--maxWorkers=3)
 # Sweeps go through every place where something can go wrong: minutes.
 [[ -n $all || $# -gt 0 ]] || quick+=(--testPathIgnorePatterns='/node_modules/' --testPathIgnorePatterns='\.sweep\.test\.ts$')
 (tests quick "${quick[@]}" "$@") || status=1
