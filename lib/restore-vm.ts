@@ -74,7 +74,7 @@ export async function restoreVm(
       owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
     vmId = await makeVm(reservation, { run, one, steps, made });
   }
-  // A call that was interrupted is waited for all the same: what it made is undone, too.
+  // An interruption does not cut the last call short, so what that call made is undone as well.
   run.signal.throwIfAborted();
   // The restore is complete: from here on nothing is undone.
   for (const entry of made) await entry.done();

@@ -1,5 +1,5 @@
 // What oned says of the images of a VM, cut down to what a manifest may hold. The owners of images write their
-// attributes; a manifest that no reader accepts would make a bundle that nobody can restore.
+// attributes; if the manifest became larger than a reader accepts, the bundle could not be restored.
 import { errorMessage, FailedError } from '../report/errors.ts';
 import { longestText } from './json-shape.ts';
 import { imageFactsShape } from './manifest-parse.ts';

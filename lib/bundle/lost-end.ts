@@ -1,11 +1,11 @@
-// Bundles that lost their end: the error that says where, and what is told of one that is salvaged.
+// Bundles that lost their end: the error that says where, and the messages of commands that salvage one.
 import { BundleError, PartialError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Bundle } from './bundle.ts';
 
 /**
- * Behind this place nothing of a bundle can be read: the file ends early, or its compressed data are damaged. What
- * comes before it can be salvaged when there is no index.
+ * A bundle cannot be read any further: the file ends early, or its compressed data are damaged. If the bundle has no
+ * index, what comes before this place can be salvaged.
  */
 export class LostEndError extends BundleError {}
 

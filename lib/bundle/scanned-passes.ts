@@ -47,7 +47,7 @@ export async function findState(
   }
 }
 
-/** Reads a bundle from its front up to a member. @returns undefined when there is none */
+/** Reads a bundle from its front until `isIt` accepts a member. @returns undefined at the end of the archive */
 async function findMember(
   input: ByteReader,
   isIt: (name: MemberName) => boolean,
@@ -55,6 +55,7 @@ async function findMember(
   for (;;) {
     const member = await nextMember(input);
     if (!member || isIt(member.name)) return member;
+    // The content and the zeros that fill its last tar block.
     await input.skip(member.map.dataBytes + member.padding);
   }
 }

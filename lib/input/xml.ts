@@ -28,7 +28,7 @@ export function childText(element: XmlElement, name: string): string | undefined
   return child(element, name)?.text;
 }
 
-/** The text of a child; '' when there is none. */
+/** The text of a child; '' when the child is missing. */
 export function textIn(parent: XmlElement, name: string): string {
   return childText(parent, name) ?? '';
 }

@@ -62,12 +62,12 @@ export function numberIn(element: XmlElement, name: string): number {
   );
 }
 
-/** Whether oned has refused the call. Otherwise there was no answer that can be used, and nobody knows what became of it. */
+/** Whether oned refused the call. After any other error it is unknown whether oned carried the call out. */
 export function isRefusal(error: unknown): error is OpenNebulaError & { readonly code: number } {
   return error instanceof OpenNebulaError && error.code !== undefined;
 }
 
-/** Whether oned has answered that there is no such object. */
+/** Whether oned answered that the object does not exist. */
 export function noSuchObject(error: unknown): boolean {
   return isRefusal(error) && error.code === 1024;
 }

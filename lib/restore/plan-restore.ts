@@ -60,7 +60,7 @@ export async function planRestore(
   for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);
   if (!request.checkCapacity && !caller.isAdmin) {
     run.log.warn(
-      `OpenNebula checks the free space all the same: only administrators may skip that, and ${caller.name} is none`,
+      `OpenNebula still checks the free space: only administrators may skip this check, and ${caller.name} is not one`,
     );
   }
   const sizes = await Promise.all(
