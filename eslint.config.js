@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 /** Each dependency has one home: the folder whose business it is. */
 const homes = {
   execa: 'lib/run/',
-  'fast-xml-parser': 'lib/input/',
+  'fast-xml-parser': 'lib/xml/',
   xmlrpc: 'lib/one/',
   tar: 'lib/bundle/',
   yargs: 'bin/',

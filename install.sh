@@ -526,12 +526,12 @@ END
 # ---- our actions in the place of OpenNebula's own, for the TM drivers of --tm
 #
 #   tm/qcow2/prebackup          ours
-#   tm/qcow2/stock.prebackup    OpenNebula's own, to which ours hands over (lib/tm/stock-action.ts)
+#   tm/qcow2/stock.prebackup    OpenNebula's own, to which ours hands over (lib/backup/stock-action.ts)
 #
 # In the same folder, OpenNebula's own finds what it loads from ../lib. The end of its name stays: fs_lvm_ssh of
 # 7.0 takes from it whether the VM runs, and backup_cancel of the other backup datastores finds it by it.
 
-# The storages that onevmdump reads: lib/storage/modules.ts.
+# The storages that onevmdump reads: lib/storage/registry.ts.
 known_tms=(ssh local shared qcow2 fs_lvm fs_lvm_ssh ceph)
 tm_actions=(prebackup prebackup_live postbackup postbackup_live)
 # Those that are ours when this run begins, and that are to be ours when it ends.

@@ -5,7 +5,7 @@
 //   stderr:    short log lines; after an error one last plain line. Both stand in `onehook show ID -e`
 import { isDebug, runEntrypoint } from '../lib/entrypoint.ts';
 import { runExportHook } from '../lib/hook/run-hook.ts';
-import { rawStdin } from '../lib/input/raw-stdin.ts';
+import { rawStdin } from '../lib/xml/raw-stdin.ts';
 
 void runEntrypoint({
   script: 'export',

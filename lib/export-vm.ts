@@ -1,8 +1,8 @@
 // The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
 // outside is in the journal first; withRun undoes what is left recorded when it ends.
-import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/manifest.ts';
-import { bundleTarget } from './destination.ts';
-import type { CompressionChoice } from './tools/compressor.ts';
+import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/format/manifest.ts';
+import { bundleTarget } from './bundle/location/destination.ts';
+import type { CompressionChoice } from './bundle/write/compressor.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
@@ -10,14 +10,14 @@ import { FailedError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
-import { planDisks, snapshotDisks } from './storage/modules.ts';
-import { withHostAdvice } from './storage/host-advice.ts';
-import type { FreezeWish } from './storage/freeze.ts';
+import { planDisks, snapshotDisks } from './storage/registry.ts';
+import { withHostAdvice } from './storage/wrong-machine.ts';
+import type { FreezeWish } from './guest/freeze.ts';
 import { stateAround } from './storage/machine-state.ts';
 import type { VmSnapshot } from './storage/storage.ts';
-import { pickCompressor } from './tools/compressor.ts';
+import { pickCompressor } from './bundle/write/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
-import { requireSame, requireSameHistory, requireUnchanged } from './unchanged-vm.ts';
+import { requireSame, requireSameHistory, requireUnchanged } from './one/unchanged-vm.ts';
 import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
 import { cloudOf, writeBundle } from './write-bundle.ts';
 import { isRefusal } from './one/answers.ts';

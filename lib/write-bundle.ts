@@ -1,17 +1,22 @@
 // Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
 // of OpenNebula have in common.
 import { createHash } from 'node:crypto';
-import { totalLength } from './bundle/extents.ts';
-import { fittingFacts } from './bundle/fitting-facts.ts';
-import type { ImageFacts, Manifest, ManifestDisk, ManifestState } from './bundle/manifest.ts';
-import { readBackBeforehand } from './bundle/read-back.ts';
+import { totalLength } from './read/extents.ts';
+import { fittingFacts } from './bundle/write/fitting-facts.ts';
+import type {
+  ImageFacts,
+  Manifest,
+  ManifestDisk,
+  ManifestState,
+} from './bundle/format/manifest.ts';
+import { readBackBeforehand } from './bundle/write/read-back.ts';
 import {
   createBundleWriter,
   largestData,
   requireRoomInIndex,
   type BundleWriter,
-} from './bundle/writer.ts';
-import type { BundleTarget } from './destination.ts';
+} from './bundle/write/writer.ts';
+import type { BundleTarget } from './bundle/location/destination.ts';
 import type { OneClient } from './one/client.ts';
 import { errorMessage } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
@@ -19,7 +24,7 @@ import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
 import type { MachineState } from './storage/machine-state.ts';
 import type { OpenableDisk } from './storage/storage.ts';
-import { pickCompressor, type CompressionChoice } from './tools/compressor.ts';
+import { pickCompressor, type CompressionChoice } from './bundle/write/compressor.ts';
 import { identityOf } from './vm/identity.ts';
 import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';

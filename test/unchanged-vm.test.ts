@@ -2,9 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { exportVm } from '../lib/export-vm.ts';
-import { parseVm } from '../lib/input/vm-xml.ts';
+import { parseVm } from '../lib/vm/vm-xml.ts';
 import type { OneClient } from '../lib/one/client.ts';
-import { requireSameHistory, requireUnchanged } from '../lib/unchanged-vm.ts';
+import { requireSameHistory, requireUnchanged } from '../lib/one/unchanged-vm.ts';
 import type { Vm } from '../lib/vm/vm.ts';
 import { inWorld, MiB, rawFile } from './storage/world.ts';
 

@@ -6,13 +6,13 @@ import {
   undoRemains,
   whyAlone,
   type Remains,
-} from '../../lib/cleanup.ts';
+} from '../../lib/session/cleanup.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import type { Config } from '../../lib/input/config.ts';
+import type { Config } from '../../lib/config/config.ts';
 import { isBackedUp } from '../../lib/one/vms.ts';
 import { FailedError, OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
-import { sweepClaims, type ElsewhereClaim } from '../../lib/run/claim.ts';
-import { handlersForGone } from '../../lib/run/elsewhere.ts';
+import { sweepClaims, type ElsewhereClaim } from '../../lib/session/export-lock.ts';
+import { handlersForGone } from '../../lib/session/gone-machine.ts';
 import {
   isPlaceIn,
   placeName,
@@ -20,7 +20,7 @@ import {
   type ProcessIdentity,
 } from '../../lib/run/process-identity.ts';
 import { stateFolder, userStateFolder } from '../../lib/run/state-folder.ts';
-import { connect, withConnections } from '../../lib/with-run.ts';
+import { connect, withConnections } from '../../lib/session/with-run.ts';
 import {
   configFor,
   parseId,

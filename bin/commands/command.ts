@@ -1,7 +1,7 @@
 // What each command of `onevmdump` provides, and what they share.
 import type { Argv } from 'yargs';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { loadConfig, type Config } from '../../lib/input/config.ts';
+import { loadConfig, type Config } from '../../lib/config/config.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { printLine } from '../../lib/report/print.ts';

@@ -1,20 +1,20 @@
 // onevmdump export: VM -> bundle.
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { exportVm } from '../../lib/export-vm.ts';
-import { parseCompression } from '../../lib/input/compression.ts';
-import type { Config } from '../../lib/input/config.ts';
-import { parseFreezeMode, type FreezeMode } from '../../lib/input/freeze-mode.ts';
-import { hostOfDisks } from '../../lib/input/disk-host.ts';
-import { parseSshTarget } from '../../lib/input/ssh-target.ts';
-import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseCompression } from '../../lib/config/compression.ts';
+import type { Config } from '../../lib/config/config.ts';
+import { parseFreezeMode, type FreezeMode } from '../../lib/config/freeze-mode.ts';
+import { hostOfDisks } from '../../lib/vm/disk-host.ts';
+import { parseSshTarget } from '../../lib/run/ssh-target.ts';
+import { decodeVmInput, readStdin } from '../../lib/xml/stdin.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
 import { getVm } from '../../lib/one/vms.ts';
 import { errorMessage, UsageError } from '../../lib/report/errors.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';
-import type { FreezeWish } from '../../lib/storage/freeze.ts';
+import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
-import { connect, withRun } from '../../lib/with-run.ts';
+import { connect, withRun } from '../../lib/session/with-run.ts';
 import {
   configFor,
   parseId,

@@ -1,16 +1,16 @@
 // onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
 import { resolve } from 'node:path';
-import type { Bundle, BundleSource } from '../../lib/bundle/bundle.ts';
-import { salvaged, warnOfLostEnd } from '../../lib/bundle/lost-end.ts';
-import { openBundle } from '../../lib/bundle/reader.ts';
+import type { Bundle, BundleSource } from '../../lib/bundle/read/bundle.ts';
+import { salvaged, warnOfLostEnd } from '../../lib/bundle/read/lost-end.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { extractBytes, extractDisk } from '../../lib/extract-disk.ts';
+import { extractBytes, extractDisk } from '../../lib/restore/extract-disk.ts';
 import { errorMessage, UsageError } from '../../lib/report/errors.ts';
 import { printBytes } from '../../lib/report/print.ts';
 import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
 import type { Journal } from '../../lib/run/journal.ts';
-import { withBundleSource } from '../../lib/with-bundle.ts';
-import { withConnections } from '../../lib/with-run.ts';
+import { withBundleSource } from '../../lib/session/with-bundle.ts';
+import { withConnections } from '../../lib/session/with-run.ts';
 import {
   configFor,
   parseId,

@@ -1,10 +1,10 @@
 // onevmdump list: the bundles of a folder, a line each, from their manifests alone.
-import type { Manifest } from '../../lib/bundle/manifest.ts';
-import { readManifestOnly } from '../../lib/bundle/reader.ts';
+import type { Manifest } from '../../lib/bundle/format/manifest.ts';
+import { readManifestOnly } from '../../lib/bundle/read/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { ConnectionError, errorMessage } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
-import { withBundleFolder, type BundleFolder } from '../../lib/with-bundle.ts';
+import { withBundleFolder, type BundleFolder } from '../../lib/session/with-bundle.ts';
 import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { textTable } from './text-table.ts';
 

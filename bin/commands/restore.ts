@@ -1,16 +1,16 @@
 // onevmdump restore: bundle -> images, template, VM.
 import { resolve } from 'node:path';
-import { salvaged, warnOfLostEnd } from '../../lib/bundle/lost-end.ts';
-import { openBundle } from '../../lib/bundle/reader.ts';
-import type { BundleSource } from '../../lib/bundle/bundle.ts';
+import { salvaged, warnOfLostEnd } from '../../lib/bundle/read/lost-end.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
+import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import type { Config } from '../../lib/input/config.ts';
+import type { Config } from '../../lib/config/config.ts';
 import { BundleError, UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
 import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
-import { withBundleSource } from '../../lib/with-bundle.ts';
-import { connect, withRun } from '../../lib/with-run.ts';
+import { withBundleSource } from '../../lib/session/with-bundle.ts';
+import { connect, withRun } from '../../lib/session/with-run.ts';
 import {
   configFor,
   parseId,

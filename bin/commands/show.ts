@@ -1,7 +1,7 @@
 // onevmdump show: what is in a bundle, from a few kilobytes of it.
-import { openBundle } from '../../lib/bundle/reader.ts';
-import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/bundle.ts';
-import { declaredVirtualSize } from '../../lib/bundle/qcow2-check.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
+import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
+import { declaredVirtualSize } from '../../lib/qcow2/stand-alone.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
@@ -9,7 +9,7 @@ import { printBytes } from '../../lib/report/print.ts';
 import { bundleVm } from '../../lib/restore/restorable.ts';
 import { stateName } from '../../lib/vm/states.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
-import { withBundleSource } from '../../lib/with-bundle.ts';
+import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
 import { printable, textTable } from './text-table.ts';
 

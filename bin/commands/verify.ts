@@ -1,9 +1,9 @@
 // onevmdump verify: reads all of a bundle and says whether it can be restored.
-import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
+import { verifyBundle, type VerifyReport } from '../../lib/bundle/read/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { requireRestorable } from '../../lib/restore/restorable.ts';
-import { withBundleSource } from '../../lib/with-bundle.ts';
+import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import {
   configFor,
   printResult,

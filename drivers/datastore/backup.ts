@@ -2,14 +2,14 @@
 // stdin: <DS_DRIVER_ACTION_DATA> with DATASTORE and VM, plain. stdout: ID SIZE_MB FORMAT.
 import { dirname, join } from 'node:path';
 import { runAction } from '../../lib/datastore/action.ts';
-import { backupVm } from '../../lib/datastore/backup.ts';
-import { parseBackupRequest } from '../../lib/datastore/backup-request.ts';
-import { disksPlace } from '../../lib/datastore/disks-place.ts';
-import { backupBasePath } from '../../lib/input/datastore-conf.ts';
-import { readStdin } from '../../lib/input/stdin.ts';
+import { backupVm } from '../../lib/backup/backup.ts';
+import { parseBackupRequest } from '../../lib/backup/backup-request.ts';
+import { disksPlace } from '../../lib/backup/disks-host.ts';
+import { backupBasePath } from '../../lib/config/datastore-conf.ts';
+import { readStdin } from '../../lib/xml/stdin.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { stateFolder } from '../../lib/run/state-folder.ts';
-import { withRun } from '../../lib/with-run.ts';
+import { withRun } from '../../lib/session/with-run.ts';
 
 void runAction('backup', async ({ args, log, signal, config: load }) => {
   const request = parseBackupRequest(args, await readStdin(process.stdin));

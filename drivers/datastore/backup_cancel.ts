@@ -1,7 +1,7 @@
 // backup_cancel host:folder deploy_id; stdin: empty up to 7.0.0, then the VM. stdout: nothing.
 import { runAction } from '../../lib/datastore/action.ts';
-import { cancelBackup } from '../../lib/datastore/backup-cancel.ts';
-import { parsePlace } from '../../lib/datastore/backup-request.ts';
+import { cancelBackup } from '../../lib/backup/cancel.ts';
+import { parsePlace } from '../../lib/backup/backup-request.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 /** An undo may have to wait for a guest agent. */

@@ -3,7 +3,7 @@
 import { parseActionData } from '../../lib/datastore/action-data.ts';
 import { runAction } from '../../lib/datastore/action.ts';
 import { listDisks } from '../../lib/datastore/list-disks.ts';
-import { readStdin } from '../../lib/input/stdin.ts';
+import { readStdin } from '../../lib/xml/stdin.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 
 void runAction('ls', async (context) => {

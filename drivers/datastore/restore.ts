@@ -3,12 +3,12 @@
 import { decodeActionData, requiredAt } from '../../lib/datastore/action-data.ts';
 import { runAction } from '../../lib/datastore/action.ts';
 import { restoreBackup } from '../../lib/datastore/restore.ts';
-import { readStdin } from '../../lib/input/stdin.ts';
+import { readStdin } from '../../lib/xml/stdin.ts';
 import { createOneClient } from '../../lib/one/client.ts';
 import { findEndpoint, findSession } from '../../lib/one/credentials.ts';
 import { sessionAs } from '../../lib/one/login-token.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { withRun } from '../../lib/with-run.ts';
+import { withRun } from '../../lib/session/with-run.ts';
 
 /** oned waits 180 seconds, which the undo of what failed is a part of. */
 const undoWithinMs = 175_000;

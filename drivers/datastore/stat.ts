@@ -2,12 +2,12 @@
 // oned asks when an image is registered from a backup.
 import { decodeActionData, requiredAt } from '../../lib/datastore/action-data.ts';
 import { runAction } from '../../lib/datastore/action.ts';
-import { atBundles } from '../../lib/datastore/at-bundles.ts';
+import { atBundles } from '../../lib/datastore/bundle-host.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { inMb, openBackup } from '../../lib/datastore/open-bundle.ts';
 import { diskOf, virtualSizeOf } from '../../lib/restore/restorable.ts';
-import { readStdin } from '../../lib/input/stdin.ts';
+import { readStdin } from '../../lib/xml/stdin.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 

@@ -1,7 +1,7 @@
 // stream_disk URL: writes one disk of a bundle to stdout. Started by datastore/downloader.sh, which
 // install.sh has taught our addresses; the datastore they name is looked up in OpenNebula.
 import { runAction } from '../../lib/datastore/action.ts';
-import { atBundles } from '../../lib/datastore/at-bundles.ts';
+import { atBundles } from '../../lib/datastore/bundle-host.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { openBackup } from '../../lib/datastore/open-bundle.ts';
@@ -10,7 +10,7 @@ import { streamDisk, streamTpm } from '../../lib/datastore/stream-disk.ts';
 import { askXml } from '../../lib/one/answers.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { stdout } from '../../lib/report/print.ts';
-import { connect } from '../../lib/with-run.ts';
+import { connect } from '../../lib/session/with-run.ts';
 
 void runAction('stream_disk', async (context) => {
   const { args, log, signal, config } = context;

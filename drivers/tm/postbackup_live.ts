@@ -1,6 +1,6 @@
 // postbackup_live host:folder disk:disk:... deploy_id job_id vm_id datastore_id (no job_id in OpenNebula 6.6)
 // stdin: <VM>, plain. stdout: nothing.
-import { runTmAction } from '../../lib/tm/action.ts';
-import { postbackup } from '../../lib/tm/postbackup.ts';
+import { runTmAction } from '../../lib/backup/tm-action.ts';
+import { postbackup } from '../../lib/backup/postbackup.ts';
 
 void runTmAction('postbackup_live', postbackup);

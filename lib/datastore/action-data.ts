@@ -1,7 +1,7 @@
 // What oned hands to an action of a datastore driver, checked. Sources: one_datastore.rb and
 // one_vmm_exec.rb of OpenNebula 6.6 to 7.4, and recorded calls of 6.10.
-import { child, childText, type XmlElement } from '../input/xml.ts';
-import { parseXml } from '../input/xml-parse.ts';
+import { child, childText, type XmlElement } from '../xml/xml.ts';
+import { parseXml } from '../xml/xml-parse.ts';
 import { UsageError } from '../report/errors.ts';
 
 const root = 'DS_DRIVER_ACTION_DATA';

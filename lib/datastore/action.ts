@@ -1,7 +1,7 @@
 // The frame around every action of the datastore driver: oned takes stdout as the answer when the exit
 // code is 0, and otherwise the whole stderr as the error a user sees, so that must be one line.
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
-import { loadConfig, type Config } from '../input/config.ts';
+import { loadConfig, type Config } from '../config/config.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import { stdout } from '../report/print.ts';
 

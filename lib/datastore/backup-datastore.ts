@@ -2,12 +2,12 @@
 // `<BASE_PATH>/<vm id>/<bundle>`, on the front-end or on the host that it names. The attributes are documented in
 // docs/opennebula.md.
 import { posix } from 'node:path';
-import { parseCompression } from '../input/compression.ts';
-import { parseSshTarget } from '../input/ssh-target.ts';
-import type { XmlElement } from '../input/xml.ts';
+import { parseCompression } from '../config/compression.ts';
+import { parseSshTarget } from '../run/ssh-target.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import type { SshTarget } from '../run/runner.ts';
-import type { CompressionChoice } from '../tools/compressor.ts';
+import type { CompressionChoice } from '../bundle/write/compressor.ts';
 import { parseBundleName } from '../vm/names.ts';
 import { idAt, requiredAt, valueAt } from './action-data.ts';
 

@@ -3,7 +3,7 @@
 import { dirname } from 'node:path';
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
-import { removeEmptyFolder } from '../tools/bundle-file.ts';
+import { removeEmptyFolder } from '../bundle/location/host-file.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
 /** Makes the datastore's folder when it is missing, as oned does for others. @throws CommandError */

@@ -1,7 +1,7 @@
 // `ls`: the addresses of a backup's disks, for OpenNebula's restore of a VM in place.
-import type { XmlElement } from '../input/xml.ts';
-import { child } from '../input/xml.ts';
-import { vmFromElement } from '../input/vm-xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
+import { child } from '../xml/xml.ts';
+import { vmFromElement } from '../vm/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { bundleVm } from '../restore/restorable.ts';
 import { takesRawAsIs, takesTpm } from '../storage/restore-in-place.ts';
@@ -9,7 +9,7 @@ import { hasTpm } from '../vm/carried-state.ts';
 import { isVolatile, type Vm } from '../vm/vm.ts';
 import type { ActionContext } from './action.ts';
 import { requiredAt } from './action-data.ts';
-import { atBundles } from './at-bundles.ts';
+import { atBundles } from './bundle-host.ts';
 import { backupDatastore } from './backup-datastore.ts';
 import { diskUrl, type DiskForm } from './disk-url.ts';
 import { openBackup } from './open-bundle.ts';

@@ -1,8 +1,8 @@
 // A bundle of a backup datastore, opened for reading.
-import { openFileSource } from '../bundle/file-source.ts';
-import type { OpenedBundle } from '../bundle/opened.ts';
-import { openBundle } from '../bundle/reader.ts';
-import { openSshSource } from '../bundle/ssh-source.ts';
+import { openFileSource } from '../bundle/location/file-source.ts';
+import type { OpenedBundle } from '../bundle/read/opened-bundle.ts';
+import { openBundle } from '../bundle/read/reader.ts';
+import { openSshSource } from '../bundle/location/ssh-source.ts';
 import type { Log } from '../report/log.ts';
 import type { Runner } from '../run/runner.ts';
 import { loginName } from '../run/ssh-errors.ts';

@@ -1,7 +1,7 @@
 // The whole `restore` of a backup datastore: oned's request becomes a request of lib/restore-vm.ts, whose images are
 // delivered by addresses, since oned waits 180 seconds for the answer.
 
-import type { XmlElement } from '../input/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import { restoreVm } from '../restore-vm.ts';

@@ -2,14 +2,14 @@
 // into an image datastore or to a host.
 import type { Writable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
-import type { BundleDisk } from '../bundle/bundle.ts';
-import type { OpenedBundle } from '../bundle/opened.ts';
-import { layOutQcow2 } from '../bundle/qcow2-layout.ts';
-import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
+import type { BundleDisk } from '../bundle/read/bundle.ts';
+import type { OpenedBundle } from '../bundle/read/opened-bundle.ts';
+import { layOutQcow2 } from '../qcow2/layout.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
 import { BundleError, FailedError, hasCode } from '../report/errors.ts';
 import { formatOf, virtualSizeOf } from '../restore/restorable.ts';
 import { memberOf } from '../restore/state-to-carry.ts';
-import { disguiseOf } from '../tools/file-type.ts';
+import { disguiseOf } from '../bundle/read/file-type.ts';
 import type { DiskForm } from './disk-url.ts';
 
 const zeros = Buffer.alloc(1024 * 1024);

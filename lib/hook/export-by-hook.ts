@@ -3,10 +3,10 @@
 import { basename } from 'node:path';
 import type { EntrypointContext } from '../entrypoint.ts';
 import { exportVm, type ExportReport } from '../export-vm.ts';
-import { parseCompression } from '../input/compression.ts';
-import type { Config } from '../input/config.ts';
-import { hostOfDisks } from '../input/disk-host.ts';
-import { parseVm } from '../input/vm-xml.ts';
+import { parseCompression } from '../config/compression.ts';
+import type { Config } from '../config/config.ts';
+import { hostOfDisks } from '../vm/disk-host.ts';
+import { parseVm } from '../vm/vm-xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
 import { FailedError, UsageError } from '../report/errors.ts';
@@ -18,16 +18,16 @@ import {
   newestBundle,
   removeOldBundles,
   type BundleFolder,
-} from '../retention.ts';
-import { BusyElsewhereError, BusyError } from '../run/claim.ts';
+} from '../bundle/location/retention.ts';
+import { BusyElsewhereError, BusyError } from '../session/export-lock.ts';
 import type { Run } from '../run/run.ts';
 import type { SshTarget } from '../run/runner.ts';
 import type { KnownVm } from '../vm/identity.ts';
 import { stateName, workBefore } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
-import { connect, withRun } from '../with-run.ts';
-import { notMarked } from './mark.ts';
-import { isWanted, keepCount } from './owner-wish.ts';
+import { connect, withRun } from '../session/with-run.ts';
+import { notMarked } from './export-mark.ts';
+import { isWanted, keepCount } from './owner-settings.ts';
 
 /** Exports the VM, when that is wanted and nobody is doing so already, and prints the bundle's path. */
 export async function exportByHook(

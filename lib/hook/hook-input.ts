@@ -1,5 +1,5 @@
 // What OpenNebula's hook manager gives to a hook: the VM's XML.
-import { decodeVmInput, readStdin, type InputStream } from '../input/stdin.ts';
+import { decodeVmInput, readStdin, type InputStream } from '../xml/stdin.ts';
 import { UsageError } from '../report/errors.ts';
 
 export interface HookInput {

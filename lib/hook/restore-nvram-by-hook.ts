@@ -1,13 +1,13 @@
 // Puts the UEFI variables that a VM's user template carries into the VM's folder on its host, while OpenNebula deploys it.
 import type { EntrypointContext } from '../entrypoint.ts';
-import type { Config } from '../input/config.ts';
-import { parseHost } from '../input/ssh-target.ts';
-import { parseVm } from '../input/vm-xml.ts';
+import type { Config } from '../config/config.ts';
+import { parseHost } from '../run/ssh-target.ts';
+import { parseVm } from '../vm/vm-xml.ts';
 import { placeNvram } from '../restore/place-nvram.ts';
 import { isThisMachine } from '../run/local-host.ts';
 import { localRunner } from '../run/local-runner.ts';
 import { carriedNvram, hasUefi } from '../vm/carried-state.ts';
-import { withConnections } from '../with-run.ts';
+import { withConnections } from '../session/with-run.ts';
 
 /** @throws UsageError, CommandError, ConnectionError */
 export async function restoreNvramByHook(

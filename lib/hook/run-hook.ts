@@ -2,9 +2,9 @@
 // reaches a state, so the rest, which is most of the program, is loaded only when it is needed; even to read the XML
 // of a VM that cannot be marked.
 import type { EntrypointContext } from '../entrypoint.ts';
-import { loadConfig } from '../input/config.ts';
+import { loadConfig } from '../config/config.ts';
 import { readHookInput, type HookInput } from './hook-input.ts';
-import { exportKey, notMarked } from './mark.ts';
+import { exportKey, notMarked } from './export-mark.ts';
 
 /** @throws an OnevmdumpError of any kind; nothing is left behind then. */
 export async function runExportHook(

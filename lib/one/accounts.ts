@@ -1,5 +1,5 @@
 // one.user.*, one.group.*: who calls, what they may use, and who else there is.
-import { child, childrenOf, textIn, type XmlElement } from '../input/xml.ts';
+import { child, childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';

@@ -1,7 +1,7 @@
 // What oned's XML answers have in common. They come from a program we trust more than user input,
 // but not blindly: every field that is used is checked.
-import { textIn, type XmlElement } from '../input/xml.ts';
-import { parseXml } from '../input/xml-parse.ts';
+import { textIn, type XmlElement } from '../xml/xml.ts';
+import { parseXml } from '../xml/xml-parse.ts';
 import { errorMessage, OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
 import type { RpcValue } from './messages.ts';

@@ -2,7 +2,7 @@
 // (src/oca/ruby/opennebula/client.rb, 6.4 to 7.4). No message ever holds the password.
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
-import { readSmallFile } from '../input/small-file.ts';
+import { readSmallFile } from '../config/small-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

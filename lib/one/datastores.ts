@@ -1,5 +1,5 @@
 // one.datastore.*: what oned knows of a datastore.
-import { child, textIn, type XmlElement } from '../input/xml.ts';
+import { child, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';

@@ -1,6 +1,6 @@
 // An image as oned describes it. Formats and states: OpenNebula's Image.h and Image.cc, 6.4 to 7.4.
-import type { ImageFacts } from '../bundle/manifest.ts';
-import { child, textIn, type XmlElement } from '../input/xml.ts';
+import type { ImageFacts } from '../bundle/format/manifest.ts';
+import { child, textIn, type XmlElement } from '../xml/xml.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { numberIn } from './answers.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';

@@ -1,8 +1,8 @@
 // one.image.*: registering images, finding and deleting them. Waiting for them: image-wait.ts.
-import { textIn } from '../input/xml.ts';
+import { textIn } from '../xml/xml.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ImageFacts } from '../bundle/manifest.ts';
-import { writeXml } from '../input/xml-write.ts';
+import type { ImageFacts } from '../bundle/format/manifest.ts';
+import { writeXml } from '../xml/xml-write.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
 import { askPool, askXml, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';

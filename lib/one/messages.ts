@@ -5,7 +5,7 @@ import { PassThrough } from 'node:stream';
 import CustomType from 'xmlrpc/lib/customtype.js';
 import Deserializer from 'xmlrpc/lib/deserializer.js';
 import Serializer from 'xmlrpc/lib/serializer.js';
-import { notXmlCharacter } from '../input/xml-scan.ts';
+import { notXmlCharacter } from '../xml/xml-scan.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
 
 /** What oned's methods take and give. Numbers are 32-bit integers. */

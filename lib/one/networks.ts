@@ -1,5 +1,5 @@
 // one.vn.*: virtual networks, their addresses and who holds them.
-import { child, childrenOf, childText, textIn, type XmlElement } from '../input/xml.ts';
+import { child, childrenOf, childText, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askPool, askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';

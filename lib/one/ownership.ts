@@ -1,5 +1,5 @@
 // Owner, group and permissions of images, templates and VMs, and changing the owner.
-import { child, textIn } from '../input/xml.ts';
+import { child, textIn } from '../xml/xml.ts';
 import { askXml } from './answers.ts';
 import type { OneClient } from './client.ts';
 

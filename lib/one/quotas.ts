@@ -1,6 +1,6 @@
 // Whether something new fits into the quotas of a user or a group, as oned would decide it. Pure.
 // Source: Quota.cc (check_quota), QuotaDatastore.cc, QuotaVirtualMachine.cc, QuotaNetwork.cc, 6.4 to 7.4.
-import { child, childrenOf, childText, type XmlElement } from '../input/xml.ts';
+import { child, childrenOf, childText, type XmlElement } from '../xml/xml.ts';
 
 /** What is to be added, by oned's names of the metrics. */
 export interface Demand {

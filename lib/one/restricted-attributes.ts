@@ -1,6 +1,6 @@
 // What ordinary users may not write into a VM template: VM_RESTRICTED_ATTR of oned.conf, such as NIC/MAC.
 // oned refuses a whole template that holds one of them (Template.cc, check_restricted).
-import { childrenOf } from '../input/xml.ts';
+import { childrenOf } from '../xml/xml.ts';
 import { askXml, isRefusal } from './answers.ts';
 import type { OneClient } from './client.ts';
 

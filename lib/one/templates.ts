@@ -1,5 +1,5 @@
 // one.template.*: registering a VM template, making a VM of it, deleting it.
-import { child, textIn } from '../input/xml.ts';
+import { child, textIn } from '../xml/xml.ts';
 import { askPool, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 

@@ -1,7 +1,7 @@
 // one.vm.*: what oned knows of a VM.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseVm } from '../input/vm-xml.ts';
-import { child, textIn } from '../input/xml.ts';
+import { parseVm } from '../vm/vm-xml.ts';
+import { child, textIn } from '../xml/xml.ts';
 import { isInBackup } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { askPool, isRefusal, noSuchObject, numberIn } from './answers.ts';

@@ -4,7 +4,7 @@ import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { diffCommand, exportDiffCommand, type CephAccess } from '../tools/rbd.ts';
 import type { DiskReader, Extent } from './disk-reader.ts';
-import { overZeros } from './over-zeros.ts';
+import { overZeros } from './fill-with-zeros.ts';
 import { programOutput } from './program-output.ts';
 import { diffPieces, type DataPiece } from './rbd-diff-stream.ts';
 import { parseRbdExtents } from './rbd-extents.ts';

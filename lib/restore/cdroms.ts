@@ -1,5 +1,5 @@
 // The image a CD-ROM came from is used again when it still exists: a disc is the same for everybody.
-import type { Bundle } from '../bundle/bundle.ts';
+import type { Bundle } from '../bundle/read/bundle.ts';
 import type { OneClient } from '../one/client.ts';
 import { findDiskImage } from '../one/images.ts';
 import { isCdrom, type Vm } from '../vm/vm.ts';

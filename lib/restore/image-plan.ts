@@ -1,9 +1,9 @@
 // Decides how each disk of a bundle comes back: as which image, in which datastore, or as what else.
 // Pure: what oned knows is handed in.
-import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
-import type { DiskFormat, ImageFacts } from '../bundle/manifest.ts';
-import { standAloneHeader } from '../bundle/qcow2-disk.ts';
-import { childText } from '../input/xml.ts';
+import type { Bundle, BundleDisk } from '../bundle/read/bundle.ts';
+import type { DiskFormat, ImageFacts } from '../bundle/format/manifest.ts';
+import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
+import { childText } from '../xml/xml.ts';
 import { BundleError, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import { isCdrom, isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';

@@ -1,6 +1,6 @@
 // Whether oned would instantiate the template, as far as this user may know, asked before any data moves: addresses that
 // are free, and quotas.
-import { child, childText, type XmlElement } from '../input/xml.ts';
+import { child, childText, type XmlElement } from '../xml/xml.ts';
 import { getGroup, type Account } from '../one/accounts.ts';
 import type { OneClient } from '../one/client.ts';
 import type { AddressRange, Network } from '../one/networks.ts';

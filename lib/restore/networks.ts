@@ -1,6 +1,6 @@
 // Which networks the NICs of a restored VM are in. An id alone says nothing in another OpenNebula, where it may be
 // another tenant's network: it is kept when the network has the name that the bundle says, or mapped by the user.
-import { childText, type XmlElement } from '../input/xml.ts';
+import { childText, type XmlElement } from '../xml/xml.ts';
 import { isPciNic } from '../vm/restored-nics.ts';
 import type { OneClient } from '../one/client.ts';
 import { findNetwork, getNetwork, type Network } from '../one/networks.ts';

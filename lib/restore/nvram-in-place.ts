@@ -2,7 +2,7 @@
 // comes after is soon there: so it is watched for. Where OpenNebula was faster, the VM is powered off once, before its guest has done
 // much, gets its file, and is resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseHost } from '../input/ssh-target.ts';
+import { parseHost } from '../run/ssh-target.ts';
 import type { OneClient } from '../one/client.ts';
 import { actOnVm, getVm } from '../one/vms.ts';
 import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';

@@ -1,6 +1,6 @@
 // Everything that is asked before a restore changes anything: what comes back as what, under which names, into which datastores and
 // networks, and whether oned will take it.
-import type { Bundle } from '../bundle/bundle.ts';
+import type { Bundle } from '../bundle/read/bundle.ts';
 import { ownAccount, type Account } from '../one/accounts.ts';
 import type { Datastore } from '../one/datastores.ts';
 import type { Network } from '../one/networks.ts';

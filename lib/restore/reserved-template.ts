@@ -1,8 +1,8 @@
 // The template of a restored VM is registered before any data moves: that reserves its name, and oned says at once what
 // it does not take. Its disks name their images, which do not exist yet; it is completed when they do.
 import { randomBytes } from 'node:crypto';
-import { childText, type XmlElement } from '../input/xml.ts';
-import { writeXml } from '../input/xml-write.ts';
+import { childText, type XmlElement } from '../xml/xml.ts';
+import { writeXml } from '../xml/xml-write.ts';
 import type { OneClient } from '../one/client.ts';
 import { allocateTemplate, markOfRestore, replaceTemplate } from '../one/templates.ts';
 import { OpenNebulaError } from '../report/errors.ts';

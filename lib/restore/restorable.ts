@@ -1,9 +1,9 @@
 // What a restore asks of a bundle itself, before it asks OpenNebula anything. `verify` asks the same, so that a bundle
 // it takes for sound is one that can be restored.
-import type { Bundle, BundleDisk } from '../bundle/bundle.ts';
-import type { DiskFormat } from '../bundle/manifest.ts';
-import { standAloneHeader } from '../bundle/qcow2-disk.ts';
-import { parseVm } from '../input/vm-xml.ts';
+import type { Bundle, BundleDisk } from '../bundle/read/bundle.ts';
+import type { DiskFormat } from '../bundle/format/manifest.ts';
+import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
+import { parseVm } from '../vm/vm-xml.ts';
 import { BundleError, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import type { Vm } from '../vm/vm.ts';

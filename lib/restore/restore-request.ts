@@ -1,5 +1,5 @@
 // What a restore is asked for, and what it works with.
-import type { Bundle } from '../bundle/bundle.ts';
+import type { Bundle } from '../bundle/read/bundle.ts';
 import type { OneClient } from '../one/client.ts';
 import type { Delivery } from './delivery.ts';
 import type { Mapping } from './mapping.ts';

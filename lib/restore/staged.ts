@@ -2,21 +2,21 @@
 // registered by their paths, and removed as soon as the image has taken them over.
 import { lchown, open, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { BundleDisk } from '../bundle/bundle.ts';
-import type { DiskFormat } from '../bundle/manifest.ts';
-import { standAloneHeader } from '../bundle/qcow2-disk.ts';
+import type { BundleDisk } from '../bundle/read/bundle.ts';
+import type { DiskFormat } from '../bundle/format/manifest.ts';
+import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
 import { BundleError, errorMessage, FailedError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { ProgressTask } from '../report/progress.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
-import { disguiseOf } from '../tools/file-type.ts';
+import { disguiseOf } from '../bundle/read/file-type.ts';
 import { wrapInQcow2 } from '../tools/qemu-img.ts';
 import type { Delivery } from './delivery.ts';
 import type { ImagePlan } from './image-plan.ts';
 import { requireSafeFolder } from './safe-folder.ts';
 import { makeStagingFolder, readerOf, type FileOwner } from './staging-folder.ts';
-import { writeAll } from '../bundle/write-all.ts';
+import { writeAll } from '../bundle/write/write-all.ts';
 
 const sectorSize = 512;
 /** Kept free on the staging file system. */

@@ -1,8 +1,8 @@
 // What the old VM kept beside its disks comes back through the template: its folder, where it is to lie, does not exist yet.
-import type { Bundle } from '../bundle/bundle.ts';
-import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
-import type { StateMember } from '../bundle/manifest.ts';
-import type { XmlElement } from '../input/xml.ts';
+import type { Bundle } from '../bundle/read/bundle.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
+import type { StateMember } from '../bundle/format/manifest.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import type { Run } from '../run/run.ts';
 import {
   carriedState,

@@ -1,5 +1,5 @@
 // The template of a restored VM, for any name and any images.
-import type { XmlElement } from '../input/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import { type Account } from '../one/accounts.ts';
 import type { OneClient } from '../one/client.ts';
 import { imagesAt } from '../one/images.ts';

@@ -40,7 +40,7 @@ async function findOwnPlace(): Promise<Place> {
   return {
     bootId,
     machineId: await machineId(),
-    // Part of a file's name (claim.ts) and of messages.
+    // Part of a file's name (session/export-lock.ts) and of messages.
     host: hostname().replaceAll(/[^A-Za-z0-9.-]/g, '_'),
     pidNamespace: levels > 1 ? `${inode}+${levels - 1}` : inode,
   };

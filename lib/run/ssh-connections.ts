@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import { stopProcesses } from '../tools/processes.ts';
+import { stopProcesses } from './processes.ts';
 import type { Runner, SshTarget } from './runner.ts';
 import { openConnection, type SshConnection } from './ssh-connection.ts';
 import { loginName } from './ssh-errors.ts';

@@ -2,8 +2,8 @@
 import { access, constants, lchown, mkdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { defaultOf } from '../input/config.ts';
-import { settings } from '../input/settings.ts';
+import { defaultOf } from '../config/config.ts';
+import { settings } from '../config/settings.ts';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
 
 /** The folder an ordinary user falls back to. */

@@ -1,5 +1,5 @@
 // The ways back, as plain data: what a journal holds, and what `cleanup` in another process can
-// carry out as well as the run that wrote it. A new kind needs a handler in lib/undo-handlers.ts.
+// carry out as well as the run that wrote it. A new kind needs a handler in lib/session/undo-handlers.ts.
 import { quote } from './quote.ts';
 import type { VmLock } from '../vm/vm.ts';
 import type { SshTarget } from './runner.ts';

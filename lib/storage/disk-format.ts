@@ -1,6 +1,6 @@
 // The format of a disk as OpenNebula declares it. The bytes of the disk are never asked: a guest can
 // write anything there, and a header of its making could name any file of the host as backing file.
-import type { DiskFormat } from '../bundle/manifest.ts';
+import type { DiskFormat } from '../bundle/format/manifest.ts';
 import { UnsupportedError } from '../report/errors.ts';
 import { isCdrom, type Disk } from '../vm/vm.ts';
 

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../read/disk-reader.ts';
-import { explainedReader } from '../read/explained-reader.ts';
+import { explainedReader } from '../read/reader-with-reasons.ts';
 import { openNbdReader } from '../read/nbd-reader.ts';
 import { NotListeningError } from '../read/nbd-socket.ts';
 import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
@@ -11,7 +11,7 @@ import type { Run } from '../run/run.ts';
 import type { ForwardedSocket, Service } from '../run/runner.ts';
 import { startQemuNbd } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../vm/names.ts';
-import { ifLost, requireForwarding } from './forwarded.ts';
+import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
 import type { SnapshotSource } from './storage.ts';
 
 /** Short, since a socket's path has 107 bytes at most. */

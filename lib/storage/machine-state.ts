@@ -1,9 +1,9 @@
 // What a VM keeps beside its disks: UEFI variables, and the state of its vTPM. Whoever loses the one loses boot entries and
 // secure boot keys, whoever loses the other may not be able to decrypt the disks. Both are small files, read whole.
 import { posix } from 'node:path';
-import { encodeTpmArchive, parseTpmArchive } from '../bundle/tpm-archive.ts';
-import { largestState } from '../bundle/state-file.ts';
-import { child, childText } from '../input/xml.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
+import { largestState } from '../bundle/read/state-file.ts';
+import { child, childText } from '../xml/xml.ts';
 import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { fileHead, realPath, regularFileSize } from '../tools/file-facts.ts';
@@ -11,13 +11,13 @@ import { dumpXml } from '../tools/virsh.ts';
 import { firmwareOf, hasTpm, hasUefi } from '../vm/carried-state.ts';
 import { nvramFile, stateFolderOf, tpmFolder, vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
-import { domainOf, isRunning } from './domain.ts';
+import { domainOf, isRunning } from '../guest/domain.ts';
 
 /** Undefined where the VM has none, or where it cannot be had, which was warned of. */
 export interface MachineState {
   /** The file as it is, whatever its format. */
   readonly nvram?: Buffer;
-  /** A tar archive: lib/bundle/tpm-archive.ts. */
+  /** A tar archive: lib/bundle/format/tpm-archive.ts. */
   readonly tpm?: Buffer;
 }
 

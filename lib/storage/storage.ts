@@ -1,7 +1,7 @@
 // The contract between the export and the storages. A module knows one kind of storage: how the
 // instant of its disks is fixed, and how a disk at that instant is opened. Which module serves a
-// disk is decided in modules.ts alone.
-import type { ConsistencyLevel, DiskFormat } from '../bundle/manifest.ts';
+// disk is decided in registry.ts alone.
+import type { ConsistencyLevel, DiskFormat } from '../bundle/format/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import type { Run } from '../run/run.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';

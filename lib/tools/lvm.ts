@@ -2,7 +2,7 @@
 // lvchange(8), lvcreate(8), lvremove(8), lvmreport(7). Only these four programs are run, by `sudo -n` where
 // we are not root: they are what OpenNebula's sudoers give oneadmin (share/sudoers; vgs is not among them).
 import { CommandError } from '../report/errors.ts';
-import { failedInARow, inARow } from '../run/in-a-row.ts';
+import { failedInARow, inARow } from '../run/command-list.ts';
 import { lastWords } from '../run/local-runner.ts';
 import { quoteCommand } from '../run/quote.ts';
 import type { Command, Output, Runner } from '../run/runner.ts';

@@ -1,7 +1,7 @@
 // virsh: asks libvirt for a domain's facts and gives it orders. Manual: virsh(1). The runner sets
 // LC_ALL=C; text is parsed only where virsh has no better form.
-import { attribute, child, childText, type XmlElement } from '../input/xml.ts';
-import { parseXml } from '../input/xml-parse.ts';
+import { attribute, child, childText, type XmlElement } from '../xml/xml.ts';
+import { parseXml } from '../xml/xml-parse.ts';
 import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
 

@@ -1,5 +1,5 @@
 // How the table of template-attributes.ts is read. Pure.
-import { textIn, type XmlElement } from '../input/xml.ts';
+import { textIn, type XmlElement } from '../xml/xml.ts';
 
 export interface AttributeRule {
   /** Names as OpenNebula writes them; `#` stands for a number, `*` for anything. */

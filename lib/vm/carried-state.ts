@@ -1,8 +1,8 @@
 // What a VM keeps beside its disks, on its way through a restored template: the folder in which it is to lie exists only when the
 // VM is deployed.
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { XmlElement } from '../input/xml.ts';
-import { child, childText } from '../input/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
+import { child, childText } from '../xml/xml.ts';
 import type { Vm } from './vm.ts';
 
 /** Read by OpenNebula itself (vmm_mad/remotes/kvm/deploy, 7.2 on): a compressed tar archive in base64. */

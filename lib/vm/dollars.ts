@@ -3,7 +3,7 @@
 // write that (`\$` stays `\$`). A value that would change is carried in an attribute of its own, to which
 // the evaluated one refers: what is put in the place of a name is not evaluated again.
 // Source: src/parsers/vm_var_parser.l, vm_var_syntax.y (6.4.7 to 7.4.0).
-import type { XmlElement } from '../input/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import { single } from './attribute-rules.ts';
 
 /** Collects what carries values. */

@@ -1,5 +1,5 @@
 // CONTEXT of a restored VM, and the files that a VM takes from datastores of files. Pure.
-import { child, childText, type XmlElement } from '../input/xml.ts';
+import { child, childText, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import type { Carrier } from './dollars.ts';
 import { attributeTable } from './template-attributes.ts';

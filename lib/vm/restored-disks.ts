@@ -1,7 +1,7 @@
 // The disks of a restored VM, and what names disks by their number. oned numbers the new disks 0, 1, 2,
 // ... in their order (VirtualMachineDisk.cc, get_images). Pure.
-import { textIn } from '../input/xml.ts';
-import type { XmlElement } from '../input/xml.ts';
+import { textIn } from '../xml/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import { applyRules, isYes, single, vectorOf } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from './vm.ts';

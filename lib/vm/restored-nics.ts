@@ -1,7 +1,7 @@
 // The NICs of a restored VM: NIC, NIC_ALIAS, and PCI devices of TYPE NIC, by the same rules. oned
 // numbers NICs first, then PCI NICs, then aliases, each in their order (VirtualMachine.cc,
 // get_network_leases), so their numbers and the names made of them change. Pure.
-import { childrenOf, textIn, type XmlElement } from '../input/xml.ts';
+import { childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 import type { Vm } from './vm.ts';

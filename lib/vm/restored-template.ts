@@ -1,6 +1,6 @@
 // The VM template of a restored VM, as XML: everything of the old VM that can be kept, with its
 // disks replaced by the restored ones. What is kept, and why, is in template-attributes.ts. Pure.
-import { childrenOf, textIn, type XmlElement } from '../input/xml.ts';
+import { childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf, type Rewrite, type Section } from './attribute-rules.ts';
 import { createCarrier } from './dollars.ts';
 import { restoredContext, restoredOsFile, type Files } from './restored-context.ts';

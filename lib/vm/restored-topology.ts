@@ -1,5 +1,5 @@
 // TOPOLOGY and NUMA_NODE of a restored VM (VirtualMachineParser.cc, parse_topology). Pure.
-import { childrenOf, textIn, type XmlElement } from '../input/xml.ts';
+import { childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 import type { Vm } from './vm.ts';

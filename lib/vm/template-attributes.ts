@@ -2,8 +2,8 @@
 // rewrites, each with its reason and the file of OpenNebula it follows from (releases 6.4.7 to 7.4.0; a
 // file that only some of them have says which). attribute-rules.ts interprets it.
 // An attribute that no rule names is the user's: it is kept, except where a section says otherwise.
-import { textIn } from '../input/xml.ts';
-import type { XmlElement } from '../input/xml.ts';
+import { textIn } from '../xml/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 import { isYes, type Section } from './attribute-rules.ts';
 
 /** VirtualMachineContext.cc: what oned writes into CONTEXT of each NIC, alias and PCI NIC. */

@@ -1,7 +1,7 @@
 // A virtual machine as OpenNebula describes it, in OpenNebula's words, already checked:
-// ids are numbers, lists are lists. Parsed by lib/input/vm-xml.ts. Sources: <VM> as oned returns it
+// ids are numbers, lists are lists. Parsed by lib/vm/vm-xml.ts. Sources: <VM> as oned returns it
 // (one.vm.info), as a hook gets it, and as a driver action gets it.
-import type { XmlElement } from '../input/xml.ts';
+import type { XmlElement } from '../xml/xml.ts';
 
 /** One DISK of the VM's TEMPLATE. CONTEXT is not a DISK. */
 export interface Disk {

@@ -1,6 +1,6 @@
 // What a restored template must not have for other reasons than oned's: what this user may not set
 // (VM_RESTRICTED_ATTR), and what acts on the host and comes from a bundle that may be a stranger's. Pure.
-import { child, type XmlElement } from '../input/xml.ts';
+import { child, type XmlElement } from '../xml/xml.ts';
 import { ruleFor, type Section } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
 

@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const source = `
 import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { gunzippedBytes, startGunzip } from './lib/bundle/decompress.ts';
+import { gunzippedBytes, startGunzip } from './lib/bundle/read/decompress.ts';
 
 const sound = gzipSync(Buffer.concat([Buffer.alloc(300_000, 'abc'), randomBytes(1_200_000)]), { level: 1 });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

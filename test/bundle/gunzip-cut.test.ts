@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
-import type { BundleSource } from '../../lib/bundle/bundle.ts';
-import { gunzippedBytes, startGunzip } from '../../lib/bundle/decompress.ts';
+import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
+import { gunzippedBytes, startGunzip } from '../../lib/bundle/read/decompress.ts';
 
 const first = randomBytes(3_000_000);
 const second = gzipSync(randomBytes(1000));

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openBundle } from '../../lib/bundle/reader.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { archive, memorySource, tarMember, vmXmlMember } from './read-support.ts';
 import { noLog, noise } from './write-support.ts';
 

@@ -3,8 +3,8 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { looksLike } from '../../lib/bundle/probe.ts';
-import { disguiseOf, unpackedAs } from '../../lib/tools/file-type.ts';
+import { looksLike } from '../../lib/bundle/read/disguised-disk.ts';
+import { disguiseOf, unpackedAs } from '../../lib/bundle/read/file-type.ts';
 import { testFolder } from './write-support.ts';
 
 const folder = testFolder();

@@ -2,10 +2,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { BundleDisk } from '../../lib/bundle/bundle.ts';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
-import { openBundle } from '../../lib/bundle/reader.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import type { BundleDisk } from '../../lib/bundle/read/bundle.ts';
+import { openFileSource } from '../../lib/bundle/location/file-source.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import {
   extract,
   memorySource,

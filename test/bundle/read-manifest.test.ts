@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseManifest, parseScanned } from '../../lib/bundle/manifest-parse.ts';
-import { ManifestScan } from '../../lib/bundle/manifest-scan.ts';
-import type { Manifest } from '../../lib/bundle/manifest.ts';
+import { parseManifest, parseScanned } from '../../lib/bundle/format/manifest-parse.ts';
+import { ManifestScan } from '../../lib/bundle/format/manifest-scan.ts';
+import type { Manifest } from '../../lib/bundle/format/manifest.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 
 const image = {

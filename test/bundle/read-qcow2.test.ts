@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { looksLike } from '../../lib/bundle/probe.ts';
-import { checkQcow2Header } from '../../lib/bundle/qcow2-check.ts';
-import { Qcow2StreamCheck } from '../../lib/bundle/qcow2-stream-check.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { looksLike } from '../../lib/bundle/read/disguised-disk.ts';
+import { checkQcow2Header } from '../../lib/qcow2/stand-alone.ts';
+import { Qcow2StreamCheck } from '../../lib/qcow2/stream-check.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { extract, MiB, withBundle } from './read-support.ts';
 import { makeDisk, noise, testFolder, tool, writeBundle } from './write-support.ts';
 

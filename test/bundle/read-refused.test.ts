@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import { openBundle } from '../../lib/bundle/reader.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
 import {
   archive,
   endOfArchive,

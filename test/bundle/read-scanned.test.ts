@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import {
   compareDisks,
   MiB,

@@ -1,10 +1,10 @@
 import { appendFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
-import { openBundle } from '../../lib/bundle/reader.ts';
+import { openFileSource } from '../../lib/bundle/location/file-source.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { FailedError } from '../../lib/report/errors.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { memorySource, MiB, openPath } from './read-support.ts';
 import { makeDisk, noLog, noise, testFolder, writeBundle } from './write-support.ts';
 

@@ -5,10 +5,10 @@ import { mkdirSync, readdirSync, readlinkSync, realpathSync, writeFileSync } fro
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Header } from 'tar';
-import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/bundle.ts';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
-import type { OpenedBundle } from '../../lib/bundle/opened.ts';
-import { openBundle } from '../../lib/bundle/reader.ts';
+import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
+import { openFileSource } from '../../lib/bundle/location/file-source.ts';
+import type { OpenedBundle } from '../../lib/bundle/read/opened-bundle.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { makeDisk, noLog } from './write-support.ts';
 

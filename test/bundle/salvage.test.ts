@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from '@jest/globals';
-import { openBundle } from '../../lib/bundle/reader.ts';
-import { trailerSize } from '../../lib/bundle/trailer.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
+import { trailerSize } from '../../lib/bundle/format/trailer.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { archive, memorySource, tarMember, vmXml } from './read-support.ts';
 import { makeDisk, noLog, testFolder, writeBundle } from './write-support.ts';
 

@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openSshSource } from '../../lib/bundle/ssh-source.ts';
-import { parseBundlePlace } from '../../lib/input/bundle-place.ts';
+import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
+import { parseBundlePlace } from '../../lib/bundle/location/bundle-address.ts';
 import { connectionsTo, useSshd, type Connected } from '../run/ssh-support.ts';
 import { startSshd, type TestSshd } from '../run/sshd.ts';
 

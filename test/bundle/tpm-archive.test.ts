@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encodeTpmArchive, parseTpmArchive } from '../../lib/bundle/tpm-archive.ts';
+import { encodeTpmArchive, parseTpmArchive } from '../../lib/bundle/format/tpm-archive.ts';
 
 let folder: string;
 beforeAll(() => {

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { openFileSource } from '../../lib/bundle/file-source.ts';
-import type { Frame, Manifest } from '../../lib/bundle/manifest.ts';
-import { encodeTrailer } from '../../lib/bundle/trailer.ts';
-import { verifyBundle, type VerifyReport } from '../../lib/bundle/verify.ts';
+import { openFileSource } from '../../lib/bundle/location/file-source.ts';
+import type { Frame, Manifest } from '../../lib/bundle/format/manifest.ts';
+import { encodeTrailer } from '../../lib/bundle/format/trailer.ts';
+import { verifyBundle, type VerifyReport } from '../../lib/bundle/read/verify.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { requireRestorable } from '../../lib/restore/restorable.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import {
   endOfArchive,
   memorySource,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { writeAll } from '../../lib/bundle/write-all.ts';
+import { writeAll } from '../../lib/bundle/write/write-all.ts';
 
 describe('a write that the system takes only a part of', () => {
   test('is continued until all is written', async () => {

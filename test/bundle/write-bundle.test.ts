@@ -5,10 +5,10 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { frameSize } from '../../lib/bundle/frame-body.ts';
-import type { Compression, Frame, Manifest } from '../../lib/bundle/manifest.ts';
-import { decodeTrailer } from '../../lib/bundle/trailer.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { frameSize } from '../../lib/bundle/write/frame-body.ts';
+import type { Compression, Frame, Manifest } from '../../lib/bundle/format/manifest.ts';
+import { decodeTrailer } from '../../lib/bundle/format/trailer.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, testFolder, tool, writeBundle, type TestDisk } from './write-support.ts';
 
 const folder = testFolder();

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import type { CompressingCodec } from '../../lib/bundle/frame-codec.ts';
-import { createScratch } from '../../lib/bundle/scratch.ts';
-import { writeAll } from '../../lib/bundle/write-all.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import type { CompressingCodec } from '../../lib/bundle/write/frame-codec.ts';
+import { createScratch } from '../../lib/bundle/write/scratch.ts';
+import { writeAll } from '../../lib/bundle/write/write-all.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { noise } from './write-support.ts';
 
 const installed =

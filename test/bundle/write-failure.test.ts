@@ -2,13 +2,13 @@
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
-import type { CompressingCodec, FrameCodec } from '../../lib/bundle/frame-codec.ts';
+import type { CompressingCodec, FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
 import type { BundleSink } from '../../lib/bundle/sink.ts';
-import { createBundleWriter, type BundleWriter } from '../../lib/bundle/writer.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { createBundleWriter, type BundleWriter } from '../../lib/bundle/write/writer.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { DiskReader } from '../../lib/read/disk-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
 import { fileVm } from '../e2e/file-vm.ts';
 import { inWorld } from '../storage/world.ts';

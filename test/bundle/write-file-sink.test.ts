@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import { FailedError, UsageError } from '../../lib/report/errors.ts';
 import { noise, testFolder } from './write-support.ts';

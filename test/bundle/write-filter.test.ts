@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { tmpdir } from 'node:os';
-import { createScratch, writeScratch } from '../../lib/bundle/scratch.ts';
+import { createScratch, writeScratch } from '../../lib/bundle/write/scratch.ts';
 import { CommandError } from '../../lib/report/errors.ts';
 import { startFilter, type Filter } from '../../lib/run/filter.ts';
 

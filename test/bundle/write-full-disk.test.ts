@@ -6,11 +6,11 @@ import { open } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
-import { writeAll } from '../../lib/bundle/write-all.ts';
-import { createBundleWriter } from '../../lib/bundle/writer.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { writeAll } from '../../lib/bundle/write/write-all.ts';
+import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { noise, noLog, testFolder, writeBundle } from './write-support.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;

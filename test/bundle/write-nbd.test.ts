@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
-import { createFileSink } from '../../lib/bundle/file-sink.ts';
+import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
-import { createBundleWriter } from '../../lib/bundle/writer.ts';
+import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
 import { openNbdReader } from '../../lib/read/nbd-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, noLog, testFolder, tool } from './write-support.ts';
 
 const folder = testFolder();

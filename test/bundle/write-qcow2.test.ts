@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { layOutQcow2 } from '../../lib/bundle/qcow2-layout.ts';
+import { layOutQcow2 } from '../../lib/qcow2/layout.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { makeDisk, testFolder, tool, writeBundle } from './write-support.ts';
 

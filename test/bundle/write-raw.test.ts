@@ -4,10 +4,10 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { diskMember } from '../../lib/bundle/disk-member.ts';
-import { endOfArchive, fileHeader } from '../../lib/bundle/tar-header.ts';
+import { diskMember } from '../../lib/bundle/write/disk-member.ts';
+import { endOfArchive, fileHeader } from '../../lib/bundle/format/tar-header.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, testFolder, tool, writeBundle } from './write-support.ts';
 
 const folder = testFolder();

@@ -2,7 +2,12 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
-import { createScratch, readAll, scratchFolder, writeScratch } from '../../lib/bundle/scratch.ts';
+import {
+  createScratch,
+  readAll,
+  scratchFolder,
+  writeScratch,
+} from '../../lib/bundle/write/scratch.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 import { testFolder } from './write-support.ts';
 

@@ -6,7 +6,7 @@ import {
   encodeTrailer,
   longestTrailer,
   trailerSize,
-} from '../../lib/bundle/trailer.ts';
+} from '../../lib/bundle/format/trailer.ts';
 
 const compressions = ['gzip', 'zstd', 'none'] as const;
 

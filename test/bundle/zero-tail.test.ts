@@ -3,13 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openBundle } from '../../lib/bundle/reader.ts';
-import { openSshSource } from '../../lib/bundle/ssh-source.ts';
-import { verifyBundle } from '../../lib/bundle/verify.ts';
-import { withoutZeroTail } from '../../lib/bundle/zstd-end.ts';
+import { openBundle } from '../../lib/bundle/read/reader.ts';
+import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
+import { verifyBundle } from '../../lib/bundle/read/verify.ts';
+import { withoutZeroTail } from '../../lib/bundle/read/zstd-end.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { connectionsTo, useSshd } from '../run/ssh-support.ts';
 import { startSshd } from '../run/sshd.ts';
 import { compareDisks, extract, memorySource, MiB, oldFolder, scattered, withBundle } from './read-support.ts'; // prettier-ignore

@@ -1,7 +1,7 @@
 // Compares the disks of two VMs of the sandbox by foreign tools.
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { Sandbox } from '../sandbox/sandbox.ts';
 import { sh } from './shell.ts';
 

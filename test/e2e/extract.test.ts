@@ -13,7 +13,7 @@ import { copyFile, link, open, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { pickCompressor } from '../../lib/tools/compressor.ts';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, testFolder, writeBundle, type TestDisk } from '../bundle/write-support.ts';
 import { openPath } from '../bundle/read-support.ts';
 import { runToEnd } from '../demo/shell.ts';

@@ -3,7 +3,7 @@ import { truncateSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { openPath } from '../bundle/read-support.ts';
 import { makeVm } from '../demo/make-vm.ts';
 import { makeWorld, type World } from './world.ts';

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import { child, childText } from '../../lib/input/xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { child, childText } from '../../lib/xml/xml.ts';
 import { compareDisks } from '../demo/compare.ts';
 import { awkwardValues, makeVm } from '../demo/make-vm.ts';
 import { sh } from '../demo/shell.ts';

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { childText } from '../../lib/input/xml.ts';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { childText } from '../../lib/xml/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { sh } from '../demo/shell.ts';
 import { fileVm, type FileDisk, type FileVm } from './file-vm.ts';
 import { makeWorld, type World } from './world.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from '@jest/globals';
-import { encodeTrailer } from '../../lib/bundle/trailer.ts';
+import { encodeTrailer } from '../../lib/bundle/format/trailer.ts';
 import { endOfArchive, paxMember, tarMember } from '../bundle/read-support.ts';
 import { vmXml } from './forms.ts';
 import { measured } from './measured.ts';

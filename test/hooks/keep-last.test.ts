@@ -4,7 +4,7 @@ import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { writeBundle } from '../bundle/write-support.ts';
-import type { Manifest } from '../../lib/bundle/manifest.ts';
+import type { Manifest } from '../../lib/bundle/format/manifest.ts';
 import { madeAt } from '../e2e/file-vm.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { parseCompression } from '../../lib/input/compression.ts';
+import { parseCompression } from '../../lib/config/compression.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 test.each([

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig, parseConfig, type Config } from '../../lib/input/config.ts';
-import { settings, type Setting } from '../../lib/input/settings.ts';
+import { loadConfig, parseConfig, type Config } from '../../lib/config/config.ts';
+import { settings, type Setting } from '../../lib/config/settings.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 const all: readonly Setting<unknown>[] = Object.values(settings);

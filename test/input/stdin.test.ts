@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { decodeVmInput, readStdin } from '../../lib/input/stdin.ts';
+import { decodeVmInput, readStdin } from '../../lib/xml/stdin.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures');

@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { childText } from '../../lib/input/xml.ts';
-import { decodeVmInput } from '../../lib/input/stdin.ts';
-import { parseVm, vmFromElement } from '../../lib/input/vm-xml.ts';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { childText } from '../../lib/xml/xml.ts';
+import { decodeVmInput } from '../../lib/xml/stdin.ts';
+import { parseVm, vmFromElement } from '../../lib/vm/vm-xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 

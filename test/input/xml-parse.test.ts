@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import type { XmlElement } from '../../lib/input/xml.ts';
-import { parseXml } from '../../lib/input/xml-parse.ts';
-import { maxXmlBytes } from '../../lib/input/xml.ts';
+import type { XmlElement } from '../../lib/xml/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
+import { maxXmlBytes } from '../../lib/xml/xml.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 const parse = (text: string): XmlElement => parseXml(Buffer.from(text), 'the document');

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { execFileSync } from 'node:child_process';
-import type { XmlElement } from '../../lib/input/xml.ts';
-import { parseXml } from '../../lib/input/xml-parse.ts';
-import { writeXml } from '../../lib/input/xml-write.ts';
+import type { XmlElement } from '../../lib/xml/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
+import { writeXml } from '../../lib/xml/xml-write.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 
 const element = (name: string, text: string, children: XmlElement[] = []): XmlElement => ({

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
 import { downLibvirt, upLibvirt } from './libvirt.ts';
 import { readNumbers, sameInstant } from './numbers.ts';

@@ -3,8 +3,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { parseXml } from '../../lib/input/xml-parse.ts';
-import { childText } from '../../lib/input/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
+import { childText } from '../../lib/xml/xml.ts';
 import type { Ended } from '../demo/shell.ts';
 import type { StandIns } from '../e2e/stand-ins.ts';
 import { makeWorld, type World } from '../e2e/world.ts';

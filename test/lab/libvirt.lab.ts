@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { lstat, readFile, readlink, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';

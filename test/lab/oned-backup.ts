@@ -2,7 +2,7 @@
 // its own, with the arguments and the stdin that were recorded of OpenNebula 6.10.
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { runToEnd, type Ended } from '../demo/shell.ts';
 import type { ContractStorage } from './contract.ts';
 import type { ExportScene } from './export-scene.ts';

@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { parseXml } from '../../lib/input/xml-parse.ts';
-import { child, childrenOf, childText } from '../../lib/input/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
+import { child, childrenOf, childText } from '../../lib/xml/xml.ts';
 import { runToEnd, sh, type Ended } from '../demo/shell.ts';
 
 const calls = new URL('../fixtures/drivers/calls/', import.meta.url).pathname;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { toImage } from '../../lib/one/image-xml.ts';
 import {
   allocateImage,

@@ -4,10 +4,10 @@ import { getVm } from '../../lib/one/vms.ts';
 import { createLog } from '../../lib/report/log.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import type { Undo } from '../../lib/run/undo.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { addRecordedVm, openWorld, type World } from './with-sandbox.ts';
 import { recorded } from './replay.ts';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 
 let world: World;
 let vmId: number;

@@ -1,7 +1,7 @@
 // Templates, datastores, and what oned says of itself.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import { writeXml } from '../../lib/input/xml-write.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { writeXml } from '../../lib/xml/xml-write.ts';
 import { askPool } from '../../lib/one/answers.ts';
 import { findDatastore, getDatastore } from '../../lib/one/datastores.ts';
 import { ownAccount } from '../../lib/one/accounts.ts';

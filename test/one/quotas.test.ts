@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { exceededQuota, type Demand } from '../../lib/one/quotas.ts';
 
 const user = (quotas: string, defaults = ''): ReturnType<typeof parseXml> =>

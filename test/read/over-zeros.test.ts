@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { overZeros } from '../../lib/read/over-zeros.ts';
+import { overZeros } from '../../lib/read/fill-with-zeros.ts';
 import type { DataPiece } from '../../lib/read/rbd-diff-stream.ts';
 
 /** Spans in order and apart, as gaps and lengths. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Bundle, BundleDisk } from '../../lib/bundle/bundle.ts';
-import type { Manifest } from '../../lib/bundle/manifest.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
+import type { Bundle, BundleDisk } from '../../lib/bundle/read/bundle.ts';
+import type { Manifest } from '../../lib/bundle/format/manifest.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { planDisks, type PlanOptions } from '../../lib/restore/image-plan.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseXml } from '../../lib/input/xml-parse.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import type { Network } from '../../lib/one/networks.ts';
 import { demandOf, requireFreeAddresses } from '../../lib/restore/instantiable.ts';
 

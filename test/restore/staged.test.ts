@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import { chmod, mkdtemp, readdir, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { BundleDisk } from '../../lib/bundle/bundle.ts';
+import type { BundleDisk } from '../../lib/bundle/read/bundle.ts';
 import { createLog } from '../../lib/report/log.ts';
 import type { Delivery } from '../../lib/restore/delivery.ts';
 import type { ImagePlan } from '../../lib/restore/image-plan.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { createJournal, type Journal } from '../../lib/run/journal.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import { undoHandlers } from '../../lib/undo-handlers.ts';
+import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import { sh } from '../demo/shell.ts';
 
 const lines: string[] = [];

@@ -16,7 +16,12 @@ import {
 } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { BusyElsewhereError, BusyError, claimVm, sweepClaims } from '../../lib/run/claim.ts';
+import {
+  BusyElsewhereError,
+  BusyError,
+  claimVm,
+  sweepClaims,
+} from '../../lib/session/export-lock.ts';
 import { ownPlace } from '../../lib/run/process-identity.ts';
 
 const nobody = 65534;
@@ -24,7 +29,7 @@ const isRoot = userInfo().uid === 0;
 
 /** Claims a VM, writes down when it had it, and lets it go after some time, or when stdin ends. */
 const program = `
-import { claimVm } from './lib/run/claim.ts';
+import { claimVm } from './lib/session/export-lock.ts';
 import { appendFileSync } from 'node:fs';
 const [folder, vm, holdMs, list] = process.argv.slice(2);
 const say = (word) => appendFileSync(list, word + ' ' + process.pid + '\\n');

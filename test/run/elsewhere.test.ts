@@ -1,7 +1,7 @@
 // What is undone of a run whose machine is gone, and what is not.
 import { expect, test } from '@jest/globals';
 import { createLog } from '../../lib/report/log.ts';
-import { handlersForGone } from '../../lib/run/elsewhere.ts';
+import { handlersForGone } from '../../lib/session/gone-machine.ts';
 import type { JournalHeader } from '../../lib/run/journal-file.ts';
 import { identify, type Place } from '../../lib/run/process-identity.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';

@@ -15,9 +15,9 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const source = `
 import { writeFileSync } from 'node:fs';
 import { runEntrypoint } from './lib/entrypoint.ts';
-import { loadConfig } from './lib/input/config.ts';
+import { loadConfig } from './lib/config/config.ts';
 import { silent } from './lib/report/progress.ts';
-import { withRun } from './lib/with-run.ts';
+import { withRun } from './lib/session/with-run.ts';
 
 const mischief = {
   'an exception in a timer': () => void setTimeout(() => { throw new Error('of a timer'); }, 10),

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { failedInARow, inARow } from '../../lib/run/in-a-row.ts';
+import { failedInARow, inARow } from '../../lib/run/command-list.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { quiet } from '../read/servers.ts';
 

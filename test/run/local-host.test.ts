@@ -3,8 +3,8 @@ import { expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { hostname, networkInterfaces } from 'node:os';
 import { isThisMachine } from '../../lib/run/local-host.ts';
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import { hostOfDisks } from '../../lib/input/disk-host.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { hostOfDisks } from '../../lib/vm/disk-host.ts';
 
 const addresses = Object.values(networkInterfaces()).flatMap((all) =>
   all!.map(({ address }) => address),

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { settings } from '../../lib/input/settings.ts';
+import { settings } from '../../lib/config/settings.ts';
 import { masterArgs } from '../../lib/run/ssh-args.ts';
 import { sh } from '../demo/shell.ts';
 

@@ -5,7 +5,7 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { sshConnections } from '../../lib/run/ssh-connections.ts';
 import type { Undo } from '../../lib/run/undo.ts';
-import { stopProcesses } from '../../lib/tools/processes.ts';
+import { stopProcesses } from '../../lib/run/processes.ts';
 import { quiet } from '../read/servers.ts';
 import type { TestSshd } from './sshd.ts';
 

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../../lib/report/errors.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import { wholeDisk } from '../read/servers.ts';
 import {
   asQemuSees,

@@ -1,8 +1,8 @@
 // What all storages share while a guest is held, seen with a storage that does as it is told.
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FreezeWish } from '../../lib/storage/freeze.ts';
-import { fixInstant } from '../../lib/storage/modules.ts';
+import type { FreezeWish } from '../../lib/guest/freeze.ts';
+import { fixInstant } from '../../lib/storage/registry.ts';
 import type { Instant, Prepared, StorageModule } from '../../lib/storage/storage.ts';
 import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
 import { disk, inWorld, vm } from './world.ts';

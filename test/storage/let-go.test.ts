@@ -7,7 +7,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from '../../lib/run/runner.ts';
-import { startGuard, undoFreeze, undoSuspend } from '../../lib/storage/let-go.ts';
+import { startGuard, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
 import { domainAt } from '../../lib/tools/virsh.ts';
 import { guardMark, guardName } from '../../lib/vm/names.ts';
 import { until } from '../limits.ts';

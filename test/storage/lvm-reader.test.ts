@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
-import { openVolume } from '../../lib/storage/lvm-reader.ts';
+import { openVolume } from '../../lib/storage/lvm/reader.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
 import { quiet, wholeDisk } from '../read/servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { requireRoom, snapshotBytes, snapshotExtents } from '../../lib/storage/lvm-room.ts';
+import { requireRoom, snapshotBytes, snapshotExtents } from '../../lib/storage/lvm/room.ts';
 import type { Volume, VolumeGroup } from '../../lib/tools/lvm.ts';
 
 const MiB = 1024 * 1024;

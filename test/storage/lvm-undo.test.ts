@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm-undo.ts';
+import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm/undo.ts';
 import { quiet } from '../read/servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
-import { planDisks, snapshotLimitMs } from '../../lib/storage/modules.ts';
+import { planDisks, snapshotLimitMs } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { disk, vm } from './world.ts';
 

@@ -4,8 +4,8 @@ import { copyFileSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Command } from '../../lib/run/runner.ts';
-import { requireWhole } from '../../lib/storage/qcow2-extent.ts';
-import { headerBytes, parseQcow2Header } from '../../lib/storage/qcow2-header.ts';
+import { requireWhole } from '../../lib/qcow2/image-extent.ts';
+import { headerBytes, parseQcow2Header } from '../../lib/qcow2/image-header.ts';
 import { inFolder, quiet } from '../read/servers.ts';
 import { rawFile } from './world.ts';
 

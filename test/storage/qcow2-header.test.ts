@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnevmdumpError, UnsupportedError } from '../../lib/report/errors.ts';
-import { headerBytes, parseQcow2Header } from '../../lib/storage/qcow2-header.ts';
+import { headerBytes, parseQcow2Header } from '../../lib/qcow2/image-header.ts';
 import { inFolder } from '../read/servers.ts';
 
 /** The head of an image that qemu-img made. */

@@ -13,10 +13,10 @@ import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
-import type { FreezeWish } from '../../lib/storage/freeze.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import type { FreezeWish } from '../../lib/guest/freeze.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
-import { undoHandlers } from '../../lib/undo-handlers.ts';
+import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
 import { fakeLibvirt, frozenAnswer, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
 import {

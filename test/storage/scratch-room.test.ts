@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { neededRoom } from '../../lib/storage/scratch-room.ts';
+import { neededRoom } from '../../lib/storage/file/scratch-room.ts';
 
 const MiB = 1024 * 1024;
 const GiB = 1024 * MiB;

@@ -11,7 +11,7 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Run } from '../../lib/run/run.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import type { Undo } from '../../lib/run/undo.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/modules.ts';
+import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet, wholeDisk } from '../read/servers.ts';
 

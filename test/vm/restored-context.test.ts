@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import { child, childText, type XmlElement } from '../../lib/input/xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { child, childText, type XmlElement } from '../../lib/xml/xml.ts';
 import { fileSources } from '../../lib/vm/restored-context.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { names, restore, restoreAll, values, vmWith } from './template-of.ts';

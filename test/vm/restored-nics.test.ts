@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { child, childrenOf, childText } from '../../lib/input/xml.ts';
+import { child, childrenOf, childText } from '../../lib/xml/xml.ts';
 import { names, restore, restoreAll, values, vmWith } from './template-of.ts';
 
 const nic = (

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import { child, childrenOf, childText } from '../../lib/input/xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { child, childrenOf, childText } from '../../lib/xml/xml.ts';
 import type { TemplateOptions } from '../../lib/vm/restored-template.ts';
 import { diskXml, names, restore, vmWith } from './template-of.ts';
 

@@ -1,6 +1,6 @@
 // VMs for the tests of the restored template, and what is made of them.
-import { parseVm } from '../../lib/input/vm-xml.ts';
-import type { XmlElement } from '../../lib/input/xml.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import type { XmlElement } from '../../lib/xml/xml.ts';
 import {
   restoredTemplate,
   type RestoredTemplate,

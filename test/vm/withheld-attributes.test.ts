@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { child } from '../../lib/input/xml.ts';
+import { child } from '../../lib/xml/xml.ts';
 import { names, restoreAll, vmWith } from './template-of.ts';
 
 const nic = (id: number, address: string) =>

@@ -1,0 +1,61 @@
+// `postbackup` and `postbackup_live`: releases what `prebackup` has fixed. Also run after a failure, and perhaps twice.
+import { dirname, join } from 'node:path';
+import { findRemains, undoRemains } from '../session/cleanup.ts';
+import { parseBackupArguments } from './backup-request.ts';
+import { disksPlace } from './disks-host.ts';
+import { stagingFolder } from './staged-disks.ts';
+import { backupBasePath } from '../config/datastore-conf.ts';
+import { errorMessage, OnevmdumpError } from '../report/errors.ts';
+import { sweepClaims } from '../session/export-lock.ts';
+import { localRunner } from '../run/local-runner.ts';
+import { stateFolder } from '../run/state-folder.ts';
+import { realPaths } from '../tools/file-facts.ts';
+import { withConnections } from '../session/with-run.ts';
+import type { IsOurs, Outcome, TmContext } from './tm-action.ts';
+
+/**
+ * What cannot be released is a warning, and stays in its journal for the next backup of the VM, or for `onevmdump
+ * cleanup`: the bundle is complete, and would be lost to oned if this failed.
+ */
+export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Outcome> {
+  const ours = await isOurs();
+  if (ours === false) return 'stock';
+  try {
+    if (await release(context)) return 'done';
+    // Nothing is held: prebackup failed, or was killed; or we were here before; or the stock prebackup was run for us,
+    // because oned could not be asked then.
+    return ours === undefined || (await isStaged(context)) ? 'stock' : 'done';
+  } catch (error) {
+    if (ours || !(error instanceof OnevmdumpError)) throw error;
+    context.log.warn(errorMessage(error));
+    return 'stock';
+  }
+}
+
+/** @returns whether there was anything of ours */
+async function release({ args, config: load, log }: TmContext): Promise<boolean> {
+  const { vmId } = parseBackupArguments(args);
+  const config = await load();
+  const folder = await stateFolder(config.stateDir, process.env, (text) => log.warn(text));
+  const { killed: all, held } = await findRemains(folder, vmId, log);
+  const killed = all.filter(({ header }) => header.action === 'backup');
+  await withConnections('release', { config, log }, async ({ handlers }) => {
+    for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
+  });
+  // Of a prebackup that was killed.
+  await sweepClaims(folder, vmId);
+  return held.length > 0;
+}
+
+/** Whether the stock `prebackup` has left its files. */
+async function isStaged({ args, config: load, script, log }: TmContext): Promise<boolean> {
+  const known = parseBackupArguments(args);
+  const { remote, config } = await disksPlace(known, await load());
+  // remotes/tm/<tm>/postbackup
+  const base = await backupBasePath(join(dirname(script), '../..'));
+  const path = join(stagingFolder(known.folder, known.vmId, base), 'vm.xml');
+  return await withConnections('release', { config, log }, async ({ connections }) => {
+    const runner = remote ? connections.runner(remote) : localRunner(log);
+    return (await realPaths(runner, [path])).length > 0;
+  });
+}

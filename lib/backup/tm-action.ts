@@ -1,0 +1,52 @@
+// The frame around the TM actions: reads what oned gives, and decides whether the backup is ours. OpenNebula's own
+// action does the work of every other one, with the same arguments and the same stdin.
+import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
+import { loadConfig, type Config } from '../config/config.ts';
+import { readStdin } from '../xml/stdin.ts';
+import { runInOurPlace } from '../run/replace-process.ts';
+import { stockAction } from './stock-action.ts';
+import { isOurBackup } from './whose-backup.ts';
+
+export interface TmContext extends EntrypointContext {
+  readonly args: readonly string[];
+  /** The VM's XML as it came. */
+  readonly stdin: Buffer;
+  /** The path by which the action was started. */
+  readonly script: string;
+  /** @throws UsageError */
+  readonly config: () => Promise<Config>;
+}
+
+/**
+ * Whether the backup goes to a datastore of ours; undefined: that cannot be found out. Where there is no stock action
+ * beside ours, every backup is.
+ */
+export type IsOurs = () => Promise<boolean | undefined>;
+
+/** `stock`: it is the stock action that has to be run. */
+export type Outcome = 'done' | 'stock';
+
+/** Runs one action. */
+export async function runTmAction(
+  name: string,
+  main: (context: TmContext, isOurs: IsOurs) => Promise<Outcome>,
+): Promise<void> {
+  await runEntrypoint({
+    script: name,
+    debug: isDebug(process.env),
+    driver: true,
+    main: async ({ log, signal }) => {
+      const script = process.argv[1] ?? '';
+      const args = process.argv.slice(2);
+      const stdin = await readStdin(process.stdin);
+      const config = (): Promise<Config> =>
+        loadConfig({ file: undefined, env: process.env, warn: (text) => log.warn(text) });
+      const stock = await stockAction(script);
+      const isOurs: IsOurs = () =>
+        stock === undefined ? Promise.resolve(true) : isOurBackup(stdin, config, log);
+      const outcome = await main({ log, signal, args, stdin, script, config }, isOurs);
+      if (outcome === 'done' || stock === undefined) return 0;
+      return await runInOurPlace(stock, args, { input: stdin, signal });
+    },
+  });
+}

@@ -1,0 +1,39 @@
+// The map of a sparse member: which bytes of the file the stored data are. GNU tar manual, "Storing
+// Sparse Files, PAX Format 1.0". Generated in pieces: a fragmented disk has millions of extents.
+import type { Extent } from '../../read/disk-reader.ts';
+import { tarPadding } from './tar-header.ts';
+
+const chunkSize = 64 * 1024;
+
+/** Bytes of the map with its padding. */
+export function sparseMapSize(extents: readonly Extent[], virtualSize: number): number {
+  let size = 0;
+  for (const text of mapTexts(extents, virtualSize)) size += text.length;
+  return size + tarPadding(size);
+}
+
+/** The map with its padding, in pieces. */
+export function* sparseMap(extents: readonly Extent[], virtualSize: number): Generator<Buffer> {
+  let size = 0;
+  for (const text of mapTexts(extents, virtualSize)) {
+    size += text.length;
+    yield Buffer.from(text, 'latin1');
+  }
+  yield Buffer.alloc(tarPadding(size));
+}
+
+function* mapTexts(extents: readonly Extent[], virtualSize: number): Generator<string> {
+  const last = extents.at(-1);
+  // As GNU tar does, so that the file gets its full size.
+  const endsInHole = (last ? last.offset + last.length : 0) < virtualSize;
+  let text = `${extents.length + (endsInHole ? 1 : 0)}\n`;
+  for (const { offset, length } of extents) {
+    text += `${offset}\n${length}\n`;
+    if (text.length >= chunkSize) {
+      yield text;
+      text = '';
+    }
+  }
+  if (endsInHole) text += `${virtualSize}\n0\n`;
+  yield text;
+}

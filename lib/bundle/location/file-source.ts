@@ -1,0 +1,59 @@
+// A bundle in a file on this machine, read at any place.
+import { constants, type BigIntStats } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { errorMessage, FailedError, hasCode, UsageError } from '../../report/errors.ts';
+import type { BundleSource } from '../read/bundle.ts';
+
+/**
+ * Opens the file for reading.
+ * @throws UsageError when there is no such file or it is no regular file, FailedError when the
+ *   system refuses to open it.
+ */
+export async function openFileSource(path: string): Promise<BundleSource> {
+  const { file, stats } = await openRegular(path);
+  return {
+    name: path,
+    size: Number(stats.size),
+    modified: stats.mtime,
+    identity: { dev: stats.dev, ino: stats.ino },
+    read: (offset, length) => readAt(file, path, offset, length),
+    close: () => file.close(),
+  };
+}
+
+async function openRegular(path: string): Promise<{ file: FileHandle; stats: BigIntStats }> {
+  let file: FileHandle;
+  try {
+    // O_NONBLOCK: a FIFO must be refused, not waited for.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    const missing = hasCode(cause, 'ENOENT') || hasCode(cause, 'ENOTDIR');
+    if (missing) throw new UsageError(`cannot open bundle ${path}: no such file`, { cause });
+    throw new FailedError(`cannot open bundle ${path}: ${errorMessage(cause)}`, { cause });
+  }
+  const stats = await file.stat({ bigint: true });
+  if (stats.isFile()) return { file, stats };
+  await file.close();
+  throw new UsageError(`cannot open bundle ${path}: it is not a regular file`);
+}
+
+async function readAt(file: FileHandle, path: string, offset: number, length: number) {
+  // Not from Node's pool: pieces are kept for a while, and a kept slice would hold the whole pool.
+  const buffer = Buffer.allocUnsafeSlow(length);
+  let filled = 0;
+  while (filled < length) {
+    const bytesRead = await readSome(file, path, buffer.subarray(filled), offset + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}
+
+async function readSome(file: FileHandle, path: string, into: Buffer, position: number) {
+  try {
+    return (await file.read(into, 0, into.length, position)).bytesRead;
+  } catch (cause) {
+    const what = `cannot read bundle ${path} at byte ${position}`;
+    throw new FailedError(`${what}: ${errorMessage(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,21 @@
+// Bundles that lost their end: the error that says where, and the messages of commands that salvage one.
+import { BundleError, PartialError } from '../../report/errors.ts';
+import type { Log } from '../../report/log.ts';
+import type { Bundle } from './bundle.ts';
+
+/**
+ * A bundle cannot be read any further: the file ends early, or its compressed data are damaged. If the bundle has no
+ * index, what comes before this place can be salvaged.
+ */
+export class LostEndError extends BundleError {}
+
+/** Warns when a bundle that was opened to be salvaged has lost its end. */
+export function warnOfLostEnd({ cut }: Bundle, log: Log): void {
+  if (cut === undefined) return;
+  log.warn(`the bundle lost its end, and no checksum proves its disks: ${cut}`);
+}
+
+/** The error of a command that has got what was left. @param got what that is, and what is missing */
+export function salvaged(got: string): PartialError {
+  return new PartialError(`the bundle lost its end: ${got}`);
+}

@@ -1,0 +1,42 @@
+// A bundle that lost only its index: all its data and its manifest are there, and are read from the front.
+import { BundleError } from '../../report/errors.ts';
+import type { BundleSource } from './bundle.ts';
+import { decompress } from './decompress.ts';
+import type { Compression, Manifest } from '../format/manifest.ts';
+import { beginsLikeTrailer, trailerSize } from '../format/trailer.ts';
+
+/**
+ * Whether the manifest's frame is whole, so that what is cut off or damaged is the trailer behind it. Of an
+ * uncompressed bundle the manifest that was read is all there is to ask.
+ * @param manifest read from the front, before the place where reading failed
+ */
+export async function onlyIndexIsLost(
+  source: BundleSource,
+  manifest: Manifest,
+  compression: Compression,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (manifest.compression !== compression) return false;
+  if (compression === 'none') return true;
+  const last = manifest.members.at(-1)?.frames.at(-1);
+  if (!last) return false;
+  const offset = last[0] + last[1];
+  const first = Math.max(offset, source.size - trailerSize[compression]);
+  const tail = await source.read(first, Math.max(0, source.size - first));
+  for (let at = 0; at < tail.length; at++) {
+    if (!beginsLikeTrailer(tail.subarray(at), compression)) continue;
+    const range = { offset, length: first + at - offset };
+    if (await isSound(decompress(source, range, compression, signal))) return true;
+  }
+  return false;
+}
+
+async function isSound(bytes: AsyncGenerator<Buffer>): Promise<boolean> {
+  try {
+    while ((await bytes.next()).done !== true);
+    return true;
+  } catch (error) {
+    if (error instanceof BundleError) return false;
+    throw error;
+  }
+}

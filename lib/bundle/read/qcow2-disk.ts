@@ -1,0 +1,20 @@
+// The qcow2 disk of a bundle: whether QEMU may be let at it.
+import { BundleError, errorMessage } from '../../report/errors.ts';
+import type { BundleDisk } from './bundle.ts';
+import { checkQcow2Header, type Qcow2Header } from '../../qcow2/stand-alone.ts';
+
+/**
+ * The header of a qcow2 disk.
+ * @param doing what cannot be done otherwise: `restored`
+ * @throws BundleError when it is none, or names other files
+ */
+export async function standAloneHeader(disk: BundleDisk, doing: string): Promise<Qcow2Header> {
+  const head = await disk.head();
+  try {
+    return checkQcow2Header(head);
+  } catch (error) {
+    throw new BundleError(`disk ${disk.id} cannot be ${doing}: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,215 @@
+// A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or one that lost its
+// end. It is read from the front: once to list it, and once for each pass over a disk.
+import { BundleError } from '../../report/errors.ts';
+import type { BundleDisk, BundleSource } from './bundle.ts';
+import type { ByteReader } from './byte-reader.ts';
+import { emptyHead, expectedDisk, fillHead } from './checked-pieces.ts';
+import { readManifestMember } from './manifest-read.ts';
+import {
+  mostDisks,
+  type Compression,
+  type Manifest,
+  type StateMember,
+} from '../format/manifest.ts';
+import { LostEndError } from './lost-end.ts';
+import { onlyIndexIsLost } from './lost-index.ts';
+import { memberLabel } from '../format/member-name.ts';
+import { describedBytes, describeOther } from './other-formats.ts';
+import { largestVmXml, placed, type Opened, type OpenOptions } from './opened-bundle.ts';
+import { diskPieces, findState, openStream } from './scanned-passes.ts';
+import { readState, type StateFile } from './state-file.ts';
+import { checkVmXml } from './vm-xml-frame.ts';
+import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
+
+interface ScannedDisk {
+  readonly id: number;
+  readonly member: string;
+  readonly size: number;
+  readonly dataBytes: number;
+  readonly head: Buffer;
+  /** Whether this tool wrote it as raw: GNU tar has its process id where we have 0 (tar-header.ts). */
+  readonly isRaw: boolean;
+}
+
+/**
+ * @throws BundleError when the file is no bundle, is damaged, or holds what a bundle must not hold
+ */
+export async function openScanned(
+  source: BundleSource,
+  { log, signal, salvage = false }: OpenOptions,
+): Promise<Opened> {
+  const compression = await detectCompression(source);
+  log.debug(`${source.name} has no index: reading it from the front`);
+  const { vmXml, manifest, found, kept, cut, indexLost } = await scan(
+    source,
+    compression,
+    salvage,
+    {
+      log,
+      signal,
+    },
+  );
+  if (!vmXml) throw new BundleError('it holds no vm.xml');
+  const disks = found
+    .sort((one, other) => one.id - other.id)
+    .map((disk): BundleDisk => {
+      const listed = manifest?.disks.find(({ id }) => id === disk.id);
+      const expected =
+        manifest && listed ? expectedDisk(manifest, listed) : { ...disk, sha256: undefined };
+      return {
+        id: disk.id,
+        member: disk.member,
+        size: disk.size,
+        dataBytes: disk.dataBytes,
+        format: listed?.format ?? (disk.isRaw ? 'raw' : undefined),
+        head: () => Promise.resolve(Buffer.from(disk.head)),
+        pieces: () => diskPieces(source, compression, expected, signal),
+      };
+    });
+  if (manifest) {
+    checkManifest(manifest, disks, kept);
+    const start = openStream(source, compression, signal);
+    await checkVmXml(manifest, start).finally(() => start.close());
+  }
+  const state = kept.map(({ member, size }): StateFile => {
+    const sha256 = manifest?.state?.find((listed) => listed.member === member)?.sha256;
+    const expected = { member, ...(sha256 !== undefined && { sha256 }) };
+    return { member, size, read: () => findState(source, compression, expected, signal) };
+  });
+  return { indexed: false, indexLost, compression, manifest, vmXml, state, disks, cut };
+}
+
+/** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
+async function detectCompression(source: BundleSource): Promise<Compression> {
+  const start = await source.read(0, describedBytes);
+  if (start.length >= 4) {
+    const magic = start.readUInt32LE(0);
+    if ((magic & 0xffff) === 0x8b1f) return 'gzip';
+    if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return 'zstd';
+  }
+  if (start.toString('latin1', 257, 262) === 'ustar') return 'none';
+  const other = describeOther(start);
+  throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
+}
+
+/** One pass over everything. @param salvage what stands before the place where the bundle lost its end is enough */
+async function scan(
+  source: BundleSource,
+  compression: Compression,
+  salvage: boolean,
+  { log, signal }: OpenOptions,
+) {
+  const input = openStream(source, compression, signal);
+  const seen = new Set<string>();
+  const found: ScannedDisk[] = [];
+  const kept: { member: StateMember; size: number }[] = [];
+  let vmXml: Buffer | undefined;
+  let manifest: Manifest | undefined;
+  let label = 'it is not an onevmdump bundle';
+  let cut: string | undefined;
+  /** Whether onevmdump wrote the archive: its first header tells it from GNU tar's. */
+  let isOwn = false;
+  /** The last disk: its last frame is checked when the stream goes on behind it, or ends there. */
+  let unchecked: ScannedDisk | undefined;
+  try {
+    for (;;) {
+      if (unchecked) {
+        await input.atEnd();
+        found.push(unchecked);
+        unchecked = undefined;
+      }
+      const member = await nextMember(input);
+      if (!member) break;
+      label = memberLabel(member.name);
+      if (seen.has(label)) throw new BundleError('occurs twice');
+      seen.add(label);
+      switch (member.name.kind) {
+        case 'folder':
+          isOwn = member.isOwn;
+          break;
+        case 'vm.xml':
+          vmXml = await memberBytes(input, member, largestVmXml);
+          break;
+        case 'nvram':
+        case 'tpm.tar': {
+          const name = `./${member.name.kind}` as const;
+          const { length } = await readState(input, member, { member: name });
+          kept.push({ member: name, size: length });
+          break;
+        }
+        case 'manifest.json':
+          manifest = await readManifestMember(input, member, log);
+          break;
+        case 'disk':
+          if (found.length >= mostDisks)
+            throw new BundleError(`it has more than ${mostDisks} disks`);
+          unchecked = await scanDisk(input, member, member.name.id);
+      }
+      label = `after ${label}`;
+    }
+    // Without compression nothing else tells of an end that was overwritten with zeros.
+    if (!manifest && isOwn) {
+      throw new LostEndError('the manifest that onevmdump writes is missing');
+    }
+  } catch (error) {
+    const damage = placed(label, error);
+    if (!(error instanceof LostEndError) || !(damage instanceof BundleError) || !vmXml)
+      throw damage;
+    if (manifest && (await onlyIndexIsLost(source, manifest, compression, signal))) {
+      log.warn(
+        `the index at the end of the bundle is damaged, its disks are not: ${damage.message}`,
+      );
+      return { vmXml, manifest, found, kept, cut, indexLost: true };
+    }
+    if (!salvage) {
+      const ids = found.map(({ id }) => id);
+      throw new BundleError(`${damage.message}; ${whatIsWhole(ids)}`, {
+        cause: damage,
+      });
+    }
+    cut = damage.message;
+  } finally {
+    await input.close();
+  }
+  return { vmXml, manifest, found, kept, cut, indexLost: false };
+}
+
+const mostNamed = 10;
+
+function whatIsWhole(ids: readonly number[]): string {
+  if (ids.length === 0) return 'vm.xml is whole: get it with onevmdump extract --vm-xml --salvage';
+  const more = ids.length > mostNamed ? ` and ${ids.length - mostNamed} more` : '';
+  const named = ids.slice(0, mostNamed).join(', ');
+  return `what comes before that is whole (disk ${named}${more}): get it with onevmdump restore --salvage or extract --salvage`;
+}
+
+async function scanDisk(input: ByteReader, member: TarMember, id: number): Promise<ScannedDisk> {
+  const { path, isOwn, map } = member;
+  const head = emptyHead(map.size);
+  for await (const piece of memberPieces(input, member)) fillHead(head, piece);
+  return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw: isOwn };
+}
+
+/** A manifest describes just these disks, and what the VM kept beside them. */
+function checkManifest(
+  manifest: Manifest,
+  disks: readonly BundleDisk[],
+  kept: readonly { readonly member: StateMember }[],
+): void {
+  const listed = (manifest.state ?? []).map(({ member }) => member).join(' ');
+  if (listed !== kept.map(({ member }) => member).join(' ')) {
+    throw new BundleError(
+      'manifest.json does not list ./nvram and ./tpm.tar as the archive has them',
+    );
+  }
+  if (manifest.disks.length !== disks.length) {
+    throw new BundleError('manifest.json describes other disks than the archive holds');
+  }
+  for (const listed of manifest.disks) {
+    const expected = expectedDisk(manifest, listed);
+    const disk = disks.find(({ id }) => id === listed.id);
+    if (disk?.size !== expected.size || disk.dataBytes !== expected.dataBytes) {
+      throw new BundleError(`manifest.json does not describe disk ${listed.id} as it is`);
+    }
+  }
+}

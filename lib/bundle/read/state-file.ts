@@ -1,0 +1,38 @@
+// What a VM keeps beside its disks, each a small member of the bundle: its UEFI variables and the state of its vTPM.
+import { createHash } from 'node:crypto';
+import { BundleError } from '../../report/errors.ts';
+import type { ByteReader } from './byte-reader.ts';
+import type { ManifestState, StateMember } from '../format/manifest.ts';
+import { memberBytes, type TarMember } from './tar-member.ts';
+
+/** Bytes that a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
+export const largestState: Readonly<Record<StateMember, number>> = {
+  './nvram': 64 * 1024 * 1024,
+  './tpm.tar': 8 * 1024 * 1024,
+};
+
+/** Such a member of a bundle that is being read. */
+export interface StateFile {
+  readonly member: StateMember;
+  /** Bytes. */
+  readonly size: number;
+  /** All of it, checked against its SHA-256 where the bundle has one. @throws BundleError when it is damaged */
+  read(): Promise<Buffer>;
+}
+
+/** The member of this name, if the tar stream's next one is it. @throws BundleError when it is too big or another one */
+export async function readState(
+  input: ByteReader,
+  member: TarMember | undefined,
+  expected: { readonly member: StateMember } & Partial<ManifestState>,
+): Promise<Buffer> {
+  if (member === undefined || `./${member.name.kind}` !== expected.member) {
+    throw new BundleError(`${expected.member} is not where it should be`);
+  }
+  const bytes = await memberBytes(input, member, largestState[expected.member]);
+  const { sha256 } = expected;
+  if (sha256 !== undefined && createHash('sha256').update(bytes).digest('hex') !== sha256) {
+    throw new BundleError(`${expected.member}: SHA-256 is not that of the manifest`);
+  }
+  return bytes;
+}

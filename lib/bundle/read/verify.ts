@@ -1,0 +1,213 @@
+// Reads all of a bundle and compares it with what it says of itself. What it cannot notice are changed
+// bits from which the same bytes are unpacked, such as the time in a gzip header.
+import { BundleError } from '../../report/errors.ts';
+import type { Progress, ProgressTask } from '../../report/progress.ts';
+import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
+import { FrameError, frameBytes } from './frame-stream.ts';
+import { framesFrom } from '../format/frame-table.ts';
+import { framesOf, openIndexed } from './indexed-bundle.ts';
+import type { Compression, DiskFormat, ManifestDisk } from '../format/manifest.ts';
+import { placed, type Opened, type OpenOptions } from './opened-bundle.ts';
+import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
+import { findTrailer, named } from './reader.ts';
+import { openScanned } from './scanned-bundle.ts';
+import { findZeroTail, mostZeros } from './zero-tail.ts';
+
+export interface VerifyOptions extends OpenOptions {
+  /** Throws when the bundle, sound or not, could not be restored. */
+  readonly restorable: (bundle: Bundle) => Promise<void>;
+  readonly progress: Progress;
+}
+
+export interface VerifiedDisk {
+  readonly id: number;
+  /** Undefined in bundles without a manifest. */
+  readonly format: DiskFormat | undefined;
+  /** Bytes of the disk file. */
+  readonly size: number;
+  readonly dataBytes: number;
+  /** The SHA-256 that its data have; undefined where there is none to compare with. */
+  readonly sha256: string | undefined;
+}
+
+/** What was found of a bundle that is sound. */
+export interface VerifyReport {
+  readonly bundle: string;
+  /** Bytes of the file. */
+  readonly size: number;
+  readonly compression: Compression;
+  readonly indexed: boolean;
+  /** How many frames of the index were checked, the manifest's included; 0 without an index. */
+  readonly frames: number;
+  /** DISK_IDs of the VM's disks that were not asked for. */
+  readonly leftOut: readonly number[];
+  readonly disks: readonly VerifiedDisk[];
+}
+
+/** Damaged places that an error names: more do not help its reader, so verify looks for no more. */
+const mostPlaces = 20;
+
+/**
+ * Reads everything and closes `source`.
+ * @throws BundleError that names every damaged place; the signal's reason when it is aborted
+ */
+export async function verifyBundle(
+  source: BundleSource,
+  options: VerifyOptions,
+): Promise<VerifyReport> {
+  try {
+    return await verify(source, options);
+  } catch (error) {
+    throw placed(`bundle ${source.name}`, error);
+  } finally {
+    await source.close();
+  }
+}
+
+async function verify(source: BundleSource, options: VerifyOptions): Promise<VerifyReport> {
+  const trailer = await findTrailer(source, mostZeros);
+  const opened = trailer
+    ? await openIndexed(source, trailer, options)
+    : await openScanned(source, options);
+  if (await indexIsLost(source, opened)) {
+    throw new BundleError(
+      'the index at its end is damaged or missing; restoring is still possible',
+    );
+  }
+  // Without a manifest there is nothing more to compare with than what the first pass has seen.
+  const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
+  if (places.length > 0) throw new BundleError(describe(places));
+  await options.restorable(named(source, opened));
+  return report(source, opened);
+}
+
+/** Whether all frames are where the manifest says: then nobody compressed it anew, but the end is gone. */
+async function indexIsLost(
+  source: BundleSource,
+  { indexed, indexLost, manifest, compression }: Opened,
+): Promise<boolean> {
+  if (indexLost) return true;
+  if (indexed || manifest?.compression !== compression || compression === 'none') return false;
+  // Behind more zeros than were looked at there may well be one.
+  if ((await findZeroTail(source, mostZeros)) === undefined) return false;
+  const magic = compression === 'gzip' ? '1f8b08' : '28b52f';
+  for (const { frames } of manifest.members) {
+    for (const [offset] of frames) {
+      const start = await source.read(offset, 3);
+      if (start.toString('hex') !== magic) return false;
+    }
+  }
+  return true;
+}
+
+/** @returns what is damaged, everything in its place */
+async function verifyDisks(source: BundleSource, opened: Opened, options: VerifyOptions) {
+  const { disks, manifest } = opened;
+  const total = disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
+  const task = options.progress.begin('verify', total);
+  const places: BundleError[] = [];
+  try {
+    for (const file of opened.state) {
+      await file.read().catch((error: unknown) => {
+        if (!(error instanceof BundleError)) throw error;
+        places.push(error);
+      });
+    }
+    for (const disk of disks) {
+      if (places.length > mostPlaces) break;
+      const listed = manifest?.disks.find(({ id }) => id === disk.id);
+      try {
+        await verifyDisk(disk, listed, task);
+      } catch (error) {
+        if (!(error instanceof BundleError)) throw error;
+        const frames = opened.indexed ? await damagedFrames(source, opened, disk, options) : [];
+        places.push(...(frames.length > 0 ? frames : [error]));
+      }
+    }
+  } finally {
+    task.end();
+  }
+  return places;
+}
+
+async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, task: ProgressTask) {
+  const structure =
+    listed?.format === 'qcow2' && listed.clusterSize !== undefined
+      ? new Qcow2StreamCheck({
+          fileSize: disk.size,
+          virtualSize: listed.virtualSize,
+          clusterSize: listed.clusterSize,
+        })
+      : undefined;
+  try {
+    for await (const { data } of disk.pieces()) {
+      structure?.update(data);
+      task.add(data.length);
+    }
+    structure?.end();
+  } catch (error) {
+    throw placed(`disk ${disk.id}`, error);
+  }
+}
+
+/** After a failure: the frames of the disk without what stands around them, since one that is damaged hides the next. */
+async function damagedFrames(
+  source: BundleSource,
+  { manifest, compression }: Opened,
+  { id, member }: BundleDisk,
+  { signal }: VerifyOptions,
+): Promise<BundleError[]> {
+  const frames = manifest ? framesOf(manifest, member) : [];
+  /** The first error from `first` on. */
+  const check = async (first: number, count = frames.length) => {
+    const some = framesFrom(frames, first, count);
+    const bytes = frameBytes(source, compression, some, { label: `disk ${id}`, first, signal });
+    try {
+      while ((await bytes.next()).done !== true);
+    } catch (error) {
+      if (error instanceof FrameError) return error;
+      throw error;
+    }
+    return undefined;
+  };
+  const places: BundleError[] = [];
+  for (let first = 0; first < frames.length && places.length <= mostPlaces;) {
+    let found = await check(first);
+    if (!found) break;
+    // One process decompresses all zstd frames: which one was damaged is certain only of each alone.
+    for (let index = Math.max(first, found.index - 1); index <= found.index + 1; index++) {
+      const alone = await check(index, 1);
+      if (!alone) continue;
+      found = alone;
+      break;
+    }
+    places.push(found);
+    first = found.index + 1;
+  }
+  return places;
+}
+
+function describe(places: readonly BundleError[]): string {
+  const told = places.slice(0, mostPlaces).map(({ message }) => message);
+  return [...told, ...(places.length > mostPlaces ? ['and more places'] : [])].join('; ');
+}
+
+function report(source: BundleSource, opened: Opened): VerifyReport {
+  const { indexed, compression, manifest, disks } = opened;
+  const frames = manifest?.members.reduce((sum, member) => sum + member.frames.length, 1) ?? 0;
+  return {
+    bundle: source.name,
+    size: source.size,
+    compression,
+    indexed,
+    frames: indexed ? frames : 0,
+    leftOut: manifest?.leftOut ?? [],
+    disks: disks.map(({ id, format, size, dataBytes }) => ({
+      id,
+      format,
+      size,
+      dataBytes,
+      sha256: manifest?.disks.find((disk) => disk.id === id)?.sha256,
+    })),
+  };
+}

@@ -1,0 +1,93 @@
+// A disk as a tar member: what stands before its data, what is read, what follows. Says nothing of how
+// it is compressed or where it goes.
+import type { Extent } from '../../read/disk-reader.ts';
+import { alignExtents, checkExtents, totalLength } from '../../read/extents.ts';
+import type { DiskFormat } from '../format/manifest.ts';
+import { layOutQcow2 } from '../../qcow2/layout.ts';
+import { sparseMap, sparseMapSize } from '../format/sparse-map.ts';
+import { fileHeader, sparseHeader, tarPadding } from '../format/tar-header.ts';
+
+/** The format of a disk in the bundle. */
+export type DiskLayout =
+  { readonly format: 'raw' } | { readonly format: 'qcow2'; readonly clusterSize: number };
+
+export interface DiskMember {
+  readonly format: DiskFormat;
+  /** Bytes of the file once extracted. */
+  readonly size: number;
+  /** The tar headers, for a sparse member with its map: not part of the checksum. */
+  head(): Iterable<Buffer>;
+  /** The beginning of the file that is not read from the disk; part of the checksum. */
+  metadata(): Iterable<Buffer>;
+  /** What is read from the disk. */
+  readonly extents: readonly Extent[];
+  /** Bytes of `extents`. */
+  readonly dataBytes: number;
+  /** Zeros behind the data that belong to the file; part of the checksum. */
+  readonly filePadding: number;
+  /** Zeros behind the file up to the next block. */
+  readonly tarPadding: number;
+}
+
+/**
+ * The member for a disk.
+ * @throws FailedError when the extents contradict each other or the size, UnsupportedError when the
+ *   format cannot hold the disk
+ */
+export function diskMember(
+  name: string,
+  layout: DiskLayout,
+  virtualSize: number,
+  extents: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  checkExtents(extents, virtualSize, `cannot dump ${name}`);
+  return layout.format === 'qcow2'
+    ? qcow2Member(name, virtualSize, layout.clusterSize, extents, mtime)
+    : rawMember(name, virtualSize, extents, mtime);
+}
+
+function rawMember(
+  name: string,
+  virtualSize: number,
+  announced: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  // GNU tar pads every extent to whole blocks, bsdtar and Python do not: with whole blocks they agree.
+  const extents = alignExtents(announced, 512, virtualSize);
+  const dataBytes = totalLength(extents);
+  const shared = { format: 'raw', extents, dataBytes, metadata: () => [], filePadding: 0 } as const;
+  if (virtualSize === 0) {
+    return { ...shared, size: 0, head: () => [fileHeader(name, 0, mtime)], tarPadding: 0 };
+  }
+  const storedSize = sparseMapSize(extents, virtualSize) + dataBytes;
+  return {
+    ...shared,
+    size: virtualSize,
+    *head() {
+      yield sparseHeader(name, virtualSize, storedSize, mtime);
+      yield* sparseMap(extents, virtualSize);
+    },
+    tarPadding: tarPadding(storedSize),
+  };
+}
+
+function qcow2Member(
+  name: string,
+  virtualSize: number,
+  clusterSize: number,
+  extents: readonly Extent[],
+  mtime: Date,
+): DiskMember {
+  const layout = layOutQcow2(virtualSize, clusterSize, extents);
+  return {
+    format: 'qcow2',
+    size: layout.fileSize,
+    head: () => [fileHeader(name, layout.fileSize, mtime)],
+    metadata: () => layout.metadata(),
+    extents: layout.extents,
+    dataBytes: totalLength(layout.extents),
+    filePadding: layout.padding,
+    tarPadding: tarPadding(layout.fileSize),
+  };
+}

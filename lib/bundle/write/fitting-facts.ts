@@ -1,0 +1,110 @@
+// What oned says of the images of a VM, cut down to what a manifest may hold. The owners of images write their
+// attributes; if the manifest became larger than a reader accepts, the bundle could not be restored.
+import { errorMessage, FailedError } from '../../report/errors.ts';
+import { longestText } from '../format/json-shape.ts';
+import { imageFactsShape } from '../format/manifest-parse.ts';
+import type { ImageFacts } from '../format/manifest.ts';
+
+/** Bytes of JSON for the facts of all images: half of what a reader takes of all that is not a list of frames. */
+const largestFacts = 8 * 1024 * 1024;
+/** Facts of all images: half of the values that a reader takes. */
+const mostFacts = 50_000;
+/** Bytes of JSON for the facts of one image: OpenNebula's own attributes take less than 4 KiB. */
+const largestOfImage = 256 * 1024;
+/** A warning is read by a person: more names do not help. */
+const mostNamed = 3;
+
+/** Facts without which the others say nothing of an image. */
+const needed: ReadonlySet<string> = new Set(['id', 'name', 'type', 'persistent', 'datastoreId']);
+
+/** What the facts of one image may take. */
+interface Room {
+  bytes: number;
+  facts: number;
+}
+
+/**
+ * The facts that a manifest may hold. An image is missing when what must be known of it is not among them. All images
+ * have the same room, so that the facts of one do not push out those of another.
+ * @param images by DISK_ID
+ * @param warn told once of everything that is left out
+ */
+export function fittingFacts(
+  images: ReadonlyMap<number, ImageFacts>,
+  warn: (text: string) => void,
+): ReadonlyMap<number, ImageFacts> {
+  const fitting = new Map<number, ImageFacts>();
+  const left: string[] = [];
+  for (const [diskId, facts] of images) {
+    const room = {
+      bytes: Math.min(largestOfImage, Math.floor(largestFacts / images.size)),
+      facts: Math.floor(mostFacts / images.size),
+    };
+    const kept = factsOfImage(facts, room, (what) => left.push(`disk ${diskId}: ${what}`));
+    if (kept) fitting.set(diskId, kept);
+  }
+  if (left.length > 0) {
+    const more = left.length > mostNamed ? `; and ${left.length - mostNamed} more` : '';
+    const named = left.slice(0, mostNamed).join('; ');
+    warn(`not in the bundle, since no reader would accept it: ${named}${more}`);
+  }
+  return fitting;
+}
+
+function factsOfImage(
+  facts: ImageFacts,
+  room: Room,
+  leave: (what: string) => void,
+): ImageFacts | undefined {
+  const { attributes = {}, ...single } = facts;
+  const names = Object.entries(single);
+  const must = names.filter(([name]) => needed.has(name));
+  room.bytes -= jsonSize(must);
+  room.facts -= must.length;
+  const may = fittingEntries(
+    names.filter(([name]) => !needed.has(name)),
+    room,
+    (name) => leave(`the ${name} of its image ${facts.id}`),
+  );
+  const attributesKept = fittingEntries(Object.entries(attributes), room, (name) =>
+    leave(`the attribute ${name.slice(0, 80)} of its image ${facts.id}`),
+  );
+  const kept = {
+    ...Object.fromEntries(names.filter((entry) => must.includes(entry) || may.includes(entry))),
+    ...(attributesKept.length > 0 ? { attributes: Object.fromEntries(attributesKept) } : {}),
+  };
+  try {
+    if (room.bytes < 0) throw new FailedError('its name is too long');
+    imageFactsShape(kept, 'image');
+    return kept as unknown as ImageFacts;
+  } catch (error) {
+    leave(`all of its image ${facts.id} (${errorMessage(error)})`);
+    return undefined;
+  }
+}
+
+/** Those of `entries` for which there is room, in their order. The short ones come first: a long one does not push them out. */
+function fittingEntries<T>(
+  entries: readonly (readonly [name: string, value: T])[],
+  room: Room,
+  leave: (name: string) => void,
+): readonly (readonly [name: string, value: T])[] {
+  const fitting = new Set<unknown>();
+  for (const entry of entries.toSorted((one, other) => jsonSize(one) - jsonSize(other))) {
+    const [name, value] = entry;
+    const size = jsonSize(entry);
+    const isLong = typeof value === 'string' && value.length > longestText;
+    if (isLong || size > room.bytes || room.facts < 1) {
+      leave(name);
+      continue;
+    }
+    fitting.add(entry);
+    room.bytes -= size;
+    room.facts -= 1;
+  }
+  return entries.filter((entry) => fitting.has(entry));
+}
+
+function jsonSize(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}

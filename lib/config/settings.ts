@@ -1,0 +1,358 @@
+// Every setting of etc/onevmdump.conf: the one table from which the file is read, the shipped copy
+// is checked, and the defaults come. Long because it is a table: a dozen lines for each setting.
+import { UsageError } from '../report/errors.ts';
+import { parseCompression } from './compression.ts';
+import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
+import { parseHost, parseUser } from '../run/ssh-target.ts';
+
+/** The configuration, after defaults, file and environment. */
+export interface Config {
+  readonly destination: string;
+  /** As `parseCompression` takes it; checked. */
+  readonly compress: string;
+  readonly stagingDir: string;
+  readonly stateDir: string;
+  readonly datastoreLocation: string;
+  /** Empty when it was not set. */
+  readonly cloudName: string;
+  /** Seconds; 0 for no limit. */
+  readonly imageTimeout: number;
+  /** Seconds. */
+  readonly xmlrpcTimeout: number;
+  readonly allowedBackingDirs: readonly string[];
+  readonly fsFreeze: FreezeMode;
+  /** For `virsh --connect`; empty for virsh's own default. */
+  readonly libvirtUri: string;
+  /** Of the disks' sizes. */
+  readonly scratchPercent: number;
+  /** MiB. */
+  readonly scratchMinMb: number;
+  /** Of a disk's size. */
+  readonly lvmSnapshotPercent: number;
+  /** MiB. */
+  readonly lvmSnapshotMinMb: number;
+  /** Which VMs the export hook exports. */
+  readonly hookVms: HookVms;
+  /** Folder; empty when it was not set. */
+  readonly hookDestination: string;
+  /** Bundles of one VM; 0 for all. */
+  readonly hookKeepLast: number;
+  readonly hookKeepLastMax: number;
+  /** Seconds. */
+  readonly hookMinAge: number;
+  /** Seconds. */
+  readonly hookAgentWait: number;
+  /** Whether the hook asks oned, and locks the VM there. */
+  readonly hookLock: boolean;
+  /** A host, `auto`, or empty for this machine. */
+  readonly remoteHost: string;
+  /** Empty for what the user's ssh configuration says; likewise below. */
+  readonly remoteUser: string;
+  readonly destinationHost: string;
+  readonly destinationUser: string;
+  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  readonly sshCiphers: string;
+}
+
+export type HookVms = 'marked' | 'all';
+
+export interface Setting<T> {
+  readonly key: string;
+  /** As it would stand in the file. */
+  readonly default: string;
+  /** The default below $ONE_LOCATION, for a self-contained installation. */
+  readonly underOneLocation?: string;
+  /** The comment in the shipped file, line by line. */
+  readonly description: readonly string[];
+  /** @throws UsageError that says what was expected */
+  readonly parse: (text: string) => T;
+}
+
+export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
+  destination: {
+    key: 'DESTINATION',
+    default: '/tmp',
+    description: ['Folder where exports put their bundles.'],
+    parse: absolutePath,
+  },
+  compress: {
+    key: 'COMPRESS',
+    default: 'gzip',
+    description: [
+      'How bundles are compressed: gzip, zstd or none, and if wanted a level: gzip:6, zstd:3.',
+      'gzip has the levels 0 to 9, zstd 1 to 19.',
+    ],
+    parse: (text) => {
+      parseCompression(text);
+      return text;
+    },
+  },
+  stagingDir: {
+    key: 'STAGING_DIR',
+    default: '/var/tmp/onevmdump',
+    description: [
+      'Folder where a restore lays down disks for OpenNebula to take them over. It must lie in',
+      "the SAFE_DIRS of the image datastores, and OpenNebula's user must be able to read it.",
+    ],
+    parse: absolutePath,
+  },
+  stateDir: {
+    key: 'STATE_DIR',
+    default: '/var/lib/one/onevmdump',
+    underOneLocation: 'var/onevmdump',
+    description: [
+      'Folder of the undo journals (what a killed run left to be undone) and of the export locks. If it is',
+      'set, the user must be able to write it. If the default cannot be written, a warning says so and',
+      '~/.local/state/onevmdump is used instead. `onevmdump cleanup` looks in both.',
+    ],
+    parse: absolutePath,
+  },
+  datastoreLocation: {
+    key: 'DATASTORE_LOCATION',
+    default: '/var/lib/one/datastores',
+    underOneLocation: 'var/datastores',
+    description: ["Folder of OpenNebula's datastores, as in oned.conf."],
+    parse: absolutePath,
+  },
+  cloudName: {
+    key: 'CLOUD_NAME',
+    default: '',
+    description: [
+      'A name for this OpenNebula, which bundles carry. Set it where several have their bundles in one',
+      'folder: the export hook counts and removes no bundle that has another name.',
+    ],
+    parse: (text) => {
+      if (/^[\x20-\x7e]{0,100}$/.test(text)) return text;
+      throw new UsageError(`${JSON.stringify(text)} is not a name of up to 100 plain characters`);
+    },
+  },
+  imageTimeout: {
+    key: 'IMAGE_TIMEOUT',
+    default: '86400',
+    description: [
+      'Seconds a restore waits for OpenNebula to take over one image; 0 for no limit. An image',
+      'that fails is reported at once.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  xmlrpcTimeout: {
+    key: 'XMLRPC_TIMEOUT',
+    default: '240',
+    description: [
+      'Seconds to wait for an answer of oned. Some calls wait for a driver, for which oned itself',
+      'allows 180 seconds.',
+    ],
+    parse: (text) => seconds(text, 1),
+  },
+  allowedBackingDirs: {
+    key: 'ALLOWED_BACKING_DIRS',
+    default: '',
+    description: [
+      'Further folders, separated by colons, in which backing files of qcow2 disks may lie. Those',
+      'under DATASTORE_LOCATION always may.',
+    ],
+    parse: (text) => (text === '' ? [] : text.split(':').map(absolutePath)),
+  },
+  fsFreeze: {
+    key: 'FS_FREEZE',
+    default: 'agent',
+    description: [
+      'How a running guest is treated at the point in time of its disks: agent (its guest agent freezes',
+      'the file systems), suspend (it is paused) or none. A guest whose agent does not answer, or which',
+      'another tool has frozen, is exported as after a power cut, with a warning; it is never paused',
+      'unless suspend was asked for, since OpenNebula takes a paused guest for SUSPENDED.',
+    ],
+    parse: parseFreezeMode,
+  },
+  libvirtUri: {
+    key: 'LIBVIRT_URI',
+    default: 'qemu:///system',
+    description: [
+      'The libvirt that runs the guests, as for virsh --connect, seen from the machine where the',
+      'disks are. Empty ("") for the default of virsh itself.',
+    ],
+    parse: (text) => {
+      if (!/^[\x21-\x7e]*$/.test(text) || text.startsWith('-')) {
+        throw new UsageError(`${JSON.stringify(text)} is not a URI`);
+      }
+      return text;
+    },
+  },
+  scratchPercent: {
+    key: 'SCRATCH_PERCENT',
+    default: '10',
+    description: [
+      'Running VMs whose disks are files: while the disks are read, QEMU keeps what the guest overwrites',
+      "in scratch files in the VM's folder. An export begins only if this percentage of the disks' sizes",
+      'is free there.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100),
+  },
+  scratchMinMb: {
+    key: 'SCRATCH_MIN_MB',
+    default: '1024',
+    description: [
+      'The same in MiB: at least this much must be free, but never more than the size of the disks.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100_000_000),
+  },
+  lvmSnapshotPercent: {
+    key: 'LVM_SNAPSHOT_PERCENT',
+    default: '20',
+    description: [
+      'Disks on LVM: the room for what a running guest overwrites of a disk while it is exported, in',
+      'percent of the size of the disk. It must be free in the volume group (or in the thin pool)',
+      'for all disks of the VM together. An export for which it does not suffice fails.',
+    ],
+    parse: (text) => wholeNumber(text, 1, 100),
+  },
+  lvmSnapshotMinMb: {
+    key: 'LVM_SNAPSHOT_MIN_MB',
+    default: '1024',
+    description: [
+      'The same in MiB: each disk gets at least this much room. A disk never gets more than it could',
+      'need, which is about its own size.',
+    ],
+    parse: (text) => wholeNumber(text, 1, 100_000_000),
+  },
+  hookVms: {
+    key: 'HOOK_VMS',
+    default: 'marked',
+    description: [
+      'Which VMs the export hook exports: marked (those with ONEVMDUMP_EXPORT = "YES" in their user',
+      'template) or all.',
+    ],
+    parse: (text) => oneOf(text, ['marked', 'all']),
+  },
+  hookDestination: {
+    key: 'HOOK_DESTINATION',
+    default: '',
+    description: [
+      "Folder where the export hook puts its bundles; it must be there, and oneadmin's to write. There",
+      'is no default: hooks fail until it is set.',
+    ],
+    parse: (text) => (text === '' ? '' : absolutePath(text)),
+  },
+  hookKeepLast: {
+    key: 'HOOK_KEEP_LAST',
+    default: '0',
+    description: [
+      'How many bundles of a VM the export hook keeps in HOOK_DESTINATION: when a new one is complete,',
+      'the oldest beyond this number are removed. 0 keeps all. ONEVMDUMP_KEEP_LAST in the user',
+      'template of a VM counts instead of it.',
+    ],
+    parse: (text) => wholeNumber(text, 0, 100_000),
+  },
+  hookKeepLastMax: {
+    key: 'HOOK_KEEP_LAST_MAX',
+    default: '30',
+    description: ["The most bundles that a VM's ONEVMDUMP_KEEP_LAST can ask for."],
+    parse: (text) => wholeNumber(text, 1, 100_000),
+  },
+  hookMinAge: {
+    key: 'HOOK_MIN_AGE',
+    default: '0',
+    description: [
+      'Seconds: the export hook skips a VM whose newest bundle is younger, such as a VM that is started',
+      'and powered off again and again. 0 for no limit.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  hookAgentWait: {
+    key: 'HOOK_AGENT_WAIT',
+    default: '120',
+    description: [
+      'Seconds for which the export hook waits for the agent of a guest that has just been started,',
+      'with FS_FREEZE = agent. Then, and if the VM has no agent, its disks are as after a power cut.',
+    ],
+    parse: (text) => seconds(text, 0),
+  },
+  hookLock: {
+    key: 'HOOK_LOCK',
+    default: 'yes',
+    description: [
+      'yes: the export hook locks the VM in OpenNebula while it reads its disks, and checks that its',
+      'state did not change. no: it does not ask OpenNebula at all, for hosts (REMOTE = yes) that have',
+      'no credentials; nothing then keeps the VM from being started or changed meanwhile.',
+    ],
+    parse: (text) => oneOf(text.toLowerCase(), ['yes', 'no']) === 'yes',
+  },
+  remoteHost: {
+    key: 'REMOTE_HOST',
+    default: '',
+    description: [
+      'The host where the disks are, read by ssh; auto for the one in the last history record of the',
+      'VM. Empty ("") for this machine. It counts for the command and for the export hook.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  remoteUser: {
+    key: 'REMOTE_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
+  },
+  destinationHost: {
+    key: 'DESTINATION_HOST',
+    default: '',
+    description: [
+      'The host where exports put their bundles, by ssh; DESTINATION is a folder there then. Empty',
+      '("") for this machine.',
+    ],
+    parse: (text) => (text === '' ? text : parseHost(text)),
+  },
+  destinationUser: {
+    key: 'DESTINATION_USER',
+    default: '',
+    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    parse: (text) => (text === '' ? text : parseUser(text)),
+  },
+  sshCiphers: {
+    key: 'SSH_CIPHERS',
+    // A list without ^ in front, which OpenSSH has known since 8.1 only, and without chacha20, which OpenSSH in FIPS mode
+    // refuses to read. All of these are known to every OpenSSH since 6.2.
+    default: 'aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr',
+    description: [
+      'Ciphers with which ssh encrypts disks and bundles, as in ssh_config(5). AES-GCM comes first, since it',
+      'takes half the CPU time of the others. If a host allows none of these, set it to "": then the',
+      'configuration of ssh decides.',
+    ],
+    parse: (text) => {
+      if (!/^[\^+-]?[A-Za-z0-9@.,*-]*$/.test(text)) {
+        throw new UsageError(`${JSON.stringify(text)} is no list of ciphers`);
+      }
+      return text;
+    },
+  },
+};
+
+/** @throws UsageError when `text` is none of the words */
+function oneOf<Word extends string>(text: string, words: readonly Word[]): Word {
+  const found = words.find((word) => word === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
+}
+
+function wholeNumber(text: string, least: number, most: number): number {
+  if (!/^\d{1,9}$/.test(text) || Number(text) < least || Number(text) > most) {
+    throw new UsageError(`${JSON.stringify(text)} is not a number from ${least} to ${most}`);
+  }
+  return Number(text);
+}
+
+function absolutePath(text: string): string {
+  if (!text.startsWith('/') || text.includes('\0')) {
+    throw new UsageError(`${JSON.stringify(text)} is not an absolute path`);
+  }
+  return text;
+}
+
+function seconds(text: string, least: number): number {
+  // In milliseconds it has to fit a timer of Node's, which holds 31 bits: 24 days.
+  if (!/^\d{1,7}$/.test(text) || Number(text) < least || Number(text) > 2_000_000) {
+    throw new UsageError(
+      `${JSON.stringify(text)} is not a number of seconds from ${least} to 2000000`,
+    );
+  }
+  return Number(text);
+}

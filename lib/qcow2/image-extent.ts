@@ -1,0 +1,195 @@
+// How far into its file a qcow2 image reaches. A copy that was interrupted, or a full disk, leaves a file that
+// ends before that: QEMU reads what is missing as zeros, without an error. Only tables are read, never data.
+// Format: QEMU, docs/interop/qcow2.txt.
+import { FailedError } from '../report/errors.ts';
+import type { Runner } from '../run/runner.ts';
+import { fileRanges, regularFileSize, type FileRange } from '../tools/file-facts.ts';
+import type { Qcow2Tables } from './image-header.ts';
+
+/** Bytes of tables that are held at a time. */
+const batchBytes = 8 * 1024 * 1024;
+const batchRanges = 256;
+const sector = 512;
+/** The entries of a refcount block that are looked at are those of the last used blocks of the table. */
+const lastBlocks = 4;
+
+interface File {
+  readonly runner: Runner;
+  readonly path: string;
+  readonly what: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/**
+ * Requires that the file has everything that the image refers to. A file that ends inside its last data cluster
+ * is whole: QEMU writes such files.
+ * @param what the layer, for messages.
+ * @throws FailedError for a file that was cut.
+ */
+export async function requireWhole(
+  tables: Qcow2Tables,
+  path: string,
+  what: string,
+  runner: Runner,
+): Promise<void> {
+  const look = async (): Promise<{ readonly size: number; readonly end: number }> => {
+    const file = { runner, path, what, size: await regularFileSize(runner, path, what) };
+    return { size: file.size, end: await neededEnd(tables, file) };
+  };
+  const first = await look();
+  if (first.end <= first.size) return;
+  // A guest that runs makes the file grow between two looks.
+  const { size, end } = await look();
+  if (end <= size) return;
+  throw new FailedError(
+    `${what} was cut short: the file has ${size} bytes, but the image refers to data up to byte ${end}; check it with: qemu-img check -f qcow2 ${path}`,
+  );
+}
+
+/** The bytes that the file must have at least; more than its size when something is missing. */
+async function neededEnd(tables: Qcow2Tables, file: File): Promise<number> {
+  const { clusterSize, l1 } = tables;
+  const l1End = l1.offset + l1.length;
+  if (l1End > file.size) return l1End;
+  const refcountTable = tables.refcounts.table;
+  const withRefcounts = !tables.dirty && refcountTable.offset + refcountTable.length <= file.size;
+  const [l1Table = Buffer.alloc(0), blockTable] = await fileRanges(
+    file.runner,
+    file.path,
+    withRefcounts ? [l1, refcountTable] : [l1],
+    file.what,
+  );
+  const l2Offsets = hostOffsets(l1Table);
+  const lastTable = l2Offsets.reduce((max, offset) => Math.max(max, offset + clusterSize), 0);
+  if (lastTable > file.size) return lastTable;
+  if (blockTable) {
+    // Every cluster in use has a refcount, so most images need no look at their data's tables.
+    const end = await lastCountedEnd(blockTable, tables, file);
+    if (end !== undefined && end >= Math.max(l1End, lastTable) && end <= file.size) return end;
+  }
+  return Math.max(l1End, lastTable, await lastDataEnd(l2Offsets, tables, file));
+}
+
+/** Where the last cluster with a refcount ends; undefined when that is not known. */
+async function lastCountedEnd(
+  blockTable: Buffer,
+  { clusterSize, refcounts }: Qcow2Tables,
+  file: File,
+): Promise<number | undefined> {
+  const blocks: { readonly index: number; readonly offset: number }[] = [];
+  for (let index = blockTable.length / 8 - 1; index >= 0; index--) {
+    const offset = hostOffset(blockTable, index * 8);
+    if (offset === 0) continue;
+    if (offset + clusterSize > file.size) return undefined;
+    blocks.push({ index, offset });
+    if (blocks.length === lastBlocks) break;
+  }
+  const contents = await fileRanges(
+    file.runner,
+    file.path,
+    blocks.map(({ offset }) => ({ offset, length: clusterSize })),
+    file.what,
+  );
+  const perBlock = (clusterSize * 8) / refcounts.bits;
+  for (const [at, { index }] of blocks.entries()) {
+    const last = lastNonZeroByte(contents[at] ?? Buffer.alloc(0));
+    if (last < 0) continue;
+    // The last entry that has a bit in this byte; of those below a byte the highest stands last.
+    const entry = Math.floor(((last + 1) * 8 - 1) / refcounts.bits);
+    return (index * perBlock + entry + 1) * clusterSize;
+  }
+  return undefined;
+}
+
+function lastNonZeroByte(bytes: Buffer): number {
+  for (let at = bytes.length - 1; at >= 0; at--) if (bytes[at] !== 0) return at;
+  return -1;
+}
+
+/** Where the last data that the disk refers to begins, one byte added; of compressed data its last sector. */
+async function lastDataEnd(
+  l2Offsets: readonly number[],
+  tables: Qcow2Tables,
+  file: File,
+): Promise<number> {
+  let end = 0;
+  for (const batch of batches(joined(l2Offsets, tables.clusterSize))) {
+    for (const table of await fileRanges(file.runner, file.path, batch, file.what)) {
+      end = Math.max(end, endInTable(table, tables));
+    }
+  }
+  return end;
+}
+
+function endInTable(table: Buffer, { clusterSize, extendedEntries }: Qcow2Tables): number {
+  const step = extendedEntries ? 16 : 8;
+  // Bits of a compressed cluster's descriptor that are its offset; the others count sectors.
+  const offsetBits = 62 - (Math.log2(clusterSize) - 8);
+  let end = 0;
+  for (let at = 0; at < table.length; at += step) {
+    const high = table.readUInt32BE(at);
+    if ((high & 0x40000000) !== 0) {
+      end = Math.max(end, compressedEnd(table.readBigUInt64BE(at), offsetBits));
+      continue;
+    }
+    const offset = hostOffset(table, at);
+    // A cluster, or all its subclusters, that read as zeros need no bytes.
+    const zero = extendedEntries
+      ? table.readUInt32BE(at + 12) === 0
+      : (table.readUInt32BE(at + 4) & 1) !== 0;
+    if (offset !== 0 && !zero) end = Math.max(end, offset + 1);
+  }
+  return end;
+}
+
+/** One byte of the last sector must be there: compressed data ends anywhere in it. */
+function compressedEnd(entry: bigint, offsetBits: number): number {
+  const descriptor = entry & 0x3fffffffffffffffn;
+  const offset = Number(descriptor & ((1n << BigInt(offsetBits)) - 1n));
+  const moreSectors = Number(descriptor >> BigInt(offsetBits));
+  return (Math.floor(offset / sector) + moreSectors) * sector + 1;
+}
+
+/** The offset of an entry in a table of clusters: bits 9 to 55. */
+function hostOffset(table: Buffer, at: number): number {
+  const high = table.readUInt32BE(at) & 0x00ffffff;
+  const low = table.readUInt32BE(at + 4);
+  return high * 2 ** 32 + (low - (low % sector));
+}
+
+/** Each once, ascending, those that are not zero. */
+function hostOffsets(table: Buffer): readonly number[] {
+  const found = new Set<number>();
+  for (let at = 0; at < table.length; at += 8) found.add(hostOffset(table, at));
+  found.delete(0);
+  return [...found].sort((one, other) => one - other);
+}
+
+/** Neighbouring tables as one range, of at most a batch. */
+function joined(offsets: readonly number[], length: number): readonly FileRange[] {
+  const ranges: FileRange[] = [];
+  for (const offset of offsets) {
+    const last = ranges.at(-1);
+    if (last && last.offset + last.length === offset && last.length + length <= batchBytes) {
+      ranges[ranges.length - 1] = { offset: last.offset, length: last.length + length };
+    } else {
+      ranges.push({ offset, length });
+    }
+  }
+  return ranges;
+}
+
+function* batches(ranges: readonly FileRange[]): Iterable<readonly FileRange[]> {
+  let batch: FileRange[] = [];
+  let bytes = 0;
+  for (const range of ranges) {
+    if (batch.length === batchRanges || (batch.length > 0 && bytes + range.length > batchBytes)) {
+      yield batch;
+      [batch, bytes] = [[], 0];
+    }
+    batch.push(range);
+    bytes += range.length;
+  }
+  if (batch.length > 0) yield batch;
+}

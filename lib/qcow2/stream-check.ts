@@ -1,0 +1,188 @@
+// Checks a qcow2 disk that this tool wrote while it passes by as a stream, in little memory: its tables
+// come first and name every cluster of the file once and in order (layout.ts), so a counter is
+// enough. Source: QEMU, docs/interop/qcow2.txt.
+import { BundleError } from '../report/errors.ts';
+import { checkQcow2Header, type Qcow2Header } from './stand-alone.ts';
+
+/** The file is taken apart in blocks; the smallest cluster has as many bytes. */
+const blockSize = 512;
+const entrySize = 8;
+/** Bit 63 of an L1 or L2 entry, and the bits for which qcow2 has another use. */
+const copied = 0x8000_0000;
+
+export class Qcow2StreamCheck {
+  readonly #expected: {
+    readonly fileSize: number;
+    readonly virtualSize: number;
+    readonly clusterSize: number;
+  };
+  #position = 0;
+  #waiting: Buffer = Buffer.alloc(0);
+  #tables: Tables | undefined;
+
+  /** @param expected bytes, as the manifest has them */
+  constructor(expected: { fileSize: number; virtualSize: number; clusterSize: number }) {
+    this.#expected = expected;
+  }
+
+  /** The next bytes of the file. @throws BundleError */
+  update(data: Uint8Array): void {
+    let rest = Buffer.from(data.buffer, data.byteOffset, data.length);
+    if (this.#waiting.length > 0) {
+      const missing = blockSize - this.#waiting.length;
+      this.#waiting = Buffer.concat([this.#waiting, rest.subarray(0, missing)]);
+      rest = rest.subarray(missing);
+      if (this.#waiting.length < blockSize) return;
+      this.#block(this.#waiting);
+      this.#waiting = Buffer.alloc(0);
+    }
+    for (; rest.length >= blockSize && !this.#inData(); rest = rest.subarray(blockSize)) {
+      this.#block(rest.subarray(0, blockSize));
+    }
+    if (this.#inData()) this.#position += rest.length;
+    else this.#waiting = Buffer.from(rest);
+  }
+
+  /** After the last byte. @throws BundleError */
+  end(): void {
+    const { fileSize } = this.#expected;
+    if (this.#position !== fileSize || this.#tables?.isComplete(fileSize) !== true) {
+      throw damaged('its tables and its length do not agree');
+    }
+  }
+
+  #inData(): boolean {
+    return this.#tables !== undefined && this.#position >= this.#tables.dataStart();
+  }
+
+  #block(block: Buffer): void {
+    if (!this.#tables) {
+      const header = checkQcow2Header(block);
+      const { fileSize, virtualSize, clusterSize } = this.#expected;
+      if (header.virtualSize !== virtualSize || header.clusterSize !== clusterSize) {
+        throw damaged('its sizes are not those of the manifest');
+      }
+      this.#tables = new Tables(header, fileSize);
+    } else {
+      this.#tables.check(this.#position, block);
+    }
+    this.#position += block.length;
+  }
+}
+
+/** The tables of one file, in the order of the file. */
+class Tables {
+  readonly #header: Qcow2Header;
+  readonly #fileClusters: number;
+  /** Where the refcount blocks, the L2 tables and the data go on, as the entries so far told. */
+  #nextBlock: number;
+  #nextL2: number;
+  #nextData: number;
+  #lastL1Index = -1;
+
+  constructor(header: Qcow2Header, fileSize: number) {
+    const { clusterSize, refcountTableOffset, refcountBits, snapshots } = header;
+    if (refcountTableOffset !== clusterSize || refcountBits !== 16 || snapshots !== 0) {
+      throw damaged('it is not laid out as onevmdump does');
+    }
+    this.#header = header;
+    this.#fileClusters = fileSize / clusterSize;
+    this.#nextBlock = this.#blocksStart();
+    this.#nextL2 = this.#l2Start();
+    this.#nextData = this.#nextL2;
+  }
+
+  #blocksStart(): number {
+    return this.#header.clusterSize * (1 + this.#header.refcountTableClusters);
+  }
+
+  #l2Start(): number {
+    const { l1Offset, l1Size, clusterSize } = this.#header;
+    return l1Offset + Math.ceil((l1Size * entrySize) / clusterSize) * clusterSize;
+  }
+
+  /** Known once the L1 table has been read. */
+  dataStart(): number {
+    return this.#nextL2;
+  }
+
+  /** Whether the entries name all of the file, and nothing behind it. */
+  isComplete(fileSize: number): boolean {
+    return this.#nextBlock === this.#header.l1Offset && this.#nextData === fileSize;
+  }
+
+  check(position: number, block: Buffer): void {
+    const { clusterSize, l1Offset } = this.#header;
+    if (position < clusterSize) return;
+    if (position < this.#blocksStart()) this.#refcountTable(block);
+    else if (position < l1Offset) this.#refcounts(position, block);
+    else if (position < this.#l2Start()) this.#l1(position, block);
+    else this.#l2(position, block);
+  }
+
+  #refcountTable(block: Buffer): void {
+    for (const { value } of entries(block)) {
+      if (value === 0) continue;
+      if (value !== this.#nextBlock) throw damaged('its refcount table is wrong');
+      this.#nextBlock += this.#header.clusterSize;
+    }
+  }
+
+  /** Every cluster of the file is in use once, none behind its end. */
+  #refcounts(position: number, block: Buffer): void {
+    const { l1Offset } = this.#header;
+    if (this.#nextBlock !== l1Offset)
+      throw damaged('its refcount blocks are not where they should be');
+    const first = (position - this.#blocksStart()) / 2;
+    for (let n = 0; n < blockSize / 2; n++) {
+      const used = first + n < this.#fileClusters ? 1 : 0;
+      if (block.readUInt16BE(n * 2) !== used)
+        throw damaged(`the refcount of cluster ${first + n} is wrong`);
+    }
+  }
+
+  #l1(position: number, block: Buffer): void {
+    const first = (position - this.#header.l1Offset) / entrySize;
+    for (const { index, flags, value } of entries(block)) {
+      if (flags === 0 && value === 0) continue;
+      if (flags !== copied || value !== this.#nextL2 || first + index >= this.#header.l1Size) {
+        throw damaged(`L1 entry ${first + index} is wrong`);
+      }
+      this.#nextL2 += this.#header.clusterSize;
+      this.#lastL1Index = first + index;
+    }
+    this.#nextData = this.#nextL2;
+  }
+
+  #l2(position: number, block: Buffer): void {
+    const { clusterSize, virtualSize } = this.#header;
+    const lastTable = this.#nextL2 - clusterSize;
+    for (const { index, flags, value } of entries(block)) {
+      if (flags === 0 && value === 0) continue;
+      if (flags !== copied || value !== this.#nextData) {
+        throw damaged(`the L2 entry at byte ${position + index * entrySize} is wrong`);
+      }
+      this.#nextData += clusterSize;
+      if (position < lastTable) continue;
+      const inTable = (position - lastTable) / entrySize + index;
+      const guest = (this.#lastL1Index * (clusterSize / entrySize) + inTable) * clusterSize;
+      if (guest >= virtualSize) throw damaged('it has data beyond its end');
+    }
+  }
+}
+
+function* entries(block: Buffer) {
+  for (let index = 0; index < blockSize / entrySize; index++) {
+    const high = block.readUInt32BE(index * entrySize);
+    const flags = high >= copied ? copied : 0;
+    yield {
+      index,
+      flags,
+      value: (high - flags) * 2 ** 32 + block.readUInt32BE(index * entrySize + 4),
+    };
+  }
+}
+
+function damaged(why: string): BundleError {
+  return new BundleError(`its qcow2 structure is damaged: ${why}`);
+}

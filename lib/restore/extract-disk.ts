@@ -1,0 +1,202 @@
+// Extracts one disk of a bundle into a file of its own: sparse, checked while it goes, complete or not there at all.
+import { lstat, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Bundle, BundleDisk, FileIdentity } from '../bundle/read/bundle.ts';
+import { giveName, syncFolder, writeReason } from '../bundle/location/file-sink.ts';
+import type { DiskFormat } from '../bundle/format/manifest.ts';
+import { looksLike, probedBytes } from '../bundle/read/disguised-disk.ts';
+import { writeAll } from '../bundle/write/write-all.ts';
+import { FailedError, OnevmdumpError, UsageError } from '../report/errors.ts';
+import type { Log } from '../report/log.ts';
+import type { Progress } from '../report/progress.ts';
+import { diskOf, formatOf, virtualSizeOf } from './restorable.ts';
+import type { Journal } from '../run/journal.ts';
+import { localRunner } from '../run/local-runner.ts';
+import { convertImage } from '../tools/qemu-img.ts';
+import { partName } from '../vm/names.ts';
+
+/** The file that is written. */
+export interface Target {
+  /** Its path. */
+  readonly file: string;
+  /** Whether a file of this name is replaced. */
+  readonly force: boolean;
+  /** The bundle that is read, which is never replaced; undefined when it is on another machine. */
+  readonly source: FileIdentity | undefined;
+}
+
+export interface ExtractRequest extends Target {
+  readonly bundle: Bundle;
+  readonly diskId: number;
+  /** Undefined: as the disk is in the bundle. */
+  readonly format: DiskFormat | undefined;
+}
+
+export interface ExtractContext {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+  /** Called before a part file is made: one that a killed process leaves is removed by `cleanup`. */
+  readonly record: Journal['record'];
+}
+
+/** What --json prints. */
+export interface ExtractReport {
+  readonly bundle: string;
+  readonly disk: number;
+  readonly file: string;
+  readonly format: DiskFormat;
+  /** Bytes of the disk as its guest sees it. */
+  readonly virtualSize: number;
+  /** Of the disk's data, as the manifest has it and as it was found; null in a bundle without one. */
+  readonly sha256: string | null;
+  /** Why the bundle ends early; null for a whole one. */
+  readonly cut: string | null;
+}
+
+/**
+ * Extracts the disk. The file gets its name when it is whole and on the disk.
+ * @throws UsageError when the file is there already or is the bundle, BundleError when the bundle is damaged, FailedError; no file
+ *   is left then, and one that was there is as it was
+ */
+export async function extractDisk(
+  { bundle, diskId, format, ...target }: ExtractRequest,
+  { log, signal, progress, record }: ExtractContext,
+): Promise<ExtractReport> {
+  const { file } = target;
+  const disk = diskOf(bundle, diskId);
+  const stored = formatOf(bundle, disk);
+  const wanted = format ?? stored;
+  const virtualSize = await virtualSizeOf(bundle, disk, 'extracted');
+  await requireFree(target);
+  await writeWhole(target, record, async (part) => {
+    if (wanted === stored) {
+      await writeDisk(disk, part, { signal, progress });
+      return;
+    }
+    const original = `${part}.${stored}`;
+    const entry = await record({ kind: 'remove-file', path: original });
+    try {
+      await writeDisk(disk, original, { signal, progress });
+      // Nobody else may read it, from the first moment: qemu-img keeps the mode of a file that is there.
+      await (await open(part, 'wx', 0o600)).close();
+      await convertImage(localRunner(log, signal), [stored, original], [wanted, part]);
+    } finally {
+      await rm(original, { force: true });
+    }
+    await entry.done();
+  });
+  const guise = wanted === 'raw' ? await disguiseOfFile(file) : undefined;
+  if (guise !== undefined) {
+    log.warn(
+      `disk ${diskId} is raw but begins like ${guise}: tell every tool that opens ${file} that its format is raw`,
+    );
+  }
+  const facts = bundle.manifest?.disks.find(({ id }) => id === diskId);
+  return {
+    bundle: bundle.name,
+    disk: diskId,
+    file,
+    format: wanted,
+    virtualSize,
+    sha256: facts?.sha256 ?? null,
+    cut: bundle.cut ?? null,
+  };
+}
+
+/** Writes a small file in the same way: the VM's XML. */
+export async function extractBytes(
+  bytes: Uint8Array,
+  target: Target,
+  record: Journal['record'],
+): Promise<void> {
+  await requireFree(target);
+  await writeWhole(target, record, async (part) => {
+    const handle = await open(part, 'wx', 0o600);
+    try {
+      await writeAll(handle, bytes, 0);
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+/** Told before anything is read. A device or a folder is never replaced. */
+async function requireFree({ file, force, source }: Target): Promise<void> {
+  const there = await lstat(file, { bigint: true }).catch(() => undefined);
+  if (!there) {
+    const folder = await stat(dirname(file)).catch(() => undefined);
+    if (folder?.isDirectory() !== true) {
+      throw new UsageError(`cannot write ${file}: there is no folder ${dirname(file)}`);
+    }
+    return;
+  }
+  if (!force) throw new UsageError(`cannot write ${file}: it exists already (--force replaces it)`);
+  if (there.dev === source?.dev && there.ino === source.ino) {
+    throw new UsageError(`cannot write ${file}: it is the bundle itself`);
+  }
+  if (!there.isFile()) throw new UsageError(`cannot write ${file}: it is not a regular file`);
+}
+
+/** Lets `write` make a file of another name beside it, and gives it its name; after a failure it is gone. */
+async function writeWhole(
+  { file, force }: Target,
+  record: Journal['record'],
+  write: (part: string) => Promise<void>,
+): Promise<void> {
+  const part = partName(file);
+  const entry = await record({ kind: 'remove-file', path: part });
+  try {
+    await write(part);
+    await syncFile(part);
+    if (force) await rename(part, file);
+    else await giveName(part, file);
+    await syncFolder(dirname(file));
+  } catch (error) {
+    // What cannot be removed now is tried again by the undo, which warns of it.
+    await rm(part, { force: true }).catch(() => undefined);
+    if (error instanceof OnevmdumpError) throw error;
+    throw new FailedError(`cannot write ${file}: ${writeReason(error)}`, { cause: error });
+  }
+  await entry.done();
+}
+
+/** What a raw file would be taken for by a tool that probes formats. */
+async function disguiseOfFile(path: string): Promise<string | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(probedBytes), 0, probedBytes, 0);
+    return looksLike(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeDisk(
+  disk: BundleDisk,
+  path: string,
+  { signal, progress }: Pick<ExtractContext, 'signal' | 'progress'>,
+): Promise<void> {
+  const task = progress.begin(`disk ${disk.id}`, disk.dataBytes);
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.truncate(disk.size);
+    for await (const { offset, data } of disk.pieces()) {
+      signal.throwIfAborted();
+      await writeAll(file, data, offset);
+      task.add(data.length);
+    }
+  } finally {
+    task.end();
+    await file.close();
+  }
+}

@@ -1,0 +1,31 @@
+// Sockets of a host that are reached through ssh.
+import { ConnectionError, FailedError } from '../report/errors.ts';
+import type { ForwardedSocket, Runner } from './runner.ts';
+
+/**
+ * To be called when a forwarded socket cannot be connected to: a host that does not allow it looks as if
+ * nobody listened there.
+ * @throws ConnectionError when somebody does.
+ */
+export async function requireForwarding(runner: Runner, socket: string): Promise<void> {
+  if (!runner.target) return;
+  const { status } = await runner.run(
+    { program: 'test', args: ['-S', socket] },
+    { doing: `look for the socket ${socket}`, acceptStatus: [1] },
+  );
+  if (status !== 0) return;
+  throw new ConnectionError(
+    `the socket ${socket} of ${runner.where} cannot be reached through ssh: the connection was lost meanwhile, or its sshd_config does not allow it (AllowStreamLocalForwarding no, or DisableForwarding yes)`,
+    { command: 'ssh -O forward' },
+  );
+}
+
+/** What is to be said of an error in reading `label` through the socket: that the connection was lost, if it was. */
+export async function ifLost(
+  error: unknown,
+  forwarded: ForwardedSocket | undefined,
+  label: string,
+): Promise<unknown> {
+  const lost = error instanceof FailedError ? await forwarded?.lost() : undefined;
+  return lost ? new ConnectionError(`cannot read ${label}: ${lost.message}`, lost) : error;
+}

@@ -1,0 +1,37 @@
+// Names of hosts and users that ssh is given: from options, settings, and the VM's XML.
+import { UsageError } from '../report/errors.ts';
+import type { SshTarget } from './runner.ts';
+
+/** A name, or an address; never an option, nor anything that a shell or ssh could see more in. */
+const hostPattern = /^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$/;
+const userPattern = /^[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}$/;
+
+/** @throws UsageError naming what is no host or user, or what is missing */
+export function parseSshTarget(
+  host: string | undefined,
+  user: string | undefined,
+  { hostOption, userOption }: { readonly hostOption: string; readonly userOption: string },
+): SshTarget | undefined {
+  if (host === undefined) {
+    if (user !== undefined) throw new UsageError(`${userOption} needs ${hostOption}`);
+    return undefined;
+  }
+  return { host: parseHost(host), ...(user === undefined ? {} : { user: parseUser(user) }) };
+}
+
+/** Whether ssh can be given this name of a host. */
+export function isHostName(text: string): boolean {
+  return hostPattern.test(text);
+}
+
+/** @throws UsageError */
+export function parseHost(text: string): string {
+  if (isHostName(text)) return text;
+  throw new UsageError(`${JSON.stringify(text)} is no name of a host`);
+}
+
+/** @throws UsageError */
+export function parseUser(text: string): string {
+  if (userPattern.test(text)) return text;
+  throw new UsageError(`${JSON.stringify(text)} is no name of a user`);
+}

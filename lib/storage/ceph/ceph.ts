@@ -1,0 +1,170 @@
+// Disks that are RBD images of a Ceph cluster: TM ceph. What is run, and why, is documented in
+// docs/storage-ceph.md.
+import type { DiskFormat } from '../../bundle/format/manifest.ts';
+import type { DiskReader } from '../../read/disk-reader.ts';
+import { openRbdReader } from '../../read/rbd-reader.ts';
+import { FailedError, UnsupportedError } from '../../report/errors.ts';
+import type { Run } from '../../run/run.ts';
+import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
+import { clonedRbdImage, ownPrefix, rbdSnapshot, volatileRbdImage } from '../../vm/names.ts';
+import { activityOf, stateName } from '../../vm/states.ts';
+import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
+import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
+import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
+import {
+  diskLabel,
+  type DumpPlan,
+  type Prepared,
+  type Snapshot,
+  type StorageModule,
+} from '../storage.ts';
+
+export const cephStorage: StorageModule = {
+  plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
+    const what = `disk ${disk.id} of VM ${vm.id}`;
+    if (!activityOf(vm.state, vm.lcmState)) {
+      throw new UnsupportedError(
+        `${what} is an RBD image, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
+      );
+    }
+    if (format !== 'raw') {
+      throw new UnsupportedError(
+        `${what} is an RBD image, which is raw, but declared as ${format}`,
+      );
+    }
+    const plan = { vm, disk, format };
+    rbdImageOf(plan);
+    return plan;
+  },
+
+  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
+    const disks: RbdDisk[] = [];
+    for (const plan of plans) disks.push(await inspect(plan, run));
+    // A CD-ROM is written to by nobody, and may be shared by many VMs.
+    const written = disks.filter(({ plan }) => !isCdrom(plan.disk));
+    const running = plans.some(({ vm }) => isRunning(vm)) && written.length > 0;
+    if (running) await requireSameImages(written, run);
+    await awaitLostClients(written, running ? 1 : 0, run);
+
+    const { journal, runner } = run;
+    const snapshot = rbdSnapshot(journal.runId);
+    for (const { plan, image, access } of written) {
+      const disk = diskLabel(plan);
+      const undo = { kind: 'remove-rbd-snapshot', image, snapshot, disk, access } as const;
+      await journal.record(undo, runner.target);
+    }
+    return {
+      instant: running ? (written.length === 1 ? 'together' : 'apart') : 'given',
+      snapshot: async () => {
+        await createSnapshots(written, snapshot, run);
+        return disks.map((disk) => snapshotOf(disk, written.includes(disk) ? snapshot : undefined));
+      },
+    };
+  },
+
+  open({ plan, source }: Snapshot, { runner, signal }: Run): Promise<DiskReader> {
+    if (source.kind !== 'rbd') throw new Error(`${diskLabel(plan)} is no RBD image`);
+    return Promise.resolve(openRbdReader(source, { runner, signal, label: diskLabel(plan) }));
+  },
+};
+
+interface RbdDisk extends RbdImage {
+  readonly plan: DumpPlan;
+  readonly virtualSize: number;
+}
+
+/** What there is; a wrong name, pool, user or key is told here, before the guest is held. */
+async function inspect(plan: DumpPlan, { runner, log }: Run): Promise<RbdDisk> {
+  const { image, access } = rbdImageOf(plan);
+  const what = `the RBD image ${image} (${diskLabel(plan)}${inWords(access)})`;
+  const virtualSize = await imageSize(runner, access, image, what);
+  for (const name of await snapshotNames(runner, access, image, what)) {
+    if (!name.startsWith(ownPrefix)) continue;
+    log.warn(
+      `${what} has the snapshot ${name} of another export: it was killed and could not be cleaned up after, or it still runs`,
+    );
+  }
+  return { plan, image, access, what, virtualSize };
+}
+
+function snapshotOf({ plan, image, access, virtualSize }: RbdDisk, snapshot?: string): Snapshot {
+  const source = { kind: 'rbd', image, access, virtualSize } as const;
+  return {
+    plan,
+    layout: { format: 'raw' },
+    source: snapshot === undefined ? source : { ...source, snapshot },
+  };
+}
+
+/** @throws FailedError when QEMU writes to other images than those that OpenNebula names. */
+async function requireSameImages(disks: readonly RbdDisk[], run: Run): Promise<void> {
+  const [first] = disks;
+  if (!first) return;
+  const domain = domainOf(first.plan.vm, run);
+  await requireRunning(first.plan.vm, domain);
+  const known = await domainDisks(domain);
+  for (const { plan, image } of disks) {
+    const { target } = plan.disk;
+    const found = target === undefined ? undefined : known.get(target);
+    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
+    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
+    if (found.busy) {
+      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
+    }
+    if (found.rbd !== image) {
+      const there = found.rbd ?? found.file ?? `a disk of the type ${found.type}`;
+      throw new FailedError(`${what} is ${image} for OpenNebula, but ${there} for libvirt`);
+    }
+  }
+}
+
+/**
+ * The image as OpenNebula's drivers name it (tm/ceph/clone, ln, mkimage; the same from 6.4 to 7.4). A disk
+ * that was reverted to one of its snapshots keeps this name: what it was before gets another one.
+ * @throws UnsupportedError when it has no name, or one that rbd would take for something else.
+ */
+function rbdImageOf({ vm, disk }: DumpPlan): Pick<RbdImage, 'image' | 'access'> {
+  const what = `disk ${disk.id} of VM ${vm.id}`;
+  const image = rbdName(vm, disk);
+  if (image === undefined)
+    throw new UnsupportedError(`${what} has no SOURCE: its image is unknown`);
+  // <pool>/<image>, or <pool>/<namespace>/<image>; what follows an @ would be a snapshot.
+  if (!/^[^\s/@-][^\s/@]*(?:\/[^\s/@]+){1,2}$/.test(image) || hasControl(image)) {
+    throw new UnsupportedError(`${what}: ${JSON.stringify(image)} is not the name of an RBD image`);
+  }
+  const { cephUser, cephKey, cephConf } = disk;
+  if (cephUser !== undefined && !/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(cephUser)) {
+    throw new UnsupportedError(`${what}: CEPH_USER is not the name of a Ceph user`);
+  }
+  for (const [name, path] of Object.entries({ CEPH_KEY: cephKey, CEPH_CONF: cephConf })) {
+    // Not shown: somebody may have written the key itself there.
+    if (path !== undefined && (!path.startsWith('/') || hasControl(path))) {
+      throw new UnsupportedError(`${what}: ${name} is not the absolute path of a file`);
+    }
+  }
+  return {
+    image,
+    access: {
+      ...(cephUser === undefined ? {} : { user: cephUser }),
+      ...(cephKey === undefined ? {} : { keyfile: cephKey }),
+      ...(cephConf === undefined ? {} : { conf: cephConf }),
+    },
+  };
+}
+
+function rbdName(vm: Vm, disk: Disk): string | undefined {
+  if (isVolatile(disk)) return volatileRbdImage(disk.poolName, vm.id, disk.id);
+  if (disk.source === undefined) return undefined;
+  return disk.clone ? clonedRbdImage(disk.source, vm.id, disk.id) : disk.source;
+}
+
+function hasControl(text: string): boolean {
+  return /\p{Cc}/u.test(text);
+}
+
+function inWords({ user, keyfile, conf }: CephAccess): string {
+  const facts = { CEPH_USER: user, CEPH_KEY: keyfile, CEPH_CONF: conf };
+  return Object.entries(facts)
+    .map(([name, value]) => (value === undefined ? '' : `, ${name} ${value}`))
+    .join('');
+}

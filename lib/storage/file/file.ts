@@ -1,0 +1,129 @@
+// Disks that are files in the VM's folder of the system datastore: TM ssh, local, shared, qcow2.
+// What is run, and why, is documented in docs/storage-file.md.
+import type { DiskFormat } from '../../bundle/format/manifest.ts';
+import type { DiskReader } from '../../read/disk-reader.ts';
+import { FailedError, UnsupportedError } from '../../report/errors.ts';
+import type { Run } from '../../run/run.ts';
+import { fileStamps } from '../../tools/file-facts.ts';
+import { isOpenForWriting } from '../../tools/qemu-img.ts';
+import type { BlockNode } from '../../tools/qemu-nbd.ts';
+import { diskFile, vmFolder } from '../../vm/names.ts';
+import { activityOf, stateName } from '../../vm/states.ts';
+import { isCdrom, type Disk, type History, type Vm } from '../../vm/vm.ts';
+import { isRunning } from '../../guest/domain.ts';
+import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
+import { openImage } from '../image-server.ts';
+import { openExport, prepareBackupJob, type RunningDisk } from './running-files.ts';
+import {
+  diskLabel,
+  type DumpPlan,
+  type Prepared,
+  type Snapshot,
+  type StorageModule,
+} from '../storage.ts';
+
+export const fileStorage: StorageModule = {
+  plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
+    if (!activityOf(vm.state, vm.lcmState)) {
+      throw new UnsupportedError(
+        `disk ${disk.id} of VM ${vm.id} is a file, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
+      );
+    }
+    lastHistory(vm);
+    return { vm, disk, format };
+  },
+
+  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
+    // A CD-ROM is written to by nobody, also while the VM runs.
+    const written = plans.filter(({ vm, disk }) => isRunning(vm) && !isCdrom(disk));
+    const unwritten = plans.filter((plan) => !written.includes(plan));
+    const snapshots: Snapshot[] = [];
+    for (const plan of unwritten) snapshots.push(await unchangingDisk(plan, run));
+    const running: RunningDisk[] = [];
+    for (const plan of written) {
+      running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner, run.log) });
+    }
+    const [first] = written;
+    if (!first) return { instant: 'given', snapshot: () => Promise.resolve(snapshots) };
+    const job = await prepareBackupJob(running, folderOf(first.vm, run), run);
+    return {
+      instant: job.instant,
+      snapshot: async () => [...(await job.snapshot()), ...snapshots],
+    };
+  },
+
+  async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
+    if (source.kind === 'nbd') return await openExport({ plan, source }, run);
+    if (source.kind !== 'image') throw new Error(`${diskLabel(plan)} is no file`);
+    return await openImage(source, diskLabel(plan), run);
+  },
+
+  async requireUnwritten(snapshots: readonly Snapshot[], { runner }: Run): Promise<void> {
+    for (const { plan, source } of snapshots) {
+      if (source.kind !== 'image') continue;
+      const paths = Object.keys(source.stamps);
+      const now = await fileStamps(runner, paths, diskLabel(plan));
+      const written = paths.find((path) => now[path] !== source.stamps[path]);
+      if (written === undefined) continue;
+      throw new FailedError(
+        `${diskLabel(plan)} was written to while it was being read: ${written} has changed; was the VM started meanwhile?`,
+      );
+    }
+  },
+};
+
+/**
+ * Nothing should write to the disks of a VM that is off: it is enough to look at them.
+ * @throws FailedError when something has one open for writing.
+ */
+async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot> {
+  const { vm, disk } = plan;
+  const { runner } = run;
+  const image = await inspectImage(imageRequest(plan, run), runner);
+  const { node, virtualSize, clusterSize } = image;
+  const stamps = await fileStamps(runner, layerPaths(node), diskLabel(plan));
+  if (!isCdrom(disk) && (await isOpenForWriting(runner, node.path, diskLabel(plan)))) {
+    throw new FailedError(
+      `${diskLabel(plan)} is open for writing (${node.path}), although the VM is ${stateName(vm.state, vm.lcmState)}: its guest may run in spite of that, or another program uses the disk`,
+    );
+  }
+  return {
+    plan,
+    layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
+    source: { kind: 'image', node, virtualSize, stamps },
+  };
+}
+
+/** The files of an image, from the top to the bottom. */
+function layerPaths(node: BlockNode): readonly string[] {
+  const below = node.driver === 'qcow2' && node.backing ? layerPaths(node.backing) : [];
+  return [node.path, ...below];
+}
+
+function folderOf(vm: Vm, run: Run): string {
+  return vmFolder(run.datastoreLocation, lastHistory(vm).datastoreId, vm.id);
+}
+
+function imageRequest(plan: DumpPlan, run: Run): ImageRequest {
+  const { vm, disk, format } = plan;
+  const systemDatastore = lastHistory(vm).datastoreId;
+  const { datastoreLocation } = run;
+  // A datastore's folder can be a link to where it is mounted.
+  const datastores = [systemDatastore, disk.datastoreId ?? systemDatastore];
+  const folders = [
+    datastoreLocation,
+    ...datastores.map((id) => `${datastoreLocation}/${id}`),
+    ...run.allowedBackingFolders,
+  ];
+  const source = disk.source?.startsWith('/')
+    ? { path: disk.source, format, sizeMb: disk.originalSizeMb }
+    : undefined;
+  const path = diskFile(folderOf(vm, run), disk.id);
+  return { path, format, label: diskLabel(plan), folders, sizeMb: disk.sizeMb, source };
+}
+
+/** The record that names the system datastore. @throws UnsupportedError for a VM that never ran. */
+function lastHistory(vm: Vm): History {
+  if (vm.history) return vm.history;
+  throw new UnsupportedError(`VM ${vm.id} was never deployed: it has no disks to dump`);
+}

@@ -1,0 +1,213 @@
+// Running VMs whose disks are files: QEMU itself serves them as they were at one instant, by a backup
+// job in pull mode. What is run, and why, is documented in docs/storage-file.md.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DiskReader } from '../../read/disk-reader.ts';
+import { explainedReader } from '../../read/reader-with-reasons.ts';
+import { openNbdReader } from '../../read/nbd-reader.ts';
+import { NotListeningError } from '../../read/nbd-socket.ts';
+import { errorMessage, FailedError } from '../../report/errors.ts';
+import type { Run } from '../../run/run.ts';
+import type { ForwardedSocket } from '../../run/runner.ts';
+import { realPaths, writeNewFile } from '../../tools/file-facts.ts';
+import { createScratch } from '../../tools/qemu-img.ts';
+import {
+  abortJob,
+  activeJob,
+  backupJobSocket,
+  beginBackup,
+  domainState,
+  type Domain,
+} from '../../tools/virsh.ts';
+import { backupOrder, backupSocket, scratchFile } from '../../vm/names.ts';
+import { backupXml } from '../../guest/backup-xml.ts';
+import { domainOf, requireIdle, type DomainDisk } from '../../guest/domain.ts';
+import { ifLost, requireForwarding } from '../../run/forwarded-socket.ts';
+import type { ImageTop } from './image-chain.ts';
+import { requireScratchRoom } from './scratch-room.ts';
+import {
+  diskLabel,
+  type DumpPlan,
+  type Prepared,
+  type Snapshot,
+  type SnapshotSource,
+} from '../storage.ts';
+
+const abortLimitMs = 40_000;
+const pollMs = 100;
+/** Of virsh, before we give up on libvirt. */
+const maxFailures = 20;
+/** sun_path has 108 bytes, the last of them NUL: unix(7). */
+const maxSocketPath = 107;
+
+/** A disk to be dumped, and what its file says of itself. */
+export interface RunningDisk {
+  readonly plan: DumpPlan;
+  readonly top: ImageTop;
+}
+
+/**
+ * Checks everything a backup job needs, and journals its way back.
+ * @param folder the VM's folder on the system datastore, for socket and scratch files.
+ * @throws FailedError when libvirt has another job, or other disks than OpenNebula, or there is no room for scratch files.
+ */
+export async function prepareBackupJob(
+  disks: readonly RunningDisk[],
+  folder: string,
+  run: Run,
+): Promise<Prepared> {
+  const [first] = disks;
+  if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
+  const { vm } = first.plan;
+  const domain = domainOf(vm, run);
+  const { disks: known, owner } = await requireIdle(vm, domain);
+  const targets = new Map<RunningDisk, string>();
+  for (const disk of disks) targets.set(disk, await matchingTarget(disk, known, run));
+
+  await requireScratchRoom(
+    vm,
+    folder,
+    disks.map(({ top }) => top.virtualSize),
+    run,
+  );
+
+  const { journal, runner } = run;
+  const socket = backupSocket(folder, journal.runId);
+  if (Buffer.byteLength(socket) > maxSocketPath) {
+    throw new FailedError(`the path ${socket} is too long for a socket`);
+  }
+  await journal.record({ kind: 'remove-file', path: socket }, runner.target);
+  const scratch = new Map<string, string>();
+  for (const [{ plan, top }, target] of targets) {
+    const path = scratchFile(folder, journal.runId, plan.disk.id);
+    await journal.record({ kind: 'remove-file', path }, runner.target);
+    await createScratch(runner, path, top.virtualSize, owner);
+    scratch.set(target, path);
+  }
+  const order = backupOrder(folder, journal.runId);
+  await journal.record({ kind: 'remove-file', path: order }, runner.target);
+  await writeNewFile(runner, order, backupXml(socket, [...known.keys()], scratch));
+  await journal.record(
+    { kind: 'abort-backup-job', uri: domain.uri, domain: domain.name, socket },
+    runner.target,
+  );
+  return {
+    instant: 'together',
+    async snapshot(): Promise<readonly Snapshot[]> {
+      await beginBackup(domain, order);
+      return [...targets].map(([{ plan, top }, exportName]) => ({
+        plan,
+        layout: top.layout,
+        source: { kind: 'nbd', socket, exportName, virtualSize: top.virtualSize },
+      }));
+    },
+  };
+}
+
+/** The device that has this disk. @throws FailedError when libvirt's is not the disk OpenNebula means. */
+async function matchingTarget(
+  { plan, top }: RunningDisk,
+  known: ReadonlyMap<string, DomainDisk>,
+  run: Run,
+): Promise<string> {
+  const { target } = plan.disk;
+  const found = target === undefined ? undefined : known.get(target);
+  const mismatch = (what: string): FailedError =>
+    new FailedError(`${diskLabel(plan)} (${target ?? 'without a TARGET'}) ${what}`);
+  if (target === undefined || !found) throw mismatch('is unknown to libvirt');
+  if (found.busy) throw mismatch('is being copied or merged by libvirt; try again later');
+  if (found.type !== 'file' || found.file === undefined) {
+    throw mismatch(`is no file for libvirt, but of the type ${found.type}`);
+  }
+  const [path] = await realPaths(run.runner, [found.file]);
+  if (path !== top.path) {
+    throw mismatch(`is ${top.path} for OpenNebula, but ${found.file} for libvirt`);
+  }
+  if (found.format !== plan.format) {
+    throw mismatch(
+      `is declared as ${plan.format}, but libvirt uses it as ${found.format ?? 'nothing'}`,
+    );
+  }
+  return target;
+}
+
+/** Opens a disk that the backup job serves. */
+export async function openExport(
+  {
+    plan,
+    source,
+  }: { readonly plan: DumpPlan; readonly source: Extract<SnapshotSource, { kind: 'nbd' }> },
+  run: Run,
+): Promise<DiskReader> {
+  const { runner, log, signal } = run;
+  const domain = domainOf(plan.vm, run);
+  const label = diskLabel(plan);
+  let forwarded: ForwardedSocket | undefined;
+  const explained = async (error: unknown): Promise<unknown> =>
+    await whyLost(await ifLost(error, forwarded, label), plan, domain, signal);
+  try {
+    forwarded = await runner.forwardSocket(source.socket);
+    const { exportName, virtualSize } = source;
+    const { path: socketPath } = forwarded;
+    return explainedReader(
+      await openNbdReader({ socketPath, exportName, label, log, signal, virtualSize }),
+      explained,
+    );
+  } catch (error) {
+    const refused = error instanceof NotListeningError && !(await forwarded?.lost());
+    if (refused) await requireForwarding(runner, source.socket);
+    throw await explained(error);
+  }
+}
+
+/** A guest that was shut down takes the server with it: then this is what is to be said. */
+async function whyLost(
+  error: unknown,
+  plan: DumpPlan,
+  domain: Domain,
+  signal: AbortSignal,
+): Promise<unknown> {
+  // libvirt notices the end of QEMU a moment after we do.
+  for (let asked = 0; error instanceof FailedError && !signal.aborted && asked < 10; asked++) {
+    const state = await domainState(domain).catch(() => 'unknown');
+    if (state === undefined || state === 'shut off') {
+      return new FailedError(
+        `the guest of VM ${plan.vm.id} was shut down while ${diskLabel(plan)} was being read; export the VM again as it is now`,
+        { cause: error },
+      );
+    }
+    await sleep(pollMs * asked);
+  }
+  return error;
+}
+
+/**
+ * For an undo: ends the backup job that serves on `socket`, and waits for its end. Another job, or
+ * none, is left alone.
+ * @throws FailedError when it does not end, or libvirt does not answer.
+ */
+export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
+  const deadline = performance.now() + abortLimitMs;
+  let lastWords = 'it goes on';
+  for (let failures = 0; failures < maxFailures && performance.now() < deadline;) {
+    try {
+      if (!(await hasOwnJob(domain, socket))) return;
+    } catch (error) {
+      lastWords = errorMessage(error);
+      failures += 1;
+    }
+    await sleep(pollMs);
+  }
+  throw new FailedError(`the backup job of ${domain.name} does not end: ${lastWords}`);
+}
+
+/** Whether the domain has our job, or may get it yet; tells it to end. */
+async function hasOwnJob(domain: Domain, socket: string): Promise<boolean> {
+  const state = await domainState(domain);
+  if (state === undefined || state === 'shut off') return false;
+  const found = await backupJobSocket(domain);
+  // A job that cannot be described is one that is just beginning, which may be ours.
+  if (found === undefined) return (await activeJob(domain)) === 'Backup';
+  if (found !== socket) return false;
+  await abortJob(domain);
+  return true;
+}

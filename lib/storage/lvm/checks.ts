@@ -1,0 +1,165 @@
+// What must be so of a VM's logical volumes before they are dumped: nobody writes to those of a VM that is off, we may read them, and QEMU
+// writes to the ones that OpenNebula names.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FailedError } from '../../report/errors.ts';
+import { isThisMachine } from '../../run/local-host.ts';
+import type { Run } from '../../run/run.ts';
+import { writesTo } from '../../tools/block-writes.ts';
+import { realPaths } from '../../tools/file-facts.ts';
+import {
+  devicePath,
+  readVolumeGroup,
+  type Lvm,
+  type Volume,
+  type VolumeGroup,
+} from '../../tools/lvm.ts';
+import { ownPrefix } from '../../vm/names.ts';
+import { stateName } from '../../vm/states.ts';
+import type { Vm } from '../../vm/vm.ts';
+import { domainDisks, domainOf, ElsewhereError, requireRunning } from '../../guest/domain.ts';
+import { diskLabel, type DumpPlan, type Snapshot } from '../storage.ts';
+
+/** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
+const openLimitMs = 5000;
+const openPollMs = 500;
+
+export interface LvmDisk {
+  readonly plan: DumpPlan;
+  readonly volume: Volume;
+}
+
+/**
+ * A volume of a VM that is off is in use by nobody; udev and others only look into one for a moment. Who else
+ * has it open may be the guest itself: OpenNebula can be wrong about its state, or it was started by hand.
+ * @throws FailedError for a volume that stays open
+ */
+export async function requireClosed(
+  disks: readonly LvmDisk[],
+  lvm: Lvm,
+  { runner, signal }: Run,
+): Promise<void> {
+  const deadline = performance.now() + openLimitMs;
+  const opened = disks.filter(({ volume }) => volume.open);
+  while (opened.length > 0) {
+    await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+    for (const one of [...opened]) {
+      const { plan, volume } = one;
+      const now = (await readVolumeGroup(lvm, volume.group)).volumes.get(volume.name);
+      if (!now?.open) opened.splice(opened.indexOf(one), 1);
+      else if (performance.now() > deadline) {
+        const { vm } = plan;
+        throw new FailedError(
+          `${diskLabel(plan)} is in use, although the VM is ${stateName(vm.state, vm.lcmState)}: ${devicePath(volume)} is open on ${runner.where}. Its guest may be running in spite of that; see who has it open: fuser -v ${devicePath(volume)}`,
+        );
+      }
+    }
+  }
+}
+
+/**
+ * A guest that ran and was shut down again while a volume was read has written to it: a boot always does.
+ * @throws FailedError for a volume to which something was written on its machine since its snapshot was taken note of
+ */
+export async function requireSameWrites(
+  snapshots: readonly Snapshot[],
+  { runner }: Run,
+): Promise<void> {
+  for (const { plan, source } of snapshots) {
+    if (source.kind !== 'volume' || source.writes === undefined) continue;
+    const path = devicePath(source);
+    if ((await writesTo(runner, path)) === source.writes) continue;
+    throw new FailedError(
+      `${diskLabel(plan)} was written to while it was being read: ${path} on ${runner.where}. Its guest may have run, although the VM was ${stateName(plan.vm.state, plan.vm.lcmState)}; export it again`,
+    );
+  }
+}
+
+/**
+ * A thin pool may be active on one machine only: a second one that changes its metadata destroys it, and LVM does not
+ * see what is active on other machines. A VM that is powered off keeps its volumes active on its host, unless that was
+ * rebooted; undeployed, it has them active nowhere (OpenNebula's tm/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4).
+ * @throws ElsewhereError for a thin volume that may be active on another machine than this
+ */
+export async function requirePoolHere(
+  vm: Vm,
+  disks: readonly LvmDisk[],
+  { runner }: Run,
+): Promise<void> {
+  const found = disks.find(({ volume }) => volume.thin && !volume.active);
+  if (!found || stateName(vm.state, vm.lcmState) === 'UNDEPLOYED') return;
+  const { plan, volume } = found;
+  const host = vm.history?.hostname ?? '';
+  const isHost = runner.target ? runner.target.host === host : await isThisMachine(host);
+  if (isHost) return;
+  throw new ElsewhereError(
+    `${diskLabel(plan)} is a thin volume that is not active on ${runner.where}, and on ${host}, where the VM was last, it may be: its pool ${volume.group}/${volume.pool ?? ''} is destroyed when two machines activate it. Export the VM there; or, if the volume is active nowhere, activate it first: lvchange -ay -K ${volume.group}/${volume.name}`,
+  );
+}
+
+/** @throws FailedError when we may not read the devices. */
+export async function requireReadable(disks: readonly LvmDisk[], { runner }: Run): Promise<void> {
+  for (const { plan, volume } of disks) {
+    const path = devicePath(volume);
+    const doing = `look at ${path}`;
+    const { status } = await runner.run(
+      { program: 'test', args: ['-r', path] },
+      { doing, acceptStatus: [1] },
+    );
+    if (status === 0) continue;
+    throw new FailedError(
+      `cannot read ${diskLabel(plan)}: ${path} is not there, or this user may not read it; on hosts of OpenNebula oneadmin is in the group disk`,
+    );
+  }
+}
+
+/** Snapshots of ours that nobody's journal tells of cost the guest time, and the volume group room. */
+export function warnOfLeftovers(
+  disks: readonly LvmDisk[],
+  { volumes }: VolumeGroup,
+  { log }: Run,
+): void {
+  for (const { plan, volume } of disks) {
+    for (const { name, origin, group } of volumes.values()) {
+      if (origin !== volume.name || !name.startsWith(ownPrefix)) continue;
+      log.warn(
+        `${diskLabel(plan)} has the snapshot ${name} of another export: it still runs, or it was killed and could not be cleaned up after; then remove it with: lvremove -f ${group}/${name}`,
+      );
+    }
+  }
+}
+
+/** @throws FailedError when QEMU writes to other volumes than those that OpenNebula names. */
+export async function requireSameVolumes(
+  vm: Vm,
+  disks: readonly LvmDisk[],
+  run: Run,
+): Promise<void> {
+  const domain = domainOf(vm, run);
+  await requireRunning(vm, domain);
+  const known = await domainDisks(domain);
+  for (const { plan, volume } of disks) {
+    const { target } = plan.disk;
+    const found = target === undefined ? undefined : known.get(target);
+    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
+    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
+    if (found.busy) {
+      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
+    }
+    // OpenNebula gives libvirt the link in the VM's folder, and names it as a file or as a device.
+    const there = found.device ?? found.file;
+    const path = devicePath(volume);
+    // Neither is listed when it does not exist.
+    const [one, other] = there === undefined ? [] : await realPaths(run.runner, [path, there]);
+    if (there === undefined || other === undefined || one !== other) {
+      throw new FailedError(
+        `${what} is ${path} for OpenNebula, but ${there ?? `a disk of the type ${found.type}`} for libvirt`,
+      );
+    }
+    if (found.format !== 'raw') {
+      throw new FailedError(
+        `${what} is declared as raw, but libvirt uses it as ${found.format ?? 'nothing'}`,
+      );
+    }
+  }
+}

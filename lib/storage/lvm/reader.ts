@@ -1,0 +1,78 @@
+// Opens a logical volume, and looks after the snapshot that it may be: one that runs full while it is read
+// must end the export, and the person has to hear why.
+import type { DiskReader } from '../../read/disk-reader.ts';
+import { explainedReader } from '../../read/reader-with-reasons.ts';
+import { FailedError } from '../../report/errors.ts';
+import { formatBytes } from '../../report/format.ts';
+import type { Run } from '../../run/run.ts';
+import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
+import { openImage } from '../image-server.ts';
+import { whileLocked } from './lock.ts';
+import { settings } from './room.ts';
+import { diskLabel, type DumpPlan, type SnapshotSource } from '../storage.ts';
+
+type VolumeSource = Extract<SnapshotSource, { kind: 'volume' }>;
+
+/** Opens a volume for reading. A snapshot is looked at when a read fails, and after the last byte. */
+export async function openVolume(
+  plan: DumpPlan,
+  source: VolumeSource,
+  run: Run,
+): Promise<DiskReader> {
+  const node = { driver: 'raw', path: devicePath(source), device: true } as const;
+  const { virtualSize } = source;
+  const label = diskLabel(plan);
+  const open = (): Promise<DiskReader> => openImage({ node, virtualSize }, label, run);
+  if (source.snapshot === undefined) return await open();
+
+  const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
+  if (source.snapshot === 'thin') {
+    const doing = `activate the snapshot ${source.name} of ${label}`;
+    await whileLocked(lvm, source.group, doing, () => activate(lvm, source));
+  }
+  const why = (): Promise<string | undefined> => whyUnusable(label, source, lvm, run);
+  const explain = async (error: unknown): Promise<unknown> => {
+    if (run.signal.aborted) return error;
+    const text = await why().catch(() => undefined);
+    return text === undefined ? error : new FailedError(text, { cause: error });
+  };
+  try {
+    return checkedAtTheEnd(explainedReader(await open(), explain), why);
+  } catch (error) {
+    throw await explain(error);
+  }
+}
+
+/** What has been read may come from caches: only the snapshot itself can tell that it was good all along. */
+function checkedAtTheEnd(reader: DiskReader, why: () => Promise<string | undefined>): DiskReader {
+  return {
+    ...reader,
+    async *read(extents) {
+      yield* reader.read(extents);
+      const text = await why();
+      if (text !== undefined) throw new FailedError(text);
+    },
+  };
+}
+
+/** @returns why the snapshot cannot be trusted; undefined when it is good. */
+async function whyUnusable(
+  label: string,
+  { group, name, snapshot }: VolumeSource,
+  lvm: Lvm,
+  run: Run,
+): Promise<string | undefined> {
+  const { volumes } = await readVolumeGroup(lvm, group);
+  const found = volumes.get(name);
+  if (!found) {
+    return `the snapshot ${group}/${name} of ${label} was removed by somebody while it was being read`;
+  }
+  if (snapshot === 'thick') {
+    if (!found.invalid) return undefined;
+    return `the snapshot of ${label} is full: its guest overwrote more than the ${formatBytes(found.bytes)} there were for it before the disk had been read; raise ${settings(run.lvmSnapshot)}`;
+  }
+  const pool = volumes.get(found.pool ?? '');
+  const health = [found.health, pool?.health].find((one) => one !== undefined && one !== '');
+  if (health === undefined) return undefined;
+  return `the thin pool ${group}/${found.pool ?? ''}, where the snapshot of ${label} lies, is in trouble (${health}): ${pool?.dataPercent ?? '?'} % of its ${formatBytes(pool?.bytes ?? 0)} and ${pool?.metadataPercent ?? '?'} % of its metadata are used; extend it with: lvextend -L +<size> ${group}/${found.pool ?? ''}`;
+}

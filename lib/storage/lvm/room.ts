@@ -1,0 +1,89 @@
+// The room for what a guest overwrites while its disks are read: how much each disk gets, and whether
+// the volume group or the thin pool has it. A guest whose thin pool runs full gets I/O errors, so the room
+// is asked for there, too, although a thin snapshot itself needs none.
+import { FailedError } from '../../report/errors.ts';
+import { formatBytes } from '../../report/format.ts';
+import { snapshotChunk, type Volume, type VolumeGroup } from '../../tools/lvm.ts';
+
+/** LVM_SNAPSHOT_PERCENT and LVM_SNAPSHOT_MIN_MB. */
+export interface RoomWish {
+  readonly percent: number;
+  readonly minMb: number;
+}
+
+const MiB = 1024 * 1024;
+/** A pool whose metadata are full stops all its volumes; dm-thin warns from 75 % on. */
+const metadataLimitPercent = 95;
+
+/**
+ * Bytes of a thick snapshot of this volume: what is wished, but never more than it can need, which is
+ * the whole volume and, for each chunk, 16 bytes to say where it lies (Linux, dm-snap-persistent.c).
+ */
+export function snapshotBytes(volumeBytes: number, { percent, minMb }: RoomWish): number {
+  const chunks = Math.ceil(volumeBytes / snapshotChunk);
+  const areas = Math.ceil((chunks + 1) / (snapshotChunk / 16));
+  const most = (chunks + areas + 1) * snapshotChunk;
+  return Math.min(most, Math.max(Math.ceil((volumeBytes * percent) / 100), minMb * MiB));
+}
+
+/** The same in extents of its volume group. */
+export function snapshotExtents(volume: Volume, group: VolumeGroup, wish: RoomWish): number {
+  return Math.ceil(snapshotBytes(volume.bytes, wish) / group.extentBytes);
+}
+
+/** @throws FailedError with figures when there is not enough room for the snapshots of these volumes. */
+export function requireRoom(volumes: readonly Volume[], group: VolumeGroup, wish: RoomWish): void {
+  const thick = volumes.filter(({ thin }) => !thin);
+  const extents = thick.reduce((sum, one) => sum + snapshotExtents(one, group, wish), 0);
+  const needed = extents * group.extentBytes;
+  if (needed > group.freeBytes) {
+    throw new FailedError(
+      `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; see ${settings(wish)}`,
+    );
+  }
+  for (const pool of new Set(volumes.flatMap((one) => (one.thin ? [one.pool ?? ''] : [])))) {
+    const thin = volumes.filter((one) => one.thin && one.pool === pool);
+    requireRoomInPool(thin, group.volumes.get(pool), group.name, wish);
+  }
+}
+
+function requireRoomInPool(
+  volumes: readonly Volume[],
+  pool: Volume | undefined,
+  group: string,
+  wish: RoomWish,
+): void {
+  const [first] = volumes;
+  if (!first) return;
+  const what = `the thin pool ${group}/${first.pool ?? ''}`;
+  const { bytes, dataPercent, metadataPercent } = pool ?? {};
+  if (bytes === undefined || dataPercent === undefined || metadataPercent === undefined) {
+    throw new FailedError(`cannot find out how full ${what} is`);
+  }
+  if (pool?.health) throw new FailedError(`${what} is not healthy: ${pool.health}`);
+  if (metadataPercent >= metadataLimitPercent) {
+    throw new FailedError(
+      `the metadata of ${what} are full to ${metadataPercent} %; a snapshot could stop the guest. Extend them with: lvextend --poolmetadatasize +<size> ${group}/${first.pool ?? ''}`,
+    );
+  }
+  // Only what is mapped can be overwritten; the rest needs new room with and without a snapshot.
+  const needed = volumes.reduce((sum, one) => {
+    const mapped = Math.ceil((one.bytes * (one.dataPercent ?? 100)) / 100);
+    return sum + Math.min(mapped, snapshotBytes(one.bytes, wish));
+  }, 0);
+  const free = Math.floor((bytes * (100 - dataPercent)) / 100);
+  if (needed > free) {
+    throw new FailedError(
+      `${what} has ${formatBytes(free)} free, but the guest may overwrite ${formatBytes(needed)} of ${counted(volumes)} during an export, and a full pool would stop it; see ${settings(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
+    );
+  }
+}
+
+/** For messages: what decides the room, as it is now. */
+export function settings({ percent, minMb }: RoomWish): string {
+  return `LVM_SNAPSHOT_PERCENT (now ${percent}) and LVM_SNAPSHOT_MIN_MB (now ${minMb})`;
+}
+
+function counted(volumes: readonly Volume[]): string {
+  return volumes.length === 1 ? 'one disk' : `${volumes.length} disks`;
+}

@@ -1,0 +1,191 @@
+// A VM from its XML: as oned answers one.vm.info, as a hook gets it (HISTORY_RECORDS, no LOCK when
+// not locked), as a driver action gets it (only the last HISTORY). Formats: the VM XML schema of
+// OpenNebula (share/doc/xsd/vm.xsd) and recorded documents of 6.10. Every number is checked; every
+// other value stays the text it is.
+import { UsageError } from '../report/errors.ts';
+import type { Disk, History, Vm, VmLock } from './vm.ts';
+import { child, childrenOf, childText, type XmlElement } from '../xml/xml.ts';
+import { parseXml } from '../xml/xml-parse.ts';
+
+/**
+ * Reads a document whose root is `<VM>`.
+ * @param bytes plain XML, UTF-8; kept as `xmlBytes`
+ * @throws UsageError naming the field that is missing or is not what it must be
+ */
+export function parseVm(bytes: Buffer): Vm {
+  const root = parseXml(bytes, "the VM's XML");
+  if (root.name !== 'VM') {
+    throw new UsageError(`this is not a VM's XML: its root element is <${root.name}>, not <VM>`);
+  }
+  return vmFromElement(root, bytes);
+}
+
+/** The VM of a `<VM>` element, which may be part of a larger document; `xmlBytes` is the VM's own document. */
+export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
+  const id = number(vm, 'ID', "the VM's XML");
+  const what = `the XML of VM ${id}`;
+  const template = required(vm, 'TEMPLATE', what);
+  return {
+    id,
+    name: required(vm, 'NAME', what).text,
+    uid: optionalNumber(vm, 'UID', what),
+    gid: optionalNumber(vm, 'GID', what),
+    uname: optionalText(vm, 'UNAME'),
+    gname: optionalText(vm, 'GNAME'),
+    state: number(vm, 'STATE', what),
+    lcmState: number(vm, 'LCM_STATE', what),
+    previous: previousState(vm),
+    uuid: uuidOf(template),
+    stime: timeOf(vm),
+    deployId: optionalText(vm, 'DEPLOY_ID'),
+    lock: lockOf(vm, id),
+    disks: disks(template, id),
+    tmMadSystem: optionalText(template, 'TM_MAD_SYSTEM'),
+    history: lastHistory(vm, id),
+    schedActions: scheduledActions(vm),
+    backupConfig: backupConfig(vm),
+    template,
+    userTemplate: child(vm, 'USER_TEMPLATE') ?? { name: 'USER_TEMPLATE', text: '', children: [] },
+    xmlBytes,
+  };
+}
+
+/** Undefined where it is missing, as in some drivers' XML; it is never worth to refuse a VM for it. */
+function previousState(vm: XmlElement): Vm['previous'] {
+  const [state = '', lcmState = ''] = ['PREV_STATE', 'PREV_LCM_STATE'].map((name) =>
+    childText(vm, name),
+  );
+  const known = [state, lcmState].every((text) => /^\d{1,9}$/.test(text));
+  return known ? { state: Number(state), lcmState: Number(lcmState) } : undefined;
+}
+
+/** A VM's owner can write any text there. */
+function uuidOf(template: XmlElement): string | undefined {
+  const os = child(template, 'OS');
+  const text = os && optionalText(os, 'UUID');
+  return text !== undefined && /^[0-9A-Fa-f-]{1,64}$/.test(text) ? text : undefined;
+}
+
+/** It is never worth to refuse a VM for it. */
+function timeOf(vm: XmlElement): number | undefined {
+  const text = childText(vm, 'STIME') ?? '';
+  return /^[1-9]\d{0,11}$/.test(text) ? Number(text) : undefined;
+}
+
+/** oned writes no LOCK when nothing is locked; LOCKED = 0 would mean the same. */
+function lockOf(vm: XmlElement, vmId: number): VmLock | undefined {
+  const lock = child(vm, 'LOCK');
+  const level = lock ? number(lock, 'LOCKED', `the LOCK of VM ${vmId}`) : 0;
+  if (!lock || level === 0) return undefined;
+  // -1 stands for none.
+  const field = (name: string): number => {
+    const text = childText(lock, name) ?? '';
+    return /^\d{1,15}$/.test(text) ? Number(text) : -1;
+  };
+  return { level, owner: field('OWNER'), time: field('TIME'), requestId: field('REQ_ID') };
+}
+
+function disks(template: XmlElement, vmId: number): readonly Disk[] {
+  const found = childrenOf(template, 'DISK').map((xml) => disk(xml, vmId));
+  const ids = new Set<number>();
+  for (const { id } of found) {
+    if (ids.has(id)) throw new UsageError(`the XML of VM ${vmId} has two disks with DISK_ID ${id}`);
+    ids.add(id);
+  }
+  return found.sort((one, other) => one.id - other.id);
+}
+
+function disk(xml: XmlElement, vmId: number): Disk {
+  const id = number(xml, 'DISK_ID', `a DISK of VM ${vmId}`);
+  const what = `DISK ${id} of VM ${vmId}`;
+  return {
+    id,
+    type: required(xml, 'TYPE', what).text.toUpperCase(),
+    format: optionalText(xml, 'FORMAT'),
+    driver: optionalText(xml, 'DRIVER'),
+    tmMad: optionalText(xml, 'TM_MAD'),
+    source: optionalText(xml, 'SOURCE'),
+    imageId: optionalNumber(xml, 'IMAGE_ID', what),
+    image: optionalText(xml, 'IMAGE'),
+    imageUname: optionalText(xml, 'IMAGE_UNAME'),
+    datastoreId: optionalNumber(xml, 'DATASTORE_ID', what),
+    sizeMb: optionalNumber(xml, 'SIZE', what),
+    originalSizeMb: optionalNumber(xml, 'ORIGINAL_SIZE', what),
+    target: optionalText(xml, 'TARGET'),
+    devPrefix: optionalText(xml, 'DEV_PREFIX'),
+    persistent: isYes(xml, 'PERSISTENT'),
+    readonly: isYes(xml, 'READONLY'),
+    clone: isYes(xml, 'CLONE'),
+    diskType: optionalText(xml, 'DISK_TYPE')?.toUpperCase(),
+    cephUser: optionalText(xml, 'CEPH_USER'),
+    cephKey: optionalText(xml, 'CEPH_KEY'),
+    cephConf: optionalText(xml, 'CEPH_CONF'),
+    poolName: optionalText(xml, 'POOL_NAME'),
+    xml,
+  };
+}
+
+function lastHistory(vm: XmlElement, vmId: number): History | undefined {
+  const records = child(vm, 'HISTORY_RECORDS');
+  const what = `a HISTORY record of VM ${vmId}`;
+  let last: History | undefined;
+  for (const record of records ? childrenOf(records, 'HISTORY') : []) {
+    const seq = number(record, 'SEQ', what);
+    if (last && last.seq > seq) continue;
+    last = {
+      seq,
+      stime: optionalNumber(record, 'STIME', what),
+      hostname: required(record, 'HOSTNAME', what).text,
+      tmMad: required(record, 'TM_MAD', what).text,
+      datastoreId: number(record, 'DS_ID', what),
+    };
+  }
+  return last;
+}
+
+/** In most releases SCHED_ACTIONS holds ids only, and oned shows the actions themselves in TEMPLATE. */
+function scheduledActions(vm: XmlElement): readonly XmlElement[] {
+  const list = child(vm, 'SCHED_ACTIONS');
+  return [...childrenOf(vm, 'SCHED_ACTION'), ...(list ? childrenOf(list, 'SCHED_ACTION') : [])];
+}
+
+function backupConfig(vm: XmlElement): XmlElement | undefined {
+  const backups = child(vm, 'BACKUPS');
+  return backups && child(backups, 'BACKUP_CONFIG');
+}
+
+/** A field that must be there exactly once: two STATEs would let one reader see this and another that. */
+function required(parent: XmlElement, name: string, what: string): XmlElement {
+  const [found, ...more] = childrenOf(parent, name);
+  if (!found) throw new UsageError(`${what} has no ${name}`);
+  if (more.length > 0) throw new UsageError(`${what} has more than one ${name}`);
+  return found;
+}
+
+function number(parent: XmlElement, name: string, what: string): number {
+  return asNumber(required(parent, name, what).text, name, what);
+}
+
+/** oned writes a field it has no value for as an empty element. */
+function optionalNumber(parent: XmlElement, name: string, what: string): number | undefined {
+  const text = optionalText(parent, name);
+  return text === undefined ? undefined : asNumber(text, name, what);
+}
+
+function optionalText(parent: XmlElement, name: string): string | undefined {
+  const text = childText(parent, name);
+  return text === '' ? undefined : text;
+}
+
+function isYes(parent: XmlElement, name: string): boolean {
+  return childText(parent, name)?.toUpperCase() === 'YES';
+}
+
+function asNumber(text: string, name: string, what: string): number {
+  if (!/^\d{1,15}$/.test(text)) {
+    throw new UsageError(
+      `${what}: ${name} is ${JSON.stringify(text.slice(0, 40))}, expected a whole number from 0`,
+    );
+  }
+  return Number(text);
+}
