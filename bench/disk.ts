@@ -1,7 +1,7 @@
 // A disk image with real files in it: what this machine has under /usr, in an ext4 file system.
 import { cp, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { sh } from '../test/demo/shell.ts';
+import { sh } from '../test/support/shell.ts';
 
 /** Makes a sparse raw image of `virtualMiB` with about `dataMiB` of files. */
 export async function makeFileSystem(

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
-import { archive, memorySource, tarMember, vmXmlMember } from './read-support.ts';
-import { noLog, noise } from './write-support.ts';
+import { archive, memorySource, tarMember, vmXmlMember } from '../support/read-bundle.ts';
+import { noLog, noise } from '../support/write-bundle.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'onevmdump-formats-'));
 const tar = join(folder, 'bundle.tar');

@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { archive, tarMember, vmXmlMember, withBundle } from './read-support.ts';
-import { noise, testFolder, tool } from './write-support.ts';
+import { archive, tarMember, vmXmlMember, withBundle } from '../support/read-bundle.ts';
+import { noise, testFolder, tool } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

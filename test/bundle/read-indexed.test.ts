@@ -14,8 +14,8 @@ import {
   scattered,
   timesOpen,
   withBundle,
-} from './read-support.ts';
-import { makeDisk, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+} from '../support/read-bundle.ts';
+import { makeDisk, noLog, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 const at = (name: string) => join(folder.path, name);

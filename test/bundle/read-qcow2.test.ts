@@ -6,8 +6,8 @@ import { looksLike } from '../../lib/bundle/read/disguised-disk.ts';
 import { checkQcow2Header } from '../../lib/qcow2/stand-alone.ts';
 import { Qcow2StreamCheck } from '../../lib/qcow2/stream-check.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { extract, MiB, withBundle } from './read-support.ts';
-import { makeDisk, noise, testFolder, tool, writeBundle } from './write-support.ts';
+import { extract, MiB, withBundle } from '../support/read-bundle.ts';
+import { makeDisk, noise, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 const at = (name: string) => join(folder.path, name);

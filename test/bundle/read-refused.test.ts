@@ -9,8 +9,8 @@ import {
   tarMember,
   vmXmlMember,
   type RawMember,
-} from './read-support.ts';
-import { noLog, noise } from './write-support.ts';
+} from '../support/read-bundle.ts';
+import { noLog, noise } from '../support/write-bundle.ts';
 
 const MiB = 1024 * 1024;
 const disk = (more: Partial<RawMember> = {}) => tarMember({ path: './backup.disk.0', ...more });

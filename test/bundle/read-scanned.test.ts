@@ -11,8 +11,8 @@ import {
   scattered,
   vmXml,
   withBundle,
-} from './read-support.ts';
-import { makeDisk, testFolder, tool, writeBundle } from './write-support.ts';
+} from '../support/read-bundle.ts';
+import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 const at = (name: string) => join(folder.path, name);

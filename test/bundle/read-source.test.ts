@@ -5,8 +5,8 @@ import { openFileSource } from '../../lib/bundle/location/file-source.ts';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { memorySource, MiB, openPath } from './read-support.ts';
-import { makeDisk, noLog, noise, testFolder, writeBundle } from './write-support.ts';
+import { memorySource, MiB, openPath } from '../support/read-bundle.ts';
+import { makeDisk, noLog, noise, testFolder, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 const at = (name: string) => join(folder.path, name);

@@ -6,8 +6,8 @@ import { afterAll, expect, test } from '@jest/globals';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { trailerSize } from '../../lib/bundle/format/trailer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { archive, memorySource, tarMember, vmXml } from './read-support.ts';
-import { makeDisk, noLog, testFolder, writeBundle } from './write-support.ts';
+import { archive, memorySource, tarMember, vmXml } from '../support/read-bundle.ts';
+import { makeDisk, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 let written = 0;

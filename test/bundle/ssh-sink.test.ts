@@ -9,8 +9,8 @@ import { createSshSink } from '../../lib/bundle/location/ssh-sink.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import { removeUnfinished } from '../../lib/bundle/location/host-file.ts';
 import { partName } from '../../lib/vm/names.ts';
-import { connectionsTo, useSshd, type Connected } from '../run/ssh-support.ts';
-import { startSshd, type TestSshd } from '../run/sshd.ts';
+import { connectionsTo, useSshd, type Connected } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 
 let sshd: TestSshd;
 let restorePath: () => void;

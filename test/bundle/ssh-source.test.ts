@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
 import { parseBundlePlace } from '../../lib/bundle/location/bundle-address.ts';
-import { connectionsTo, useSshd, type Connected } from '../run/ssh-support.ts';
-import { startSshd, type TestSshd } from '../run/sshd.ts';
+import { connectionsTo, useSshd, type Connected } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 
 let sshd: TestSshd;
 let restorePath: () => void;

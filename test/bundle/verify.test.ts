@@ -19,8 +19,8 @@ import {
   oldFolder,
   tarMember,
   withBundle,
-} from './read-support.ts';
-import { makeDisk, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+} from '../support/read-bundle.ts';
+import { makeDisk, noLog, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 /** Whether a VM can be made of it is another question. */
 const any = () => Promise.resolve();

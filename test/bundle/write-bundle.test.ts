@@ -9,7 +9,7 @@ import { frameSize } from '../../lib/bundle/write/frame-body.ts';
 import type { Compression, Frame, Manifest } from '../../lib/bundle/format/manifest.ts';
 import { decodeTrailer } from '../../lib/bundle/format/trailer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, testFolder, tool, writeBundle, type TestDisk } from './write-support.ts';
+import { makeDisk, testFolder, tool, writeBundle, type TestDisk } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

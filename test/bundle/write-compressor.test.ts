@@ -7,7 +7,7 @@ import type { CompressingCodec } from '../../lib/bundle/write/frame-codec.ts';
 import { createScratch } from '../../lib/bundle/write/scratch.ts';
 import { writeAll } from '../../lib/bundle/write/write-all.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { noise } from './write-support.ts';
+import { noise } from '../support/write-bundle.ts';
 
 const installed =
   (...programs: string[]) =>

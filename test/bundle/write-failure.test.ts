@@ -10,9 +10,9 @@ import type { DiskReader } from '../../lib/read/disk-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
-import { fileVm } from '../e2e/file-vm.ts';
-import { inWorld } from '../storage/world.ts';
-import { noise, noLog, testFolder } from './write-support.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { inWorld } from '../support/storage-world.ts';
+import { noise, noLog, testFolder } from '../support/write-bundle.ts';
 
 const MiB = 1 << 20;
 const gzip = (await pickCompressor({ method: 'gzip' })) as CompressingCodec;

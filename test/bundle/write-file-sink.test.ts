@@ -5,7 +5,7 @@ import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import { FailedError, UsageError } from '../../lib/report/errors.ts';
-import { noise, testFolder } from './write-support.ts';
+import { noise, testFolder } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

@@ -11,7 +11,7 @@ import { partName } from '../../lib/vm/names.ts';
 import { writeAll } from '../../lib/bundle/write/write-all.ts';
 import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { noise, noLog, testFolder, writeBundle } from './write-support.ts';
+import { noise, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const none = { compression: 'none', name: 'none' } as const;

@@ -10,7 +10,7 @@ import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
 import { openNbdReader } from '../../lib/read/nbd-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, noLog, testFolder, tool } from './write-support.ts';
+import { makeDisk, noLog, testFolder, tool } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { layOutQcow2 } from '../../lib/qcow2/layout.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
-import { makeDisk, testFolder, tool, writeBundle } from './write-support.ts';
+import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

@@ -8,7 +8,7 @@ import { diskMember } from '../../lib/bundle/write/disk-member.ts';
 import { endOfArchive, fileHeader } from '../../lib/bundle/format/tar-header.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, testFolder, tool, writeBundle } from './write-support.ts';
+import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

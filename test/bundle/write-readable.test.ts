@@ -12,16 +12,16 @@ import type { Log } from '../../lib/report/log.ts';
 import { localBundleFolder, removeOldBundles } from '../../lib/bundle/location/retention.ts';
 import type { OpenableDisk } from '../../lib/storage/storage.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
-import { fileVm } from '../e2e/file-vm.ts';
-import { inWorld, type World } from '../storage/world.ts';
-import { openPath, timesOpen } from './read-support.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { inWorld, type World } from '../support/storage-world.ts';
+import { openPath, timesOpen } from '../support/read-bundle.ts';
 import {
   fileReader,
   makeDisk,
   noLog,
   testFolder,
   writeBundle as writeSmall,
-} from './write-support.ts';
+} from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

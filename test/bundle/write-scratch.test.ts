@@ -9,7 +9,7 @@ import {
   writeScratch,
 } from '../../lib/bundle/write/scratch.ts';
 import { FailedError } from '../../lib/report/errors.ts';
-import { testFolder } from './write-support.ts';
+import { testFolder } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

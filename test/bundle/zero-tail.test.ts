@@ -10,10 +10,10 @@ import { withoutZeroTail } from '../../lib/bundle/read/zstd-end.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { connectionsTo, useSshd } from '../run/ssh-support.ts';
-import { startSshd } from '../run/sshd.ts';
-import { compareDisks, extract, memorySource, MiB, oldFolder, scattered, withBundle } from './read-support.ts'; // prettier-ignore
-import { makeDisk, noise, noLog, testFolder, tool, writeBundle } from './write-support.ts';
+import { connectionsTo, useSshd } from '../support/ssh-support.ts';
+import { startSshd } from '../support/sshd.ts';
+import { compareDisks, extract, memorySource, MiB, oldFolder, scattered, withBundle } from '../support/read-bundle.ts'; // prettier-ignore
+import { makeDisk, noise, noLog, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 /** Whether a VM can be made of it is another question. */
 const any = () => Promise.resolve();

@@ -1,4 +1,4 @@
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 
 /** Fails unless both disks hold the same for a guest. The formats are told, unless they are by the name. */
 export async function compare(

@@ -2,11 +2,16 @@
 // them, against a real sshd.
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
-import { processesWith, useSshd } from '../run/ssh-support.ts';
-import { startSshd, type TestSshd } from '../run/sshd.ts';
+import { processesWith, useSshd } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 import { compare } from './compare.ts';
-import { driver, makeBackupWorld, type BackupWorld, type StagedVm } from './backup-world.ts';
-import { runToEnd, sh } from '../demo/shell.ts';
+import {
+  driver,
+  makeBackupWorld,
+  type BackupWorld,
+  type StagedVm,
+} from '../support/backup-world.ts';
+import { runToEnd, sh } from '../support/shell.ts';
 
 let sshd: TestSshd;
 let restorePath: () => void;

@@ -7,10 +7,10 @@ import { createOneClient } from '../../lib/one/client.ts';
 import { createLog } from '../../lib/report/log.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
-import { compareDisks } from './compare.ts';
-import { makeVm } from './make-vm.ts';
-import { runToEnd } from './shell.ts';
-import { limits } from '../limits.ts';
+import { compareDisks } from '../support/compare-disks.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { runToEnd } from '../support/shell.ts';
+import { limits } from '../support/limits.ts';
 
 const onevmdump = join(dirname(fileURLToPath(import.meta.url)), '../../bin/onevmdump');
 

@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeVm } from '../demo/make-vm.ts';
-import { sh } from '../demo/shell.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { sh } from '../support/shell.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;

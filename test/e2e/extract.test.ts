@@ -14,9 +14,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, testFolder, writeBundle, type TestDisk } from '../bundle/write-support.ts';
-import { openPath } from '../bundle/read-support.ts';
-import { runToEnd } from '../demo/shell.ts';
+import { makeDisk, testFolder, writeBundle, type TestDisk } from '../support/write-bundle.ts';
+import { openPath } from '../support/read-bundle.ts';
+import { runToEnd } from '../support/shell.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const MiB = 1024 * 1024;

@@ -3,10 +3,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeVm } from '../demo/make-vm.ts';
-import { sh } from '../demo/shell.ts';
-import { makeStandIns, type StandIns } from './stand-ins.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { sh } from '../support/shell.ts';
+import { makeStandIns, type StandIns } from '../support/fake-programs.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let standIns: StandIns;

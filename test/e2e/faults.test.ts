@@ -5,11 +5,11 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeVm } from '../demo/make-vm.ts';
-import { sh } from '../demo/shell.ts';
-import { until } from '../limits.ts';
-import { fileVm } from './file-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { sh } from '../support/shell.ts';
+import { until } from '../support/limits.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;

@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { sh } from '../demo/shell.ts';
-import { fileVm } from './file-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { sh } from '../support/shell.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let bundle: string;

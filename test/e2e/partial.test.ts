@@ -4,9 +4,9 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
-import { openPath } from '../bundle/read-support.ts';
-import { makeVm } from '../demo/make-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { openPath } from '../support/read-bundle.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;

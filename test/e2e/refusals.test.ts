@@ -2,9 +2,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sh, type Ended } from '../demo/shell.ts';
-import { fileVm } from './file-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { sh, type Ended } from '../support/shell.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;

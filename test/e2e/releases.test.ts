@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { mustCall } from '../sandbox/call.ts';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 import type { Vm } from '../sandbox/vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 /** NICs with names and an alias, a boot order, a topology, dollars, a file, a password of oned's, a router's keys. */
 function particular(disk: number, network: number, file: number): string {

@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sh, type Ended } from '../demo/shell.ts';
+import { sh, type Ended } from '../support/shell.ts';
 import type { Owned } from '../sandbox/users.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let bundle: string;

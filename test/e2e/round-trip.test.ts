@@ -4,10 +4,10 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { child, childText } from '../../lib/xml/xml.ts';
-import { compareDisks } from '../demo/compare.ts';
-import { awkwardValues, makeVm } from '../demo/make-vm.ts';
-import { sh } from '../demo/shell.ts';
-import { makeWorld, type World } from './world.ts';
+import { compareDisks } from '../support/compare-disks.ts';
+import { awkwardValues, makeVm } from '../support/make-vm.ts';
+import { sh } from '../support/shell.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;

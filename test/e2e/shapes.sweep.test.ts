@@ -4,9 +4,9 @@ import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { childText } from '../../lib/xml/xml.ts';
 import { parseXml } from '../../lib/xml/xml-parse.ts';
-import { sh } from '../demo/shell.ts';
-import { fileVm, type FileDisk, type FileVm } from './file-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { sh } from '../support/shell.ts';
+import { fileVm, type FileDisk, type FileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 const mib = 1024 * 1024;
 let world: World;

@@ -6,10 +6,10 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import type { JournalHeader } from '../../lib/run/journal-file.ts';
 import { identify } from '../../lib/run/process-identity.ts';
-import { makeVm } from '../demo/make-vm.ts';
-import { runToEnd, type Ended } from '../demo/shell.ts';
-import { until } from '../limits.ts';
-import { makeWorld, type World } from './world.ts';
+import { makeVm } from '../support/make-vm.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
+import { until } from '../support/limits.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const otherId = 'feedfacefeedfacefeedfacefeedface';

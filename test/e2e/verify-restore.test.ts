@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { fileVm } from './file-vm.ts';
-import { makeWorld, type World } from './world.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let folder: string;

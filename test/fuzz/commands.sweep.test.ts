@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { makeWorld, type World } from '../e2e/world.ts';
+import { makeWorld, type World } from '../support/world.ts';
 import { makeForms, mutateInside, type Form } from './forms.ts';
 import { measured, type Measured } from './measured.ts';
 import { Chance, mutate } from './mutations.ts';

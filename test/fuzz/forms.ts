@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { decodeTrailer, encodeTrailer } from '../../lib/bundle/format/trailer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { endOfArchive, tarMember } from '../bundle/read-support.ts';
-import { makeDisk, tool, writeBundle } from '../bundle/write-support.ts';
+import { endOfArchive, tarMember } from '../support/read-bundle.ts';
+import { makeDisk, tool, writeBundle } from '../support/write-bundle.ts';
 import { mutate, type Chance } from './mutations.ts';
 
 /** What a mutated bundle may say. */

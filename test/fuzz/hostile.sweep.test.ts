@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from '@jest/globals';
 import { encodeTrailer } from '../../lib/bundle/format/trailer.ts';
-import { endOfArchive, paxMember, tarMember } from '../bundle/read-support.ts';
+import { endOfArchive, paxMember, tarMember } from '../support/read-bundle.ts';
 import { vmXml } from './forms.ts';
 import { measured } from './measured.ts';
 

@@ -2,7 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runToEnd, type Ended } from '../demo/shell.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 

@@ -1,5 +1,5 @@
 // Changes to the bytes of a bundle, the same ones for the same seed.
-import { noise } from '../bundle/write-support.ts';
+import { noise } from '../support/write-bundle.ts';
 
 /** Numbers that look like any. */
 export class Chance {

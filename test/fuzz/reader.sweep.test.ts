@@ -10,8 +10,8 @@ import { verifyBundle } from '../../lib/bundle/read/verify.ts';
 import { OnevmdumpError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { requireRestorable } from '../../lib/restore/restorable.ts';
-import { memorySource } from '../bundle/read-support.ts';
-import { noLog } from '../bundle/write-support.ts';
+import { memorySource } from '../support/read-bundle.ts';
+import { noLog } from '../support/write-bundle.ts';
 import { makeForms, mutateInside } from './forms.ts';
 import { Chance, mutate } from './mutations.ts';
 

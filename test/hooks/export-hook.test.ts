@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 const fixtures = new URL('../fixtures/hooks/', import.meta.url).pathname;

@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runToEnd, type Ended } from '../demo/shell.ts';
-import { fileVm } from '../e2e/file-vm.ts';
-import { makeWorld, type World } from '../e2e/world.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 export const hook = new URL('../../dist/hooks/export', import.meta.url).pathname;
 

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { writeBundle } from '../bundle/write-support.ts';
+import { writeBundle } from '../support/write-bundle.ts';
 import type { Manifest } from '../../lib/bundle/format/manifest.ts';
-import { madeAt } from '../e2e/file-vm.ts';
+import { madeAt } from '../support/file-vm.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 const isRoot = userInfo().uid === 0;

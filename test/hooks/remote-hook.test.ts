@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { processesWith, useSshd } from '../run/ssh-support.ts';
-import { startSshd, type TestSshd } from '../run/sshd.ts';
+import { processesWith, useSshd } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 let sshd: TestSshd;

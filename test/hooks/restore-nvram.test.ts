@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { runToEnd } from '../demo/shell.ts';
-import { fileVm } from '../e2e/file-vm.ts';
-import { makeWorld, type World } from '../e2e/world.ts';
+import { runToEnd } from '../support/shell.ts';
+import { fileVm } from '../support/file-vm.ts';
+import { makeWorld, type World } from '../support/world.ts';
 
 const hook = new URL('../../dist/hooks/restore_nvram', import.meta.url).pathname;
 const nvram = Buffer.concat([randomBytes(5000), Buffer.alloc(300_000, 0xff)]);

@@ -1,6 +1,6 @@
 // What `onehost sync` carries to every host: all of ours below remotes/.
 import { expect, test } from '@jest/globals';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 
 const dist = new URL('../../dist', import.meta.url).pathname;
 

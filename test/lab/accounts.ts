@@ -1,6 +1,6 @@
 // Accounts for as long as a test needs them.
 import { readdir, readFile } from 'node:fs/promises';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 import { runProgram } from './program.ts';
 
 const prefix = 'onevmdump-lab-';

@@ -4,13 +4,13 @@ import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runToEnd, type Ended } from '../demo/shell.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { readNumbers, sameInstant, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 

@@ -3,7 +3,7 @@
 // where it matters in lvm-export.lab.ts.
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Ended } from '../demo/shell.ts';
+import type { Ended } from '../support/shell.ts';
 import { describeContract, type ContractStorage } from './contract.ts';
 import { sceneBySsh } from './lvm-by-ssh.ts';
 import {

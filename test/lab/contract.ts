@@ -5,14 +5,14 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { childText } from '../../lib/xml/xml.ts';
-import type { Ended } from '../demo/shell.ts';
-import type { StandIns } from '../e2e/stand-ins.ts';
-import { makeWorld, type World } from '../e2e/world.ts';
+import type { Ended } from '../support/shell.ts';
+import type { StandIns } from '../support/fake-programs.ts';
+import { makeWorld, type World } from '../support/world.ts';
 import { expectWriting, reportOf } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
-import { limits, until } from '../limits.ts';
+import { limits, until } from '../support/limits.ts';
 
 /** A VM on one kind of storage, and the machine where it is exported. Its guest writes to disks 0 and 1. */
 export interface ContractStorage {

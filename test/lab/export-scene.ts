@@ -3,12 +3,12 @@
 import { expect } from '@jest/globals';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns, type StandIns } from '../e2e/stand-ins.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
+import { makeStandIns, type StandIns } from '../support/fake-programs.ts';
 import type { LabVm } from './lab-vm.ts';
 import { readNumbers, type Numbers } from './numbers.ts';
 import { runProgram } from './program.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 export const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 

@@ -1,6 +1,6 @@
 // That only data crosses the network.
 import { expect } from '@jest/globals';
-import { countingWire } from '../run/wire.ts';
+import { countingWire } from '../support/wire.ts';
 import { reportOf, type Report } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { RemoteScene } from './remote-scene.ts';

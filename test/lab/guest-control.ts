@@ -2,7 +2,7 @@
 // agent hangs and the file systems are frozen. The other end is libvirt/guest-init.
 import { connect } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 export type GuestCommand =
   | 'ping'

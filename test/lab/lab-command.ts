@@ -1,6 +1,6 @@
 // Starts and stops labs by lab.sh, which prints what tests need to know as NAME=VALUE lines.
 import { runProgram } from './program.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 export type LabName = 'libvirt' | 'lvm' | 'ceph';
 

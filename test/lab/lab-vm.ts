@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { askGuest, type GuestCommand } from './guest-control.ts';
 import { runProgram } from './program.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 /** Where a VM lives, and how that place is reached. */
 export interface VmPlace {

@@ -1,8 +1,8 @@
 // The built command on this machine, with its VMs' disks on the LVM lab's host: as oneadmin there, by ssh.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runToEnd, type Ended } from '../demo/shell.ts';
-import { processesWith } from '../run/ssh-support.ts';
-import { programsBySsh } from '../e2e/stand-ins.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
+import { processesWith } from '../support/ssh-support.ts';
+import { programsBySsh } from '../support/fake-programs.ts';
 import { makeScene, type ExportOptions, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
@@ -15,7 +15,7 @@ import {
 } from './lvm-host.ts';
 import type { LvmLab } from './lvm.ts';
 import { signal } from './requests.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 

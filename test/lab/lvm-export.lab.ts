@@ -1,7 +1,7 @@
 // Exports of VMs whose disks are logical volumes, by the built command on a host with real LVM, libvirt
 // and QEMU. All of that is user-mode Linux on one CPU, where every command takes 0.1 to 1 s.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Ended } from '../demo/shell.ts';
+import type { Ended } from '../support/shell.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
   activeVolumes,
@@ -16,7 +16,7 @@ import {
 } from './lvm-host.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
 import { readNumbers, sameInstant } from './numbers.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 interface Report {
   readonly bundle: string;

@@ -3,8 +3,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runToEnd, type Ended } from '../demo/shell.ts';
-import { makeStandIns, programsIn, type StandInOptions, type StandIns } from '../e2e/stand-ins.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
+import {
+  makeStandIns,
+  programsIn,
+  type StandInOptions,
+  type StandIns,
+} from '../support/fake-programs.ts';
 import type { LabVm } from './lab-vm.ts';
 import type { LvmLab } from './lvm.ts';
 import { runProgram } from './program.ts';

@@ -8,7 +8,7 @@ import type { LabVm } from './lab-vm.ts';
 import { nothingLeft, sceneBySsh, type SshScene } from './lvm-by-ssh.ts';
 import { activeVolumes, fileSums, guardsOn, leftOn, prepareHost, tidyHost } from './lvm-host.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 interface Report {
   readonly bundle: string;

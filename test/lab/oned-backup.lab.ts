@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Ended } from '../demo/shell.ts';
+import type { Ended } from '../support/shell.ts';
 import {
   asBefore,
   expectWriting,
@@ -16,7 +16,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { sameInstant } from './numbers.ts';
 import { actionsOf, backUp, type OnedActions, type OnedBackup } from './oned-backup.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 let lab: LibvirtLab;
 let scene: ExportScene;

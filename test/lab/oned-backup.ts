@@ -3,7 +3,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
-import { runToEnd, type Ended } from '../demo/shell.ts';
+import { runToEnd, type Ended } from '../support/shell.ts';
 import type { ContractStorage } from './contract.ts';
 import type { ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';

@@ -1,6 +1,6 @@
 // Runs a program for a lab. Not lib/run: what the labs say about the project must not depend on it.
 import { execFile } from 'node:child_process';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 export interface ProgramOptions {
   readonly input?: string;

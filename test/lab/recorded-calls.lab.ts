@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { dirname, join } from 'node:path';
 import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { child, childrenOf, childText } from '../../lib/xml/xml.ts';
-import { runToEnd, sh, type Ended } from '../demo/shell.ts';
+import { runToEnd, sh, type Ended } from '../support/shell.ts';
 
 const calls = new URL('../fixtures/drivers/calls/', import.meta.url).pathname;
 const drivers = new URL('../../dist/drivers', import.meta.url).pathname;

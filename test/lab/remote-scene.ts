@@ -3,15 +3,15 @@
 import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sh } from '../demo/shell.ts';
-import { makeStandIns, programsBySsh } from '../e2e/stand-ins.ts';
-import { processesWith } from '../run/ssh-support.ts';
-import { startSshd, type TestSshd } from '../run/sshd.ts';
+import { sh } from '../support/shell.ts';
+import { makeStandIns, programsBySsh } from '../support/fake-programs.ts';
+import { processesWith } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 import { makeAccount, type Account } from './accounts.ts';
 import { makeScene, type ExportScene } from './export-scene.ts';
 import { answerRequests, signal } from './requests.ts';
 import type { LabVm } from './lab-vm.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 export interface RemoteScene extends ExportScene {
   readonly sshd: TestSshd;

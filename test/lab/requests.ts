@@ -3,7 +3,7 @@
 import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 export interface Requests {
   /** Lines of shell that ask for `what`, in double quotes, and go on when it is done. */

@@ -17,7 +17,7 @@ import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { sameInstant } from './numbers.ts';
 import { runProgram } from './program.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 let lab: LibvirtLab;
 let scene: ExportScene;

@@ -6,7 +6,7 @@ import { expectWriting, leftOfGuest, asBefore } from './export-scene.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
 import { expectFewBytes } from './few-bytes.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 let libvirt: LibvirtLab;
 let lab: CephLab;

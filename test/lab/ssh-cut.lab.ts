@@ -7,7 +7,7 @@ import { asBefore, expectWriting, leftOfGuest } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 let lab: LibvirtLab;
 let scene: RemoteScene;

@@ -3,14 +3,14 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdir, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runToEnd, sh } from '../demo/shell.ts';
+import { runToEnd, sh } from '../support/shell.ts';
 import { asBefore, expectWriting, leftOfGuest, onevmdump, reportOf } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { runProgram } from './program.ts';
 import { makeRemoteScene, nothingLeft, type RemoteScene } from './remote-scene.ts';
 import { expectFewBytes } from './few-bytes.ts';
-import { until } from '../limits.ts';
+import { until } from '../support/limits.ts';
 
 let lab: LibvirtLab;
 let scene: RemoteScene;

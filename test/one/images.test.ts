@@ -17,7 +17,7 @@ import {
 import { waitForImage } from '../../lib/one/image-wait.ts';
 import { InterruptedError, UsageError } from '../../lib/report/errors.ts';
 import { openWorld, type World } from './with-sandbox.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 let world: World;
 let file: string;

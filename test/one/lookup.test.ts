@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runToEnd } from '../demo/shell.ts';
+import { runToEnd } from '../support/shell.ts';
 
 /** Answers on 127.0.0.1 alone, and asks itself by a name: by Node's own means, then by our client. */
 const program = `

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createOneClient, type OneClient, type OneClientOptions } from '../../lib/one/client.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 const fixtures = join(import.meta.dirname, '../fixtures/xmlrpc');
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createOneClient, type OneClient } from '../../lib/one/client.ts';
 import { findSession } from '../../lib/one/credentials.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
-import { limits } from '../limits.ts';
+import { limits } from '../support/limits.ts';
 
 export interface World {
   readonly folder: string;

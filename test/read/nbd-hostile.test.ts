@@ -17,7 +17,7 @@ import {
   type Request,
   type Script,
 } from './scripted-server.ts';
-import { collect, reading, wholeDisk } from './servers.ts';
+import { collect, reading, wholeDisk } from '../support/nbd-servers.ts';
 
 const KiB = 1024;
 const whole = [{ offset: 0, length: 64 * KiB }];

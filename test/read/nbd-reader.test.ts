@@ -7,7 +7,14 @@ import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError, InterruptedError } from '../../lib/report/errors.ts';
-import { collect, inFolder, reading, wholeDisk, withNbdkit, withQemuNbd } from './servers.ts';
+import {
+  collect,
+  inFolder,
+  reading,
+  wholeDisk,
+  withNbdkit,
+  withQemuNbd,
+} from '../support/nbd-servers.ts';
 
 const MiB = 1024 * 1024;
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { diffPieces } from '../../lib/read/rbd-diff-stream.ts';
 import { FailedError } from '../../lib/report/errors.ts';
-import { data, end, head, inChunks, size, to, u32, u64, zero } from './rbd-streams.ts';
+import { data, end, head, inChunks, size, to, u32, u64, zero } from '../support/rbd-streams.ts';
 
 const disk = 1000;
 const expectedDiff = { virtualSize: disk, snapshot: 'snap', label: 'disk 0 of VM 7' };

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseRbdExtents } from '../../lib/read/rbd-extents.ts';
 import { FailedError } from '../../lib/report/errors.ts';
-import { diffJson, inChunks } from './rbd-streams.ts';
+import { diffJson, inChunks } from '../support/rbd-streams.ts';
 
 const parse = (text: string, lengths: readonly number[] = [], virtualSize = 10_000) =>
   parseRbdExtents(inChunks(text, lengths), virtualSize, 'disk 0 of VM 7');

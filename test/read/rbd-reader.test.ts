@@ -9,8 +9,8 @@ import { openRbdReader, type RbdReaderOptions } from '../../lib/read/rbd-reader.
 import { CommandError, FailedError, InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
-import { data, diffJson, end, head, size, to, zero } from './rbd-streams.ts';
-import { inFolder, quiet, wholeDisk } from './servers.ts';
+import { data, diffJson, end, head, size, to, zero } from '../support/rbd-streams.ts';
+import { inFolder, quiet, wholeDisk } from '../support/nbd-servers.ts';
 
 const KiB = 1024;
 const diskSize = 256 * KiB;

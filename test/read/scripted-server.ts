@@ -2,7 +2,7 @@
 // to lie. Handshake and requests are those of doc/proto.md.
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { inFolder } from './servers.ts';
+import { inFolder } from '../support/nbd-servers.ts';
 
 export interface Request {
   readonly type: number;

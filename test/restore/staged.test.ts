@@ -10,7 +10,7 @@ import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { createJournal, type Journal } from '../../lib/run/journal.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 
 const lines: string[] = [];
 const log = createLog({ script: 'test', debug: false, write: (line) => lines.push(line) });

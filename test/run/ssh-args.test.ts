@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { settings } from '../../lib/config/settings.ts';
 import { masterArgs } from '../../lib/run/ssh-args.ts';
-import { sh } from '../demo/shell.ts';
+import { sh } from '../support/shell.ts';
 
 /** What every OpenSSH from 7.4 on knows, in FIPS mode, too (`ssh -Q cipher` there). */
 const knownEverywhere = [

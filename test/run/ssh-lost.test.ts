@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { build } from 'esbuild';
 import { ConnectionError } from '../../lib/report/errors.ts';
-import { connectionsTo, processesWith, useSshd, type Connected } from './ssh-support.ts';
-import { startSshd, type TestSshd } from './sshd.ts';
-import { until } from '../limits.ts';
+import { connectionsTo, processesWith, useSshd, type Connected } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
+import { until } from '../support/limits.ts';
 
 describe.each([
   ['by the login shell', undefined],

@@ -2,9 +2,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { CommandError, ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import { quiet } from '../read/servers.ts';
-import { connectionsTo, useSshd, type Connected } from './ssh-support.ts';
-import { startSshd, type TestSshd } from './sshd.ts';
+import { quiet } from '../support/nbd-servers.ts';
+import { connectionsTo, useSshd, type Connected } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 
 let sshd: TestSshd;
 let restorePath: () => void;

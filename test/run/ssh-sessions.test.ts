@@ -2,8 +2,8 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sessionSlots } from '../../lib/run/ssh-slots.ts';
-import { connectionsTo, processesWith, useSshd, type Connected } from './ssh-support.ts';
-import { startSshd, type TestSshd } from './sshd.ts';
+import { connectionsTo, processesWith, useSshd, type Connected } from '../support/ssh-support.ts';
+import { startSshd, type TestSshd } from '../support/sshd.ts';
 
 const sh = (script: string, ...args: string[]) => ({
   program: 'sh',

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { ConnectionError } from '../../lib/report/errors.ts';
 import type { Runner } from '../../lib/run/runner.ts';
-import { connectionsTo, useSshd } from './ssh-support.ts';
-import { startSshd, type SshdOptions } from './sshd.ts';
+import { connectionsTo, useSshd } from '../support/ssh-support.ts';
+import { startSshd, type SshdOptions } from '../support/sshd.ts';
 
 const folders: string[] = [];
 

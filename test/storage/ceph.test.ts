@@ -10,9 +10,9 @@ import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { quiet, wholeDisk } from '../read/servers.ts';
+import { quiet, wholeDisk } from '../support/nbd-servers.ts';
 import { fakeCeph, watchers, type FakeCeph } from './fake-ceph.ts';
-import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
+import { disk, inWorld, MiB, rawFile, vm, type World } from '../support/storage-world.ts';
 
 const access = { cephUser: 'libvirt', cephKey: '/etc/ceph/key', cephConf: '/etc/ceph/c.conf' };
 const options = ['--id', 'libvirt', '--keyfile', '/etc/ceph/key', '--conf', '/etc/ceph/c.conf'];

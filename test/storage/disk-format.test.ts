@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
 import { declaredFormat } from '../../lib/storage/disk-format.ts';
-import { disk } from './world.ts';
+import { disk } from '../support/storage-world.ts';
 
 const none = undefined;
 

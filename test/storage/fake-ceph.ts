@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { CommandError } from '../../lib/report/errors.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
-import { data, diffJson, end, head, size, to } from '../read/rbd-streams.ts';
-import { quiet } from '../read/servers.ts';
+import { data, diffJson, end, head, size, to } from '../support/rbd-streams.ts';
+import { quiet } from '../support/nbd-servers.ts';
 
 const MiB = 1024 * 1024;
 

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../../lib/report/errors.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
-import { wholeDisk } from '../read/servers.ts';
+import { wholeDisk } from '../support/nbd-servers.ts';
 import {
   asQemuSees,
   cloneAsQcow2Tm,
@@ -29,8 +29,8 @@ import {
   rawFile,
   vm,
   type World,
-} from './world.ts';
-import { until } from '../limits.ts';
+} from '../support/storage-world.ts';
+import { until } from '../support/limits.ts';
 
 /** An image datastore's image with data in two places. */
 async function image(world: World, format: 'raw' | 'qcow2', size = 16 * MiB): Promise<string> {

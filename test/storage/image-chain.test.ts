@@ -19,7 +19,7 @@ import {
   qemuIo,
   rawFile,
   type World,
-} from './world.ts';
+} from '../support/storage-world.ts';
 
 const qcow2 = disk(0, { format: 'qcow2', tmMad: 'qcow2' });
 

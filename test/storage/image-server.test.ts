@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Run } from '../../lib/run/run.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { openImage } from '../../lib/storage/image-server.ts';
-import { inWorld, MiB, rawFile, type World } from './world.ts';
+import { inWorld, MiB, rawFile, type World } from '../support/storage-world.ts';
 
 /** A run on a host whose forwarded socket leads nowhere before it was looked for `looks` times. */
 function runWithSocketAfter(looks: number, { run, outside }: World): Run {

@@ -6,9 +6,9 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { openVolume } from '../../lib/storage/lvm/reader.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
-import { quiet, wholeDisk } from '../read/servers.ts';
+import { quiet, wholeDisk } from '../support/nbd-servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
-import { disk, inWorld, MiB, rawFile, vm, type World } from './world.ts';
+import { disk, inWorld, MiB, rawFile, vm, type World } from '../support/storage-world.ts';
 
 const name = 'onevmdump-test-0';
 const plan = { vm: vm([]), disk: disk(0), format: 'raw' } as const;

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { undoActivation, undoVolumeSnapshot } from '../../lib/storage/lvm/undo.ts';
-import { quiet } from '../read/servers.ts';
+import { quiet } from '../support/nbd-servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
 
 const lvmWith = (

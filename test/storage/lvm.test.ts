@@ -7,10 +7,10 @@ import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { quiet } from '../read/servers.ts';
+import { quiet } from '../support/nbd-servers.ts';
 import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from './fake-libvirt.ts';
 import { fakeLvm, type FakeLvm, type FakeLvmFacts, type FakeVolume } from './fake-lvm.ts';
-import { disk, inWorld, vm, type World } from './world.ts';
+import { disk, inWorld, vm, type World } from '../support/storage-world.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },

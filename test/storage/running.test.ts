@@ -29,7 +29,7 @@ import {
   rawFile,
   vm,
   type World,
-} from './world.ts';
+} from '../support/storage-world.ts';
 
 const running = { state: 3, lcmState: 3, deployId: 'one-7' };
 

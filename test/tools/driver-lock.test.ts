@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import { takeDriverLock } from '../../lib/tools/driver-lock.ts';
-import { quiet } from '../read/servers.ts';
+import { quiet } from '../support/nbd-servers.ts';
 
 const name = 'tm-fs_lvm-110.lock';
 let folder: string;

@@ -5,7 +5,7 @@ import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import { fixInstant } from '../../lib/storage/registry.ts';
 import type { Instant, Prepared, StorageModule } from '../../lib/storage/storage.ts';
 import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
-import { disk, inWorld, vm } from './world.ts';
+import { disk, inWorld, vm } from '../support/storage-world.ts';
 
 interface Scene {
   readonly libvirt: FakeLibvirt;

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { failedInARow, inARow } from '../../lib/run/command-list.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
-import { quiet } from '../read/servers.ts';
+import { quiet } from '../support/nbd-servers.ts';
 
 const runner = localRunner(quiet);
 const say = (text: string) => ({

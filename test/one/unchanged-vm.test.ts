@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportVm } from '../lib/export-vm.ts';
-import { parseVm } from '../lib/vm/vm-xml.ts';
-import type { OneClient } from '../lib/one/client.ts';
-import { requireSameHistory, requireUnchanged } from '../lib/one/unchanged-vm.ts';
-import type { Vm } from '../lib/vm/vm.ts';
-import { inWorld, MiB, rawFile } from './storage/world.ts';
+import { exportVm } from '../../lib/export-vm.ts';
+import { parseVm } from '../../lib/vm/vm-xml.ts';
+import type { OneClient } from '../../lib/one/client.ts';
+import { requireSameHistory, requireUnchanged } from '../../lib/one/unchanged-vm.ts';
+import type { Vm } from '../../lib/vm/vm.ts';
+import { inWorld, MiB, rawFile } from '../support/storage-world.ts';
 
 interface Facts {
   readonly state?: number;

@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { looksLike } from '../../lib/bundle/read/disguised-disk.ts';
 import { disguiseOf, unpackedAs } from '../../lib/bundle/read/file-type.ts';
-import { testFolder } from './write-support.ts';
+import { testFolder } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);

@@ -2,8 +2,8 @@
 // built actions, called as oned calls them.
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { runToEnd, sh, type Ended } from '../demo/shell.ts';
-import { makeWorld, type World } from '../e2e/world.ts';
+import { runToEnd, sh, type Ended } from './shell.ts';
+import { makeWorld, type World } from './world.ts';
 
 export const driver = new URL('../../dist/drivers/datastore', import.meta.url).pathname;
 export const datastoreId = 103;

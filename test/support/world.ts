@@ -3,9 +3,9 @@ import { mkdtemp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createOneClient, type OneClient } from '../../lib/one/client.ts';
 import { createLog } from '../../lib/report/log.ts';
-import { runToEnd, type Ended } from '../demo/shell.ts';
+import { runToEnd, type Ended } from './shell.ts';
 import { startSandbox, type Sandbox } from '../sandbox/sandbox.ts';
-import { limits } from '../limits.ts';
+import { limits } from './limits.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 

@@ -13,7 +13,7 @@ import type { Command, Runner } from '../../lib/run/runner.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { quiet, wholeDisk } from '../read/servers.ts';
+import { quiet, wholeDisk } from './nbd-servers.ts';
 
 export const MiB = 1024 * 1024;
 

@@ -10,8 +10,8 @@ import type { Command } from '../../lib/run/runner.ts';
 import { startGuard, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
 import { domainAt } from '../../lib/tools/virsh.ts';
 import { guardMark, guardName } from '../../lib/vm/names.ts';
-import { until } from '../limits.ts';
-import { fakeLibvirt, runningAnswer } from './fake-libvirt.ts';
+import { until } from '../support/limits.ts';
+import { fakeLibvirt, runningAnswer } from '../storage/fake-libvirt.ts';
 
 let guard: string;
 let folder: string;

@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sh } from '../demo/shell.ts';
+import { sh } from './shell.ts';
 
 export interface TestSshd {
   /** What to connect to. */

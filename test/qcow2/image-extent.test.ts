@@ -6,8 +6,8 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Command } from '../../lib/run/runner.ts';
 import { requireWhole } from '../../lib/qcow2/image-extent.ts';
 import { headerBytes, parseQcow2Header } from '../../lib/qcow2/image-header.ts';
-import { inFolder, quiet } from '../read/servers.ts';
-import { rawFile } from './world.ts';
+import { inFolder, quiet } from '../support/nbd-servers.ts';
+import { rawFile } from '../support/storage-world.ts';
 
 const kib = 1024;
 const sizeKib = 6 * kib + 3;

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OnevmdumpError, UnsupportedError } from '../../lib/report/errors.ts';
 import { headerBytes, parseQcow2Header } from '../../lib/qcow2/image-header.ts';
-import { inFolder } from '../read/servers.ts';
+import { inFolder } from '../support/nbd-servers.ts';
 
 /** The head of an image that qemu-img made. */
 function imageHead(options: readonly string[], size = '20M'): Promise<Buffer> {

@@ -2,7 +2,7 @@
 // except the n-th call, which fails, or first sends the command a signal.
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sh } from '../demo/shell.ts';
+import { sh } from './shell.ts';
 
 export const usualPrograms = [
   'dd', 'head', 'igzip', 'gzip', 'lvchange', 'lvcreate', 'lvremove', 'lvs', 'mkdir', 'pigz', 'qemu-img',

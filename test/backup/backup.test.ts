@@ -3,9 +3,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compare } from './compare.ts';
-import { runToEnd, sh, type Ended } from '../demo/shell.ts';
-import { driver, makeBackupWorld, type BackupWorld, type StagedVm } from './backup-world.ts';
+import { compare } from '../datastore/compare.ts';
+import { runToEnd, sh, type Ended } from '../support/shell.ts';
+import {
+  driver,
+  makeBackupWorld,
+  type BackupWorld,
+  type StagedVm,
+} from '../support/backup-world.ts';
 
 let world: BackupWorld;
 beforeAll(async () => {

@@ -4,8 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeBackupWorld, type BackupWorld, type StagedVm } from '../datastore/backup-world.ts';
-import { runToEnd, sh, type Ended } from '../demo/shell.ts';
+import { makeBackupWorld, type BackupWorld, type StagedVm } from '../support/backup-world.ts';
+import { runToEnd, sh, type Ended } from '../support/shell.ts';
 
 const shared = new URL('../../dist/drivers/tm/onevmdump.cjs', import.meta.url).pathname;
 const actions = ['prebackup', 'prebackup_live', 'postbackup', 'postbackup_live'];

@@ -6,7 +6,7 @@ import type { Runner } from '../../lib/run/runner.ts';
 import { sshConnections } from '../../lib/run/ssh-connections.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { stopProcesses } from '../../lib/run/processes.ts';
-import { quiet } from '../read/servers.ts';
+import { quiet } from './nbd-servers.ts';
 import type { TestSshd } from './sshd.ts';
 
 export interface Connected {

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bundleDestination } from '../lib/bundle/location/destination.ts';
-import { partName } from '../lib/vm/names.ts';
+import { bundleDestination } from '../../lib/bundle/location/destination.ts';
+import { partName } from '../../lib/vm/names.ts';
 
 let folder = '';
 beforeEach(async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
 import { planDisks, snapshotLimitMs } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { disk, vm } from './world.ts';
+import { disk, vm } from '../support/storage-world.ts';
 
 const plan = (one: Partial<Disk>, facts: Partial<Vm> = {}): unknown =>
   planDisks(vm([disk(0, one)], facts), new Map());
