@@ -19,7 +19,7 @@ import {
   seenFromAbove,
   type ProcessIdentity,
 } from '../../lib/run/process-identity.ts';
-import { stateFolder, userStateFolder } from '../../lib/run/state-folder.ts';
+import { stateFolder, userStateFolder } from '../../lib/session/state-folder.ts';
 import { connect, withConnections } from '../../lib/session/with-run.ts';
 import {
   configFor,

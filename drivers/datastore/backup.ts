@@ -8,7 +8,7 @@ import { disksPlace } from '../../lib/backup/disks-host.ts';
 import { backupBasePath } from '../../lib/config/datastore-conf.ts';
 import { readStdin } from '../../lib/xml/stdin.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { stateFolder } from '../../lib/run/state-folder.ts';
+import { stateFolder } from '../../lib/session/state-folder.ts';
 import { withRun } from '../../lib/session/with-run.ts';
 
 void runAction('backup', async ({ args, log, signal, config: load }) => {

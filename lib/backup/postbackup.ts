@@ -8,7 +8,7 @@ import { backupBasePath } from '../config/datastore-conf.ts';
 import { errorMessage, OnevmdumpError } from '../report/errors.ts';
 import { sweepClaims } from '../session/export-lock.ts';
 import { localRunner } from '../run/local-runner.ts';
-import { stateFolder } from '../run/state-folder.ts';
+import { stateFolder } from '../session/state-folder.ts';
 import { realPaths } from '../tools/file-facts.ts';
 import { withConnections } from '../session/with-run.ts';
 import type { IsOurs, Outcome, TmContext } from './tm-action.ts';

@@ -10,7 +10,7 @@ import { imageFacts } from './image-facts.ts';
 import { keepPrepared } from './prepared-backup.ts';
 import { UnsupportedError } from '../report/errors.ts';
 import { silent } from '../report/progress.ts';
-import { stateFolder } from '../run/state-folder.ts';
+import { stateFolder } from '../session/state-folder.ts';
 import type { FreezeWish } from '../guest/freeze.ts';
 import { stateAround } from '../storage/machine-state.ts';
 import { fixInstant, planDisks } from '../storage/registry.ts';

@@ -3,7 +3,7 @@
 import { posix } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
-import { largestState } from '../bundle/read/state-file.ts';
+import { largestState } from '../bundle/format/manifest.ts';
 import { BundleError, CommandError, errorMessage, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { readMachineState, type MachineState } from '../storage/machine-state.ts';

@@ -15,7 +15,7 @@ import { localRunner } from '../run/local-runner.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner, SshTarget } from '../run/runner.ts';
 import { sshConnections, type SshConnections } from '../run/ssh-connections.ts';
-import { stateFolder } from '../run/state-folder.ts';
+import { stateFolder } from './state-folder.ts';
 import type { UndoHandlers } from '../run/undo.ts';
 import { undoHandlers } from './undo-handlers.ts';
 

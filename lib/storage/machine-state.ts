@@ -2,7 +2,7 @@
 // secure boot keys, whoever loses the other may not be able to decrypt the disks. Both are small files, read whole.
 import { posix } from 'node:path';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
-import { largestState } from '../bundle/read/state-file.ts';
+import { largestState } from '../bundle/format/manifest.ts';
 import { child, childText } from '../xml/xml.ts';
 import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UsageError } from '../../lib/report/errors.ts';
-import { stateFolder } from '../../lib/run/state-folder.ts';
+import { stateFolder } from '../../lib/session/state-folder.ts';
 
 let folder = '';
 const warnings: string[] = [];

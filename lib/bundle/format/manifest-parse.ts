@@ -17,6 +17,7 @@ import {
   type Drop,
 } from './json-shape.ts';
 import {
+  largestState,
   manifestVersion,
   mostDisks,
   mostMembers,
@@ -26,7 +27,6 @@ import {
 } from './manifest.ts';
 import { ManifestScan, type ScannedManifest } from './manifest-scan.ts';
 import { memberName } from './member-name.ts';
-import { largestState } from '../read/state-file.ts';
 
 /** Room for the frames of some 16 TiB. */
 export const largestManifest = 96 * 1024 * 1024;

@@ -78,6 +78,12 @@ export interface ManifestDisk {
 /** Members that hold what a VM keeps beside its disks: its UEFI variables, and a tar archive of its vTPM's state. */
 export type StateMember = './nvram' | './tpm.tar';
 
+/** Bytes that a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
+export const largestState: Readonly<Record<StateMember, number>> = {
+  './nvram': 64 * 1024 * 1024,
+  './tpm.tar': 8 * 1024 * 1024,
+};
+
 export interface ManifestState {
   readonly member: StateMember;
   /** SHA-256 (hex) of the member's content. */

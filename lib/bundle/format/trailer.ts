@@ -2,7 +2,7 @@
 // manifest's frame lies. The layout is documented in docs/bundle-format.md, "The index".
 import { crc32 as crcOf } from 'node:zlib';
 import type { Compression } from './manifest.ts';
-import { isZero } from '../read/zero-tail.ts';
+import { isZero } from '../zeros.ts';
 
 /** Where the last frame, which holds the manifest, lies in the file (bytes). */
 export interface Trailer {

@@ -2,14 +2,8 @@
 import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
-import type { ManifestState, StateMember } from '../format/manifest.ts';
+import { largestState, type ManifestState, type StateMember } from '../format/manifest.ts';
 import { memberBytes, type TarMember } from './tar-member.ts';
-
-/** Bytes that a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
-export const largestState: Readonly<Record<StateMember, number>> = {
-  './nvram': 64 * 1024 * 1024,
-  './tpm.tar': 8 * 1024 * 1024,
-};
 
 /** Such a member of a bundle that is being read. */
 export interface StateFile {

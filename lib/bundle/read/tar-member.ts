@@ -12,7 +12,8 @@ import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.
 import { readSparse } from './sparse-formats.ts';
 import { folderHeader, tarPadding } from '../format/tar-header.ts';
 import { beginsLikeTrailer, isTrailerBlock } from '../format/trailer.ts';
-import { isZero, mostZeros } from './zero-tail.ts';
+import { isZero } from '../zeros.ts';
+import { mostZeros } from './zero-tail.ts';
 
 /** A member whose headers and map have been read; its data follow. */
 export interface TarMember {

@@ -1,21 +1,11 @@
 // Zeros behind the end of a bundle: tapes, `dd conv=sync` and block stores pad a file to whole blocks.
+import { isZero } from '../zeros.ts';
 import type { BundleSource } from './bundle.ts';
 
 const smallestRead = 4096;
 const largestRead = 1024 * 1024;
 /** So many zeros behind the end of the data are looked at; what lies behind those is of no interest. */
 export const mostZeros = 256 * 1024 * 1024;
-
-const zeros = Buffer.alloc(largestRead);
-
-/** Whether `data` holds nothing but zeros. */
-export function isZero(data: Uint8Array): boolean {
-  for (let at = 0; at < data.length; at += zeros.length) {
-    const part = data.subarray(at, at + zeros.length);
-    if (zeros.compare(part, 0, part.length, 0, part.length) !== 0) return false;
-  }
-  return true;
-}
 
 /**
  * Where the zeros begin that the file ends in, in bytes; its size when it ends in something else.

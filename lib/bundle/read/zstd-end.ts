@@ -1,7 +1,7 @@
 // Where the last zstd frame of a stream ends: the program zstd takes zeros behind it for damage. Only the
 // lengths in the headers are read, nothing is decompressed. Source: RFC 8878, 3.1.1 and 3.1.2.
 import { BundleError } from '../../report/errors.ts';
-import { isZero } from './zero-tail.ts';
+import { isZero } from '../zeros.ts';
 
 /**
  * The chunks up to the end of the last frame. Zeros behind it are left out; anything else, also what makes no

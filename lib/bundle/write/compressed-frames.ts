@@ -8,7 +8,7 @@ import { createGatherer, type Gatherer } from './write-buffer.ts';
 import type { Frame } from '../format/manifest.ts';
 import { createScratch, readAll, scratchFolder, writeScratch } from './scratch.ts';
 import type { BundleSink } from '../sink.ts';
-import { isZero } from '../read/zero-tail.ts';
+import { isZero } from '../zeros.ts';
 
 /** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
 const slotCount = 3;
