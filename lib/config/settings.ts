@@ -72,14 +72,14 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
   destination: {
     key: 'DESTINATION',
     default: '/tmp',
-    description: ['Folder where exports put their bundles.'],
+    description: ['Folder into which exports write their bundles.'],
     parse: absolutePath,
   },
   compress: {
     key: 'COMPRESS',
     default: 'gzip',
     description: [
-      'How bundles are compressed: gzip, zstd or none, and if wanted a level: gzip:6, zstd:3.',
+      'How bundles are compressed: gzip, zstd or none. gzip and zstd may have a level: gzip:6, zstd:3.',
       'gzip has the levels 0 to 9, zstd 1 to 19.',
     ],
     parse: (text) => {
@@ -91,8 +91,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'STAGING_DIR',
     default: '/var/tmp/onevmdump',
     description: [
-      'Folder where a restore lays down disks for OpenNebula to take them over. It must lie in',
-      "the SAFE_DIRS of the image datastores, and OpenNebula's user must be able to read it.",
+      'Folder into which a restore writes disks, for OpenNebula to copy them into its datastores. It must',
+      "lie in the SAFE_DIRS of the image datastores, and OpenNebula's user must be able to read it.",
     ],
     parse: absolutePath,
   },
@@ -101,9 +101,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     default: '/var/lib/one/onevmdump',
     underOneLocation: 'var/onevmdump',
     description: [
-      'Folder of the undo journals (what a killed run left to be undone) and of the export locks. If it is',
-      'set, the user must be able to write it. If the default cannot be written, a warning says so and',
-      '~/.local/state/onevmdump is used instead. `onevmdump cleanup` looks in both.',
+      'Folder of the undo journals (what has to be undone when a run is killed) and of the export locks. If',
+      'you set it, the user who runs onevmdump must be able to write to it. If the default cannot be written,',
+      'a warning says so and ~/.local/state/onevmdump is used instead. `onevmdump cleanup` looks in both.',
     ],
     parse: absolutePath,
   },
@@ -118,8 +118,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'CLOUD_NAME',
     default: '',
     description: [
-      'A name for this OpenNebula, which bundles carry. Set it where several have their bundles in one',
-      'folder: the export hook counts and removes no bundle that has another name.',
+      'A name for this OpenNebula, which is written into each bundle. Set it if several OpenNebulas keep their',
+      'bundles in one folder: the export hook then neither counts nor removes bundles with another name.',
     ],
     parse: (text) => {
       if (/^[\x20-\x7e]{0,100}$/.test(text)) return text;
@@ -130,8 +130,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'IMAGE_TIMEOUT',
     default: '86400',
     description: [
-      'Seconds a restore waits for OpenNebula to take over one image; 0 for no limit. An image',
-      'that fails is reported at once.',
+      'Seconds for which a restore waits until OpenNebula has copied one image; 0 for no limit. An image that',
+      'fails is reported at once.',
     ],
     parse: (text) => seconds(text, 0),
   },
@@ -139,7 +139,7 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'XMLRPC_TIMEOUT',
     default: '240',
     description: [
-      'Seconds to wait for an answer of oned. Some calls wait for a driver, for which oned itself',
+      'Seconds to wait for an answer from oned. Some calls wait for a driver, for which oned itself',
       'allows 180 seconds.',
     ],
     parse: (text) => seconds(text, 1),
@@ -148,8 +148,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'ALLOWED_BACKING_DIRS',
     default: '',
     description: [
-      'Further folders, separated by colons, in which backing files of qcow2 disks may lie. Those',
-      'under DATASTORE_LOCATION always may.',
+      'Folders, separated by colons, in which backing files of qcow2 disks may lie, besides',
+      'DATASTORE_LOCATION, which is always allowed.',
     ],
     parse: (text) => (text === '' ? [] : text.split(':').map(absolutePath)),
   },
@@ -157,10 +157,10 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'FS_FREEZE',
     default: 'agent',
     description: [
-      'How a running guest is treated at the point in time of its disks: agent (its guest agent freezes',
-      'the file systems), suspend (it is paused) or none. A guest whose agent does not answer, or which',
-      'another tool has frozen, is exported as after a power cut, with a warning; it is never paused',
-      'unless suspend was asked for, since OpenNebula takes a paused guest for SUSPENDED.',
+      'How a running guest is made consistent: agent (its guest agent freezes the file systems), suspend (the',
+      'guest is paused) or none. If the agent does not answer, or another tool has frozen the guest, the',
+      'disks are exported as after a power cut, with a warning. A guest is paused only with suspend, because',
+      'OpenNebula takes a paused guest for SUSPENDED.',
     ],
     parse: parseFreezeMode,
   },
@@ -168,8 +168,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'LIBVIRT_URI',
     default: 'qemu:///system',
     description: [
-      'The libvirt that runs the guests, as for virsh --connect, seen from the machine where the',
-      'disks are. Empty ("") for the default of virsh itself.',
+      'The libvirt that runs the guests, as for virsh --connect, as seen from the machine that has the disks.',
+      'Empty ("") for the default of virsh.',
     ],
     parse: (text) => {
       if (!/^[\x21-\x7e]*$/.test(text) || text.startsWith('-')) {
@@ -192,7 +192,7 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'SCRATCH_MIN_MB',
     default: '1024',
     description: [
-      'The same in MiB: at least this much must be free, but never more than the size of the disks.',
+      'The least that must be free there, in MiB; but never more than the size of the disks.',
     ],
     parse: (text) => wholeNumber(text, 0, 100_000_000),
   },
@@ -200,9 +200,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'LVM_SNAPSHOT_PERCENT',
     default: '20',
     description: [
-      'Disks on LVM: the room for what a running guest overwrites of a disk while it is exported, in',
-      'percent of the size of the disk. It must be free in the volume group (or in the thin pool)',
-      'for all disks of the VM together. An export for which it does not suffice fails.',
+      'Disks on LVM: space for what a running guest overwrites while it is exported, in percent of the size of',
+      'each disk. It must be free in the volume group (or in the thin pool) for all disks of the VM together.',
+      'An export that needs more than this space fails.',
     ],
     parse: (text) => wholeNumber(text, 1, 100),
   },
@@ -210,8 +210,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'LVM_SNAPSHOT_MIN_MB',
     default: '1024',
     description: [
-      'The same in MiB: each disk gets at least this much room. A disk never gets more than it could',
-      'need, which is about its own size.',
+      'The least space for each disk, in MiB; but never more than the disk could need, which is about its own',
+      'size.',
     ],
     parse: (text) => wholeNumber(text, 1, 100_000_000),
   },
@@ -228,8 +228,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'HOOK_DESTINATION',
     default: '',
     description: [
-      "Folder where the export hook puts its bundles; it must be there, and oneadmin's to write. There",
-      'is no default: hooks fail until it is set.',
+      'Folder into which the export hook writes its bundles. It must exist, and oneadmin must be able to write',
+      'to it. There is no default: hooks fail until it is set.',
     ],
     parse: (text) => (text === '' ? '' : absolutePath(text)),
   },
@@ -238,15 +238,15 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     default: '0',
     description: [
       'How many bundles of a VM the export hook keeps in HOOK_DESTINATION: when a new one is complete,',
-      'the oldest beyond this number are removed. 0 keeps all. ONEVMDUMP_KEEP_LAST in the user',
-      'template of a VM counts instead of it.',
+      'the oldest beyond this number are removed. 0 keeps all. ONEVMDUMP_KEEP_LAST in the user template of a',
+      'VM overrides it.',
     ],
     parse: (text) => wholeNumber(text, 0, 100_000),
   },
   hookKeepLastMax: {
     key: 'HOOK_KEEP_LAST_MAX',
     default: '30',
-    description: ["The most bundles that a VM's ONEVMDUMP_KEEP_LAST can ask for."],
+    description: ["The largest number that a VM's ONEVMDUMP_KEEP_LAST can ask for."],
     parse: (text) => wholeNumber(text, 1, 100_000),
   },
   hookMinAge: {
@@ -262,8 +262,8 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'HOOK_AGENT_WAIT',
     default: '120',
     description: [
-      'Seconds for which the export hook waits for the agent of a guest that has just been started,',
-      'with FS_FREEZE = agent. Then, and if the VM has no agent, its disks are as after a power cut.',
+      'Seconds for which the export hook waits for the agent of a guest that has just been started, with',
+      'FS_FREEZE = agent. After that, or if the VM has no agent, the disks are exported as after a power cut.',
     ],
     parse: (text) => seconds(text, 0),
   },
@@ -271,9 +271,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'HOOK_LOCK',
     default: 'yes',
     description: [
-      'yes: the export hook locks the VM in OpenNebula while it reads its disks, and checks that its',
-      'state did not change. no: it does not ask OpenNebula at all, for hosts (REMOTE = yes) that have',
-      'no credentials; nothing then keeps the VM from being started or changed meanwhile.',
+      'yes: the export hook locks the VM in OpenNebula while it reads its disks, and checks that its state',
+      'did not change. no: the hook does not ask OpenNebula at all, for hosts (REMOTE = yes) that have no',
+      'credentials. Nothing then prevents the VM from being started or changed during the export.',
     ],
     parse: (text) => oneOf(text.toLowerCase(), ['yes', 'no']) === 'yes',
   },
@@ -281,30 +281,30 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     key: 'REMOTE_HOST',
     default: '',
     description: [
-      'The host where the disks are, read by ssh; auto for the one in the last history record of the',
-      'VM. Empty ("") for this machine. It counts for the command and for the export hook.',
+      'The host that has the disks, which are then read by ssh; auto for the host in the last history record',
+      'of the VM. Empty ("") for this machine. It applies to the command and to the export hook.',
     ],
     parse: (text) => (text === '' ? text : parseHost(text)),
   },
   remoteUser: {
     key: 'REMOTE_USER',
     default: '',
-    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    description: ['The user on that host. Empty ("") for the one in the configuration of ssh.'],
     parse: (text) => (text === '' ? text : parseUser(text)),
   },
   destinationHost: {
     key: 'DESTINATION_HOST',
     default: '',
     description: [
-      'The host where exports put their bundles, by ssh; DESTINATION is a folder there then. Empty',
-      '("") for this machine.',
+      'The host to which exports write their bundles by ssh; DESTINATION is then a folder there. Empty ("") for',
+      'this machine.',
     ],
     parse: (text) => (text === '' ? text : parseHost(text)),
   },
   destinationUser: {
     key: 'DESTINATION_USER',
     default: '',
-    description: ['User on that host. Empty ("") for what the configuration of ssh says.'],
+    description: ['The user on that host. Empty ("") for the one in the configuration of ssh.'],
     parse: (text) => (text === '' ? text : parseUser(text)),
   },
   sshCiphers: {
@@ -313,9 +313,9 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     // refuses to read. All of these are known to every OpenSSH since 6.2.
     default: 'aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr',
     description: [
-      'Ciphers with which ssh encrypts disks and bundles, as in ssh_config(5). AES-GCM comes first, since it',
-      'takes half the CPU time of the others. If a host allows none of these, set it to "": then the',
-      'configuration of ssh decides.',
+      'Ciphers with which ssh encrypts disks and bundles, as in ssh_config(5). AES-GCM comes first, because it',
+      'takes half the CPU time of the others. If a host allows none of these, set it to "": the configuration',
+      'of ssh then decides.',
     ],
     parse: (text) => {
       if (!/^[\^+-]?[A-Za-z0-9@.,*-]*$/.test(text)) {
