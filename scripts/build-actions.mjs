@@ -1,6 +1,6 @@
 // Builds the driver actions of one folder: a line for each, and the code behind them in parts that they share,
 // so that a host's copy is small and an action reads what it needs and no more
-// (docs/decisions/0010-shared-actions.md).
+// (docs/decisions/0007-shared-actions.md).
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { build, transform } from 'esbuild';

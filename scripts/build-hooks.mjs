@@ -1,7 +1,7 @@
 // Builds the hooks. A hook is started for every VM that reaches a state and has nothing to do for most:
 // it is a small file that decides, and what it loads with import() only then is a file beside it. In one
 // file, Node would read and compile all of it each time, which took longer than the decision
-// (docs/decisions/0007-hooks-in-two-files.md).
+// (docs/decisions/0006-hooks-in-two-files.md).
 import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { build } from 'esbuild';
