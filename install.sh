@@ -576,19 +576,19 @@ is_tm_action() {
 }
 
 our_tm_action() {
-  printf "#!/usr/bin/env node\nrequire('../onevmdump/onevmdump.cjs')('%s');\n" "$1"
+  printf "#!/usr/bin/env node\nrequire('../onevmdump/%s');\n" "$1"
 }
 
 # Whether a file is ours, of any version.
 is_our_tm_action() {
-  [[ -f $1 && ! -L $1 ]] && grep -q "^require('\.\./onevmdump/onevmdump\.cjs')" -- "$1"
+  [[ -f $1 && ! -L $1 ]] && grep -q "^require('\.\./onevmdump/" -- "$1"
 }
 
 is_there() { [[ -e $1 || -L $1 ]]; }
 
 check_tms() {
   ((${#tms[@]} > 0)) || return 0
-  [[ -f $source_dir/dist/drivers/tm/onevmdump.cjs ]] ||
+  [[ -f $source_dir/dist/drivers/tm/prebackup ]] ||
     die "this version brings no TM actions: use --tm none"
   local tm action folder stock
   for tm in "${tms[@]}"; do

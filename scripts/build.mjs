@@ -1,17 +1,15 @@
-// Builds everything that is started into CommonJS files without extension under dist/: each program into
-// one self-contained file; driver actions, of which every host gets a copy, into parts that they share.
-// OpenNebula runs drivers by their bare action name, so the output carries no extension.
+// Builds everything that is started into CommonJS files without extension under dist/: the command into one
+// self-contained file, hooks and driver actions into programs that share parts (build-remotes.mjs).
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { buildActions } from './build-actions.mjs';
-import { buildHooks } from './build-hooks.mjs';
+import { buildRemotes } from './build-remotes.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
 
 /** Folders whose files OpenNebula runs. */
-const actionFolders = ['drivers/tm', 'drivers/datastore'];
+const remotes = ['hooks', 'drivers/tm', 'drivers/datastore'];
 const helpers = ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts'];
 
 async function programsIn(folder) {
@@ -59,10 +57,9 @@ for (const output of Object.keys(result.metafile.outputs)) {
   await rename(output, target);
   await chmod(target, 0o755);
 }
-await buildHooks({ version, outdir: 'dist/hooks' });
-
-for (const folder of actionFolders) {
+for (const folder of remotes) {
   const programs = await programsIn(folder);
-  if (programs.length > 0) await buildActions({ folder, programs, options, metaUrl });
+  if (programs.length > 0)
+    await buildRemotes({ programs, outdir: join('dist', folder), options, metaUrl });
 }
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');

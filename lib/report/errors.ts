@@ -8,26 +8,6 @@ export abstract class OnevmdumpError extends Error {
   override get name(): string {
     return this.constructor.name;
   }
-
-  /** By name: a hook's program is in two files, each with copies of these classes (scripts/build-hooks.mjs). */
-  static override [Symbol.hasInstance]<T>(
-    this: abstract new (...args: never[]) => T,
-    value: unknown,
-  ): value is T {
-    const names = namesOfClasses(value);
-    return names.includes(this.name) && names.includes('OnevmdumpError');
-  }
-}
-
-/** Of the value's class and those above it. */
-function namesOfClasses(value: unknown): readonly string[] {
-  const names: string[] = [];
-  for (let one = value; typeof one === 'object' && one !== null;) {
-    // An object of a library may have no class at all.
-    names.push((one as { constructor?: { name: string } }).constructor?.name ?? '');
-    one = Object.getPrototypeOf(one);
-  }
-  return names;
 }
 
 /** The work itself failed (I/O, no space, time limit). */

@@ -86,7 +86,7 @@ const tokenOf = (number: number): string => `;${number};`;
 
 /**
  * The document with a number in the place of each text. The parser collects text character by character, each of them an object
- * of its own: it gets none that is long (docs/decisions/0010-xml-parser.md).
+ * of its own: it gets none that is long (docs/decisions/0009-xml-parser.md).
  */
 class Outline implements XmlVisitor {
   readonly texts: string[] = [];

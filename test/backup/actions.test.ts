@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { makeBackupWorld, type BackupWorld, type StagedVm } from '../support/backup-world.ts';
 import { runToEnd, sh, type Ended } from '../support/shell.ts';
 
-const shared = new URL('../../dist/drivers/tm/onevmdump.cjs', import.meta.url).pathname;
+const drivers = new URL('../../dist/drivers/tm', import.meta.url).pathname;
 const actions = ['prebackup', 'prebackup_live', 'postbackup', 'postbackup_live'];
 const other = 1;
 
@@ -20,7 +20,7 @@ beforeAll(async () => {
   folder = join(world.folder, 'remotes/tm/ssh');
   await mkdir(folder, { recursive: true });
   for (const action of actions) {
-    const ours = `#!/usr/bin/env node\nrequire('${shared}')('${action}');\n`;
+    const ours = `#!/usr/bin/env node\nrequire('${drivers}/${action}');\n`;
     await writeFile(join(folder, action), ours, { mode: 0o755 });
     // Writes down what it gets, and ends as it is told.
     const stock = `#!/bin/bash

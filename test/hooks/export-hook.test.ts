@@ -1,9 +1,9 @@
 // The export hook as OpenNebula's hook manager runs it: input, choice of VMs, result, refusals.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { sh } from '../support/shell.ts';
-import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
+import { hook, leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
 
 const fixtures = new URL('../fixtures/hooks/', import.meta.url).pathname;
 const recorded = (name: string) => readFile(join(fixtures, name), 'utf8');
@@ -274,17 +274,31 @@ describe('refusals', () => {
   });
 });
 
+describe('errors of the part that is loaded when needed', () => {
+  test.each([
+    { kind: 'UsageError', env: { ONEVMDUMP_HOOK_DESTINATION: '' }, code: 2, says: /no folder/ },
+    { kind: 'UnsupportedError', state: 5, code: 3, says: /is in state SUSPENDED/ },
+    {
+      kind: 'OpenNebulaError',
+      env: { ONEVMDUMP_HOOK_LOCK: 'yes', ONE_XMLRPC: 'http://127.0.0.1:9/RPC2' },
+      code: 6,
+      says: /127\.0\.0\.1:9/,
+    },
+  ])('end the export hook with the exit code of a $kind', async ({ env, state, code, says }) => {
+    await world.makeVm(29);
+    if (state !== undefined) world.sandbox.setState(29, state, 0);
+    const ended = await world.runHook(29, env ? { env } : {});
+    expect(ended).toMatchObject({ code, stdout: '' });
+    expect(ended.stderr.trim().split('\n').at(-1)).toMatch(says);
+    expect(ended.stderr).not.toContain('internal error');
+  });
+});
+
 describe('the programs', () => {
   test('run from another folder, with nothing but a PATH and a HOME', async () => {
     await world.makeVm(28);
     const folder = join(world.folder, 'remotes/hooks/onevmdump');
-    await mkdir(folder, { recursive: true });
-    for (const name of ['export', 'export-by-hook.cjs']) {
-      await copyFile(
-        new URL(`../../dist/hooks/${name}`, import.meta.url).pathname,
-        join(folder, name),
-      );
-    }
+    await cp(dirname(hook), folder, { recursive: true });
     const config = join(world.folder, 'hook.conf');
     await writeFile(
       config,

@@ -23,19 +23,21 @@ const stock = (tm: string, action: string) =>
   `#!/bin/sh\n. "$(dirname "$0")/../lib/tm_action"\necho "$lib \${0##*/} of ${tm}/${action}: $* < $(cat)"\n`;
 
 /** Does what the real one does with a backup that goes into another datastore. */
-const handsOver = `module.exports = (name) => {
-  const { dirname, join } = require('node:path');
-  const { spawnSync } = require('node:child_process');
-  const stock = join(dirname(process.argv[1]), 'stock.' + name);
-  process.exitCode = spawnSync(stock, process.argv.slice(2), { stdio: 'inherit' }).status;
-};\n`;
+const handsOver = (action: string) => `#!/usr/bin/env node
+const { dirname, join } = require('node:path');
+const { spawnSync } = require('node:child_process');
+const stock = join(dirname(process.argv[1]), 'stock.${action}');
+process.exitCode = spawnSync(stock, process.argv.slice(2), { stdio: 'inherit' }).status;
+`;
 
 let release: Release;
 let one: string;
 let tmFolder: string;
 beforeEach(async () => {
   release = await unpackRelease();
-  await release.write('dist/drivers/tm/onevmdump.cjs', handsOver, 0o644);
+  for (const action of actions) {
+    await release.write(`dist/drivers/tm/${action}`, handsOver(action));
+  }
   one = join(release.temp, 'my one');
   tmFolder = join(one, 'var/remotes/tm');
   for (const tm of ['qcow2', 'fs_lvm_ssh']) await openNebula(tm);
@@ -88,7 +90,7 @@ describe('install.sh --tm', () => {
     expect(stdout).toContain('Backups of VMs on qcow2 go through onevmdump');
     for (const action of actions) {
       expect(await readFile(join(tmFolder, 'qcow2', action), 'utf8')).toBe(
-        `#!/usr/bin/env node\nrequire('../onevmdump/onevmdump.cjs')('${action}');\n`,
+        `#!/usr/bin/env node\nrequire('../onevmdump/${action}');\n`,
       );
       expect(run('qcow2', action)).toBe(
         `ok stock.${action} of qcow2/${action}: kvm1:/vms/8 0:1 < <VM/>\n`,
