@@ -109,7 +109,7 @@ describe('a backup for a datastore that is not ours', () => {
   });
 
   test.each(actions)(
-    'is made by the stock %s, with the same arguments and stdin',
+    'a backup for a datastore of another driver is made by the stock %s, with the same arguments and stdin',
     async (action) => {
       expect(await run(action, one)).toEqual({
         code: 0,
@@ -121,12 +121,12 @@ describe('a backup for a datastore that is not ours', () => {
     },
   );
 
-  test('fails with the status and the words of the stock action', async () => {
+  test('a backup for a datastore of another driver fails with the status and the words of the stock action', async () => {
     const ended = await run('prebackup', one, { env: { STOCK_EXIT: '255' } });
     expect(ended).toEqual({ code: 255, stdout: 'stock out\n', stderr: 'stock err\n' });
   });
 
-  test('is cancelled by the stock action, which gets our signal and has time to undo', async () => {
+  test('a backup for a datastore of another driver is cancelled by the stock action, which gets the signal and has time to undo', async () => {
     const ended = await run('prebackup_live', one, {
       env: { STOCK_TENTHS: '100' },
       started: (pid) => void appears('got.stdin').then(() => process.kill(pid, 'SIGTERM')),
@@ -138,11 +138,14 @@ describe('a backup for a datastore that is not ours', () => {
   test.each([
     ['the VM’s XML is none', { input: 'no XML' }],
     ['there are no disks in it', { args: ['localhost:/a/0/7', '', 'one-7', '-', '7', '0'] }],
-  ])('goes to the stock postbackup also when %s', async (_, more) => {
-    expect(await run('postbackup', one, more)).toMatchObject({ code: 0, stdout: 'stock out\n' });
-  });
+  ])(
+    'a backup for a datastore of another driver goes to the stock postbackup also when %s',
+    async (_, more) => {
+      expect(await run('postbackup', one, more)).toMatchObject({ code: 0, stdout: 'stock out\n' });
+    },
+  );
 
-  test('is not touched by a configuration of ours that is broken', async () => {
+  test('a backup for a datastore of another driver is made although the configuration of onevmdump is broken', async () => {
     const file = join(world.folder, 'broken.conf');
     await writeFile(file, 'NO SUCH LINE\n');
     for (const action of ['prebackup', 'postbackup']) {
@@ -156,7 +159,7 @@ describe('a backup for a datastore that is not ours', () => {
 describe('a backup when oned cannot be asked whose datastore it is', () => {
   const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
 
-  test('is made by the stock actions, which serve ours, too', async () => {
+  test('a backup is made by the stock actions, which also serve our datastores, when oned cannot be asked whose datastore it is', async () => {
     const one = await backedUp(103);
     const pre = await run('prebackup', one, { env });
     expect(pre).toMatchObject({ code: 0, stdout: 'stock out\n' });
@@ -178,7 +181,7 @@ describe('a backup for a datastore of ours', () => {
     await rm(staging(one), { recursive: true });
   });
 
-  test('is made from the disks as they are, with nothing staged', async () => {
+  test('a backup for a datastore of onevmdump is made from the disks as they are, with nothing staged', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     expect(await readdir(join(staging(one), '..'))).not.toContain('backup');
     const made = await backup(one);
@@ -197,7 +200,7 @@ describe('a backup for a datastore of ours', () => {
     expect(await readFile(join(unpacked, 'vm.xml'), 'utf8')).toBe(one.xml);
   });
 
-  test('is made with the arguments of OpenNebula 6.6, which tells backup nothing of the VM', async () => {
+  test('a backup for a datastore of onevmdump is made with the arguments of OpenNebula 6.6, which tells backup nothing of the VM', async () => {
     const args = one.vm.args.filter((_, index) => index !== 3);
     expect(await run('prebackup', one, { args })).toEqual(done);
     await sleep(1001);
@@ -207,7 +210,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('is released by postbackup when backup did not come to it, once and again', async () => {
+  test('what prebackup prepared is released by postbackup when backup was never run, and a second postbackup succeeds', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     expect(await run('postbackup', one)).toEqual(done);
     expect(await run('postbackup', one)).toEqual(done);
@@ -215,7 +218,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('is not made of what an earlier backup has left', async () => {
+  test('a backup is not made of what an earlier backup has left', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     const later = {
       ...one,
@@ -228,7 +231,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('begins with the release of what an earlier one left', async () => {
+  test('a backup begins with the release of what an earlier one left', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     const again = await run('prebackup', one);
     expect(again).toMatchObject({ code: 0, stdout: '' });
@@ -238,7 +241,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('is kept by cleanup as long as oned is making it, and undone afterwards', async () => {
+  test('cleanup keeps a backup as long as oned is making it, and undoes it afterwards', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     const during = await world.run(['cleanup']);
     expect(during).toMatchObject({ code: 0 });
@@ -250,7 +253,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('is undone by an export of the VM, when oned has forgotten it', async () => {
+  test('an export of the VM undoes a backup that oned has forgotten', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     world.sandbox.setState(one.vm.id, 8, 0);
     const { code, stdout, stderr } = await world.run(['export', String(one.vm.id)]);
@@ -260,7 +263,7 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
-  test('is refused when it is to continue another one, in one plain line', async () => {
+  test('a backup that is to continue another one is refused in one plain line', async () => {
     const increment = await backedUp(103, 'INCREMENT');
     const { code, stdout, stderr } = await run('prebackup', increment);
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
@@ -284,17 +287,20 @@ describe('a backup for a datastore of ours', () => {
       (args: readonly string[]) => args.with(0, '$(touch x):/a'),
       /is not of the form/,
     ],
-  ])('%s is refused in one plain line, and leaves nothing', async (_, change, words) => {
-    const { code, stdout, stderr } = await run('prebackup', one, { args: change(one.vm.args) });
-    expect(code).not.toBe(0);
-    expect(stdout).toBe('');
-    expect(stderr).toMatch(words);
-    expect(stderr.trimEnd()).not.toContain('\n');
-    await expectNoStock();
-    await expectNothingHeld();
-  });
+  ])(
+    'a backup with %s is refused in one plain line and leaves nothing',
+    async (_, change, words) => {
+      const { code, stdout, stderr } = await run('prebackup', one, { args: change(one.vm.args) });
+      expect(code).not.toBe(0);
+      expect(stdout).toBe('');
+      expect(stderr).toMatch(words);
+      expect(stderr.trimEnd()).not.toContain('\n');
+      await expectNoStock();
+      await expectNothingHeld();
+    },
+  );
 
-  test('is made without a stock action beside, also from the XML in base64', async () => {
+  test('a backup is made where there is no stock action, also from XML in base64', async () => {
     const bare = join(world.folder, 'remotes/tm/bare');
     await mkdir(bare, { recursive: true });
     const script = join(bare, 'prebackup');

@@ -48,11 +48,11 @@ describe('backup', () => {
     vm = await world.makeVm({ format: 'raw' });
   });
 
-  test('prints the bundle, its size in MiB and the format, and nothing else', async () => {
+  test('the backup action prints the bundle, its size in MiB and the format, and nothing else', async () => {
     expect(await backup(vm)).toMatch(new RegExp(`^onevmdump-${vm.id}-\\d+\\.tar\\.zst 1 raw\\n$`));
   });
 
-  test('keeps a raw disk raw, although it was staged as qcow2', async () => {
+  test('a backup keeps a raw disk raw, although it was staged as qcow2', async () => {
     const name = (await backup(vm)).split(' ')[0]!;
     const bundle = join(world.basePath, String(vm.id), name);
     const listed = await sh('tar', '--zstd', '-tvf', bundle);
@@ -63,7 +63,7 @@ describe('backup', () => {
     expect(await sh('cmp', join(folder, 'backup.disk.0'), vm.disk)).toBe('');
   });
 
-  test('writes the XML of the VM byte for byte, and what is known of the image', async () => {
+  test('a backup holds the XML of the VM byte for byte, and what is known of the image', async () => {
     const name = (await backup(vm)).split(' ')[0]!;
     const bundle = join(world.basePath, String(vm.id), name);
     expect(await sh('tar', '--zstd', '-xOf', bundle, './vm.xml')).toBe(world.sandbox.vmXml(vm.id));
@@ -73,7 +73,7 @@ describe('backup', () => {
     expect((await world.run(['show', bundle])).stdout).not.toContain('Cloud');
   });
 
-  test('of selected disks (DISK_IDS) names those that were not asked for, and restores to a template without them', async () => {
+  test('a backup of selected disks (DISK_IDS) names those that were not asked for, and restores to a template without them', async () => {
     const file = join(world.folder, 'second.raw');
     await sh('qemu-img', 'create', '-q', '-f', 'raw', file, '1M');
     const second = await world.sandbox.makeImage({
@@ -95,7 +95,7 @@ describe('backup', () => {
     expect(made.template.toXml('TEMPLATE').match(/<DISK>/g)).toHaveLength(2);
   });
 
-  test('takes the arguments of OpenNebula 6.6, without a job, and the XML that prebackup left', async () => {
+  test('the backup action takes the arguments of OpenNebula 6.6, without a job, and the XML that prebackup left', async () => {
     await anotherSecond();
     const args = vm.args.filter((_, index) => index !== 3);
     const { code, stdout, stderr } = await world.action('backup', args, world.datastore);
@@ -103,7 +103,7 @@ describe('backup', () => {
     expect(stdout).toMatch(/^onevmdump-\d+-\d+\.tar\.zst 1 raw\n$/);
   });
 
-  test('does without OpenNebula, with a warning', async () => {
+  test('a backup is made without OpenNebula, with a warning', async () => {
     await anotherSecond();
     const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
     const { code, stderr } = await world.action('backup', vm.args, vm.input, { env });
@@ -111,7 +111,7 @@ describe('backup', () => {
     expect(stderr).toMatch(/^WARNING: backup: nothing is known of the images .*\n$/);
   });
 
-  test('that fails says why before it warns of anything, as oned shows the beginning', async () => {
+  test('a backup that fails says why before it warns of anything, as oned shows the beginning', async () => {
     const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
     const args = vm.args.with(1, '0:3');
     const { code, stderr } = await world.action('backup', args, vm.input, { env });
@@ -142,16 +142,16 @@ describe('backup', () => {
       expect(await world.leftovers()).toEqual([]);
     }
 
-    test('for a disk that prebackup did not stage', async () => {
+    test('a backup is refused for a disk that prebackup did not stage', async () => {
       await expectRefused(vm.args.with(1, '0:3'), vm.input, /VM \d+ has no disk 3/);
     });
 
-    test('for a host that cannot be reached', async () => {
+    test('a backup is refused for a host that cannot be reached', async () => {
       const place = vm.args[0]!.replace('localhost', 'kvm1.invalid');
       await expectRefused(vm.args.with(0, place), vm.input, /cannot connect to kvm1\.invalid/);
     });
 
-    test('for a VM with incremental backups', async () => {
+    test('a backup is refused for a VM with incremental backups', async () => {
       const backups = '<BACKUPS><BACKUP_CONFIG><MODE>INCREMENT</MODE></BACKUP_CONFIG></BACKUPS>';
       const input = vm.input
         .replace(/<BACKUPS>.*<\/BACKUPS>|<BACKUPS\/>/s, '')
@@ -159,19 +159,19 @@ describe('backup', () => {
       await expectRefused(vm.args, input, /set its backup mode to FULL/);
     });
 
-    test('for a folder that is not the VM’s', async () => {
+    test('a backup is refused for a folder that is not the VM’s', async () => {
       const args = vm.args.with(0, `localhost:${world.datastores}/0/77`);
       await expectRefused(args, vm.input, /is not the folder of VM/);
     });
 
     test.each(['', 'x', '$(touch /tmp/x):/a', '-o:/a', 'localhost:relative'])(
-      'for the place %j',
+      'a backup is refused for the place %j',
       async (place) => {
         await expectRefused(vm.args.with(0, place), vm.input, /is not of the form host:folder/);
       },
     );
 
-    test('for a staged disk that names a backing file', async () => {
+    test('a backup is refused for a staged disk that names a backing file', async () => {
       const other = await world.makeVm({ format: 'raw' });
       const staged = join(other.args[0]!.replace(/^localhost:/, ''), 'backup/disk.0.0');
       await rm(staged);
@@ -201,17 +201,17 @@ describe('backup', () => {
         '<ONEVMDUMP_USER>backup</ONEVMDUMP_USER>',
         /ONEVMDUMP_USER of the datastore needs ONEVMDUMP_HOST/,
       ],
-    ])('for a datastore with %s', async (attribute, words) => {
+    ])('a backup is refused for a datastore with %s', async (attribute, words) => {
       const input = vm.input.replace('<TEMPLATE>', `<TEMPLATE>${attribute}`);
       await expectRefused(vm.args, input, words);
     });
 
-    test('for a BASE_PATH that is none', async () => {
+    test('a backup is refused for a BASE_PATH that is not a path', async () => {
       const input = vm.input.replace(/<BASE_PATH>.*?<\/BASE_PATH>/, '<BASE_PATH>here</BASE_PATH>');
       await expectRefused(vm.args, input, /BASE_PATH/);
     });
 
-    test('for garbage on stdin', async () => {
+    test('a backup is refused for garbage on stdin', async () => {
       await expectRefused(vm.args, 'no XML', /./);
     });
   });
@@ -228,7 +228,7 @@ describe('backup', () => {
       expect(await world.leftovers()).toEqual([]);
     }
 
-    test('because a program fails, leaves no bundle and no folder', async () => {
+    test('a backup that ends in the middle because a program fails leaves no bundle and no folder', async () => {
       const env = await world.compressorThat('echo no more >&2; exit 1');
       const { code, stdout, stderr } = await world.action('backup', other.args, other.input, {
         env,
@@ -238,7 +238,7 @@ describe('backup', () => {
       await expectNothing();
     });
 
-    test('because it was cancelled, leaves nothing, and the cancel waits for that', async () => {
+    test('a backup that is cancelled leaves nothing, and the cancel waits for that', async () => {
       const env = await world.compressorThat('exec sleep 60');
       const running = world.action('backup', other.args, other.input, { env });
       await world.waitForPart();
@@ -248,7 +248,7 @@ describe('backup', () => {
       expect(await running).toEqual({ code: 143, stdout: '', stderr: 'interrupted by SIGTERM\n' });
     });
 
-    test('because it was cancelled, does not take the next backup of the VM with it', async () => {
+    test('a backup that is cancelled does not take the next backup of the VM with it', async () => {
       const env = await world.compressorThat('exec sleep 60');
       const running = world.action('backup', other.args, other.input, { env });
       await world.waitForPart();
@@ -263,7 +263,7 @@ describe('backup', () => {
       await rm(join(world.basePath, String(other.id)), { recursive: true });
     });
 
-    test('because it was killed, is undone by the next one', async () => {
+    test('a backup that was killed is undone by the next one', async () => {
       const env = await world.compressorThat('exec sleep 60');
       let killed = 0;
       const running = world.action('backup', other.args, other.input, {
@@ -285,7 +285,7 @@ describe('backup', () => {
 });
 
 describe('backup_cancel', () => {
-  test('ends the prebackup that still stages for this VM, and no other', async () => {
+  test('backup_cancel ends the prebackup that still stages for this VM, and no other', async () => {
     const folder = join(world.folder, 'tm');
     await mkdir(folder, { recursive: true });
     const script = join(folder, 'prebackup_live');
@@ -310,7 +310,7 @@ describe('backup_cancel', () => {
     await others;
   });
 
-  test('succeeds when nothing runs', async () => {
+  test('backup_cancel succeeds when nothing runs', async () => {
     const place = `localhost:${world.datastores}/0/97`;
     const cancel = await world.action('backup_cancel', [place, 'one-97']);
     expect(cancel).toEqual({ code: 0, stdout: '', stderr: '' });
@@ -325,7 +325,7 @@ describe('restore', () => {
     source = (await backup(vm)).split(' ')[0]!;
   });
 
-  test('makes images and a template of the user who asked, with identical disks', async () => {
+  test('the restore action makes images and a template of the user who asked, with identical disks', async () => {
     const asked = restoreRequest(vm, source, '<USERNAME>alice</USERNAME>');
     const { code, stdout, stderr } = await world.request('restore', asked);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -343,7 +343,7 @@ describe('restore', () => {
     await compare(vm.disk, restored.source);
   });
 
-  test('of a qcow2 disk brings back a stand-alone qcow2 image', async () => {
+  test('a restore from the datastore brings a qcow2 disk back as a stand-alone qcow2 image', async () => {
     const other = await world.makeVm({ format: 'qcow2', datastore: 101 });
     const name = (await backup(other)).split(' ')[0]!;
     const asked = restoreRequest(other, name, '<USERNAME>oneadmin</USERNAME>', 101);
@@ -355,7 +355,7 @@ describe('restore', () => {
     expect(await sh('qemu-img', 'info', restored.source)).not.toContain('backing file');
   });
 
-  test('of one disk makes no template', async () => {
+  test('a restore of one disk from the datastore makes no template', async () => {
     const asked = restoreRequest(
       vm,
       source,
@@ -367,7 +367,7 @@ describe('restore', () => {
     expect(made.name).toBe('one disk-disk-0');
   });
 
-  test('registers a raw disk that begins like another format wrapped, so that nothing opens what it names', async () => {
+  test('the restore action registers a raw disk that begins like another format wrapped, so that nothing opens what it names', async () => {
     const other = await world.makeVm({ format: 'raw', begin: 'QFI\xfb\0\0\0\x03' });
     const name = (await backup(other)).split(' ')[0]!;
     const asked = restoreRequest(other, name, '<USERNAME>oneadmin</USERNAME>');
@@ -378,7 +378,7 @@ describe('restore', () => {
     await compare(other.disk, restored.source, 'raw', 'qcow2');
   });
 
-  test('leaves nothing when oned refuses the template', async () => {
+  test('the restore action leaves nothing when oned refuses the template', async () => {
     const images = world.sandbox.world.images.size;
     world.sandbox.failNext(
       'one.template.allocate',
@@ -396,7 +396,7 @@ describe('restore', () => {
     expect(await world.leftovers()).toEqual([]);
   });
 
-  test('leaves no template of the user when oned refuses an image: oneadmin, who undoes it, sees all', async () => {
+  test('the restore action leaves no template of the user when oned refuses an image: oneadmin, who undoes it, sees all', async () => {
     const { images, templates } = world.sandbox.world;
     const before = [images.size, templates.size];
     world.sandbox.failNext('one.image.allocate', 8192, 'Not enough space in datastore');
@@ -410,7 +410,7 @@ describe('restore', () => {
     expect(await world.leftovers()).toEqual([]);
   });
 
-  test('refuses a user that is none', async () => {
+  test('the restore action refuses a user who does not exist', async () => {
     const { code, stdout } = await world.request(
       'restore',
       restoreRequest(vm, source, '<USERNAME>mallory</USERNAME>'),
@@ -438,7 +438,7 @@ describe('a backup that is there', () => {
     return (JSON.parse(stdout) as Record<string, string>)['0']!;
   }
 
-  test('is listed with addresses that a shell does not touch, and that give the disk', async () => {
+  test('a finished backup is listed with addresses that a shell does not touch, and that give the disk', async () => {
     const url = await address();
     expect(url).toMatch(/^onevmdump:\/\/103\/onevmdump-[0-9a-z./-]+$/);
     const copy = join(world.folder, 'copy');
@@ -491,7 +491,7 @@ describe('a backup that is there', () => {
       world.sandbox.vmXml(disguised.id).replaceAll(/(<TM_MAD>).*?(?=<\/TM_MAD>)/g, `$1${tm}`);
 
     test.each(['fs_lvm_ssh', 'lvm', 'ceph', 'of_tomorrow'])(
-      'comes wrapped for TM %s, which looks at the content to know the format',
+      'a raw disk in a backup, into which the guest wrote the header of a qcow2 image, comes wrapped for TM %s, which looks at the content to know the format',
       async (tm) => {
         const copy = await fetched(withTm(tm));
         // As lib/lvm.rb of OpenNebula's TM drivers does, without -f.
@@ -501,20 +501,20 @@ describe('a backup that is there', () => {
     );
 
     test.each(['ssh', 'local', 'shared', 'qcow2'])(
-      'comes as it is for TM %s, which moves it into its place unread',
+      'a raw disk in a backup, into which the guest wrote the header of a qcow2 image, comes as it is for TM %s, which moves it into its place unread',
       async (tm) => {
         expect(await sh('cmp', await fetched(withTm(tm)), disguised.disk)).toBe('');
       },
     );
 
-    test('comes wrapped when nobody says for which VM', async () => {
+    test('a raw disk in a backup, into which the guest wrote the header of a qcow2 image, comes wrapped when nobody says for which VM', async () => {
       const copy = await fetched('');
       await sh('qemu-img', 'convert', '-O', 'raw', copy, `${copy}.raw`);
       expect(await sh('cmp', `${copy}.raw`, disguised.disk)).toBe('');
     });
   });
 
-  test('of a VM with a vTPM is listed with its state, in the form that OpenNebula 7.2 unpacks', async () => {
+  test('a backup of a VM with a vTPM is listed with its state, in the form that OpenNebula 7.2 unpacks', async () => {
     const withTpm = (xml: string) =>
       xml.replace('<VMID>', '<TPM><MODEL>tpm-crb</MODEL></TPM><VMID>');
     const folder = join(vm.disk, '../backup');
@@ -546,31 +546,31 @@ describe('a backup that is there', () => {
     expect(Object.keys(await listed(ofLvm))).toEqual(['0']);
   });
 
-  test('is listed without volatile disks, at which TM restore would end half way', async () => {
+  test('a finished backup is listed without volatile disks, at which TM restore would end half way', async () => {
     const volatile = world.sandbox.vmXml(vm.id).replace(/<TYPE>.*?<\/TYPE>/, '<TYPE>fs</TYPE>');
     const input = `<DS_DRIVER_ACTION_DATA>${image(vm, source)}${volatile}</DS_DRIVER_ACTION_DATA>`;
     const listed = await world.action('ls', ['-i', '-1'], input);
     expect(listed).toEqual({ code: 0, stdout: '{}\n', stderr: '' });
   });
 
-  test('may be read at its beginning only, without an error', async () => {
+  test('a finished backup may be read at its beginning only, without an error', async () => {
     const pipe = `${join(driver, 'stream_disk')} ${await address()} | head -c 1000 | wc -c`;
     const { stdout, stderr } = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
     expect({ stdout, stderr }).toEqual({ stdout: '1000\n', stderr: '' });
   });
 
-  test('tells the size of a disk in MiB', async () => {
+  test("stat tells the size of a backup's disk in MiB", async () => {
     const asked = `<IMAGE><PATH>${await address()}</PATH></IMAGE>${world.datastore}`;
     expect(await world.request('stat', asked)).toEqual({ code: 0, stdout: '8\n', stderr: '' });
   });
 
-  test('takes the data as the first argument, as OpenNebula 6.6 gives it', async () => {
+  test('rm takes the driver data as the first argument, as OpenNebula 6.6 gives it', async () => {
     const asked = `<DS_DRIVER_ACTION_DATA><IMAGE><PATH>${await address()}</PATH></IMAGE>${world.datastore}</DS_DRIVER_ACTION_DATA>`;
     const args = [Buffer.from(asked).toString('base64'), '17'];
     expect(await world.action('stat', args)).toEqual({ code: 0, stdout: '8\n', stderr: '' });
   });
 
-  test('is closed to whoever makes up an address', async () => {
+  test('a disk of a backup is not given to whoever makes up an address', async () => {
     const url = await address();
     const forged = [
       url.replace(/.$/, (last) => (last === '0' ? '1' : '0')),
@@ -596,13 +596,13 @@ describe('a backup that is there', () => {
     '-rf',
     '.',
     '$(touch x)',
-  ])('is not mixed up with %j', async (name) => {
+  ])('a finished backup is not mixed up with %j', async (name) => {
     expect((await list(name)).code).toBe(2);
     const { code, stdout } = await world.request('rm', image(vm, name));
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 
-  test('is removed, its folder with it, and once more without an error', async () => {
+  test('a finished backup is removed, its folder with it, and once more without an error', async () => {
     const other = await world.makeVm({ format: 'raw' });
     const name = (await backup(other)).split(' ')[0]!;
     expect(await world.bundlesThere()).toContain(`${other.id}/${name}`);
@@ -615,7 +615,7 @@ describe('a backup that is there', () => {
     expect(there).toContain(`${vm.id}/${source}`);
   });
 
-  test('is not taken for removed when the datastore is not there', async () => {
+  test('a backup is not taken for removed when the datastore is not there', async () => {
     const elsewhere = image(vm, source).replace(
       world.basePath.replace('/datastores', '//datastores'),
       '/nowhere',
@@ -629,7 +629,7 @@ describe('a backup that is there', () => {
   });
 });
 
-test('monitor tells the space of the file system in MiB', async () => {
+test("monitor tells the space of the datastore's file system in MiB", async () => {
   const { code, stdout } = await world.request('monitor', world.datastore);
   expect(code).toBe(0);
   const [, used, total, free] = /^USED_MB=(\d+)\nTOTAL_MB=(\d+)\nFREE_MB=(\d+)\n$/.exec(stdout)!;
@@ -646,7 +646,7 @@ test.each([
   'snap_revert',
   'snap_flatten',
   'increment_flatten',
-])('%s is refused in one line', async (name) => {
+])('the datastore action %s is refused in one line', async (name) => {
   const { code, stdout, stderr } = await world.request(name, world.datastore);
   expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
   expect(stderr).toMatch(new RegExp(`^onevmdump backup datastores have no ${name}: [^\\n]+\\n$`));

@@ -141,7 +141,7 @@ describe('looksLike', () => {
     ['white space of all kinds before its checksum', '\t\n\v\f\r', '\0'],
     ['a checksum that fills the field', '', ''],
     ['bytes with a high bit behind its checksum', '', '\0\xff\xff'],
-  ])('recognizes a tar header with %s', (_name, lead, end) => {
+  ])("the check of a disk's first bytes recognizes a tar header with %s", (_name, lead, end) => {
     const block = Buffer.alloc(2048);
     block.write('a', 'latin1');
     const high = end.split('\xff').length - 1;
@@ -193,7 +193,7 @@ describe('file(1) itself', () => {
     expect(await disguiseOf(diskOf(content))).toBeUndefined();
   });
 
-  test('that is not installed leaves it to the rules', async () => {
+  test("file(1) that is not installed leaves the check of a disk's first bytes to the built-in rules", async () => {
     const path = process.env['PATH'];
     process.env['PATH'] = folder.path;
     try {

@@ -43,7 +43,7 @@ describe('a bundle that was packed by', () => {
     ['lzop', 'lzop -c'],
   ] as const;
   test.each(packers.filter(([, command]) => has(command.split(' ')[0] ?? '')))(
-    '%s (%s) is unpacked by the command that the message names',
+    'a bundle that was packed by %s (%s) is unpacked by the command that the message names',
     async (name, command) => {
       const packed = execFileSync('sh', ['-c', `${command} < ${tar}`]);
       const message = await refusal(packed);
@@ -61,7 +61,7 @@ describe('a file is named that is', () => {
     ['a 7z archive', Buffer.from('377abcaf271c', 'hex'), 'it is a 7z archive; unpack it'],
     ['encrypted by age', Buffer.from('age-encryption.org/v1\n-> '), 'it is encrypted by age; decrypt'],
     ['a qcow2 image', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), 'it is a qcow2 image; it is the image of one disk'],
-  ])('%s', async (_name, head, words) => {
+  ])('a file that is no bundle is named as %s', async (_name, head, words) => {
     const bytes = head.length === 0 ? head : Buffer.concat([head, noise(2000)]);
     expect(await refusal(bytes)).toContain(`it is not an onevmdump bundle: ${words}`);
   }); // prettier-ignore

@@ -30,20 +30,23 @@ describe('a number with leading zeros is read as GNU tar and bsdtar do:', () => 
       ),
       Buffer.concat([map, data]),
     ],
-  ])('%s', async (_name, header, stored) => {
-    const path = join(folder.path, 'b.tar');
-    const member = tarMember({ path: './backup.disk.0', data: stored });
-    writeFileSync(path, archive(vmXmlMember, header, member));
-    const pieces: Buffer[] = [];
-    await withBundle(path, async ({ disks }) => {
-      for await (const piece of disks[0]!.pieces()) pieces.push(Buffer.from(piece.data));
-    });
-    expect(Buffer.concat(pieces).equals(data)).toBe(true);
-    for (const tar of ['tar', 'bsdtar']) {
-      tool(tar, '-C', folder.path, '-xf', path);
-      tool('sh', '-c', `tail -c 1500 ${folder.path}/backup.disk.0 > ${folder.path}/${tar}`);
-      writeFileSync(join(folder.path, 'data'), data);
-      tool('cmp', join(folder.path, tar), join(folder.path, 'data'));
-    }
-  });
+  ])(
+    'a number with leading zeros is read as GNU tar and bsdtar do: %s',
+    async (_name, header, stored) => {
+      const path = join(folder.path, 'b.tar');
+      const member = tarMember({ path: './backup.disk.0', data: stored });
+      writeFileSync(path, archive(vmXmlMember, header, member));
+      const pieces: Buffer[] = [];
+      await withBundle(path, async ({ disks }) => {
+        for await (const piece of disks[0]!.pieces()) pieces.push(Buffer.from(piece.data));
+      });
+      expect(Buffer.concat(pieces).equals(data)).toBe(true);
+      for (const tar of ['tar', 'bsdtar']) {
+        tool(tar, '-C', folder.path, '-xf', path);
+        tool('sh', '-c', `tail -c 1500 ${folder.path}/backup.disk.0 > ${folder.path}/${tar}`);
+        writeFileSync(join(folder.path, 'data'), data);
+        tool('cmp', join(folder.path, tar), join(folder.path, 'data'));
+      }
+    },
+  );
 });

@@ -53,7 +53,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
   const path = at(`bundle.${method}`);
   beforeAll(() => write(path, method));
 
-  test('is opened by its index', async () => {
+  test(`a bundle that onevmdump wrote with ${method} is opened by its index`, async () => {
     await withBundle(path, (bundle) => {
       expect(bundle.indexed).toBe(true);
       expect(bundle.compression).toBe(method);
@@ -69,13 +69,13 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     });
   });
 
-  test('is opened by reading a few kilobytes', async () => {
+  test(`a bundle that onevmdump wrote with ${method} is opened by reading a few kilobytes`, async () => {
     const { source, counts } = memorySource(readFileSync(path));
     await openBundle(source, { log: noLog });
     expect(counts.bytes).toBeLessThan(16 * 1024);
   });
 
-  test('gives back raw disks as cmp sees it', async () => {
+  test(`a bundle that onevmdump wrote with ${method} gives back raw disks as cmp sees it`, async () => {
     await withBundle(path, async ({ disks }) => {
       for (const id of [0, 1]) {
         await extract(disks[id]!, at('out'));
@@ -85,7 +85,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     });
   });
 
-  test('gives back a qcow2 disk as qemu-img sees it', async () => {
+  test(`a bundle that onevmdump wrote with ${method} gives back a qcow2 disk as qemu-img sees it`, async () => {
     await withBundle(path, async ({ disks }) => {
       await extract(disks[3]!, at('out'));
       tool('qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', at('out'), at('3'));
@@ -93,7 +93,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     });
   });
 
-  test('reads no more of the file than the disk that is asked for', async () => {
+  test(`a bundle that onevmdump wrote with ${method} reads no more of the file than the disk that is asked for`, async () => {
     const bytes = readFileSync(path);
     const { source, counts } = memorySource(bytes);
     const { disks } = await openBundle(source, { log: noLog });
@@ -102,7 +102,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     expect(bytes.length).toBeGreaterThan(45 * MiB);
   });
 
-  test('gives pieces of at most 1 MiB that add up to what it announced', async () => {
+  test(`a bundle that onevmdump wrote with ${method} gives pieces of at most 1 MiB that add up to what it announced`, async () => {
     await withBundle(path, async ({ disks }) => {
       for (const disk of disks) {
         let total = 0;
@@ -118,7 +118,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     });
   });
 
-  test('gives the heads of its disks', async () => {
+  test(`a bundle that onevmdump wrote with ${method} gives the heads of its disks`, async () => {
     await withBundle(path, async ({ disks }) => {
       expect(await disks[0]!.head()).toEqual(readFileSync(at('0')).subarray(0, 65536));
       expect(await disks[1]!.head()).toEqual(Buffer.alloc(65536));
@@ -127,14 +127,14 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     });
   });
 
-  test('can be read by two passes at the same time', async () => {
+  test(`a bundle that onevmdump wrote with ${method} can be read by two passes at the same time`, async () => {
     await withBundle(path, async ({ disks }) => {
       const totals = await Promise.all([drain(disks[1]!), drain(disks[1]!), drain(disks[0]!)]);
       expect(totals).toEqual([disks[1]!.dataBytes, disks[1]!.dataBytes, disks[0]!.dataBytes]);
     });
   });
 
-  test('leaves no process and no open file when a pass is given up', async () => {
+  test(`a bundle that onevmdump wrote with ${method} leaves no process and no open file when a pass is given up`, async () => {
     for (let round = 0; round < 10; round++) {
       const bundle = await openPath(path);
       for await (const { offset } of bundle.disks[1]!.pieces()) {
@@ -146,7 +146,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     expect(timesOpen(path)).toBe(0);
   });
 
-  test('stops with the reason of the signal', async () => {
+  test(`a bundle that onevmdump wrote with ${method} stops with the reason of the signal`, async () => {
     const stop = new AbortController();
     const bundle = await openBundle(await openFileSource(path), {
       log: noLog,
@@ -164,7 +164,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     expect(children()).not.toContain('zstd');
   });
 
-  test('names disk, frame and byte of a damage', async () => {
+  test(`a bundle that onevmdump wrote with ${method} names disk, frame and byte of a damage`, async () => {
     const bytes = readFileSync(path);
     const { source } = memorySource(bytes, 'damaged');
     const bundle = await openBundle(source, { log: noLog });
@@ -186,22 +186,25 @@ describe('a damaged gzip frame that is read ahead', () => {
   test.each([
     ['with a header that is none', 0],
     ['with damaged data', 15],
-  ])('%s is reported when its turn comes, not by an uncaught error', async (_name, place) => {
-    const bytes = readFileSync(path);
-    const { source } = memorySource(bytes, 'damaged');
-    const bundle = await openBundle(source, { log: noLog });
-    const [offset] = bundle.manifest!.members[2]!.frames.at(1)!;
-    bytes.fill(0xff, offset + place, offset + place + 20);
-    const slowly = async () => {
-      for await (const { offset: end } of bundle.disks[1]!.pieces()) {
-        // The next frame fails while this one is still being taken.
-        if (end < 6 * MiB) await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    };
-    await expect(slowly()).rejects.toThrow(`disk 1, frame 1 at byte ${offset}: `);
-  });
+  ])(
+    'a damaged gzip frame that is read ahead (%s) is reported when its turn comes, not by an uncaught error',
+    async (_name, place) => {
+      const bytes = readFileSync(path);
+      const { source } = memorySource(bytes, 'damaged');
+      const bundle = await openBundle(source, { log: noLog });
+      const [offset] = bundle.manifest!.members[2]!.frames.at(1)!;
+      bytes.fill(0xff, offset + place, offset + place + 20);
+      const slowly = async () => {
+        for await (const { offset: end } of bundle.disks[1]!.pieces()) {
+          // The next frame fails while this one is still being taken.
+          if (end < 6 * MiB) await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+      };
+      await expect(slowly()).rejects.toThrow(`disk 1, frame 1 at byte ${offset}: `);
+    },
+  );
 
-  test('ends the command with exit code 5 and no stack', async () => {
+  test('a damaged gzip frame that is read ahead ends the command with exit code 5 and no stack', async () => {
     const bytes = readFileSync(path);
     const frames = await withBundle(path, ({ manifest }) =>
       Promise.resolve([...manifest!.members[2]!.frames]),
@@ -231,7 +234,7 @@ describe('a file that is no bundle', () => {
     ['zeros', Buffer.alloc(100_000)],
     ['a compressed text', execFileSync('gzip', { input: 'hello\n'.repeat(1000) })],
     ['the start of a gzip file', Buffer.from('1f8b', 'hex')],
-  ])('%s is called that', async (_name, bytes) => {
+  ])('%s is reported as no onevmdump bundle', async (_name, bytes) => {
     const { source, counts } = memorySource(bytes, 'file');
     await expect(openBundle(source, { log: noLog })).rejects.toThrow(
       /^bundle file: it is not an onevmdump bundle/,
@@ -239,12 +242,12 @@ describe('a file that is no bundle', () => {
     expect(counts.closed).toBe(true);
   });
 
-  test('an ISO is called that', async () => {
+  test('an ISO image is reported as no onevmdump bundle', async () => {
     tool('xorriso', '-as', 'mkisofs', '-quiet', '-o', at('iso'), at('0'));
     await expect(openPath(at('iso'))).rejects.toThrow(/it is not an onevmdump bundle/);
   });
 
-  test('a folder, a FIFO and nothing at all are refused before they are read', async () => {
+  test('a folder, a FIFO and a missing file are refused as bundles before they are read', async () => {
     tool('mkfifo', at('fifo'));
     await expect(openFileSource(at('fifo'))).rejects.toThrow(/fifo: it is not a regular file/);
     await expect(openFileSource(folder.path)).rejects.toThrow(/it is not a regular file/);

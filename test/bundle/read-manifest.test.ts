@@ -72,15 +72,15 @@ function pathsOf(value: unknown, path = ''): string[] {
 }
 
 describe('a manifest', () => {
-  test('that is sound is taken as it is', () => {
+  test('a manifest that is valid is taken as it is', () => {
     expect(JSON.parse(JSON.stringify(parse(sound)))).toEqual(sound);
   });
 
-  test('may have fields that nobody knows yet', () => {
+  test('a manifest may have fields that nobody knows yet', () => {
     expect(parse({ ...sound, later: { x: 1 } }).vm).toEqual(sound.vm);
   });
 
-  test('of a newer version is refused by that, whatever else it holds', () => {
+  test('a manifest of a newer version is refused by that, whatever else it holds', () => {
     expect(() => parse({ format: 'onevmdump', version: 2 })).toThrow(
       'it was written by a newer onevmdump, in format version 2; this one reads version 1',
     );
@@ -91,15 +91,15 @@ describe('a manifest', () => {
     ['nothing', ''],
     ['cut JSON', '{"format": "onevm'],
     ['not UTF-8', Buffer.from('"\xff"', 'latin1')],
-  ])('that is %s is no JSON', (_name, bytes) => {
+  ])('a manifest that is %s is no JSON', (_name, bytes) => {
     expect(() => parseManifest(Buffer.from(bytes as string))).toThrow('manifest.json is not JSON');
   });
 
-  test.each(['null', '1', '"x"', '[]', '{}'])('that is just %s is refused', (text) => {
+  test.each(['null', '1', '"x"', '[]', '{}'])('a manifest that is just %s is refused', (text) => {
     expect(() => parseManifest(Buffer.from(text))).toThrow(BundleError);
   });
 
-  test.each(pathsOf(sound))('is refused when %s is of another type', (path) => {
+  test.each(pathsOf(sound))('a manifest is refused when %s is of another type', (path) => {
     for (const wrong of [null, [[]], { x: 1 }, -1, 1.5, 2 ** 53, '']) {
       // Any text, any number that fits, and any dictionary of texts are right in some places.
       if (wrong === '' && isText(path)) continue;
@@ -107,9 +107,12 @@ describe('a manifest', () => {
     }
   });
 
-  test.each(pathsOf(sound).filter((path) => !isOptional(path)))('is refused without %s', (path) => {
-    expect(() => parse(changed(path, undefined))).toThrow(BundleError);
-  });
+  test.each(pathsOf(sound).filter((path) => !isOptional(path)))(
+    'a manifest is refused without %s',
+    (path) => {
+      expect(() => parse(changed(path, undefined))).toThrow(BundleError);
+    },
+  );
 
   test.each([
     ['format', 'tar', 'format is not onevmdump'],
@@ -135,7 +138,7 @@ describe('a manifest', () => {
     ['disks.0.sha256', 'A'.repeat(64), 'disks[0].sha256 is not a SHA-256'],
     ['disks.0.image.attributes', { x: 1 }, 'an entry of disks[0].image.attributes is not a text'],
     ['vm.name', 'x'.repeat(70_000), 'vm.name is not a text'],
-  ])('is refused when %s is %j', (path, value, message) => {
+  ])('a manifest is refused when %s is %j', (path, value, message) => {
     expect(() => parse(changed(path, value))).toThrow(message);
   });
 
@@ -147,7 +150,7 @@ describe('a manifest', () => {
     ['disks.0.image.description', -1],
     ['disks.0.image.attributes', ['x']],
     ['disks.0.image.attributes.DEV_PREFIX', 'x'.repeat(70_000)],
-  ])('is read without %s when that is wrong, and says so', (path, value) => {
+  ])('a manifest is read without %s when that is wrong, and says so', (path, value) => {
     const bytes = Buffer.from(JSON.stringify(changed(path, value)));
     const dropped: string[] = [];
     const manifest = parseManifest(bytes, (reason) => dropped.push(reason));
@@ -159,7 +162,7 @@ describe('a manifest', () => {
     expect(() => parseManifest(bytes)).toThrow(BundleError);
   });
 
-  test('keeps the other attributes of an image when one is wrong', () => {
+  test('a manifest keeps the other attributes of an image when one is wrong', () => {
     const value = { DEV_PREFIX: 'vd', LONG: 'x'.repeat(70_000), LIST: ['x'] };
     const dropped: string[] = [];
     const manifest = parseManifest(
@@ -177,16 +180,16 @@ describe('a manifest', () => {
     ['a long text', `"${'x'.repeat(17 * 1024 * 1024)}"`, /bytes besides its lists of frames/],
     ['a table that never ends', '{"members":[{"frames":[[0,1,1,0],', /is not JSON/],
     ['a table given as a number', JSON.stringify(changed('members.1.frames', 0)), /members\[[12]\].frames is not a list/],
-  ])('with %s is refused before it takes memory', (_name, json, message) => {
+  ])('a manifest with %s is refused before it takes memory', (_name, json, message) => {
     expect(() => parseManifest(Buffer.from(json))).toThrow(message);
   }); // prettier-ignore
 
-  test('of more disks than a bundle may have is refused', () => {
+  test('a manifest of more disks than a bundle may have is refused', () => {
     const many = Array.from({ length: 513 }, (_, id) => ({ ...sound.disks[0], id }));
     expect(() => parse(changed('disks', many))).toThrow('disks is not a list of at most 512');
   });
 
-  test('is the same whatever pieces it comes in', () => {
+  test('a manifest is the same whatever pieces it comes in', () => {
     const bytes = Buffer.from(JSON.stringify(sound, undefined, 1));
     for (const piece of [1, 2, 3, 7, 100]) {
       const scan = new ManifestScan();
@@ -195,13 +198,13 @@ describe('a manifest', () => {
     }
   });
 
-  test('does not reach the prototype of anything', () => {
+  test('a manifest does not reach the prototype of anything', () => {
     const text = JSON.stringify(sound).replace('"web"', '"web","__proto__":{"polluted":1}');
     expect(parseManifest(Buffer.from(text)).vm.name).toBe('web');
     expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
   });
 
-  test('of any JSON is refused with BundleError or taken, never anything else', () => {
+  test('a manifest of any JSON is refused with BundleError or taken, never anything else', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.constantFrom(...pathsOf(sound)), (value, path) => {
         try {

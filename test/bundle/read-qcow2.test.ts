@@ -38,7 +38,7 @@ describe('the header of a stand-alone qcow2 file', () => {
     ['with small refcounts', ['-o', 'refcount_bits=1']],
     ['with lazy refcounts', ['-o', 'lazy_refcounts=on']],
     ['with metadata in advance', ['-o', 'preallocation=metadata']],
-  ])('%s says what qemu-img says', (name, options) => {
+  ])('the header of a stand-alone qcow2 file %s says what qemu-img says', (name, options) => {
     const header = checkQcow2Header(create('sound', ...options));
     const info = JSON.parse(
       tool('qemu-img', 'info', '--output=json', '-f', 'qcow2', at('sound')),
@@ -55,7 +55,7 @@ describe('the header of a stand-alone qcow2 file', () => {
 });
 
 describe('a qcow2 file is refused', () => {
-  test('that has a backing file', () => {
+  test('a qcow2 file is refused that has a backing file', () => {
     create('base');
     const head = create('backed', '-b', at('base'), '-F', 'qcow2');
     expect(() => checkQcow2Header(head)).toThrow(
@@ -63,7 +63,7 @@ describe('a qcow2 file is refused', () => {
     );
   });
 
-  test('that has an external data file', () => {
+  test('a qcow2 file is refused that has an external data file', () => {
     const head = create('external', '-o', `data_file=${at('data')}`);
     expect(() => checkQcow2Header(head)).toThrow('it names an external data file');
   });
@@ -98,15 +98,18 @@ describe('a qcow2 file is refused', () => {
       'header length',
     ],
   ];
-  test.each(edits)('%s', (_name, edit, message) => {
+  test.each(edits)('a qcow2 file is refused %s', (_name, edit, message) => {
     const head = Buffer.from(create('edited'));
     edit(head);
     expect(() => checkQcow2Header(head)).toThrow(message);
   });
 
-  test.each([0, 4, 71, 103])('of which there are %i bytes', (length) => {
-    expect(() => checkQcow2Header(create('short').subarray(0, length))).toThrow(/refused/);
-  });
+  test.each([0, 4, 71, 103])(
+    'a qcow2 file is refused of which there are only %i bytes',
+    (length) => {
+      expect(() => checkQcow2Header(create('short').subarray(0, length))).toThrow(/refused/);
+    },
+  );
 });
 
 describe('the structure of a qcow2 disk in a bundle', () => {
@@ -144,13 +147,13 @@ describe('the structure of a qcow2 disk in a bundle', () => {
   };
 
   test.each(cases.map((one, n) => [n, one.clusterSize, one.virtualSize]))(
-    'is found sound in any pieces (%i: clusters of %i, %i bytes)',
+    'the structure of a qcow2 disk in a bundle is found sound in any pieces (%i: clusters of %i, %i bytes)',
     (n) => {
       for (const step of [100, 511, 512, 1000, 65536, 1 << 20]) check(n, files[n]!, step);
     },
   );
 
-  test('is found damaged when any bit that counts of its tables is changed', () => {
+  test('the structure of a qcow2 disk in a bundle is found damaged when any bit that counts of its tables is changed', () => {
     const file = files[0]!;
     const data = file.indexOf(noise(512, 4097));
     expect(data).toBeGreaterThan(10 * 512);
@@ -161,7 +164,7 @@ describe('the structure of a qcow2 disk in a bundle', () => {
     }
   });
 
-  test('is found damaged when the file is cut or grown by a cluster', () => {
+  test('the structure of a qcow2 disk in a bundle is found damaged when the file is cut or grown by a cluster', () => {
     const file = files[1]!;
     expect(() => check(1, file.subarray(0, -65536), 65536)).toThrow(/do not agree/);
     expect(() => check(1, Buffer.concat([file, Buffer.alloc(65536)]), 65536)).toThrow(
@@ -169,7 +172,7 @@ describe('the structure of a qcow2 disk in a bundle', () => {
     );
   });
 
-  test('is not that of a file which qemu-img laid out', () => {
+  test('the structure of a qcow2 disk in a bundle is not that of a file which qemu-img laid out', () => {
     create('other');
     tool('qemu-io', '-f', 'qcow2', '-c', 'write 2M 64k', '-c', 'write 1M 64k', at('other'));
     const file = readFileSync(at('other'));
@@ -184,7 +187,7 @@ describe('the structure of a qcow2 disk in a bundle', () => {
 
 describe('a raw disk that begins like another format', () => {
   test.each(['qcow2', 'qcow', 'qed', 'vmdk', 'vdi', 'vhdx', 'vpc', 'parallels'])(
-    'is recognized as qemu-img probes it: %s',
+    'the beginning of a raw disk is recognized as qemu-img probes it: %s',
     (format) => {
       tool('qemu-img', 'create', '-q', '-f', format, at('probe'), '8M');
       const info = execFileSync('qemu-img', ['info', '--output=json', at('probe')], {
@@ -203,7 +206,7 @@ describe('a raw disk that begins like another format', () => {
     ['luks', 'LUKS\xba\xbe\0\x01', 'luks'],
     ['bochs', 'Bochs Virtual HD Image\0', 'bochs'],
     ['cloop', '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0', 'cloop'],
-  ])('is recognized: %s', (_name, start, format) => {
+  ])('the beginning of a raw disk is recognized: %s', (_name, start, format) => {
     expect(looksLike(Buffer.from(start.padEnd(4096, '\0'), 'latin1'))).toBe(format);
   });
 
@@ -214,11 +217,11 @@ describe('a raw disk that begins like another format', () => {
     ['a boot sector', Buffer.from(`eb63${'90'.repeat(508)}55aa`, 'hex')],
     ['a script', Buffer.from('#!/bin/sh\necho version=1\n')],
     ['a late signature', Buffer.from(`${'x'.repeat(3000)}QFI\xfb`, 'latin1')],
-  ])('is raw when it begins with %s', (_name, head) => {
+  ])('a disk is raw when it begins with %s', (_name, head) => {
     expect(looksLike(head)).toBeUndefined();
   });
 
-  test('is raw when it is a file system', () => {
+  test('a disk is raw when it is a file system', () => {
     tool('truncate', '-s', '8M', at('fs'));
     tool('mkfs.ext4', '-q', at('fs'));
     expect(looksLike(headOf(at('fs')))).toBeUndefined();

@@ -27,7 +27,7 @@ async function readAll(bytes: Buffer): Promise<number> {
 }
 
 describe('the sound archive these tests change', () => {
-  test('is read', async () => {
+  test('the archive that the tests of refusals change is read before it is changed', async () => {
     await expect(readAll(archive(vmXmlMember, disk({ data: noise(1000) })))).resolves.toBe(1000);
   });
 });
@@ -47,7 +47,7 @@ const types: readonly (readonly [string, string, string])[] = [
 ];
 
 describe('an archive is refused that holds', () => {
-  test.each(types)('%s', async (_name, type, called) => {
+  test.each(types)('an archive is refused that holds %s', async (_name, type, called) => {
     const bytes = archive(vmXmlMember, disk({ type }));
     await expect(readAll(bytes)).rejects.toThrow(
       `bundle b: after vm.xml: it holds "./backup.disk.0" of type ${called}, which a bundle must not hold`,
@@ -74,13 +74,13 @@ describe('an archive is refused that holds', () => {
     '.ssh',
     '..',
     '',
-  ])('the name %j', async (path) => {
+  ])('an archive is refused that holds the name %j', async (path) => {
     await expect(readAll(archive(vmXmlMember, tarMember({ path })))).rejects.toThrow(
       /which a bundle must not hold$/,
     );
   });
 
-  test('a hostile name, shown without what it does to a terminal', async () => {
+  test('an archive is refused that holds a hostile name, shown without what it does to a terminal', async () => {
     const bytes = archive(vmXmlMember, tarMember({ path: '\u001b[2J\u202e\u009b\nx' }));
     await expect(readAll(bytes)).rejects.toThrow('"\\u001b[2J\\u202e\\u009b\\nx"');
   });
@@ -89,7 +89,7 @@ describe('an archive is refused that holds', () => {
     ['a folder of another name', tarMember({ path: './sub/', type: '5' })],
     ['a folder named like a disk', tarMember({ path: './backup.disk.0', type: '5' })],
     ['a file named like the folder', tarMember({ path: './', type: '7' })],
-  ])('%s', async (_name, member) => {
+  ])('an archive is refused that holds %s', async (_name, member) => {
     await expect(readAll(archive(vmXmlMember, member))).rejects.toThrow(/must not hold|is of type/);
   });
 
@@ -97,23 +97,26 @@ describe('an archive is refused that holds', () => {
     ['vm.xml', [vmXmlMember, vmXmlMember]],
     ['disk 0', [vmXmlMember, disk(), tarMember({ path: 'backup.disk.0' })]],
     ['folder', [tarMember({ path: './', type: '5' }), tarMember({ path: '.', type: '5' })]],
-  ])('%s twice', async (name, members) => {
+  ])('an archive is refused that holds %s twice', async (name, members) => {
     await expect(readAll(archive(...members))).rejects.toThrow(`${name}: occurs twice`);
   });
 
-  test('no vm.xml', async () => {
+  test('an archive is refused that holds no vm.xml', async () => {
     await expect(readAll(archive(disk()))).rejects.toThrow('it holds no vm.xml');
   });
 
   test.each([
     ['vm.xml', 17 * MiB],
     ['manifest.json', 97 * MiB],
-  ])('a %s that is too large, before it is read', async (name, size) => {
-    const head = archive(tarMember({ path: `./${name}`, size }));
-    await expect(readAll(head)).rejects.toThrow(new RegExp(`${name} has more than \\d+ bytes`));
-  });
+  ])(
+    'an archive is refused that holds a %s that is too large, before it is read',
+    async (name, size) => {
+      const head = archive(tarMember({ path: `./${name}`, size }));
+      await expect(readAll(head)).rejects.toThrow(new RegExp(`${name} has more than \\d+ bytes`));
+    },
+  );
 
-  test('a sparse vm.xml', async () => {
+  test('an archive is refused that holds a sparse vm.xml', async () => {
     const pax = paxMember([
       ['GNU.sparse.major', '1'],
       ['GNU.sparse.minor', '0'],
@@ -126,7 +129,7 @@ describe('an archive is refused that holds', () => {
 });
 
 describe('a header is refused', () => {
-  test('with a wrong checksum', async () => {
+  test('a tar header is refused with a wrong checksum', async () => {
     const bytes = archive(vmXmlMember, disk());
     bytes[vmXmlMember.length + 100] = bytes[vmXmlMember.length + 100]! ^ 1;
     await expect(readAll(bytes)).rejects.toThrow('no sound tar header at byte 1024');
@@ -135,12 +138,12 @@ describe('a header is refused', () => {
   test.each([
     ['text that is no number', 'zzzzzzzzzzz'],
     ['a negative number', '-0000000001'],
-  ])('with a size that is %s', async (_name, size) => {
+  ])('a tar header is refused with a size that is %s', async (_name, size) => {
     const edit = (header: Buffer) => header.write(size, 124, 'latin1');
     await expect(readAll(archive(vmXmlMember, disk({ edit })))).rejects.toThrow(/no sound size/);
   });
 
-  test('with a size beyond 2^53', async () => {
+  test('a tar header is refused with a size beyond 2^53', async () => {
     const edit = (header: Buffer) => {
       header.fill(0xff, 124, 136);
       header[124] = 0x80;
@@ -157,19 +160,19 @@ describe('a header is refused', () => {
     ['without an equals sign', '9 pathaay\n'],
     ['without a newline', '10 path=yy'],
     ['with a leading zero', '09 path=y\n'],
-  ])('that is a PAX header %s', async (_name, body) => {
+  ])('a tar header is refused that is a PAX header %s', async (_name, body) => {
     const pax = tarMember({ path: 'x', type: 'x', data: Buffer.from(body) });
     await expect(readAll(archive(vmXmlMember, pax, disk()))).rejects.toThrow(
       'a PAX header is not well-formed',
     );
   });
 
-  test('that is a PAX header of many megabytes', async () => {
+  test('a tar header is refused that is a PAX header of many megabytes', async () => {
     const pax = tarMember({ path: 'x', type: 'x', size: 40 * MiB });
     await expect(readAll(archive(vmXmlMember, pax))).rejects.toThrow(/cannot be right/);
   });
 
-  test('that is an empty, a second, or a last PAX header', async () => {
+  test('a tar header is refused that is an empty, a second, or a last PAX header', async () => {
     const pax = paxMember([['path', './backup.disk.0']]);
     const empty = tarMember({ path: 'x', type: 'x' });
     await expect(readAll(archive(vmXmlMember, empty, disk()))).rejects.toThrow(/cannot be right/);
@@ -180,7 +183,7 @@ describe('a header is refused', () => {
   });
 
   test.each(['-1', '1.5', '0x10', '', '9007199254740993', '99999999999999999999'])(
-    'with the PAX size %j',
+    'a tar header is refused with the PAX size %j',
     async (size) => {
       const pax = paxMember([['size', size]]);
       await expect(readAll(archive(vmXmlMember, pax, disk()))).rejects.toThrow(
@@ -191,7 +194,7 @@ describe('a header is refused', () => {
 });
 
 describe('a PAX name', () => {
-  test('counts, and not that of the header behind it', async () => {
+  test('a PAX name is used instead of that of the header after it', async () => {
     const hostile = archive(vmXmlMember, paxMember([['path', '../../etc/passwd']]), disk());
     await expect(readAll(hostile)).rejects.toThrow('"../../etc/passwd"');
     const harmless = archive(
@@ -202,7 +205,7 @@ describe('a PAX name', () => {
     await expect(readAll(harmless)).resolves.toBe(0);
   });
 
-  test('counts the last of several, as POSIX has it', async () => {
+  test('of several PAX names the last one is used, as POSIX says', async () => {
     const pax = paxMember([
       ['path', './backup.disk.0'],
       ['path', '/etc/passwd'],
@@ -214,11 +217,14 @@ describe('a PAX name', () => {
 describe('the end of an archive is refused', () => {
   const sound = archive(vmXmlMember, disk({ data: noise(600) }));
 
-  test.each([0, 1, 511, 512])('when %i bytes are left of its two blocks', async (left) => {
-    await expect(readAll(sound.subarray(0, sound.length - 1024 + left))).rejects.toThrow(
-      /the archive ends early, at byte \d+|is not an onevmdump bundle/,
-    );
-  });
+  test.each([0, 1, 511, 512])(
+    'the end of an archive is refused when %i bytes are left of its two blocks',
+    async (left) => {
+      await expect(readAll(sound.subarray(0, sound.length - 1024 + left))).rejects.toThrow(
+        /the archive ends early, at byte \d+|is not an onevmdump bundle/,
+      );
+    },
+  );
 
   test.each([
     ['one zero block', Buffer.concat([vmXmlMember, Buffer.alloc(512), disk(), endOfArchive])],
@@ -231,13 +237,13 @@ describe('the end of an archive is refused', () => {
       Buffer.concat([gzipSync(sound), Buffer.alloc(100), noise(9)]),
     ],
     ['a gzip member behind gzip', Buffer.concat([gzipSync(sound), gzipSync(noise(10))])],
-  ])('with %s', async (_name, bytes) => {
+  ])('the end of an archive is refused with %s', async (_name, bytes) => {
     await expect(readAll(bytes)).rejects.toThrow(
       /stands between|follows the end of the archive|follows the compressed data|incorrect header/,
     );
   });
 
-  test('in the middle of a disk, by the byte', async () => {
+  test('an archive that ends in the middle of a disk is refused with the byte where it ends', async () => {
     const cut = sound.subarray(0, vmXmlMember.length + 512 + 100);
     await expect(readAll(cut)).rejects.toThrow(
       'disk 0: the archive ends early, at byte 1636 of the tar stream',
@@ -262,7 +268,7 @@ describe('a sparse map is refused', () => {
       tarMember({ path: 'x', data: Buffer.concat([block(map), noise(dataBytes)]) }),
     );
 
-  test('but not a sound one', async () => {
+  test('a valid sparse map is read, so that the refusals of others mean something', async () => {
     await expect(readAll(pax1('2\n0\n512\n1024\n512\n', '100000', 1024))).resolves.toBe(1024);
   });
 
@@ -294,11 +300,11 @@ describe('a sparse map is refused', () => {
     ['has a sign', '1\n-5\n10\n', 0, /not a list of numbers/],
     ['has numbers beyond 2^53', '1\n9999999999999999\n1\n', 0, /not a list of numbers/],
     ['has endless numbers', `1\n${'1'.repeat(400)}\n`, 0, /not a list of numbers/],
-  ])('in format 1.0 that %s', async (_name, map, dataBytes, message) => {
+  ])('a sparse map is refused in format 1.0 that %s', async (_name, map, dataBytes, message) => {
     await refuse(pax1(map, '100000', dataBytes), message);
   });
 
-  test('in format 1.0 without a real size', async () => {
+  test('a sparse map is refused in format 1.0 without a real size', async () => {
     const pax = paxMember([
       ['GNU.sparse.major', '1'],
       ['GNU.sparse.minor', '0'],
@@ -310,7 +316,7 @@ describe('a sparse map is refused', () => {
     ['2', '0'],
     ['1', '1'],
     ['0', '1'],
-  ])('in the unknown format %s.%s', async (major, minor) => {
+  ])('a sparse map is refused in the unknown format %s.%s', async (major, minor) => {
     const pax = paxMember([
       ['GNU.sparse.major', major],
       ['GNU.sparse.minor', minor],
@@ -325,16 +331,19 @@ describe('a sparse map is refused', () => {
     ['overlaps', '2', '0,512,100,512', 1024, /overlaps/],
     ['does not add up', '1', '0,1024', 512, /adds up to 1024 bytes, but it has 512/],
     ['has text in it', '1', '0,x', 0, /not a size/],
-  ])('in format 0.1 that %s', async (_name, numblocks, map, dataBytes, message) => {
-    const pax = paxMember([
-      ['GNU.sparse.size', '100000'],
-      ['GNU.sparse.numblocks', numblocks],
-      ['GNU.sparse.map', map],
-    ]);
-    await refuse(archive(vmXmlMember, pax, disk({ data: noise(dataBytes) })), message);
-  });
+  ])(
+    'a sparse map is refused in format 0.1 that %s',
+    async (_name, numblocks, map, dataBytes, message) => {
+      const pax = paxMember([
+        ['GNU.sparse.size', '100000'],
+        ['GNU.sparse.numblocks', numblocks],
+        ['GNU.sparse.map', map],
+      ]);
+      await refuse(archive(vmXmlMember, pax, disk({ data: noise(dataBytes) })), message);
+    },
+  );
 
-  test('in format 0.0 whose records are not in order', async () => {
+  test('a sparse map is refused in format 0.0 whose records are not in order', async () => {
     const pax = paxMember([
       ['GNU.sparse.size', '100000'],
       ['GNU.sparse.numblocks', '1'],
@@ -376,7 +385,7 @@ describe('a sparse map is refused', () => {
     ['does not add up', [[0, 1024]], 4096, 0, 512, /adds up to 1024 bytes, but it has 512/],
     ['goes on behind its end', [[0, 512]], 4096, 1, 1024, /goes on behind its end/],
   ] as const)(
-    'in the old GNU format that %s',
+    'a sparse map is refused in the old GNU format that %s',
     async (_name, entries, real, more, dataBytes, message) => {
       const edit = oldGnu(entries, real, more);
       await refuse(
@@ -386,7 +395,7 @@ describe('a sparse map is refused', () => {
     },
   );
 
-  test('in the old GNU format with a number that is none', async () => {
+  test('a sparse map is refused in the old GNU format with a number that is none', async () => {
     const edit = (header: Buffer) => {
       oldGnu([[0, 512]], 4096)(header);
       header.write('99999999999', 483);
@@ -397,7 +406,7 @@ describe('a sparse map is refused', () => {
     );
   });
 
-  test('in two formats at once', async () => {
+  test('a sparse map is refused in two formats at once', async () => {
     const pax = paxMember([['GNU.sparse.realsize', '5']]);
     await refuse(
       archive(vmXmlMember, pax, disk({ type: 'S', edit: oldGnu([], 0) })),
@@ -406,7 +415,7 @@ describe('a sparse map is refused', () => {
   });
 });
 
-test('a small file that stands for terabytes is read in little memory', async () => {
+test('a small file that stands for terabytes of holes is read in little memory', async () => {
   // 4 GiB of holes and zeros in a few kilobytes; the disk is not read, only listed.
   const zeros = gzipSync(Buffer.alloc(64 * MiB));
   const head = gzipSync(Buffer.concat([vmXmlMember, disk({ size: 16 * 64 * MiB })]));

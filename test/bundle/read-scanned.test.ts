@@ -39,7 +39,7 @@ describe.each(formats)('a bundle by GNU tar in %s', (name, options) => {
     tool('tar', '-cz', ...options, '-f', path(), '-C', old, '.');
   });
 
-  test('has its disks in order, without a manifest', async () => {
+  test(`a bundle that GNU tar made in ${name} has its disks in order, without a manifest`, async () => {
     await withBundle(path(), (bundle) => {
       expect(bundle.disks.map(({ id, size, format }) => [id, size, format])).toEqual([
         [0, 8 * MiB, undefined],
@@ -51,18 +51,18 @@ describe.each(formats)('a bundle by GNU tar in %s', (name, options) => {
     });
   });
 
-  test('has its vm.xml byte for byte', async () => {
+  test(`a bundle that GNU tar made in ${name} has its vm.xml byte for byte`, async () => {
     await withBundle(path(), (bundle) => {
       expect(bundle.vmXml).toEqual(vmXml);
       return Promise.resolve();
     });
   });
 
-  test('gives back every disk as cmp sees it', async () => {
+  test(`a bundle that GNU tar made in ${name} gives back every disk as cmp sees it`, async () => {
     await withBundle(path(), (bundle) => compareDisks(bundle, old, folder.path));
   });
 
-  test('gives pieces that add up to what it announced', async () => {
+  test(`a bundle that GNU tar made in ${name} gives pieces that add up to what it announced`, async () => {
     await withBundle(path(), async ({ disks }) => {
       for (const disk of disks) {
         let total = 0;
@@ -72,7 +72,7 @@ describe.each(formats)('a bundle by GNU tar in %s', (name, options) => {
     });
   });
 
-  test('gives the head with its holes as zeros', async () => {
+  test(`a bundle that GNU tar made in ${name} gives the head with its holes as zeros`, async () => {
     await withBundle(path(), async ({ disks }) => {
       const head = await disks[0]!.head();
       expect(head).toEqual(readFileSync(join(old, 'backup.disk.0')).subarray(0, 65536));
@@ -81,15 +81,18 @@ describe.each(formats)('a bundle by GNU tar in %s', (name, options) => {
 });
 
 describe('holes', () => {
-  test.each(formats.slice(0, 4))('are not in the pieces of %s', async (name) => {
-    await withBundle(at(`${name.replaceAll(/\W/g, '-')}.tar.gz`), (bundle) => {
-      const data = scattered.reduce((sum, { length }) => sum + length, 0);
-      // GNU tar finds holes in units of the file system's blocks.
-      expect(bundle.disks[0]!.dataBytes).toBeLessThan(data + scattered.length * 8192);
-      expect(bundle.disks[2]!.dataBytes).toBe(0);
-      return Promise.resolve();
-    });
-  });
+  test.each(formats.slice(0, 4))(
+    'the holes of a disk are not in the pieces of %s',
+    async (name) => {
+      await withBundle(at(`${name.replaceAll(/\W/g, '-')}.tar.gz`), (bundle) => {
+        const data = scattered.reduce((sum, { length }) => sum + length, 0);
+        // GNU tar finds holes in units of the file system's blocks.
+        expect(bundle.disks[0]!.dataBytes).toBeLessThan(data + scattered.length * 8192);
+        expect(bundle.disks[2]!.dataBytes).toBe(0);
+        return Promise.resolve();
+      });
+    },
+  );
 });
 
 const packings: readonly (readonly [string, string])[] = [
@@ -114,18 +117,21 @@ const packings: readonly (readonly [string, string])[] = [
 ];
 
 describe('a bundle without index', () => {
-  test.each(packings)('is read when compressed %s', async (_name, command) => {
-    execFileSync('bash', ['-c', `set -o pipefail; ${command}`], { cwd: folder.path });
-    await withBundle(at('out'), async (bundle) => {
-      expect(bundle.indexed).toBe(false);
-      expect(bundle.vmXml).toEqual(vmXml);
-      await compareDisks(bundle, old, folder.path);
-      // What vm.xml declares decides; no packer says it.
-      expect(bundle.disks.map(({ format }) => format)).toEqual([undefined, undefined, undefined]);
-    });
-  });
+  test.each(packings)(
+    'a bundle without index is read when compressed %s',
+    async (_name, command) => {
+      execFileSync('bash', ['-c', `set -o pipefail; ${command}`], { cwd: folder.path });
+      await withBundle(at('out'), async (bundle) => {
+        expect(bundle.indexed).toBe(false);
+        expect(bundle.vmXml).toEqual(vmXml);
+        await compareDisks(bundle, old, folder.path);
+        // What vm.xml declares decides; no packer says it.
+        expect(bundle.disks.map(({ format }) => format)).toEqual([undefined, undefined, undefined]);
+      });
+    },
+  );
 
-  test('that was written by onevmdump, but lost its manifest behind zeros, is damaged', async () => {
+  test('a bundle without index that was written by onevmdump, but lost its manifest behind zeros, is damaged', async () => {
     await writeBundle(at('ours.tar'), await pickCompressor({ method: 'none' }), [
       { path: join(old, 'backup.disk.0'), virtualSize: 8 * MiB, extents: scattered, layout: { format: 'raw' } },
     ]);
@@ -137,7 +143,7 @@ describe('a bundle without index', () => {
     );
   }); // prettier-ignore
 
-  test('with more than 8 GiB of holes is read', async () => {
+  test('a bundle without index with more than 8 GiB of holes is read', async () => {
     const large = at('large');
     tool('mkdir', large);
     writeFileSync(join(large, 'vm.xml'), vmXml);
@@ -179,18 +185,21 @@ describe('a bundle of ours that lost its index', () => {
     ['compressed anew by zstd', 'gzip -dc ours.tar.gz | zstd -q > lost'],
     ['uncompressed', 'gzip -dc ours.tar.gz > lost'],
     ['without its last 58 bytes', 'head -c -58 ours.tar.gz > lost'],
-  ])('%s is read from the front, by its manifest', async (_name, command) => {
-    execFileSync('bash', ['-c', command], { cwd: folder.path });
-    await withBundle(at('lost'), async (bundle) => {
-      expect(bundle.indexed).toBe(false);
-      expect(bundle.disks.map(({ format }) => format)).toEqual(['raw', 'qcow2']);
-      for await (const { data } of bundle.disks[1]!.pieces())
-        expect(data.length).toBeGreaterThan(0);
-      await compareDisks({ ...bundle, disks: [bundle.disks[0]!] }, old, folder.path);
-    });
-  });
+  ])(
+    'a bundle that lost its index (%s) is read from the front, by its manifest',
+    async (_name, command) => {
+      execFileSync('bash', ['-c', command], { cwd: folder.path });
+      await withBundle(at('lost'), async (bundle) => {
+        expect(bundle.indexed).toBe(false);
+        expect(bundle.disks.map(({ format }) => format)).toEqual(['raw', 'qcow2']);
+        for await (const { data } of bundle.disks[1]!.pieces())
+          expect(data.length).toBeGreaterThan(0);
+        await compareDisks({ ...bundle, disks: [bundle.disks[0]!] }, old, folder.path);
+      });
+    },
+  );
 
-  test('is refused when its vm.xml is not the one of its manifest', async () => {
+  test('a bundle that lost its index is refused when its vm.xml is not the one of its manifest', async () => {
     execFileSync('bash', ['-c', 'gzip -dc ours.tar.gz > lost'], { cwd: folder.path });
     const tar = readFileSync(at('lost'));
     tar.write('8', tar.indexOf('<ID>7') + 4);
@@ -200,7 +209,7 @@ describe('a bundle of ours that lost its index', () => {
     );
   });
 
-  test('is refused when a disk is not the one of its manifest', async () => {
+  test('a bundle that lost its index is refused when a disk is not the one of its manifest', async () => {
     execFileSync('bash', ['-c', 'gzip -dc ours.tar.gz > lost'], { cwd: folder.path });
     const tar = readFileSync(at('lost'));
     // The last byte of the first disk's data: before the next member's header.

@@ -13,7 +13,7 @@ const at = (name: string) => join(folder.path, name);
 afterAll(folder.remove);
 
 describe('a file as the source of a bundle', () => {
-  test('gives bytes from any place, fewer at its end', async () => {
+  test('a file as the source of a bundle gives bytes from any place, fewer at its end', async () => {
     const bytes = noise(10_000);
     writeFileSync(at('file'), bytes);
     const source = await openFileSource(at('file'));
@@ -24,7 +24,7 @@ describe('a file as the source of a bundle', () => {
     await source.close();
   });
 
-  test('knows when it was written', async () => {
+  test('a file as the source of a bundle knows when it was modified', async () => {
     writeFileSync(at('file'), 'x');
     const source = await openFileSource(at('file'));
     expect(Math.abs(source.modified.getTime() - Date.now())).toBeLessThan(60_000);
@@ -42,7 +42,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('while a bundle with %s is read
     ]);
   });
 
-  test('an error of the source is told as it is', async () => {
+  test(`while a bundle with ${method} is read, an error of its source is reported as it is`, async () => {
     const { source } = memorySource(readFileSync(path));
     const broken = new FailedError('cannot read bundle: I/O error');
     const read = source.read.bind(source);
@@ -57,7 +57,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('while a bundle with %s is read
     await expect(readThrough(disks[0]!.pieces())).rejects.toBe(broken);
   });
 
-  test('a file that is cut meanwhile is called damaged', async () => {
+  test(`while a bundle with ${method} is read, a cut of the file is reported as damage`, async () => {
     mkdirSync(at('cut'), { recursive: true });
     const copy = at(`cut/${method}`);
     writeFileSync(copy, readFileSync(path));
@@ -69,7 +69,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('while a bundle with %s is read
     await bundle.close();
   });
 
-  test('a file that grows meanwhile is read as it was', async () => {
+  test(`while a bundle with ${method} is read, the file may grow: it is read as it was`, async () => {
     const copy = at(`grown.${method}`);
     writeFileSync(copy, readFileSync(path));
     const bundle = await openPath(copy);

@@ -77,7 +77,7 @@ async function emptyWithin(seconds: number): Promise<boolean> {
 }
 
 describe('a bundle on another machine', () => {
-  test('has its name and all its bytes after the commit, for its owner alone', async () => {
+  test('a bundle that is written on another machine has its name and all its bytes after the commit, for its owner alone', async () => {
     const sink = await open();
     await write(sink);
     expect(await readdir(folder)).toEqual([basename(file.part)]);
@@ -90,7 +90,7 @@ describe('a bundle on another machine', () => {
     expect([bytes[0], bytes.at(-1)]).toEqual([0x30, 0x32]);
   });
 
-  test('that is discarded leaves nothing', async () => {
+  test('a bundle that is written on another machine that is discarded leaves nothing', async () => {
     const sink = await open();
     await write(sink);
     await sink.discard();
@@ -98,7 +98,7 @@ describe('a bundle on another machine', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test('never replaces a file that has appeared meanwhile', async () => {
+  test('a bundle that is written on another machine never replaces a file that has appeared meanwhile', async () => {
     const sink = await open();
     await write(sink);
     await writeFile(file.path, 'theirs');
@@ -108,14 +108,14 @@ describe('a bundle on another machine', () => {
     expect(await readFile(file.path, 'utf8')).toBe('theirs');
   });
 
-  test('is not written into a part file of somebody else', async () => {
+  test('a bundle that is written on another machine is not written into a part file of somebody else', async () => {
     await writeFile(file.part, 'theirs');
     const sink = await open();
     await expect(write(sink, 40).then(() => sink.commit())).rejects.toThrow(/cannot write host:/);
     expect(await readFile(file.part, 'utf8')).toBe('theirs');
   });
 
-  test('is refused when another export is writing it, and what that has written stays', async () => {
+  test('a bundle that is written on another machine is refused when another export is writing it, and what that has written stays', async () => {
     const first = await open();
     await write(first);
     const second = await createSshSink(
@@ -132,7 +132,7 @@ describe('a bundle on another machine', () => {
     expect((await stat(file.path)).size).toBe(3 * 1024 * 1024);
   });
 
-  test("is refused with the host's own words where it cannot be written", async () => {
+  test("a bundle that is written on another machine is refused with the host's own words where it cannot be written", async () => {
     const inNowhere = { part: '/dev/full/x.part', path: '/dev/full/x' };
     const sink = await createSshSink(host.runner, inNowhere, {
       name,
@@ -144,7 +144,7 @@ describe('a bundle on another machine', () => {
     await sink.discard();
   });
 
-  test('ends at once when its signal is aborted', async () => {
+  test('a bundle that is written on another machine ends at once when its signal is aborted', async () => {
     const controller = new AbortController();
     const sink = await open(host.runner, controller.signal);
     await write(sink, 1);
@@ -173,15 +173,18 @@ describe('when it is interrupted', () => {
   test.each([
     ['before it gets', 'before'],
     ['when it has just got', 'after'],
-  ] as const)('%s its name, nothing is left', async (_, place) => {
-    const sink = await interrupted('ln -T', place);
-    await expect(sink.commit()).rejects.toThrow('stopped');
-    await sink.discard();
-    await removeUnfinished(host.runner, file);
-    expect(await readdir(folder)).toEqual([]);
-  });
+  ] as const)(
+    'an export to another machine that is interrupted %s its bundle gets its name leaves nothing there',
+    async (_, place) => {
+      const sink = await interrupted('ln -T', place);
+      await expect(sink.commit()).rejects.toThrow('stopped');
+      await sink.discard();
+      await removeUnfinished(host.runner, file);
+      expect(await readdir(folder)).toEqual([]);
+    },
+  );
 
-  test('while it is finished, it is finished, since half done nobody would know', async () => {
+  test('an export to another machine that is interrupted while its bundle is finished completes it, since nobody would know of a half done one', async () => {
     const sink = await interrupted('stat -c', 'before');
     await sink.commit();
     await sink.discard();
@@ -189,7 +192,7 @@ describe('when it is interrupted', () => {
   });
 });
 
-test('a bundle that somebody else has written into is not finished', async () => {
+test('a bundle on another machine that somebody else has written into is not finished', async () => {
   const sink = await open(when('stat -c', { before: () => appendFile(file.path, 'x') }));
   await write(sink);
   await expect(sink.commit()).rejects.toThrow(
@@ -200,7 +203,7 @@ test('a bundle that somebody else has written into is not finished', async () =>
 });
 
 describe('when the connection is lost', () => {
-  test('while it is written, the host removes it by itself', async () => {
+  test('when the connection is lost while a bundle is written, the host removes it by itself', async () => {
     const sink = await open();
     await write(sink);
     await host.cut();
@@ -209,7 +212,7 @@ describe('when the connection is lost', () => {
     await sink.discard();
   });
 
-  test('before it gets its name, nothing is left', async () => {
+  test('when the connection is lost before a bundle gets its name, nothing is left', async () => {
     const sink = await open(when('ln -T', { before: () => host.cut() }));
     await write(sink);
     await expect(sink.commit()).rejects.toThrow();
@@ -217,7 +220,7 @@ describe('when the connection is lost', () => {
     expect(await emptyWithin(10)).toBe(true);
   });
 
-  test('after it got its name, it is finished all the same, or removed', async () => {
+  test('when the connection is lost after a bundle got its name, the bundle is either finished or removed', async () => {
     const sink = await open(when('ln -T', { after: () => host.cut() }));
     await write(sink);
     const committed = await sink.commit().then(
@@ -229,14 +232,14 @@ describe('when the connection is lost', () => {
     expect(await readdir(folder)).toEqual(committed ? ['a bundle'] : []);
   });
 
-  test('and the host does not answer any more, the undo removes what has a name, but is not finished', async () => {
+  test('when the connection is lost and the host does not answer any more, the undo removes a bundle that has its name but is not finished', async () => {
     await writeFile(file.part, 'bytes');
     await host.runner.run({ program: 'ln', args: [file.part, file.path] });
     await removeUnfinished(host.runner, file);
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test('the undo leaves a finished bundle alone', async () => {
+  test('the undo of a bundle on another machine leaves a finished bundle alone', async () => {
     await writeFile(file.path, 'bytes');
     await removeUnfinished(host.runner, file);
     expect(await readdir(folder)).toEqual(['a bundle']);

@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 
 describe('a bundle on another machine', () => {
-  test('is read at any place, also by several at once', async () => {
+  test('a bundle on another machine is read at any place, also by several at once', async () => {
     const source = await openSshSource(host.runner, path, 'host:bundle');
     expect(source.size).toBe(bytes.length);
     const places = [
@@ -49,7 +49,7 @@ describe('a bundle on another machine', () => {
     await source.close();
   });
 
-  test('that is missing or a folder is refused', async () => {
+  test('a bundle on another machine that is missing or a folder is refused', async () => {
     await expect(openSshSource(host.runner, join(folder, 'no'), 'host:no')).rejects.toThrow(
       'cannot open bundle host:no: no such file',
     );
@@ -58,7 +58,7 @@ describe('a bundle on another machine', () => {
     );
   });
 
-  test('whose connection is lost says so', async () => {
+  test('a bundle on another machine whose connection is lost says so', async () => {
     const other = connectionsTo(sshd.host);
     const source = await openSshSource(other.runner, path, 'host:bundle');
     await other.cut();
@@ -80,13 +80,13 @@ describe('the place of a bundle', () => {
     ['host:b', 'host', undefined, 'b'],
     ['me@host:/a:b', 'host', 'me', '/a:b'],
     ['me@[::1]:/a', '::1', 'me', '/a'],
-  ])('%s', (text, host, user, place) => {
+  ])('the place of a bundle: %s', (text, host, user, place) => {
     const found = parseBundlePlace(text);
     expect([found.host?.host, found.host?.user, found.path]).toEqual([host, user, place]);
   });
 
   test.each(['-oProxyCommand=id:/a', 'a b:/x', 'me$(id)@host:/x', 'host:'])(
-    '%s is refused',
+    'the place of a bundle %s is refused',
     (text) => {
       expect(() => parseBundlePlace(text)).toThrow();
     },

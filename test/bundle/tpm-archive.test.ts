@@ -17,7 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const tar = (...args: readonly string[]) => execFileSync('tar', ['-C', folder, ...args]);
 
-test('what GNU tar packs is read, and what is written GNU tar unpacks', () => {
+test('the state of a vTPM that GNU tar packs is read, and what is written GNU tar unpacks', () => {
   const files = parseTpmArchive(tar('-cf', '-', 'tpm'));
   expect(files.map(({ name, bytes }) => [name, bytes.length]).sort()).toEqual([
     ['.lock', 0],
@@ -51,7 +51,7 @@ describe('an archive is refused that holds', () => {
     ['no tar archive', () => Buffer.from('text '.repeat(200))],
     ['less than it says', () => tar('-cf', '-', 'tpm').subarray(0, 3000)],
   ];
-  test.each(hostile)('%s', (_, make) => {
+  test.each(hostile)('an archive with the state of a vTPM is refused that holds %s', (_, make) => {
     expect(() => parseTpmArchive(make())).toThrow('vTPM');
   });
 });

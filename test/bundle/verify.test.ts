@@ -84,7 +84,7 @@ function flip(bytes: Buffer, place: number, bit = 0): Buffer {
 }
 
 describe.each(methods)('a sound bundle with %s', (method) => {
-  test('is reported with what was checked', async () => {
+  test(`an undamaged bundle with ${method} is reported with what was checked`, async () => {
     const { disks, members } = await manifestOf(at(`large.${method}`));
     await expect(verifyPath(at(`large.${method}`))).resolves.toMatchObject({
       bundle: at(`large.${method}`),
@@ -99,7 +99,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     });
   });
 
-  test('has all damaged frames of all disks named', async () => {
+  test(`the verification of a bundle with ${method} names all damaged frames of all disks`, async () => {
     const { members } = await manifestOf(at(`large.${method}`));
     const bytes = readFileSync(at(`large.${method}`));
     const damaged: (readonly [disk: number, frame: number])[] = [
@@ -123,7 +123,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     );
   });
 
-  test('is not taken for sound when cut anywhere', async () => {
+  test(`a bundle with ${method} is reported as damaged when it is cut anywhere`, async () => {
     const bytes = readFileSync(at(`small.${method}`));
     const step = Math.ceil(bytes.length / 60);
     for (let length = bytes.length - 1; length >= 0; length -= step) {
@@ -131,7 +131,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     }
   });
 
-  test('is not taken for sound when something is put behind or before it', async () => {
+  test(`a bundle with ${method} is reported as damaged when something is put before or after it`, async () => {
     const bytes = readFileSync(at(`small.${method}`));
     const zeros = Buffer.alloc(512);
     for (const changed of [
@@ -145,7 +145,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
   });
 });
 
-test('damaged UEFI variables are named once', async () => {
+test('the verification of a bundle names damaged UEFI variables once', async () => {
   const nvram = Buffer.alloc(4096, 'uefi');
   await writeBundle(at('nvram'), await pickCompressor({ method: 'none' }), [], { nvram });
   const bytes = readFileSync(at('nvram'));
@@ -158,7 +158,7 @@ test('damaged UEFI variables are named once', async () => {
 
 describe('no changed bit goes unnoticed', () => {
   // Such as the time in gzip's header, or another distance for a match within zeros.
-  test('in a gzip bundle, unless gzip unpacks the same from it', async () => {
+  test('no changed bit goes unnoticed by verify in a gzip bundle, unless gzip unpacks the same from it', async () => {
     const bytes = readFileSync(at('small.gzip'));
     const unpacked = tool('sh', '-c', `gzip -dc ${at('small.gzip')} | sha256sum`);
     let refused = 0;
@@ -176,7 +176,7 @@ describe('no changed bit goes unnoticed', () => {
     expect(refused).toBeGreaterThan(bytes.length * 0.95);
   });
 
-  test('in an uncompressed bundle', async () => {
+  test('no changed bit goes unnoticed by verify in an uncompressed bundle', async () => {
     const bytes = readFileSync(at('small.none'));
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length - 1), fc.nat(7), async (place, bit) => {
@@ -186,7 +186,7 @@ describe('no changed bit goes unnoticed', () => {
     );
   });
 
-  test('in a zstd bundle, unless zstd unpacks the same from it', async () => {
+  test('no changed bit goes unnoticed by verify in a zstd bundle, unless zstd unpacks the same from it', async () => {
     const bytes = readFileSync(at('small.zstd'));
     const unpacked = tool('sh', '-c', `zstd -dcq ${at('small.zstd')} | sha256sum`);
     await fc.assert(
@@ -202,7 +202,7 @@ describe('no changed bit goes unnoticed', () => {
     );
   });
 
-  test('when many bytes are overwritten', async () => {
+  test('no changed bit goes unnoticed by verify when many bytes are overwritten', async () => {
     const bytes = readFileSync(at('small.gzip'));
     await fc.assert(
       fc.asyncProperty(
@@ -252,7 +252,7 @@ function withDisk(id: number, change: object) {
 }
 
 describe('a manifest that lies is found out:', () => {
-  test('but not one that does not', async () => {
+  test('a manifest that tells the truth is accepted by verify, so that the refusals of others mean something', async () => {
     await expect(forged((manifest) => manifest).then(verifyBytes)).resolves.toMatchObject({
       indexed: true,
     });
@@ -335,13 +335,13 @@ describe('a manifest that lies is found out:', () => {
       (m: Manifest): Manifest => ({ ...m, disks: [], members: m.members.slice(0, 1) }),
       /frames end at byte/,
     ],
-  ])('%s', async (_name, edit, message) => {
+  ])('a manifest that lies is found out by verify: %s', async (_name, edit, message) => {
     await expect(forged(edit).then(verifyBytes)).rejects.toThrow(message);
   });
 });
 
 describe('a bundle without index', () => {
-  test('of the older tool is found sound', async () => {
+  test('a bundle of the older onevmdump, which has no index, is verified without a fault', async () => {
     tool('tar', '-czSf', at('old.tar.gz'), '-C', await oldFolder(at('old')), '.');
     await expect(verifyPath(at('old.tar.gz'))).resolves.toMatchObject({
       compression: 'gzip',
@@ -351,7 +351,7 @@ describe('a bundle without index', () => {
     });
   });
 
-  test('of the older tool is found damaged at any changed bit of its data', async () => {
+  test('a bundle of the older onevmdump, which has no index, is found damaged at any changed bit of its data', async () => {
     const bytes = readFileSync(at('old.tar.gz'));
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 10, max: bytes.length - 1 }), async (place) => {
@@ -361,7 +361,7 @@ describe('a bundle without index', () => {
     );
   });
 
-  test('that was compressed anew is compared with its manifest', async () => {
+  test('a bundle that lost its index by being compressed anew is compared with its manifest', async () => {
     execFileSync('bash', ['-c', 'gzip -dc large.gzip | zstd -q > anew'], { cwd: folder.path });
     await expect(verifyPath(at('anew'))).resolves.toMatchObject({
       indexed: false,
@@ -369,19 +369,22 @@ describe('a bundle without index', () => {
     });
   });
 
-  test.each(['gzip', 'zstd'] as const)('that lost it (%s) is not called sound', async (method) => {
-    const bytes = readFileSync(at(`large.${method}`));
-    await expect(verifyBytes(bytes.subarray(0, method === 'gzip' ? -58 : -40))).rejects.toThrow(
-      'bundle b: the index at its end is damaged or missing; restoring is still possible',
-    );
-  });
+  test.each(['gzip', 'zstd'] as const)(
+    'a bundle that lost its index (%s) is not reported as undamaged',
+    async (method) => {
+      const bytes = readFileSync(at(`large.${method}`));
+      await expect(verifyBytes(bytes.subarray(0, method === 'gzip' ? -58 : -40))).rejects.toThrow(
+        'bundle b: the index at its end is damaged or missing; restoring is still possible',
+      );
+    },
+  );
 
   test.each([
     ['another root', '<IMAGE></IMAGE>'],
     ['half a document', '<VM><ID>7</ID>'],
     ['no XML', 'VM 7'],
     ['nothing', ''],
-  ])('with a vm.xml that holds %s is refused', async (_name, xml) => {
+  ])('a bundle without index whose vm.xml holds %s is refused', async (_name, xml) => {
     const bytes = Buffer.concat([
       tarMember({ path: './vm.xml', data: Buffer.from(xml) }),
       endOfArchive,
@@ -394,7 +397,7 @@ describe('a bundle without index', () => {
   });
 });
 
-test('progress tells all data, and ends', async () => {
+test('the progress of verify covers all data, and ends', async () => {
   const told: (string | number)[] = [];
   let bytes = 0;
   const source = await openFileSource(at('small.gzip'));

@@ -65,7 +65,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     manifest = JSON.parse(tool('tar', '-xOf', path, './manifest.json')) as Manifest;
   });
 
-  test('lists its members in their order, owned by nobody in particular, readable by one', () => {
+  test(`a bundle with compression ${compression} lists its members in their order, owned by nobody in particular, readable by one`, () => {
     const listed = tool('tar', '--full-time', '-tvf', path).trimEnd().split('\n');
     const time = '2026-01-02 \\d\\d:\\d\\d:05';
     expect(listed).toEqual([
@@ -77,12 +77,12 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     ]);
   });
 
-  test('has the size that was reported, and is readable by its owner only', () => {
+  test(`a bundle with compression ${compression} has the size that was reported, and is readable by its owner only`, () => {
     expect(written.size).toBe(file.length);
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  test('ends in a trailer that points at a frame with the manifest and the end of the archive', () => {
+  test(`a bundle with compression ${compression} ends in a trailer that points at a frame with the manifest and the end of the archive`, () => {
     const trailer = decodeTrailer(file.subarray(-512), file.length);
     expect(trailer?.compression).toBe(compression);
     const { offset, stored } = trailer!;
@@ -91,7 +91,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     expect(frame.subarray(-1024).equals(Buffer.alloc(1024))).toBe(true);
   });
 
-  test('has frames that decompress on their own, without gaps, to the parts of the stream', () => {
+  test(`a bundle with compression ${compression} has frames that decompress on their own, without gaps, to the parts of the stream`, () => {
     let stored = 0;
     let length = 0;
     for (const frame of manifest.members.flatMap(({ frames }) => [...frames])) {
@@ -106,7 +106,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     expect(decodeTrailer(file.subarray(-512), file.length)?.offset).toBe(stored);
   });
 
-  test('begins a frame at each disk', () => {
+  test(`a bundle with compression ${compression} begins a frame at each disk`, () => {
     const starts = manifest.members.map(({ name, frames: [first] }) => {
       const frame = decompress(compression, file.subarray(first![0], first![0] + first![1]));
       return [name, frame.subarray(0, 26).toString('latin1')];
@@ -118,7 +118,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     ]);
   });
 
-  test('has the checksum of the data of a raw disk, and of the whole file of a qcow2 disk', () => {
+  test(`a bundle with compression ${compression} has the checksum of the data of a raw disk, and of the whole file of a qcow2 disk`, () => {
     const [raw, qcow2] = manifest.disks;
     const source = readFileSync(disks[0]!.path);
     const data = createHash('sha256');
@@ -130,7 +130,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle with compression %s',
     expect(manifest.members[2]!.size).toBe(member.length);
   });
 
-  test('gives both disks back', () => {
+  test(`a bundle with compression ${compression} gives both disks back`, () => {
     tool('tar', '-xf', path, '-C', folder.path, './backup.disk.0', './backup.disk.1');
     tool('cmp', disks[0]!.path, join(folder.path, 'backup.disk.0'));
     const compare = ['compare', '-f', 'raw', '-F', 'qcow2', disks[1]!.path];
@@ -149,15 +149,15 @@ test.each([
   ['igzip -t', 'igzip', ['-t']],
   ['bsdtar -t', 'bsdtar', ['-tf']],
   ['python3 gzip', 'python3', ['-c', gunzip]],
-])('%s accepts a gzip bundle', (_, program, args) => {
+])('%s tests a gzip bundle without a fault', (_, program, args) => {
   tool(program, ...args, join(folder.path, names.gzip));
 });
 
-test('zstd -t accepts a zstd bundle', () => {
+test('zstd -t tests a zstd bundle without a fault', () => {
   tool('zstd', '-q', '-t', join(folder.path, names.zstd));
 });
 
-test('frames of zeros are stored alike, and come back as zeros', async () => {
+test('frames of zeros in a bundle are all stored alike and come back as zeros', async () => {
   const size = 5 * frameSize + 1000;
   const zeros = {
     path: join(folder.path, 'zeros'),

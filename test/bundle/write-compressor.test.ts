@@ -29,7 +29,7 @@ describe('the compressor', () => {
     ['zstd', 19, ['zstd'], 'zstd -19'],
     ['none', undefined, [], 'no compression'],
   ] as const)(
-    'for %s, level %s, with %j installed is %s',
+    'the compressor for %s, level %s, with %j installed is %s',
     async (method, level, programs, name) => {
       const codec = await pickCompressor({ method, level }, installed(...programs));
       expect(codec).toMatchObject({ name, compression: method });
@@ -44,16 +44,16 @@ describe('the compressor', () => {
     ['zstd', 0, 'zstd has the levels 1 to 19, not 0'],
     ['zstd', 20, 'zstd has the levels 1 to 19, not 20'],
     ['none', 1, 'compression none has no level'],
-  ] as const)('for %s, level %s is refused', async (method, level, message) => {
+  ] as const)('the compressor for %s, level %s is refused', async (method, level, message) => {
     await expect(pickCompressor({ method, level }, all)).rejects.toThrow(message);
   });
 
-  test('for zstd is refused when it is not installed', async () => {
+  test('the compressor for zstd is refused when it is not installed', async () => {
     const choice = { method: 'zstd' } as const;
     await expect(pickCompressor(choice, installed())).rejects.toThrow('which is not installed');
   });
 
-  test('for gzip level 0 is refused without igzip', async () => {
+  test('the compressor for gzip level 0 is refused without igzip', async () => {
     const choice = { method: 'gzip', level: 0 } as const;
     await expect(pickCompressor(choice, installed('pigz'))).rejects.toThrow(
       'needs the program igzip',

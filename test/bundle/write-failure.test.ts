@@ -88,8 +88,8 @@ const codecs: [string, FrameCodec][] = [
   ['none', none],
 ];
 
-describe.each(codecs)('with compression %s', (_, codec) => {
-  test('an error of the reader surfaces as it is', async () => {
+describe.each(codecs)('with compression %s', (compression, codec) => {
+  test(`with compression ${compression}, an error of the reader surfaces as it is`, async () => {
     const writer = createBundleWriter(endless(), codec, options);
     const broken = new Error('the storage is gone');
     const disk = reader(60 * MiB, (n) => {
@@ -99,13 +99,13 @@ describe.each(codecs)('with compression %s', (_, codec) => {
     await expectNothingLeft(writer);
   });
 
-  test('a full sink ends the dump with its error', async () => {
+  test(`with compression ${compression}, a full sink ends the dump with its error`, async () => {
     const writer = createBundleWriter(smallSink(20 * MiB), codec, options);
     await expect(write(writer, reader(200 * MiB))).rejects.toThrow('the sink is full');
     await expectNothingLeft(writer);
   });
 
-  test('a sink that is full only at the end lets finish fail', async () => {
+  test(`with compression ${compression}, a sink that is full only at the end lets finish fail`, async () => {
     const writer = createBundleWriter(smallSink(MiB), codec, options);
     await write(writer, reader(3 * MiB)).catch(() => undefined);
     const facts = {
@@ -118,7 +118,7 @@ describe.each(codecs)('with compression %s', (_, codec) => {
     await expectNothingLeft(writer);
   });
 
-  test('an abort ends a dump whose reader gives no answer', async () => {
+  test(`with compression ${compression}, an abort ends a dump whose reader gives no answer`, async () => {
     const controller = new AbortController();
     const writer = createBundleWriter(endless(), codec, { ...options, signal: controller.signal });
     const stuck = reader(60 * MiB, (n) => (n === 40 ? new Promise(() => undefined) : undefined));
@@ -128,7 +128,7 @@ describe.each(codecs)('with compression %s', (_, codec) => {
     await expectNothingLeft(writer);
   });
 
-  test('an abort ends a dump that is going on', async () => {
+  test(`with compression ${compression}, an abort ends a dump that is going on`, async () => {
     const controller = new AbortController();
     const writer = createBundleWriter(endless(), codec, { ...options, signal: controller.signal });
     const disk = reader(1000 * MiB, (n) => {
@@ -138,7 +138,7 @@ describe.each(codecs)('with compression %s', (_, codec) => {
     await expectNothingLeft(writer);
   });
 
-  test('an abort of the writer alone ends a dump that is going on', async () => {
+  test(`with compression ${compression}, an abort of the writer alone ends a dump that is going on`, async () => {
     const writer = createBundleWriter(endless(), codec, options);
     let aborted: Promise<void> | undefined;
     const disk = reader(300 * MiB, (n) => {
@@ -153,16 +153,19 @@ describe.each(codecs)('with compression %s', (_, codec) => {
   test.each([
     ['less', -1],
     ['more', 1],
-  ])('a reader that gives %s than it announced is an error', async (word, by) => {
-    const writer = createBundleWriter(endless(), codec, options);
-    const liar: DiskReader = {
-      ...reader(5 * MiB + by),
-      virtualSize: 8 * MiB,
-      extents: () => Promise.resolve([{ offset: 0, length: 5 * MiB }]),
-    };
-    await expect(write(writer, liar)).rejects.toThrow(`its storage gave ${word} than`);
-    await expectNothingLeft(writer);
-  });
+  ])(
+    `with compression ${compression}, a reader that gives %s than it announced is an error`,
+    async (word, by) => {
+      const writer = createBundleWriter(endless(), codec, options);
+      const liar: DiskReader = {
+        ...reader(5 * MiB + by),
+        virtualSize: 8 * MiB,
+        extents: () => Promise.resolve([{ offset: 0, length: 5 * MiB }]),
+      };
+      await expect(write(writer, liar)).rejects.toThrow(`its storage gave ${word} than`);
+      await expectNothingLeft(writer);
+    },
+  );
 });
 
 test('a disk with more data than the index can list is refused before it is read', async () => {
@@ -207,18 +210,18 @@ describe('a compressor that', () => {
     ['writes nothing', 'exit 0', 'cannot compress a frame: the output of igzip is not complete'],
     ['stops early', 'gzip -1c | head -c 5000', 'the output of igzip is not complete'],
     ['reads only a part', 'head -c 5000 | gzip -1c', 'the output of igzip is not complete'],
-  ])('%s is noticed', async (_, script, message) => {
+  ])('a compressor that %s is noticed', async (_, script, message) => {
     await expect(dumpWith(script)).rejects.toThrow(message);
   });
 
-  test('has vanished is named', async () => {
+  test('a compressor that has vanished is named', async () => {
     process.env['PATH'] = join(folder.path, 'nowhere');
     const writer = createBundleWriter(endless(), gzip, options);
     await expect(write(writer, reader(80 * MiB))).rejects.toThrow('igzip: is not installed');
     await expectNothingLeft(writer);
   });
 
-  test('hangs is killed by an abort', async () => {
+  test('a compressor that hangs is killed by an abort', async () => {
     const signal = AbortSignal.timeout(300);
     await expect(dumpWith('exec sleep 1000', signal)).rejects.toThrow('timeout');
   });

@@ -38,7 +38,7 @@ test('a bundle and its part file are for their owner only', async () => {
   expect(statSync(path).mode & 0o777).toBe(0o600);
 });
 
-test('discard leaves nothing, also when called twice', async () => {
+test('a bundle that is discarded leaves nothing, also when it is discarded twice', async () => {
   const sink = await createFileSink(path, part);
   await sink.write(noise(1000));
   await sink.discard();
@@ -46,14 +46,14 @@ test('discard leaves nothing, also when called twice', async () => {
   expect(names()).toEqual([]);
 });
 
-test('discard after commit leaves the bundle', async () => {
+test('a bundle that was committed stays when it is discarded', async () => {
   const sink = await createFileSink(path, part);
   await sink.commit();
   await sink.discard();
   expect(names()).toEqual(['bundle.tar.gz']);
 });
 
-test('a file that is there already is refused at once and not touched', async () => {
+test('a file that is already in the place of a bundle is refused at once and not touched', async () => {
   writeFileSync(path, 'precious');
   await expect(createFileSink(path, part)).rejects.toThrow(
     `cannot write ${path}: it exists already`,
@@ -61,7 +61,7 @@ test('a file that is there already is refused at once and not touched', async ()
   expect(names()).toEqual(['bundle.tar.gz']);
 });
 
-test('a file that appears meanwhile is not replaced', async () => {
+test('a file that appears in the place of a bundle while that is written is not replaced', async () => {
   const sink = await createFileSink(path, part);
   writeFileSync(path, 'precious');
   await expect(sink.commit()).rejects.toThrow(
@@ -94,7 +94,7 @@ test('of two exports that begin the same bundle at once, one writes it and the o
   expect(names()).toEqual(['bundle.tar.gz']);
 });
 
-test('a missing folder is a usage error that names it', async () => {
+test('a missing folder for bundles is a usage error that names it', async () => {
   const refused = createFileSink(
     '/nowhere/at/all/bundle.tar.gz',
     partName('/nowhere/at/all/bundle.tar.gz'),
@@ -103,12 +103,12 @@ test('a missing folder is a usage error that names it', async () => {
   await expect(refused).rejects.toThrow('there is no folder /nowhere/at/all');
 });
 
-test('a folder that cannot be written to is a usage error', async () => {
+test('a folder for bundles that cannot be written to is a usage error', async () => {
   const refused = createFileSink('/proc/bundle.tar.gz', partName('/proc/bundle.tar.gz'));
   await expect(refused).rejects.toThrow(/cannot create \/proc\/bundle.tar.gz.*.part/);
 });
 
-test('a link that dangles at the name is not followed', async () => {
+test('a dangling link with the name of a bundle is not followed', async () => {
   execFileSync('ln', ['-s', '/nowhere', path]);
   await expect(createFileSink(path, part)).rejects.toThrow('it exists already');
 });

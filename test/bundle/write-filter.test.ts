@@ -31,7 +31,7 @@ function start(args: readonly string[], signal = new AbortController().signal): 
 
 const written = (size: number) => readFileSync(`/proc/self/fd/${output.fd}`, 'utf8').slice(0, size);
 
-test('a program runs over the whole file each time, whatever was read and written before', async () => {
+test('a filter program runs over the whole file each time, whatever was read and written before', async () => {
   const filter = start(['tr', 'a-z', 'A-Z']);
   await writeScratch(input, Buffer.from('first, long'), 0);
   expect(written(await filter.run())).toBe('FIRST, LONG');
@@ -40,14 +40,14 @@ test('a program runs over the whole file each time, whatever was read and writte
   expect(written(await filter.run())).toBe('SECOND');
 });
 
-test('arguments reach the program as they are', async () => {
+test('the arguments of a filter program reach it as they are', async () => {
   const args = ['a b', "'", '"', '$(exit 3)', '`x`', '\\', '*', '', 'ü\nv'];
   const size = await start(['printf', '%s|', ...args]).run();
   expect(Buffer.byteLength(args.join('|') + '|')).toBe(size);
   expect(written(size)).toBe(args.join('|') + '|');
 });
 
-test('only PATH and the language are in the environment', async () => {
+test('a filter program gets only PATH and the language in its environment', async () => {
   process.env['GZIP'] = '-9';
   const names = written(await start(['env']).run()).match(/^\w+(?==)/gm);
   delete process.env['GZIP'];
@@ -58,7 +58,7 @@ test('only PATH and the language are in the environment', async () => {
   ]);
 });
 
-test('the program has the two files as stdin and stdout, and no other scratch files', async () => {
+test('a filter program has the two files as stdin and stdout, and no other scratch files', async () => {
   const listed = written(await start(['ls', '-l', '/proc/self/fd']).run());
   expect(listed.match(/\S+ -> \S*onevmdump-\S* \(deleted\)/g)).toEqual([
     expect.stringMatching(/^0 /),
@@ -66,7 +66,7 @@ test('the program has the two files as stdin and stdout, and no other scratch fi
   ]);
 });
 
-test('after a failure it can run again, and old words are forgotten', async () => {
+test('a filter program can run again after a failure, and its old messages are forgotten', async () => {
   const filter = start(['sh', '-c', 'read -r line; echo "no $line" >&2; test "$line" = good']);
   await writeScratch(input, Buffer.from('luck\n'), 0);
   const failure = filter.run();
@@ -76,7 +76,7 @@ test('after a failure it can run again, and old words are forgotten', async () =
   expect(await filter.run()).toBe(0);
 });
 
-test('a shell that is killed between two runs is noticed', async () => {
+test("a filter's shell that is killed between two runs is noticed", async () => {
   const filter = start(['sh', '-c', 'echo $PPID']);
   const shell = Number(written(await filter.run()));
   process.kill(shell, 'SIGKILL');
@@ -84,7 +84,7 @@ test('a shell that is killed between two runs is noticed', async () => {
   await expect(filter.run()).rejects.toThrow('its shell has ended');
 });
 
-test('close kills the program and what it has started', async () => {
+test('closing a filter kills the program and what it has started', async () => {
   const filter = start(['sh', '-c', 'echo $$; sleep 1000; :']);
   const running = filter.run().catch(() => 'killed');
   let pid = '';
@@ -100,7 +100,7 @@ test('close kills the program and what it has started', async () => {
   await filter.close();
 });
 
-test('an abort kills the program and is the reason', async () => {
+test("aborting a filter kills the program, and the abort's reason is the error", async () => {
   const controller = new AbortController();
   const running = start(['sleep', '1000'], controller.signal).run();
   setTimeout(() => controller.abort(new Error('enough')), 50);

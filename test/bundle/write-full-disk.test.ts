@@ -34,7 +34,7 @@ function canMount(): boolean {
   beforeEach(() => void execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1M', 'tmpfs', small]));
   afterEach(() => void execFileSync('umount', [small]));
 
-  test('the kernel takes a part of a write without an error', async () => {
+  test('the kernel takes only a part of a write without an error when the file system fills up', async () => {
     const file = await open(join(small, 'file'), 'w');
     const { bytesWritten } = await file.write(noise(2 * smallBytes), 0, 2 * smallBytes, 0);
     await file.close();

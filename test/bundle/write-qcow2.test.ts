@@ -82,14 +82,14 @@ const cases: [title: string, size: number, clusterSize: number, extents: readonl
   ],
 ];
 
-describe.each(cases)('a qcow2 disk %s', (_, size, clusterSize, extents) => {
+describe.each(cases)('a qcow2 disk %s', (kind, size, clusterSize, extents) => {
   let disk: string;
   let qcow2: string;
   beforeAll(async () => {
     ({ disk, qcow2 } = await throughBundle(size, extents, clusterSize));
   });
 
-  test('passes qemu-img check without leaks, has the guest data, and stands alone', () => {
+  test(`a qcow2 disk ${kind} passes qemu-img check without leaks, has the guest data, and stands alone`, () => {
     expect(tool('qemu-img', 'check', '-f', 'qcow2', qcow2)).toMatch(/^No errors were found/);
     if (size > 0) tool('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', disk, qcow2);
     const info = JSON.parse(
@@ -109,7 +109,7 @@ describe.each(cases)('a qcow2 disk %s', (_, size, clusterSize, extents) => {
     expect(statSync(qcow2).size % clusterSize).toBe(0);
   });
 
-  test('has no clusters but those that hold data', () => {
+  test(`a qcow2 disk ${kind} has no clusters but those that hold data`, () => {
     const clusters = new Set<number>();
     for (const { offset, length } of extents) {
       const last = Math.floor((offset + length - 1) / clusterSize);
@@ -122,7 +122,7 @@ describe.each(cases)('a qcow2 disk %s', (_, size, clusterSize, extents) => {
   });
 });
 
-test('any map of data at any cluster size passes qemu-img check and compare', async () => {
+test('a qcow2 disk with any map of data at any cluster size passes qemu-img check and compare', async () => {
   const maps = fc.record({
     clusterBits: fc.integer({ min: 9, max: 16 }),
     sectors: fc.integer({ min: 1, max: 4000 }),
@@ -144,7 +144,7 @@ test('any map of data at any cluster size passes qemu-img check and compare', as
   );
 });
 
-test('the tables of a full 1 TiB disk come in small pieces that add up to the layout', () => {
+test('the qcow2 tables of a full 1 TiB disk come in small pieces that add up to the layout', () => {
   const size = 1024 * GiB;
   const layout = layOutQcow2(size, 64 * KiB, [{ offset: 0, length: size }]);
   let metadata = 0;
@@ -164,6 +164,6 @@ test.each([
   ['clusters that are no power of two', 1024, 65_000, /power of two/],
   ['clusters that are no number', 1024, NaN, /power of two/],
   ['more than 128 GiB with clusters of 512 bytes', 129 * GiB, 512, /too small/],
-])('%s is refused', (_, size, clusterSize, message) => {
+])('a qcow2 disk with %s is refused', (_, size, clusterSize, message) => {
   expect(() => layOutQcow2(size, clusterSize, [])).toThrow(message);
 });

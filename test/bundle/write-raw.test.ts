@@ -56,22 +56,25 @@ describe.each(disks)('a raw disk %s', (title, size, extents) => {
   });
   afterAll(() => Promise.all([rm(disk), rm(bundle)]));
 
-  test.each(extractors)('is restored by %s with its bytes, size and holes', async (_, extract) => {
-    const to = join(folder.path, 'extracted');
-    await rm(to, { recursive: true, force: true });
-    await mkdir(to);
-    extract(bundle, to);
-    const restored = join(to, 'backup.disk.0');
-    const { size: restoredSize, blocks } = statSync(restored);
-    expect(restoredSize).toBe(size);
-    tool('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', disk, restored);
-    if (size < GiB) tool('cmp', disk, restored);
-    // Holes are holes: what is allocated is what the original has, and a block for each run.
-    expect(blocks * 512).toBeLessThanOrEqual(statSync(disk).blocks * 512 + 64 * 1024);
-    await rm(to, { recursive: true });
-  });
+  test.each(extractors)(
+    `a raw disk ${title} is restored by %s with its bytes, size and holes`,
+    async (_, extract) => {
+      const to = join(folder.path, 'extracted');
+      await rm(to, { recursive: true, force: true });
+      await mkdir(to);
+      extract(bundle, to);
+      const restored = join(to, 'backup.disk.0');
+      const { size: restoredSize, blocks } = statSync(restored);
+      expect(restoredSize).toBe(size);
+      tool('qemu-img', 'compare', '-q', '-f', 'raw', '-F', 'raw', disk, restored);
+      if (size < GiB) tool('cmp', disk, restored);
+      // Holes are holes: what is allocated is what the original has, and a block for each run.
+      expect(blocks * 512).toBeLessThanOrEqual(statSync(disk).blocks * 512 + 64 * 1024);
+      await rm(to, { recursive: true });
+    },
+  );
 
-  test('is listed with its virtual size', () => {
+  test(`a raw disk ${title} is listed with its virtual size`, () => {
     const line = tool('tar', '-tvzf', bundle)
       .split('\n')
       .find((text) => text.includes('disk.0'));
@@ -79,7 +82,7 @@ describe.each(disks)('a raw disk %s', (title, size, extents) => {
   });
 });
 
-test('any map of data comes back identical through GNU tar', async () => {
+test('a raw disk with any map of data comes back identical through GNU tar', async () => {
   const gaps = fc.array(
     fc.record({ gap: fc.nat(5000), length: fc.integer({ min: 1, max: 5000 }) }),
     {
@@ -118,22 +121,25 @@ describe('a raw disk with 9 GiB of data', () => {
     ['GNU tar', 'tar', ['-tvf', archive]],
     ['bsdtar', 'bsdtar', ['-tvf', archive]],
     ['python3', 'python3', ['-c', list, archive]],
-  ])('is stepped over by %s to the member behind it', async (_, program, args) => {
-    const now = new Date();
-    const size = 10 * GiB;
-    const extents = [{ offset: GiB, length: 9 * GiB }];
-    const member = diskMember('./backup.disk.0', { format: 'raw' }, size, extents, now);
-    // The data itself is a hole of the archive.
-    writeFileSync(archive, Buffer.concat([...member.head()]));
-    truncateSync(archive, statSync(archive).size + 9 * GiB + member.tarPadding);
-    const file = await open(archive, 'a');
-    await file.write(Buffer.concat([fileHeader('./behind', 0, now), endOfArchive]));
-    await file.close();
-    const listed = tool(program, ...args);
-    expect(listed).toMatch(new RegExp(`\\b${size}\\b.*backup\\.disk\\.0`));
-    expect(listed).toMatch(/behind/);
-    await rm(archive);
-  });
+  ])(
+    'a raw disk with 9 GiB of data is stepped over by %s to the member behind it',
+    async (_, program, args) => {
+      const now = new Date();
+      const size = 10 * GiB;
+      const extents = [{ offset: GiB, length: 9 * GiB }];
+      const member = diskMember('./backup.disk.0', { format: 'raw' }, size, extents, now);
+      // The data itself is a hole of the archive.
+      writeFileSync(archive, Buffer.concat([...member.head()]));
+      truncateSync(archive, statSync(archive).size + 9 * GiB + member.tarPadding);
+      const file = await open(archive, 'a');
+      await file.write(Buffer.concat([fileHeader('./behind', 0, now), endOfArchive]));
+      await file.close();
+      const listed = tool(program, ...args);
+      expect(listed).toMatch(new RegExp(`\\b${size}\\b.*backup\\.disk\\.0`));
+      expect(listed).toMatch(/behind/);
+      await rm(archive);
+    },
+  );
 });
 
 test.each([
@@ -154,7 +160,7 @@ test.each([
   ['end behind the disk', [{ offset: 90, length: 11 }]],
   ['are empty', [{ offset: 0, length: 0 }]],
   ['are no numbers', [{ offset: NaN, length: 1 }]],
-])('extents that %s are refused', (_, extents) => {
+])('a raw disk with extents that %s is refused', (_, extents) => {
   expect(() => diskMember('./backup.disk.0', { format: 'raw' }, 100, extents, new Date())).toThrow(
     /its map of data is wrong/,
   );

@@ -74,7 +74,7 @@ async function exportWith(
 }
 
 describe('facts of an image', () => {
-  test('that are too long are left out with a warning, and the bundle can be read', () =>
+  test('facts of an image that are too long are left out with a warning, and the bundle can be read', () =>
     inWorld(async (world) => {
       const { warnings, log } = collectingLog();
       const long = { ...facts, attributes: { ...facts.attributes, LONG: 'x'.repeat(70_000) } };
@@ -104,7 +104,7 @@ describe('facts of an image', () => {
     ],
     ['a datastore that is none', { datastoreId: -1 }, /disk 0: all of its image 3 .*datastoreId/],
     ['a name that is too long', { name: 'n'.repeat(65_537) }, /disk 0: all of its image 3 \(/],
-  ])('never make a manifest that is refused: %s', (_name, change, warning) => {
+  ])('facts of an image never make a manifest that is refused: %s', (_name, change, warning) => {
     const warnings: string[] = [];
     const images = new Map([[0, { ...facts, ...change }]]);
     const kept = fittingFacts(images, (text) => warnings.push(text)).get(0);
@@ -120,7 +120,7 @@ describe('facts of an image', () => {
     ],
     ['are many', 500, Object.fromEntries(Array.from({ length: 400 }, (_, n) => [`A${n}`, 'x']))],
   ])(
-    'of many images that together %s make a bundle that can be read, with one warning',
+    'facts of many images that together %s make a bundle that can be read, with one warning',
     (_name, count, attributes) =>
       inWorld(async (world) => {
         const { warnings, log } = collectingLog();
@@ -157,21 +157,21 @@ describe('facts of an image', () => {
       }),
   );
 
-  test('that fit stay as they are, in their order', () => {
+  test('facts of an image that fit stay as they are, in their order', () => {
     const kept = fittingFacts(new Map([[0, facts]]), () => expect('a warning').toBe('none'));
     expect(JSON.stringify(kept.get(0))).toBe(JSON.stringify(facts));
   });
 });
 
 describe('a manifest that no reader would accept', () => {
-  test('is refused before a disk is read, and no file is left', () =>
+  test('a manifest that no reader would accept is refused before a disk is read, and no file is left', () =>
     inWorld(async (world) => {
       const export_ = exportWith(world, 'name.tar.gz', facts, { vmName: 'n'.repeat(70_000) });
       await expect(export_).rejects.toThrow(/name\.tar\.gz: no reader would accept it: .*vm\.name/);
       expect((await readdir(folder.path)).filter((name) => name.startsWith('name'))).toEqual([]);
     }));
 
-  test('is refused before the bundle gets its name', async () => {
+  test('a manifest that no reader would accept is refused before the bundle gets its name', async () => {
     const written: Uint8Array[] = [];
     const sink = {
       name: 'a bundle',
@@ -209,7 +209,7 @@ describe('a manifest that no reader would accept', () => {
 });
 
 describe('disks with more data than a bundle can hold', () => {
-  test('are refused before one of them is read', () =>
+  test('disks with more data than a bundle can hold are refused before one of them is read', () =>
     inWorld(async (world) => {
       const size = 15 * 2 ** 40;
       const { xml } = await fileVm(at('ds'), 7, [{ id: 0 }, { id: 1 }]);
@@ -247,7 +247,7 @@ describe('disks with more data than a bundle can hold', () => {
 });
 
 describe('old bundles', () => {
-  test('all stay when the new one cannot be read', async () => {
+  test('old bundles all stay when the new one cannot be read', async () => {
     const { warnings, log } = collectingLog();
     const names = [1000, 2000, 3000].map((epoch) => `onevmdump-9-${epoch}.tar`);
     await writeSmall(at('sound'), { compression: 'none', name: 'none' }, []);
@@ -265,7 +265,7 @@ describe('old bundles', () => {
     ]);
   });
 
-  test('leave no file open when one of them cannot be read', async () => {
+  test('old bundles leave no file open when one of them cannot be read', async () => {
     const { log } = collectingLog();
     // A file of 4096 bytes whose reading fails: the loopback device has no speed.
     const devices = localBundleFolder('/sys/class/net/lo', log);

@@ -16,16 +16,16 @@ describe.each(compressions)('the %s trailer', (compression) => {
   const fileSize = offset + 1234 + trailerSize[compression];
   const bytes = encodeTrailer(trailer);
 
-  test('has its documented size', () => {
+  test(`the ${compression} trailer has its documented size`, () => {
     expect(bytes).toHaveLength(trailerSize[compression]);
   });
 
-  test('is found at the end of other bytes', () => {
+  test(`the ${compression} trailer is found at the end of other bytes`, () => {
     const tail = Buffer.concat([Buffer.alloc(longestTrailer, 7), bytes]).subarray(-longestTrailer);
     expect(decodeTrailer(tail, fileSize)).toEqual(trailer);
   });
 
-  test('is not found when any byte of it is changed', () => {
+  test(`the ${compression} trailer is not found when any byte of it is changed`, () => {
     for (let at = 0; at < bytes.length; at++) {
       const changed = Buffer.from(bytes);
       changed[at] = changed[at]! ^ 1;
@@ -33,12 +33,12 @@ describe.each(compressions)('the %s trailer', (compression) => {
     }
   });
 
-  test('is not found when it does not fit the size of the file', () => {
+  test(`the ${compression} trailer is not found when it does not fit the size of the file`, () => {
     expect(decodeTrailer(bytes, fileSize - 1)).toBeUndefined();
     expect(decodeTrailer(bytes, fileSize + 512)).toBeUndefined();
   });
 
-  test('is not found in a file that is too short', () => {
+  test(`the ${compression} trailer is not found in a file that is too short`, () => {
     expect(decodeTrailer(bytes.subarray(1), fileSize - 1)).toBeUndefined();
     expect(decodeTrailer(Buffer.alloc(0), 0)).toBeUndefined();
   });
@@ -64,11 +64,11 @@ describe('behind compressed data the trailer adds nothing', () => {
       'python3',
       ['-c', 'import gzip,sys;sys.stdout.buffer.write(gzip.open(sys.stdin.buffer).read())'],
     ],
-  ])('as %s reads it', (program, args) => {
+  ])('the trailer after compressed data adds nothing to what %s reads', (program, args) => {
     expect(execFileSync(program, args, { input: gz })).toEqual(text);
   });
 
-  test('as zstd reads it', () => {
+  test('the trailer after compressed data adds nothing to what zstd reads', () => {
     const zst = Buffer.concat([
       execFileSync('zstd', ['-c'], { input: text }),
       encodeTrailer({ compression: 'zstd', offset: 0, stored: 23, crc32: 0 }),

@@ -51,36 +51,48 @@ async function verify(bytes: Buffer) {
 }
 
 describe.each(methods)('a %s bundle with zeros behind its end', (method) => {
-  test.each(paddings)('is opened by its index in spite of %d zeros', async (zeros) => {
-    await withBundle(padded(`indexed.${method}`, zeros), async (bundle) => {
-      expect(bundle.indexed).toBe(true);
-      await extract(bundle.disks[0]!, at('out'));
-      tool('cmp', at('out'), at('disk'));
-    });
-  });
+  test.each(paddings)(
+    `a ${method} bundle with zeros after its end is opened by its index in spite of %d zeros`,
+    async (zeros) => {
+      await withBundle(padded(`indexed.${method}`, zeros), async (bundle) => {
+        expect(bundle.indexed).toBe(true);
+        await extract(bundle.disks[0]!, at('out'));
+        tool('cmp', at('out'), at('disk'));
+      });
+    },
+  );
 
-  test.each(paddings)('is read without an index in spite of %d zeros', async (zeros) => {
-    await withBundle(padded(`scanned.${method}`, zeros), async (bundle) => {
-      await compareDisks(bundle, at('old'), folder.path);
-    });
-  });
+  test.each(paddings)(
+    `a ${method} bundle with zeros after its end is read without an index in spite of %d zeros`,
+    async (zeros) => {
+      await withBundle(padded(`scanned.${method}`, zeros), async (bundle) => {
+        await compareDisks(bundle, at('old'), folder.path);
+      });
+    },
+  );
 
-  test.each(['indexed', 'scanned'])('is verified when it is %s', async (kind) => {
-    const bytes = readFileSync(at(`${kind}.${method}`));
-    await expect(verify(Buffer.concat([bytes, Buffer.alloc(10_000)]))).resolves.toMatchObject({
-      indexed: kind === 'indexed',
-    });
-  });
+  test.each(['indexed', 'scanned'])(
+    `a ${method} bundle with zeros after its end is verified when it is %s`,
+    async (kind) => {
+      const bytes = readFileSync(at(`${kind}.${method}`));
+      await expect(verify(Buffer.concat([bytes, Buffer.alloc(10_000)]))).resolves.toMatchObject({
+        indexed: kind === 'indexed',
+      });
+    },
+  );
 
-  test.each(['indexed', 'scanned'])('is refused when something follows them, %s', async (kind) => {
-    const bytes = readFileSync(at(`${kind}.${method}`));
-    for (const more of [Buffer.from('x'), bytes, noise(5000)]) {
-      const changed = Buffer.concat([bytes, Buffer.alloc(700), more]);
-      await expect(verify(changed)).rejects.toThrow(BundleError);
-    }
-  });
+  test.each(['indexed', 'scanned'])(
+    `a ${method} bundle is refused when something follows the zeros after its end, %s`,
+    async (kind) => {
+      const bytes = readFileSync(at(`${kind}.${method}`));
+      for (const more of [Buffer.from('x'), bytes, noise(5000)]) {
+        const changed = Buffer.concat([bytes, Buffer.alloc(700), more]);
+        await expect(verify(changed)).rejects.toThrow(BundleError);
+      }
+    },
+  );
 
-  test('is read from the front, and verified, with more zeros than are searched for its index', async () => {
+  test(`a ${method} bundle with zeros after its end is read from the front, and verified, with more zeros than are searched for its index`, async () => {
     const path = padded(`indexed.${method}`, 0);
     truncateSync(path, readFileSync(path).length + 20 * MiB);
     await withBundle(path, async (bundle) => {
@@ -92,7 +104,7 @@ describe.each(methods)('a %s bundle with zeros behind its end', (method) => {
   });
 });
 
-test('an uncompressed bundle that was compressed as a whole is read', async () => {
+test('an uncompressed bundle with zeros after its end that was compressed as a whole is read', async () => {
   tool('sh', '-c', `gzip -c ${at('indexed.none')} > ${at('again.gz')}`);
   await withBundle(at('again.gz'), async (bundle) => {
     expect(bundle.indexed).toBe(false);
@@ -101,7 +113,7 @@ test('an uncompressed bundle that was compressed as a whole is read', async () =
   });
 });
 
-test('padded bundles are read on another machine, by a few of their bytes', async () => {
+test('bundles padded with zeros are read on another machine by a few of their bytes', async () => {
   const sshd = await startSshd();
   const restorePath = useSshd(sshd);
   const host = connectionsTo(sshd.host);
@@ -148,18 +160,21 @@ describe('the end of zstd frames is found', () => {
     ]),
   };
 
-  test.each(Object.entries(frames))('%s, in pieces of any size', async (_name, bytes) => {
-    const all = Buffer.concat([bytes, bytes]);
-    for (const piece of [1, 7, 1000, 1 << 20]) {
-      async function* pieces() {
-        const file = Buffer.concat([all, Buffer.alloc(1000)]);
-        for (let from = 0; from < file.length; from += piece) {
-          yield await Promise.resolve(file.subarray(from, from + piece));
+  test.each(Object.entries(frames))(
+    'the end of zstd frames is found %s, in pieces of any size',
+    async (_name, bytes) => {
+      const all = Buffer.concat([bytes, bytes]);
+      for (const piece of [1, 7, 1000, 1 << 20]) {
+        async function* pieces() {
+          const file = Buffer.concat([all, Buffer.alloc(1000)]);
+          for (let from = 0; from < file.length; from += piece) {
+            yield await Promise.resolve(file.subarray(from, from + piece));
+          }
         }
+        const found: Buffer[] = [];
+        for await (const chunk of withoutZeroTail(pieces())) found.push(chunk);
+        expect(Buffer.concat(found).equals(all)).toBe(true);
       }
-      const found: Buffer[] = [];
-      for await (const chunk of withoutZeroTail(pieces())) found.push(chunk);
-      expect(Buffer.concat(found).equals(all)).toBe(true);
-    }
-  });
+    },
+  );
 });
