@@ -1,6 +1,6 @@
 // A backup datastore of ours, from the XML that oned gives to its driver, and where its bundles lie:
 // `<BASE_PATH>/<vm id>/<bundle>`, on the front-end or on the host that it names. The attributes are documented in
-// docs/opennebula.md.
+// docs/backup-datastore.md.
 import { posix } from 'node:path';
 import { parseCompression } from '../config/compression.ts';
 import { parseSshTarget } from '../run/ssh-target.ts';

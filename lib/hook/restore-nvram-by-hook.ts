@@ -31,7 +31,7 @@ export async function restoreNvramByHook(
   // OpenNebula was faster than this hook.
   else {
     log.warn(
-      `VM ${vm.id} has other UEFI variables already, which stay; those of the bundle can be put into place while it is powered off: docs/opennebula.md`,
+      `VM ${vm.id} has other UEFI variables already, which stay; those of the bundle can be put into place while it is powered off: docs/restore.md`,
     );
   }
 }

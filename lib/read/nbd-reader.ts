@@ -8,7 +8,7 @@ import { connectNbd, type NbdClient } from './nbd-client.ts';
 import { stateZero } from './nbd-protocol.ts';
 
 const maxPiece = 512 * 1024;
-/** What is on its way at once: twice as much gains nothing (docs/decisions/0005), less starves the server. */
+/** What is on its way at once: twice as much gains nothing (docs/decisions/0005-writing-frames.md), less starves the server. */
 const maxBytesInFlight = 16 * maxPiece;
 const maxRequestsInFlight = 256;
 /** A request costs as much as reading so many bytes: smaller holes are read through. */

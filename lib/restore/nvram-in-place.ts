@@ -34,7 +34,7 @@ export async function nvramInPlace(
   } catch (error) {
     if (!(error instanceof OnevmdumpError)) throw error;
     run.log.warn(
-      `VM ${vmId} may start with new UEFI variables: ${errorMessage(error)}; those of the bundle can be put into place while it is powered off: docs/opennebula.md`,
+      `VM ${vmId} may start with new UEFI variables: ${errorMessage(error)}; those of the bundle can be put into place while it is powered off: docs/restore.md`,
     );
   }
 }
