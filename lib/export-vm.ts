@@ -10,7 +10,8 @@ import { FailedError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
-import { planDisks, snapshotDisks } from './storage/registry.ts';
+import { snapshotDisks } from './storage/point-in-time.ts';
+import { planDisks } from './storage/registry.ts';
 import { withHostAdvice } from './storage/wrong-machine.ts';
 import type { FreezeWish } from './guest/freeze.ts';
 import { stateAround } from './storage/machine-state.ts';
@@ -33,7 +34,7 @@ export interface ExportRequest {
   readonly compression: CompressionChoice;
   /** CLOUD_NAME; empty for none. */
   readonly cloudName: string;
-  /** How a running guest is held while the instant of its disks is fixed. */
+  /** How a running guest is held while the point in time of its disks is fixed. */
   readonly freeze: FreezeWish;
   /** DISK_IDs of the disks to export; undefined: all. */
   readonly onlyDisks?: readonly number[] | undefined;
@@ -151,7 +152,7 @@ export async function exportVm(
   };
 }
 
-/** How the instant was fixed, for the log. */
+/** How the point in time was fixed, for the log. */
 function inWords({ level, frozenMs }: VmSnapshot['consistency']): string {
   switch (level) {
     case 'offline':

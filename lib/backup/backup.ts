@@ -1,5 +1,5 @@
 // The whole `backup`, from oned's request to the bundle in the datastore, from top to bottom. `prebackup` has fixed
-// the instant; the VM is in its BACKUP state meanwhile, so nothing is locked.
+// the point in time; the VM is in its BACKUP state meanwhile, so nothing is locked.
 import { basename } from 'node:path';
 import { bundleTarget } from '../bundle/location/destination.ts';
 import { parseCompression } from '../config/compression.ts';
@@ -44,7 +44,7 @@ export async function backupVm(
   const started = new Date();
   const { vmId } = request;
   const datastore = backupDatastore(request.data);
-  const { vm, images, snapshot, state } = await disksAtInstant(request, means, run);
+  const { vm, images, snapshot, state } = await disksAtPointInTime(request, means, run);
   const { config } = means;
 
   const compression = datastore.compression ?? parseCompression(config.compress);
@@ -89,7 +89,7 @@ function notAskedFor(vm: Vm, asked: readonly number[]): number[] {
 }
 
 /** What is to be in the bundle. */
-interface AtInstant {
+interface AtPointInTime {
   readonly vm: Vm;
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly snapshot: VmSnapshot;
@@ -97,11 +97,11 @@ interface AtInstant {
 }
 
 /** From our own `prebackup`, where it was run for this backup; else from the files that the stock one has staged. */
-async function disksAtInstant(
+async function disksAtPointInTime(
   request: BackupRequest,
   { config, stateFolder, basePath }: BackupMeans,
   run: Run,
-): Promise<AtInstant> {
+): Promise<AtPointInTime> {
   const { vmId, folder, diskIds } = request;
   const prepared = await findPrepared(stateFolder, vmId, request.vm, run.log);
   if (prepared) {

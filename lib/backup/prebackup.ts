@@ -1,4 +1,4 @@
-// `prebackup` and `prebackup_live`: fixes one instant of the disks that a backup is to hold, and leaves the rest to
+// `prebackup` and `prebackup_live`: fixes one point in time of the disks that a backup is to hold, and leaves the rest to
 // our `backup`, which reads them, and to `postbackup`, which releases them. Nothing is staged.
 import type { FreezeMode } from '../config/freeze-mode.ts';
 import { decodeVmInput } from '../xml/stdin.ts';
@@ -13,7 +13,8 @@ import { silent } from '../report/progress.ts';
 import { stateFolder } from '../session/state-folder.ts';
 import type { FreezeWish } from '../guest/freeze.ts';
 import { stateAround } from '../storage/machine-state.ts';
-import { fixInstant, planDisks } from '../storage/registry.ts';
+import { fixPointInTime } from '../storage/point-in-time.ts';
+import { planDisks } from '../storage/registry.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { withRun } from '../session/with-run.ts';
@@ -48,10 +49,10 @@ export async function prebackup(
   }
   const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
   await withRun({ ...setup, hold: true, progress: silent }, async (run) => {
-    const { fixed: instant, state } = await stateAround(vm, run, () =>
-      fixInstant(plans, run, freeze),
+    const { fixed: pointInTime, state } = await stateAround(vm, run, () =>
+      fixPointInTime(plans, run, freeze),
     );
-    await keepPrepared({ vm, images, instant, state }, folder, run);
+    await keepPrepared({ vm, images, pointInTime, state }, folder, run);
   });
   return 'done';
 }

@@ -1,5 +1,5 @@
-// What `prebackup` leaves for `backup`, on the front-end: which instant of which disks was fixed, and how they are opened.
-// The file lies in the state folder as long as the journal that releases the instant is held.
+// What `prebackup` leaves for `backup`, on the front-end: which point in time of which disks was fixed, and how they are opened.
+// The file lies in the state folder as long as the journal that releases it is held.
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -10,9 +10,10 @@ import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Run } from '../run/run.ts';
 import { giveToOwner, makeStateFolder } from '../run/state-folder.ts';
-import { planDisks, vmSnapshot } from '../storage/registry.ts';
+import { vmSnapshot } from '../storage/point-in-time.ts';
+import { planDisks } from '../storage/registry.ts';
 import type { MachineState } from '../storage/machine-state.ts';
-import type { Instant, Snapshot, VmSnapshot } from '../storage/storage.ts';
+import type { PointInTime, Snapshot, VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
 
 const folderName = 'prepared';
@@ -23,7 +24,7 @@ interface PreparedFile {
   /** The VM's XML as prebackup got it, in base64. */
   readonly vm: string;
   readonly images: readonly (readonly [number, ImageFacts])[];
-  readonly consistency: Instant['consistency'];
+  readonly consistency: PointInTime['consistency'];
   /** What the VM kept beside its disks: compressed by gzip, in base64. */
   readonly state: { readonly nvram?: string; readonly tpm?: string };
   readonly disks: readonly ({ readonly id: number } & Pick<Snapshot, 'layout' | 'source'>)[];
@@ -33,13 +34,13 @@ export interface PreparedBackup {
   readonly vm: Vm;
   /** What oned knew of the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
-  readonly instant: Instant;
+  readonly pointInTime: PointInTime;
   readonly state: MachineState;
 }
 
 /** Writes it down, with its removal in the run's journal. */
 export async function keepPrepared(
-  { vm, images, instant, state }: PreparedBackup,
+  { vm, images, pointInTime, state }: PreparedBackup,
   stateFolder: string,
   { journal }: Run,
 ): Promise<void> {
@@ -47,12 +48,12 @@ export async function keepPrepared(
     version: 1,
     vm: vm.xmlBytes.toString('base64'),
     images: [...images],
-    consistency: instant.consistency,
+    consistency: pointInTime.consistency,
     state: {
       ...(state.nvram && { nvram: packed(state.nvram) }),
       ...(state.tpm && { tpm: packed(state.tpm) }),
     },
-    disks: instant.snapshots.map(({ plan, layout, source }) => ({
+    disks: pointInTime.snapshots.map(({ plan, layout, source }) => ({
       id: plan.disk.id,
       layout,
       source,
@@ -71,7 +72,7 @@ export async function keepPrepared(
 }
 
 /**
- * The instant that `prebackup` has fixed for the backup of a VM that runs now.
+ * The point in time that `prebackup` has fixed for the backup of a VM that runs now.
  * @param vm as `backup` got it: the very XML that `prebackup` got; undefined with OpenNebula 6.6, which gives none
  * @returns undefined when there is none
  * @throws FailedError when it cannot be read
@@ -92,10 +93,10 @@ export async function findPrepared(
   return undefined;
 }
 
-/** The disks of that instant, ready to be read. */
-export function preparedDisks({ vm, images, instant }: PreparedBackup, run: Run): VmSnapshot {
-  const ids = instant.snapshots.map(({ plan }) => plan.disk.id);
-  return vmSnapshot(planDisks(vm, images, ids), instant, run);
+/** The disks at that point in time, ready to be read. */
+export function preparedDisks({ vm, images, pointInTime }: PreparedBackup, run: Run): VmSnapshot {
+  const ids = pointInTime.snapshots.map(({ plan }) => plan.disk.id);
+  return vmSnapshot(planDisks(vm, images, ids), pointInTime, run);
 }
 
 async function readPrepared(path: string): Promise<PreparedBackup | undefined> {
@@ -117,7 +118,7 @@ async function readPrepared(path: string): Promise<PreparedBackup | undefined> {
       ...(nvram !== undefined && { nvram: unpacked(nvram) }),
       ...(tpm !== undefined && { tpm: unpacked(tpm) }),
     };
-    return { vm, images, instant: { snapshots, consistency: file.consistency }, state };
+    return { vm, images, pointInTime: { snapshots, consistency: file.consistency }, state };
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw new FailedError(`cannot read what was prepared (${path}): ${errorMessage(error)}`, {

@@ -1,4 +1,4 @@
-// The order to libvirt to serve disks as they are at one instant.
+// The order to libvirt to serve disks as they are at one point in time.
 // Format: https://libvirt.org/formatbackup.html
 
 /**

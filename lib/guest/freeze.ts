@@ -211,7 +211,7 @@ function inTime(heldMs: number, started: number): number {
   throw letGo(started);
 }
 
-/** The instant may be one at which the guest was not held any more. */
+/** The point in time may be one at which the guest was not held any more. */
 function letGo(started: number, lost?: ConnectionError): FailedError | ConnectionError {
   const seconds = Math.ceil(performance.now() - started) / 1000;
   const what = `the guest was let go by its guard before all was done, after ${seconds} s or less`;

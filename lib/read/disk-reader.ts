@@ -1,4 +1,4 @@
-// The contract between storage and bundle: a disk at a fixed instant, read-only.
+// The contract between storage and bundle: a disk at a fixed point in time, read-only.
 
 /** A run of bytes of a disk, in bytes from its start. */
 export interface Extent {
@@ -6,7 +6,7 @@ export interface Extent {
   readonly length: number;
 }
 
-/** A disk at one instant. One reader serves one pass; it is closed by whoever opened it. */
+/** A disk at one point in time. One reader serves one pass; it is closed by whoever opened it. */
 export interface DiskReader {
   /** Size in bytes as the guest sees it; need not be a multiple of 512. */
   readonly virtualSize: number;

@@ -1,5 +1,5 @@
 // The contract between the export and the storages. A module knows one kind of storage: how the
-// instant of its disks is fixed, and how a disk at that instant is opened. Which module serves a
+// point in time of its disks is fixed, and how a disk at that point in time is opened. Which module serves a
 // disk is decided in registry.ts alone.
 import type { ConsistencyLevel, DiskFormat } from '../bundle/format/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
@@ -21,14 +21,14 @@ export type DiskLayout =
   /** `clusterSize` of the source in bytes. */
   | { readonly format: 'qcow2'; readonly clusterSize: number };
 
-/** A disk whose instant is fixed. What it takes to open it is known to its module. */
+/** A disk whose point in time is fixed. What it takes to open it is known to its module. */
 export interface Snapshot {
   readonly plan: DumpPlan;
   readonly layout: DiskLayout;
   readonly source: SnapshotSource;
 }
 
-/** How a disk at its instant can be reached. `virtualSize` in bytes, also where it is no multiple of 512. */
+/** How a disk at its point in time can be reached. `virtualSize` in bytes, also where it is no multiple of 512. */
 export type SnapshotSource =
   /** An image (a file with its backing files) that nobody writes to. */
   | {
@@ -65,21 +65,21 @@ export type SnapshotSource =
       readonly virtualSize: number;
     };
 
-/** Disks whose instant is about to be fixed. */
+/** Disks whose point in time is about to be fixed. */
 export interface Prepared {
   /**
-   * What `snapshot` does to the instant: nothing, since nobody writes to these disks (`given`); it fixes
+   * How `snapshot` fixes the point in time: not at all, since nobody writes to these disks (`given`); it fixes
    * one for all of them (`together`), or one for each (`apart`), so that the guest must be held for them
    * to be the same.
    */
-  readonly instant: 'given' | 'together' | 'apart';
+  readonly pointInTime: 'given' | 'together' | 'apart';
   /**
    * Waits for what `snapshot` must have for itself alone, such as OpenNebula's lock of a volume group. Called when all
    * modules are prepared, while the guest still runs. @returns gives it back; called in every case, and never rejects
    */
   claim?(): Promise<() => Promise<void>>;
   /**
-   * Fixes the instant. Called once, while the guest is held, so it MUST take milliseconds: one or a few
+   * Fixes the point in time. Called once, while the guest is held, so it MUST take milliseconds: one or a few
    * commands, of which everything is known and in the journal.
    */
   snapshot(): Promise<readonly Snapshot[]>;
@@ -113,7 +113,7 @@ export interface OpenableDisk {
   open(): Promise<DiskReader>;
 }
 
-/** How consistent an instant is. */
+/** How consistent a point in time is. */
 export interface Consistency {
   readonly level: ConsistencyLevel;
   /** ISO 8601, UTC. */
@@ -121,13 +121,13 @@ export interface Consistency {
   readonly frozenMs: number;
 }
 
-/** One instant of all disks of a VM that are dumped: plain data. */
-export interface Instant {
+/** One point in time of all disks of a VM that are dumped: plain data. */
+export interface PointInTime {
   readonly snapshots: readonly Snapshot[];
   readonly consistency: Consistency;
 }
 
-/** All disks of a VM at one instant. */
+/** All disks of a VM at one point in time. */
 export interface VmSnapshot {
   /** Ascending by id. */
   readonly disks: readonly OpenableDisk[];

@@ -91,7 +91,7 @@ const lcmStates = [
   'RESTORE',
 ] as const;
 
-/** What an export has to do with the guest: nothing (`offline`), or fix the instant while it runs. */
+/** What an export has to do with the guest: nothing (`offline`), or fix the point in time while it runs. */
 export type Activity = 'offline' | 'running';
 
 const active = states.indexOf('ACTIVE');

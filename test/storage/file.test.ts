@@ -15,7 +15,8 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../../lib/report/errors.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
+import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
+import { planDisks } from '../../lib/storage/registry.ts';
 import { wholeDisk } from '../support/nbd-servers.ts';
 import {
   asQemuSees,

@@ -3,7 +3,8 @@ import { FailedError, InterruptedError, UnsupportedError } from '../../lib/repor
 import type { Run } from '../../lib/run/run.ts';
 import { carryOut, type Undo } from '../../lib/run/undo.ts';
 import { withHostAdvice } from '../../lib/storage/wrong-machine.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
+import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
+import { planDisks } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';

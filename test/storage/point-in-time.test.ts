@@ -2,14 +2,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
-import { fixInstant } from '../../lib/storage/registry.ts';
-import type { Instant, Prepared, StorageModule } from '../../lib/storage/storage.ts';
+import { fixPointInTime } from '../../lib/storage/point-in-time.ts';
+import type { PointInTime, Prepared, StorageModule } from '../../lib/storage/storage.ts';
 import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
 import { disk, inWorld, vm } from '../support/storage-world.ts';
 
 interface Scene {
   readonly libvirt: FakeLibvirt;
-  readonly fix: (wish: FreezeWish, limitMs?: number) => Promise<Instant>;
+  readonly fix: (wish: FreezeWish, limitMs?: number) => Promise<PointInTime>;
 }
 
 /** VM 7 runs with one disk, on a storage that is `prepared` like this. */
@@ -23,13 +23,17 @@ async function inScene(
     const module: StorageModule = {
       plan: (of, one, format) => ({ vm: of, disk: one, format }),
       prepare: () =>
-        Promise.resolve({ instant: 'together', snapshot: () => Promise.resolve([]), ...prepared }),
+        Promise.resolve({
+          pointInTime: 'together',
+          snapshot: () => Promise.resolve([]),
+          ...prepared,
+        }),
       open: () => Promise.reject(new Error('nothing is read')),
     };
     const running = vm([disk(0)], { state: 3, lcmState: 3, deployId: 'one-7' });
     const plans = [{ module, plan: module.plan(running, disk(0), 'raw') }];
     const run = { ...world.run, runner: libvirt.runner };
-    await body({ libvirt, fix: (wish, limitMs) => fixInstant(plans, run, wish, limitMs) });
+    await body({ libvirt, fix: (wish, limitMs) => fixPointInTime(plans, run, wish, limitMs) });
   });
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
-import { planDisks, snapshotLimitMs } from '../../lib/storage/registry.ts';
+import { snapshotLimitMs } from '../../lib/storage/point-in-time.ts';
+import { planDisks } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { disk, vm } from '../support/storage-world.ts';
 

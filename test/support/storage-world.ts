@@ -11,7 +11,8 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Run } from '../../lib/run/run.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import type { Undo } from '../../lib/run/undo.ts';
-import { planDisks, snapshotDisks } from '../../lib/storage/registry.ts';
+import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
+import { planDisks } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet, wholeDisk } from './nbd-servers.ts';
 

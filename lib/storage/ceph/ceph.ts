@@ -54,7 +54,7 @@ export const cephStorage: StorageModule = {
       await journal.record(undo, runner.target);
     }
     return {
-      instant: running ? (written.length === 1 ? 'together' : 'apart') : 'given',
+      pointInTime: running ? (written.length === 1 ? 'together' : 'apart') : 'given',
       snapshot: async () => {
         await createSnapshots(written, snapshot, run);
         return disks.map((disk) => snapshotOf(disk, written.includes(disk) ? snapshot : undefined));

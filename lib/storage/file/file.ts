@@ -44,10 +44,10 @@ export const fileStorage: StorageModule = {
       running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner, run.log) });
     }
     const [first] = written;
-    if (!first) return { instant: 'given', snapshot: () => Promise.resolve(snapshots) };
+    if (!first) return { pointInTime: 'given', snapshot: () => Promise.resolve(snapshots) };
     const job = await prepareBackupJob(running, folderOf(first.vm, run), run);
     return {
-      instant: job.instant,
+      pointInTime: job.pointInTime,
       snapshot: async () => [...(await job.snapshot()), ...snapshots],
     };
   },

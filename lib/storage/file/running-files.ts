@@ -1,4 +1,4 @@
-// Running VMs whose disks are files: QEMU itself serves them as they were at one instant, by a backup
+// Running VMs whose disks are files: QEMU itself serves them as they were at one point in time, by a backup
 // job in pull mode. What is run, and why, is documented in docs/storage-file.md.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../../read/disk-reader.ts';
@@ -56,7 +56,7 @@ export async function prepareBackupJob(
   run: Run,
 ): Promise<Prepared> {
   const [first] = disks;
-  if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
+  if (!first) return { pointInTime: 'given', snapshot: () => Promise.resolve([]) };
   const { vm } = first.plan;
   const domain = domainOf(vm, run);
   const { disks: known, owner } = await requireIdle(vm, domain);
@@ -91,7 +91,7 @@ export async function prepareBackupJob(
     runner.target,
   );
   return {
-    instant: 'together',
+    pointInTime: 'together',
     async snapshot(): Promise<readonly Snapshot[]> {
       await beginBackup(domain, order);
       return [...targets].map(([{ plan, top }, exportName]) => ({

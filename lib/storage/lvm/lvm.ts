@@ -60,7 +60,7 @@ export const lvmStorage: StorageModule = {
 
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
     const [first] = plans;
-    if (!first) return { instant: 'given', snapshot: () => Promise.resolve([]) };
+    if (!first) return { pointInTime: 'given', snapshot: () => Promise.resolve([]) };
     const { vm } = first;
     const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
     const group = await readVolumeGroup(lvm, groupOf(vm)).catch((error: unknown) => {
@@ -83,7 +83,8 @@ export const lvmStorage: StorageModule = {
       const writes = await writesTo(run.runner, devicePath(volume));
       given.push({ ...snapshot, source: { ...source, writes } });
     }
-    if (written.length === 0) return { instant: 'given', snapshot: () => Promise.resolve(given) };
+    if (written.length === 0)
+      return { pointInTime: 'given', snapshot: () => Promise.resolve(given) };
 
     await requireSameVolumes(vm, written, run);
     const volumes = written.map(({ volume }) => volume);
@@ -102,7 +103,7 @@ export const lvmStorage: StorageModule = {
     let lock: DriverLock | undefined;
     const release = async (): Promise<void> => lock?.release();
     return {
-      instant: written.length === 1 ? 'together' : 'apart',
+      pointInTime: written.length === 1 ? 'together' : 'apart',
       async claim() {
         lock = await lockGroup(lvm, group.name, `make snapshots of ${inWords(plans)}`, run.signal);
         return release;

@@ -1,0 +1,175 @@
+// The one point in time of all disks of a VM, whatever modules serve them: every module gets ready, the guest is frozen
+// or paused, every module fixes its disks, the guest goes on.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { holdGuest, type FreezeWish, type Held } from '../guest/freeze.ts';
+import { awaitBootingAgent } from '../guest/guest-agent.ts';
+import { FailedError } from '../report/errors.ts';
+import type { Run } from '../run/run.ts';
+import type { Vm } from '../vm/vm.ts';
+import type {
+  DumpPlan,
+  OpenableDisk,
+  PointInTime,
+  Prepared,
+  Snapshot,
+  StorageModule,
+  VmSnapshot,
+} from './storage.ts';
+
+/**
+ * How long the guest waits for all storages together: 10 s, or 2 s for each disk where that is more, since LVM makes one
+ * snapshot after another, but never more than 30 s. Linux waits for as long as it is frozen, but what it serves has time limits of
+ * its own, and its kernel complains after 120 s; Windows ends a freeze by itself after 10 s (VSS).
+ */
+export function snapshotLimitMs(disks: number): number {
+  return Math.min(30_000, Math.max(10_000, disks * 2000));
+}
+
+/** A disk that is going to be dumped, and by whom. */
+export interface DiskPlan {
+  readonly module: StorageModule;
+  readonly plan: DumpPlan;
+}
+
+/**
+ * Fixes one point in time for all planned disks (of one VM), of whatever storages, and makes them ready to be
+ * read. A running guest is held meanwhile as `wish` says. Everything this changes is in the run's journal.
+ */
+export async function snapshotDisks(
+  plans: readonly DiskPlan[],
+  run: Run,
+  wish: FreezeWish = { mode: 'agent', required: false },
+): Promise<VmSnapshot> {
+  const { snapshots, consistency } = await fixPointInTime(plans, run, wish);
+  return vmSnapshot(plans, { snapshots, consistency }, run);
+}
+
+/**
+ * The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept.
+ * @param limitMs how long the guest waits for all storages together.
+ * @throws what failed, when no storage works any more on what it was told to do.
+ */
+export async function fixPointInTime(
+  plans: readonly DiskPlan[],
+  run: Run,
+  wish: FreezeWish,
+  limitMs = snapshotLimitMs(plans.length),
+): Promise<PointInTime> {
+  const parts: Prepared[] = [];
+  for (const module of new Set(plans.map((one) => one.module))) {
+    const own = plans.filter((one) => one.module === module).map(({ plan }) => plan);
+    parts.push(await module.prepare(own, run));
+  }
+  const [first] = plans;
+  if (!first || howFixed(parts).length === 0) {
+    const at = new Date().toISOString();
+    return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
+  }
+  const { mode, agentWaitMs = 0 } = wish;
+  if (mode === 'agent') await awaitBootingAgent(first.plan.vm, agentWaitMs, run);
+  const releases: (() => Promise<void>)[] = [];
+  try {
+    for (const part of parts) {
+      const release = await part.claim?.();
+      if (release) releases.push(release);
+    }
+    return await fixWhileHeld(first.plan.vm, limitMs, parts, wish, run);
+  } finally {
+    for (const release of releases) await release();
+  }
+}
+
+/** Fixes the point in time of disks that a running guest writes to. */
+async function fixWhileHeld(
+  vm: Vm,
+  limitMs: number,
+  parts: readonly Prepared[],
+  wish: FreezeWish,
+  run: Run,
+): Promise<PointInTime> {
+  const hold = await holdGuest(vm, wish, run);
+  const at = new Date().toISOString();
+  const work = fixAll(parts);
+  // The guest does not wait for a storage that takes long: it goes on, and the point in time is lost.
+  const inTime = await settlesWithin(work, limitMs);
+  let held: Held;
+  try {
+    held = await hold.release();
+  } finally {
+    // The locks are released and the undo begins only when no storage is still making a snapshot.
+    await work.catch(() => undefined);
+  }
+  const snapshots = await work;
+  if (!inTime) {
+    throw new FailedError(
+      `cannot fix the point in time of the disks of VM ${vm.id}: it took longer than ${limitMs / 1000} s, and the guest was let go meanwhile`,
+    );
+  }
+  const fixed = howFixed(parts);
+  if (held.level === 'crash' && (fixed.length > 1 || fixed.includes('apart'))) {
+    run.log.warn(
+      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
+    );
+  }
+  return { snapshots, consistency: { ...held, at } };
+}
+
+/** The second half: disks that can be read. @param plans those whose point in time was fixed */
+export function vmSnapshot(
+  plans: readonly DiskPlan[],
+  { snapshots, consistency }: PointInTime,
+  run: Run,
+): VmSnapshot {
+  return {
+    disks: openableDisks(plans, snapshots, run),
+    consistency,
+    async requireUnwritten() {
+      for (const module of new Set(plans.map((one) => one.module))) {
+        const ids = plans.filter((one) => one.module === module).map(({ plan }) => plan.disk.id);
+        const own = snapshots.filter(({ plan }) => ids.includes(plan.disk.id));
+        await module.requireUnwritten?.(own, run);
+      }
+    },
+  };
+}
+
+function openableDisks(
+  plans: readonly DiskPlan[],
+  snapshots: readonly Snapshot[],
+  run: Run,
+): readonly OpenableDisk[] {
+  const disks: OpenableDisk[] = [];
+  for (const { module, plan } of plans) {
+    const snapshot = snapshots.find((one) => one.plan.disk.id === plan.disk.id);
+    if (!snapshot) throw new Error(`no point in time was fixed for disk ${plan.disk.id}`);
+    const { layout } = snapshot;
+    disks.push({ id: plan.disk.id, layout, open: () => module.open(snapshot, run) });
+  }
+  return disks.sort((one, other) => one.id - other.id);
+}
+
+/** How each module fixes the point in time of disks that somebody writes to. */
+function howFixed(parts: readonly Prepared[]): readonly Prepared['pointInTime'][] {
+  return parts.map(({ pointInTime }) => pointInTime).filter((how) => how !== 'given');
+}
+
+async function fixAll(parts: readonly Prepared[]): Promise<readonly Snapshot[]> {
+  const snapshots: Snapshot[] = [];
+  for (const prepared of parts) snapshots.push(...(await prepared.snapshot()));
+  return snapshots;
+}
+
+/** Whether `work` ends, well or not, in that time. Never rejects. */
+async function settlesWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const ended = work.then(
+    () => true,
+    () => true,
+  );
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  try {
+    return await Promise.race([ended, late]);
+  } finally {
+    timer.abort();
+  }
+}
