@@ -8,7 +8,7 @@ test.each([
   ['gzip:9', { method: 'gzip', level: 9 }],
   ['zstd:19', { method: 'zstd', level: 19 }],
   ['none', { method: 'none' }],
-])('%s is a compression', (text, expected) => {
+])('the compression %s is accepted', (text, expected) => {
   expect(parseCompression(text)).toEqual(expected);
 });
 
@@ -23,6 +23,6 @@ test.each([
   'zstd:20',
   'none:1',
   'gzip:1 ',
-])('%j is none', (text) => {
+])('the compression %j is refused', (text) => {
   expect(() => parseCompression(text)).toThrow(UsageError);
 });

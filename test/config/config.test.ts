@@ -55,7 +55,7 @@ const defaults: Config = {
 };
 
 describe('the shipped file', () => {
-  test('is the table of settings, with every comment and default', () => {
+  test('the shipped configuration file is the table of settings, with every comment and default', () => {
     const [, ...blocks] = shipped.trimEnd().split('\n\n');
     const expected = all.map(({ key, description, default: text, underOneLocation }) =>
       [
@@ -69,11 +69,11 @@ describe('the shipped file', () => {
     expect(blocks).toEqual(expected);
   });
 
-  test('changes nothing as it is', async () => {
+  test('the shipped configuration file changes nothing as it is', async () => {
     expect(await load(shipped)).toEqual(defaults);
   });
 
-  test('gives the defaults when every setting is uncommented', async () => {
+  test('the shipped configuration file gives the defaults when every setting is uncommented', async () => {
     const uncommented = shipped.replaceAll(/^#([A-Z_]+ =)/gm, '$1');
     expect(parseConfig(uncommented, 'it').size).toBe(all.length);
     expect(await load(uncommented)).toEqual(defaults);
@@ -88,11 +88,11 @@ describe('values', () => {
     ['in single quotes', "DESTINATION = '/a\"b' # c", '/a"b'],
     ['before a comment', 'DESTINATION=/a # backups', '/a'],
     ['with DOS line ends', '# x\r\nDESTINATION=/a\r\n', '/a'],
-  ])('%s', async (_, line, expected) => {
+  ])('the value of a setting is read %s', async (_, line, expected) => {
     expect((await load(line)).destination).toBe(expected);
   });
 
-  test('of every type', async () => {
+  test('the value of a setting of every type is read', async () => {
     const config = await load(
       'COMPRESS=zstd:19\nIMAGE_TIMEOUT=0\nXMLRPC_TIMEOUT=10\nALLOWED_BACKING_DIRS=/a:/b',
     );
@@ -124,32 +124,35 @@ describe('refused, naming file and line', () => {
     ['no number', 'IMAGE_TIMEOUT=1h', 'line 1: IMAGE_TIMEOUT: "1h" is not a number of seconds'],
     ['no time at all', 'XMLRPC_TIMEOUT=0', 'from 1 to'],
     ['a time beyond timers', 'XMLRPC_TIMEOUT=9999999', 'from 1 to 2000000'],
-  ])('%s', async (_, content, expected) => {
-    await expect(load(content)).rejects.toThrow(UsageError);
-    await expect(load(content)).rejects.toThrow(join(folder, 'test.conf'));
-    await expect(load(content)).rejects.toThrow(expected);
-  });
+  ])(
+    'a configuration is refused with its file and line when it has %s',
+    async (_, content, expected) => {
+      await expect(load(content)).rejects.toThrow(UsageError);
+      await expect(load(content)).rejects.toThrow(join(folder, 'test.conf'));
+      await expect(load(content)).rejects.toThrow(expected);
+    },
+  );
 });
 
 describe('which file', () => {
-  test('the one that was asked for must exist', async () => {
+  test('a configuration file that was asked for must exist', async () => {
     const file = join(folder, 'missing.conf');
     await expect(loadConfig({ file, env: {} })).rejects.toThrow(/cannot read .*missing\.conf/);
   });
 
-  test('the one in $ONEVMDUMP_CONFIG must exist', async () => {
+  test('the configuration file that $ONEVMDUMP_CONFIG names must exist', async () => {
     const env = { ONEVMDUMP_CONFIG: join(folder, 'missing.conf') };
     await expect(loadConfig({ file: undefined, env })).rejects.toThrow('missing.conf');
   });
 
-  test('--config goes before $ONEVMDUMP_CONFIG', async () => {
+  test('the configuration file of --config is read instead of that of $ONEVMDUMP_CONFIG', async () => {
     const env = { ONEVMDUMP_CONFIG: write('DESTINATION=/env', 'env.conf') };
     const file = write('DESTINATION=/flag', 'flag.conf');
     expect((await loadConfig({ file, env })).destination).toBe('/flag');
     expect((await loadConfig({ file: undefined, env })).destination).toBe('/env');
   });
 
-  test('in $ONE_LOCATION, whose folders are the defaults then', async () => {
+  test('the configuration file is looked for in $ONE_LOCATION, whose folders are the defaults then', async () => {
     mkdirSync(join(folder, 'etc'));
     write('DESTINATION=/self', 'etc/onevmdump.conf');
     const config = await loadConfig({ file: undefined, env: { ONE_LOCATION: folder } });
@@ -161,12 +164,12 @@ describe('which file', () => {
     });
   });
 
-  test('the default one may be missing', async () => {
+  test('the default configuration file may be missing', async () => {
     const config = await loadConfig({ file: undefined, env: { ONE_LOCATION: folder } });
     expect(config.destination).toBe('/tmp');
   });
 
-  test('one that cannot be read is an error, also where it might be missing', async () => {
+  test('a configuration file that cannot be read is an error, also where it might be missing', async () => {
     mkdirSync(join(folder, 'etc/onevmdump.conf'), { recursive: true });
     const loading = loadConfig({ file: undefined, env: { ONE_LOCATION: folder } });
     await expect(loading).rejects.toThrow('cannot read the configuration: EISDIR');
@@ -174,20 +177,20 @@ describe('which file', () => {
 });
 
 describe('the environment', () => {
-  test('goes before the file', async () => {
+  test("a variable of the environment is used instead of the configuration file's setting", async () => {
     const env = { ONEVMDUMP_COMPRESS: 'none', ONEVMDUMP_DESTINATION: '' };
     const config = await load('COMPRESS=zstd\nDESTINATION=/a', env);
     expect([config.compress, config.destination]).toEqual(['none', '/a']);
   });
 
-  test('is named when its value is wrong', async () => {
+  test('a variable of the environment is named when its value is wrong', async () => {
     await expect(load('', { ONEVMDUMP_IMAGE_TIMEOUT: 'long' })).rejects.toThrow(
       'ONEVMDUMP_IMAGE_TIMEOUT: IMAGE_TIMEOUT: "long" is not a number of seconds',
     );
   });
 });
 
-test('a configuration without an end is refused at once, and in little memory', async () => {
+test('a configuration file without an end is refused at once, and in little memory', async () => {
   const loading = loadConfig({ file: '/dev/zero', env: {} });
   await expect(loading).rejects.toThrow('/dev/zero has more than 1048576 bytes');
 });

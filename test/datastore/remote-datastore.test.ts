@@ -64,14 +64,14 @@ async function expectNothingLeft(): Promise<void> {
   expect(await processesWith(sshd.host, 'ServerAlive')).toEqual([]);
 }
 
-test('a backup writes a bundle there that tar reads, and leaves nothing here', async () => {
+test('a backup into a datastore on another host writes a bundle there that tar reads, and leaves nothing here', async () => {
   const bundle = join(world.basePath, String(vm.id), source);
   expect(await sh('tar', '--zstd', '-tvf', bundle)).toMatch(/ 8388608 .* \.\/backup\.disk\.0$/m);
   expect(await sh('stat', '-c', '%a', bundle, join(bundle, '..'))).toBe('600\n700\n');
   await expectNothingLeft();
 });
 
-test('a restore registers images that OpenNebula fetches from there', async () => {
+test('a restore from a datastore on another host registers images that OpenNebula fetches from there', async () => {
   const asked = `${image()}<DESTINATION_DS_ID>1</DESTINATION_DS_ID><TEMPLATE><USERNAME>oneadmin</USERNAME></TEMPLATE>`;
   const { code, stdout, stderr } = await world.request('restore', asked);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -82,20 +82,20 @@ test('a restore registers images that OpenNebula fetches from there', async () =
   await expectNothingLeft();
 });
 
-test('a disk that is read at its beginning only ends the connection, without an error', async () => {
+test('a disk on another host that is read at its beginning only ends the connection, without an error', async () => {
   const pipe = `${join(driver, 'stream_disk')} ${await address()} | head -c 1000 | wc -c`;
   const { stdout, stderr } = await runToEnd('bash', ['-c', pipe], { env: world.driverEnv });
   expect({ stdout, stderr }).toEqual({ stdout: '1000\n', stderr: '' });
   await expectNothingLeft();
 });
 
-test('monitor tells the space there', async () => {
+test('monitor tells the space of a datastore on another host', async () => {
   const { code, stdout, stderr } = await world.request('monitor', world.datastore);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/^USED_MB=\d+\nTOTAL_MB=\d+\nFREE_MB=\d+\n$/);
 });
 
-test('rm removes a bundle and its folder there, and once more without an error', async () => {
+test('rm removes a bundle and its folder on another host, and succeeds once more without them', async () => {
   const other = await world.makeVm({ format: 'qcow2', datastore: 101 });
   const name = await backup(other);
   expect(await world.bundlesThere()).toContain(`${other.id}/${name}`);
@@ -120,7 +120,7 @@ describe('a backup that ends in the middle leaves nothing there and no connectio
     await expectNothingLeft();
   }
 
-  test('a program fails', async () => {
+  test('a backup to another host that ends because a program fails leaves nothing there and no connection', async () => {
     const env = await world.compressorThat('echo no more >&2; exit 1');
     const { code, stdout, stderr } = await world.action('backup', other.args, other.input, { env });
     expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
@@ -128,7 +128,7 @@ describe('a backup that ends in the middle leaves nothing there and no connectio
     await expectNothing();
   });
 
-  test('it is cancelled', async () => {
+  test('a backup to another host that is cancelled leaves nothing there and no connection', async () => {
     const env = await world.compressorThat('exec sleep 60');
     const running = world.action('backup', other.args, other.input, { env });
     await world.waitForPart();
@@ -149,7 +149,7 @@ describe('a backup into a datastore with a BRIDGE_LIST, as OpenNebula 7.2 knows 
   };
   const another = () => new Promise((resolve) => setTimeout(resolve, 1001));
 
-  test('reads what the TM driver of Ceph has staged on that host', async () => {
+  test('a backup into a datastore with a BRIDGE_LIST reads what the TM driver of Ceph has staged on that host', async () => {
     const lost = await world.action('backup', vm.args, onBridge('ceph', 'no-such-host.invalid'));
     expect(lost).toMatchObject({ code: 4, stdout: '' });
     expect(lost.stderr).toMatch(/^cannot connect to no-such-host\.invalid: .*\n$/);
@@ -159,7 +159,7 @@ describe('a backup into a datastore with a BRIDGE_LIST, as OpenNebula 7.2 knows 
     await expectNothingLeft();
   });
 
-  test("reads what other TM drivers have staged on the VM's own host", async () => {
+  test("a backup into a datastore with a BRIDGE_LIST reads what other TM drivers have staged on the VM's own host", async () => {
     await another();
     const { code, stderr } = await world.action('backup', vm.args, onBridge('ssh', 'no-such-host'));
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -191,7 +191,7 @@ describe('when the host cannot be reached, one line says so:', () => {
           `${away(image())}<DESTINATION_DS_ID>1</DESTINATION_DS_ID><TEMPLATE><USERNAME>oneadmin</USERNAME></TEMPLATE>`,
         ),
     ],
-  ])('%s', async (_, call) => {
+  ])("when the datastore's host cannot be reached, one line says so: %s", async (_, call) => {
     const { code, stdout, stderr } = await call();
     expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
     expect(stderr).toMatch(/^cannot connect to \S*no-such-host\.invalid: .*\n$/);

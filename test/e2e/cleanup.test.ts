@@ -62,7 +62,7 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 describe('what a killed export left', () => {
-  test('is named by cleanup --dry-run, with the commands that remove it, and stays', async () => {
+  test('what a killed export left is named by cleanup --dry-run, with the commands that remove it, and stays', async () => {
     await killedExport();
     const before = await world.leftovers();
     const { code, stdout } = await world.run(['cleanup', '--dry-run']);
@@ -75,7 +75,7 @@ describe('what a killed export left', () => {
     await world.run(['cleanup']);
   });
 
-  test('is undone by cleanup: lock, part file, folder, server and journal', async () => {
+  test('what a killed export left is undone by cleanup: lock, part file, folder, server and journal', async () => {
     await killedExport();
     expect(isLocked()).toBe(true);
     const { code, stdout, stderr } = await world.run(['cleanup']);
@@ -85,7 +85,7 @@ describe('what a killed export left', () => {
     expect((await world.run(['cleanup'])).stdout).toBe('nothing is left\n');
   });
 
-  test("is undone by cleanup also where it lies in the user's own state folder", async () => {
+  test("what a killed export left is undone by cleanup also where it lies in the user's own state folder", async () => {
     await killedExport();
     const own = join(world.folder, '.local/state');
     await mkdir(own, { recursive: true });
@@ -100,7 +100,7 @@ describe('what a killed export left', () => {
     expect(isLocked()).toBe(false);
   });
 
-  test('is not looked for in place of a STATE_DIR that cannot be used: cleanup and export say so', async () => {
+  test('cleanup and export say so when STATE_DIR cannot be used, instead of looking elsewhere for what a killed export left', async () => {
     const env = { ONEVMDUMP_STATE_DIR: '/dev/null/state' };
     for (const args of [['cleanup'], ['export', String(vmId)]]) {
       const { code, stderr } = await world.run(args, { env });
@@ -112,7 +112,7 @@ describe('what a killed export left', () => {
     expect(isLocked()).toBe(false);
   });
 
-  test('is left alone by cleanup --vm of another VM', async () => {
+  test('what a killed export left is left alone by cleanup --vm of another VM', async () => {
     await killedExport();
     const { stdout } = await world.run(['cleanup', '--vm', String(vmId + 1)]);
     expect(stdout).toBe('nothing is left\n');
@@ -121,7 +121,7 @@ describe('what a killed export left', () => {
     await expectNothingLeft();
   });
 
-  test('is undone by the next export of the VM, which succeeds', async () => {
+  test('what a killed export left is undone by the next export of the VM, which succeeds', async () => {
     await killedExport();
     const { code, stderr } = await world.run(['export', String(vmId)]);
     expect({ code, stderr }).toEqual({
@@ -133,7 +133,7 @@ describe('what a killed export left', () => {
     expect(await servers()).toBe('');
   });
 
-  test('is not looked for among the things of an export that still runs', async () => {
+  test('what a running export has made is not undone by cleanup', async () => {
     const path = `${join(world.folder, 'slow')}:${process.env['PATH'] ?? ''}`;
     let looking: Promise<unknown> = Promise.resolve();
     const { code } = await world.run(['export', String(vmId)], {
@@ -151,7 +151,7 @@ describe('what a killed export left', () => {
     await expectNothingLeft();
   });
 
-  test('is kept in the journal as long as OpenNebula cannot be reached', async () => {
+  test('what a killed export left is kept in the journal as long as OpenNebula cannot be reached', async () => {
     await killedExport();
     await world.sandbox.stop();
     const { code, stderr } = await world.run(['cleanup']);

@@ -91,7 +91,7 @@ describe('a disk is extracted', () => {
     [0, 'raw'],
     [1, 'qcow2'],
     [2, 'raw'],
-  ])('%i as it is in the bundle, in %s, sparse', async (id, format) => {
+  ])('extract writes disk %i as it is in the bundle, in %s, sparse', async (id, format) => {
     const { code, stdout, stderr } = await extract(bundle, '--disk', String(id));
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     const file = join(out, `disk.${id}.${format}`);
@@ -105,7 +105,7 @@ describe('a disk is extracted', () => {
   test.each([
     [0, 'qcow2'],
     [1, 'raw'],
-  ])('%i in another format: %s', async (id, format) => {
+  ])('extract writes disk %i in another format: %s', async (id, format) => {
     const { code } = await extract(bundle, '--disk', String(id), '--format', format, '-o', 'x');
     expect(code).toBe(0);
     isSame(join(out, 'x'), format, id);
@@ -113,7 +113,7 @@ describe('a disk is extracted', () => {
     expect(statSync(join(out, 'x')).mode & 0o777).toBe(0o600);
   });
 
-  test('and --json tells of it', async () => {
+  test('extract --json reports the disk it has written', async () => {
     const { stdout } = await extract(bundle, '--disk', '1', '-o', 'one', '--json');
     expect(JSON.parse(stdout)).toEqual({
       bundle,
@@ -128,7 +128,7 @@ describe('a disk is extracted', () => {
 });
 
 describe("the VM's XML is extracted byte for byte", () => {
-  test('to stdout, or to a file', async () => {
+  test("the VM's XML is extracted byte for byte to stdout, or to a file", async () => {
     const xml = '<VM><ID>7</ID></VM>\n';
     expect((await extract(bundle, '--vm-xml')).stdout).toBe(xml);
     expect((await extract(bundle, '--vm-xml', '-o', 'vm.xml')).code).toBe(0);
@@ -137,7 +137,7 @@ describe("the VM's XML is extracted byte for byte", () => {
 });
 
 describe('what is there is never lost', () => {
-  test('a file is not replaced, but with --force', async () => {
+  test('extract does not replace a file without --force', async () => {
     writeFileSync(join(out, 'mine'), 'mine');
     const refused = await extract(bundle, '--disk', '0', '-o', 'mine');
     expect(refused.code).toBe(2);
@@ -152,21 +152,24 @@ describe('what is there is never lost', () => {
     ['by the name of a hard link to it', 'own', 'hard'],
     ['read through a hard link, by the name of the link', 'hard', 'hard'],
     ['read through a symbolic link, by its own name', 'soft', 'own'],
-  ])('the bundle that is read is not replaced, even with --force: %s', async (_, from, to) => {
-    await copyFile(bundle, join(out, 'own'));
-    await link(join(out, 'own'), join(out, 'hard'));
-    await symlink('own', join(out, 'soft'));
-    for (const what of [['--disk', '0'], ['--disk', '0', '--format', 'qcow2'], ['--vm-xml']]) {
-      const { code, stderr } = await extract(from, ...what, '-o', to, '--force');
-      expect({ code, what }).toEqual({ code: 2, what });
-      expect(stderr).toContain('it is the bundle itself');
-    }
-    expect(readdirSync(out)).toEqual(['hard', 'own', 'soft']);
-    expect(readFileSync(join(out, to)).equals(readFileSync(bundle))).toBe(true);
-    expect(statSync(join(out, 'own')).nlink).toBe(2);
-  });
+  ])(
+    'extract does not replace the bundle that it reads, even with --force: %s',
+    async (_, from, to) => {
+      await copyFile(bundle, join(out, 'own'));
+      await link(join(out, 'own'), join(out, 'hard'));
+      await symlink('own', join(out, 'soft'));
+      for (const what of [['--disk', '0'], ['--disk', '0', '--format', 'qcow2'], ['--vm-xml']]) {
+        const { code, stderr } = await extract(from, ...what, '-o', to, '--force');
+        expect({ code, what }).toEqual({ code: 2, what });
+        expect(stderr).toContain('it is the bundle itself');
+      }
+      expect(readdirSync(out)).toEqual(['hard', 'own', 'soft']);
+      expect(readFileSync(join(out, to)).equals(readFileSync(bundle))).toBe(true);
+      expect(statSync(join(out, 'own')).nlink).toBe(2);
+    },
+  );
 
-  test('a link and a folder are never replaced', async () => {
+  test('extract never replaces a link or a folder', async () => {
     writeFileSync(at('target'), 'mine');
     await symlink(at('target'), join(out, 'link'));
     for (const name of ['link', '.']) {
@@ -175,7 +178,7 @@ describe('what is there is never lost', () => {
     expect(readFileSync(at('target'), 'utf8')).toBe('mine');
   });
 
-  test('a damaged disk leaves no file, and a file of its name as it was', async () => {
+  test('extract leaves no file of a damaged disk, and a file of its name as it was', async () => {
     const bytes = readFileSync(bundle);
     bytes[(await frameStart('./backup.disk.0', 1)) + 5000]! ^= 0xff;
     writeFileSync(at('damaged'), bytes);
@@ -196,7 +199,7 @@ describe('wrong usage is told in one line', () => {
     [['--disk', 'x'], "the disk id must be a number, not 'x'"],
     [['--disk', '0', '-o', '/no/such/folder/x'], 'there is no folder /no/such/folder'],
     [['--vm-xml', '--format', 'raw'], '--format is for disks only'],
-  ])('%j', async (args, message) => {
+  ])('wrong usage of extract is reported in one line: %j', async (args, message) => {
     const { code, stdout, stderr } = await extract(bundle, ...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toContain(message);
@@ -207,24 +210,27 @@ describe('a disk that begins like another format is told of', () => {
   test.each([
     ['raw', [{ offset: 0, length: 65536 }], 'raw'],
     ['qcow2', [{ offset: 0, length: 65536 }], 'raw'],
-  ] as const)('when it is %s in the bundle', async (format, data, wanted) => {
-    const source = at(`disguised.${format}.source`);
-    const name = at(`disguised.${format}`);
-    await makeDisk(source, MiB, data);
-    const file = await open(source, 'r+');
-    await file.write('QED\0', 0);
-    await file.close();
-    const layout = format === 'raw' ? ({ format } as const) : { format, clusterSize: 65536 };
-    await writeBundle(name, await pickCompressor({ method: 'none' }), [
-      { path: source, virtualSize: MiB, extents: data, layout },
-    ]);
-    const { code, stderr } = await extract(name, '--disk', '0', '--format', wanted, '-o', 'x');
-    expect(code).toBe(0);
-    expect(stderr).toContain('disk 0 is raw but begins like qed');
-    expect(
-      (await extract(name, '--disk', '0', '--format', 'qcow2', '-o', 'y')).stderr,
-    ).not.toContain('begins like');
-  });
+  ] as const)(
+    'extract warns of a disk that begins like another format when it is %s in the bundle',
+    async (format, data, wanted) => {
+      const source = at(`disguised.${format}.source`);
+      const name = at(`disguised.${format}`);
+      await makeDisk(source, MiB, data);
+      const file = await open(source, 'r+');
+      await file.write('QED\0', 0);
+      await file.close();
+      const layout = format === 'raw' ? ({ format } as const) : { format, clusterSize: 65536 };
+      await writeBundle(name, await pickCompressor({ method: 'none' }), [
+        { path: source, virtualSize: MiB, extents: data, layout },
+      ]);
+      const { code, stderr } = await extract(name, '--disk', '0', '--format', wanted, '-o', 'x');
+      expect(code).toBe(0);
+      expect(stderr).toContain('disk 0 is raw but begins like qed');
+      expect(
+        (await extract(name, '--disk', '0', '--format', 'qcow2', '-o', 'y')).stderr,
+      ).not.toContain('begins like');
+    },
+  );
 });
 
 describe('the part files of an extract', () => {
@@ -252,7 +258,7 @@ describe('the part files of an extract', () => {
     return { left, stdout };
   }
 
-  test('that was killed are removed by cleanup', async () => {
+  test('the part files of an extract that was killed are removed by cleanup', async () => {
     const { left, stdout } = await killed(
       bundle,
       '--disk',
@@ -267,12 +273,12 @@ describe('the part files of an extract', () => {
     expect(readdirSync(out)).toEqual([]);
   });
 
-  test('that ended well are in no journal', async () => {
+  test('the part files of an extract that ended well are in no journal', async () => {
     expect((await extract(bundle, '--disk', '1', '--format', 'raw')).code).toBe(0);
     expect(readdirSync(at('state/journal'))).toEqual([]);
   });
 
-  test('are made also where no journal can be written, with a warning', async () => {
+  test('the part files of an extract are made also where no journal can be written, with a warning', async () => {
     const env = { ...environment, ONEVMDUMP_STATE_DIR: '/dev/null/state' };
     const file = join(out, 'x');
     const { code, stderr } = await runToEnd(
@@ -297,7 +303,7 @@ describe('a bundle that lost its end', () => {
     return at('cut');
   }
 
-  test('gives the disks before the cut with --salvage, and says how without', async () => {
+  test('extract from a bundle that lost its end gives the disks before the cut with --salvage, and says how without', async () => {
     const cut = await cutAt('./backup.disk.2', -200_000);
     const refused = await extract(cut, '--disk', '0');
     expect(refused.code).toBe(5);
@@ -309,7 +315,7 @@ describe('a bundle that lost its end', () => {
     isSame(join(out, 'disk.0.raw'), 'raw', 0);
   });
 
-  test('gives its last disk when only what stands behind that is cut', async () => {
+  test('extract from a bundle that lost its end gives its last disk when only what stands behind that is cut', async () => {
     const opened = await openPath(bundle);
     await opened.close();
     const [offset, stored] = opened.manifest?.members.at(-1)?.frames.at(-1) ?? [NaN, NaN];
@@ -321,7 +327,7 @@ describe('a bundle that lost its end', () => {
     isSame(join(out, 'disk.2.raw'), 'raw', 2);
   });
 
-  test('is read as a whole one when it lost only a part of its index', async () => {
+  test('extract reads a bundle that lost only a part of its index as a whole one', async () => {
     await copyFile(bundle, at('cut'));
     truncateSync(at('cut'), statSync(bundle).size - 10);
     const { code, stderr } = await extract(at('cut'), '--disk', '2');
@@ -330,7 +336,7 @@ describe('a bundle that lost its end', () => {
     isSame(join(out, 'disk.2.raw'), 'raw', 2);
   });
 
-  test("gives the VM's XML with --salvage when no disk of it is whole", async () => {
+  test("extract from a bundle that lost its end gives the VM's XML with --salvage when no disk of it is whole", async () => {
     const cut = await cutAt('./backup.disk.0', 300);
     const refused = await extract(cut, '--vm-xml');
     expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 5, stdout: '' });
@@ -341,7 +347,7 @@ describe('a bundle that lost its end', () => {
     expect({ code, stdout }).toEqual({ code: 7, stdout: '<VM><ID>7</ID></VM>\n' });
   });
 
-  test('never gives half a disk as whole', async () => {
+  test('extract from a bundle that lost its end never gives half a disk as whole', async () => {
     for (const bytes of [-200_000, -9, -1]) {
       const cut = await cutAt('./backup.disk.2', bytes);
       const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');

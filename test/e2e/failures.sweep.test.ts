@@ -70,7 +70,7 @@ async function atEachCommand(
 }
 
 describe('an export', () => {
-  test('in which any command fails leaves nothing and says which', async () => {
+  test('an export in which any command fails leaves nothing and says which', async () => {
     await atEachCommand(['export', String(vmId)], 'fail', async ({ code, stderr }, at) => {
       const [program] = (await standIns.called()).slice(at - 1);
       if (code === 0) {
@@ -86,7 +86,7 @@ describe('an export', () => {
   });
 
   test.each(['SIGTERM', 'SIGINT'] as const)(
-    'that gets %s at any command leaves nothing',
+    'an export that gets %s at any command leaves nothing',
     async (signal) => {
       await atEachCommand(['export', String(vmId)], signal, async ({ code }) => {
         expect(code).toBe(signal === 'SIGTERM' ? 143 : 130);
@@ -97,7 +97,7 @@ describe('an export', () => {
 });
 
 describe('a restore', () => {
-  test('that oned refuses at any call deletes what it had registered', async () => {
+  test('a restore that oned refuses at any call deletes what it had registered', async () => {
     for (const [number, method] of [
       'one.user.info',
       'one.templatepool.info',
@@ -126,7 +126,7 @@ describe('a restore', () => {
     }
   });
 
-  test('that gets SIGTERM while its images are copied deletes them', async () => {
+  test('a restore that gets SIGTERM while its images are copied deletes them', async () => {
     const before = await registered();
     world.sandbox.imageCopyMs = 3000;
     const args = ['restore', bundle, '-n', 'interrupted'];

@@ -41,7 +41,7 @@ describe('an error that nobody catches', () => {
   test.each([
     ['an exception in a timer', "throw new Error('out of the blue')"],
     ['a promise that is rejected', "void Promise.reject(new Error('out of the blue'))"],
-  ])('%s ends the export, which undoes all it did', async (_what, fault) => {
+  ])('%s that nobody catches ends the export, which undoes all it did', async (_what, fault) => {
     // Loaded before the program: goes wrong once the export reads its disks.
     const wrong = join(world.folder, 'wrong.cjs');
     await writeFile(
@@ -70,7 +70,7 @@ describe('an error that nobody catches', () => {
 const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0;
 
 (canMount ? describe : describe.skip)('a state folder that becomes full', () => {
-  test('while the disks are read is no failure of the export', async () => {
+  test('an error that nobody catches (%s) ends the export, which undoes all it did', async () => {
     // One disk: for each one more, its server has to be recorded, which would be refused.
     const vm = await fileVm(world.datastores, 90, [{ id: 0 }]);
     await writeFile(vm.path(0), randomBytes(1024 * 1024));

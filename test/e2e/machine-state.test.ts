@@ -40,7 +40,7 @@ async function exported(xml: string) {
 }
 
 describe('an export of a VM that is powered off', () => {
-  test('holds its UEFI variables and the state of its vTPM, byte for byte', async () => {
+  test('an export of a VM that is powered off holds its UEFI variables and the state of its vTPM, byte for byte', async () => {
     const { xml, folder } = await vm(81, uefi + vtpm);
     await writeFile(join(folder, 'web_VARS.fd'), nvram);
     await mkdir(join(folder, 'tpm'));
@@ -66,7 +66,7 @@ describe('an export of a VM that is powered off', () => {
     expect(shown).toMatchObject({ state: ['nvram', 'tpm.tar'] });
   });
 
-  test('is verified with them: a changed byte is found', async () => {
+  test('the verification of a bundle finds a changed byte in its UEFI variables and vTPM state', async () => {
     await sh('gunzip', '-kf', bundle);
     const plain = bundle.replace(/\.gz$/, '');
     const bytes = await readFile(plain);
@@ -78,7 +78,7 @@ describe('an export of a VM that is powered off', () => {
     expect(stderr).toContain('nvram');
   });
 
-  test('says what is missing, and is made all the same', async () => {
+  test('an export of a VM that is powered off says which UEFI variables or vTPM state are missing, and is made all the same', async () => {
     const { xml } = await vm(82, uefi + vtpm);
     const { code, stderr, members } = await exported(xml);
     expect(code).toBe(0);
@@ -87,7 +87,7 @@ describe('an export of a VM that is powered off', () => {
     expect(members).toEqual(['./', './vm.xml', './backup.disk.0', './manifest.json']);
   });
 
-  test('does not follow a link that the owner of the folder has put there', async () => {
+  test("an export does not follow a link that the owner of the VM's folder has put in the place of its UEFI variables", async () => {
     const { xml, folder } = await vm(83, uefi);
     await symlink('/etc/passwd', join(folder, 'web_VARS.fd'));
     const { code, stderr, members } = await exported(xml);
@@ -99,7 +99,7 @@ describe('an export of a VM that is powered off', () => {
   });
 
   test.each(['', '<OS><BOOT>disk0</BOOT></OS>', '<OS><FIRMWARE>BIOS</FIRMWARE></OS>', '<TPM/>'])(
-    'looks for neither where the VM has none: %s',
+    'an export looks for neither UEFI variables nor vTPM state where the VM has none: %s',
     async (more) => {
       const { code, stderr, members } = await exported((await vm(84, more)).xml);
       expect({ code, warnings: stderr.includes('WARNING') }).toEqual({ code: 0, warnings: false });
@@ -150,7 +150,7 @@ describe('a restore', () => {
   const variablesOf = (id: number, name: string) =>
     readFile(join(world.sandbox.vmFolder(id), `${name}_VARS.fd`));
 
-  test('puts the UEFI variables into the folder of the VM before its guest starts', async () => {
+  test('a restore puts the UEFI variables into the folder of the VM before its guest starts', async () => {
     world.sandbox.deployMs = 2000;
     try {
       const id = await restored('slow');
@@ -161,13 +161,13 @@ describe('a restore', () => {
     }
   });
 
-  test('starts a VM anew whose guest was started before they were in place', async () => {
+  test('a restore starts a VM anew whose guest was started before its UEFI variables were in place', async () => {
     const id = await restored('fast');
     expect((await variablesOf(id, 'fast')).equals(nvram)).toBe(true);
     expect(world.sandbox.vmXml(id)).toMatch(/<STATE>3<\/STATE><LCM_STATE>3<\/LCM_STATE>/);
   });
 
-  test('that is interrupted while its VM waits for a host leaves the VM, and says what it lacks', async () => {
+  test('a restore that is interrupted while its VM waits for a host leaves the VM, and says what it lacks', async () => {
     const { world: there } = world.sandbox;
     there.schedulerMs = 3000;
     try {
@@ -201,7 +201,7 @@ describe('a restore', () => {
     expect((await world.leftovers()).map((path) => basename(path))).toEqual(bundles);
   });
 
-  test('starts its VM again also when the UEFI variables could not be put into place', async () => {
+  test('a restore starts its VM again also when the UEFI variables could not be put into place', async () => {
     const { world: there } = world.sandbox;
     const programs = join(world.folder, 'mv-fails');
     await mkdir(programs);
@@ -216,7 +216,7 @@ describe('a restore', () => {
     expect([left?.state, left?.lcmState]).toEqual([3, 3]);
   });
 
-  test('gives the state of the vTPM to OpenNebula in the form it takes at the first start', async () => {
+  test('a restore gives the state of the vTPM to OpenNebula in the form it takes at the first start', async () => {
     const id = await restored('tpm');
     const [, text = ''] =
       /<TPM_STATE>(?:<!\[CDATA\[)?([A-Za-z0-9+/=]+)/.exec(world.sandbox.vmXml(id)) ?? [];
@@ -228,7 +228,7 @@ describe('a restore', () => {
     expect((await readFile(join(out, 'tpm/tpm2-00.permall'))).equals(tpm)).toBe(true);
   });
 
-  test('of a restored VM takes what the VM has now, not what an earlier restore has carried', async () => {
+  test('an export of a restored VM takes the UEFI variables that the VM has now, not those that an earlier restore has carried', async () => {
     const id = await restored('again');
     const newer = randomBytes(1000);
     await writeFile(join(world.sandbox.vmFolder(id), 'again_VARS.fd'), newer);
@@ -251,7 +251,7 @@ describe('a restore', () => {
     expect(gunzipSync(Buffer.from(text, 'base64')).equals(newer)).toBe(true);
   });
 
-  test('refuses a bundle whose state of the vTPM would put files beside it', async () => {
+  test('a restore refuses a bundle whose state of the vTPM would put files beside it', async () => {
     const folder = join(world.folder, 'hostile');
     await mkdir(folder);
     await sh('tar', '-C', folder, '-xzf', made, './vm.xml', './backup.disk.0');

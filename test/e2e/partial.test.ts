@@ -40,7 +40,7 @@ describe('a bundle of some disks', () => {
     await run('export', String(vmId), '-d', bundle, '--disk', '0');
   });
 
-  test('holds these alone, and show, list and verify say which are left out', async () => {
+  test('a bundle of some disks holds these alone, and show, list and verify say which are left out', async () => {
     const all = parseVm(Buffer.from(world.sandbox.vmXml(vmId))).disks.map(({ id }) => id);
     const others = all.filter((id) => id !== 0);
     const shown = JSON.parse(await run('show', bundle, '--json')) as {
@@ -56,7 +56,7 @@ describe('a bundle of some disks', () => {
     expect(await run('verify', bundle)).toContain(`1 disks, without disk ${others.join(', ')}`);
   });
 
-  test('comes back as a template without the others, with a warning for each', async () => {
+  test('a bundle of some disks comes back as a template without the others, with a warning for each', async () => {
     const { code, stdout, stderr } = await world.run(['restore', bundle, '--json']);
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     const report = JSON.parse(stdout) as {
@@ -75,7 +75,7 @@ describe('a bundle of some disks', () => {
     expect(await disksOf(report.templateId)).toBe(all - report.missing.length);
   });
 
-  test('does not become a VM, and nothing is made', async () => {
+  test('a bundle of some disks does not become a VM, and nothing is made', async () => {
     const before = world.sandbox.calls.filter(({ method }) => method.endsWith('allocate')).length;
     const { code, stderr } = await world.run(['restore', bundle, '--instantiate']);
     expect(code).toBe(2);
@@ -84,7 +84,7 @@ describe('a bundle of some disks', () => {
     expect(after).toBe(before);
   });
 
-  test('is refused for a disk that the VM has not', async () => {
+  test('a bundle of some disks is refused when the VM does not have one of them', async () => {
     const { code, stderr } = await world.run(['export', String(vmId), '--disk', '99']);
     expect(code).toBe(2);
     expect(stderr).toContain(`VM ${vmId} has no disk 99`);
@@ -104,7 +104,7 @@ describe('a bundle that lost its end', () => {
   });
 
   test.each(['restore', 'verify', 'show'])(
-    'is refused by %s, which says what is whole',
+    'a bundle that lost its end is refused by %s, which says what is whole',
     async (word) => {
       const { code, stderr } = await world.run([word, cut]);
       expect(code).toBe(5);
@@ -113,7 +113,7 @@ describe('a bundle that lost its end', () => {
     },
   );
 
-  test('gives its whole disks with --salvage, says what is missing, and ends with code 7', async () => {
+  test('restore --salvage of a bundle that lost its end gives its whole disks, says what is missing, and ends with code 7', async () => {
     const { code, stdout, stderr } = await world.run(['restore', cut, '--salvage', '--json']);
     expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
     expect(stderr).toMatch(/the bundle lost its end: 1 disks were restored, missing: disk 1/);
@@ -130,7 +130,7 @@ describe('a bundle that lost its end', () => {
     expect(await disksOf(report.templateId)).toBeGreaterThan(0);
   });
 
-  test('is not salvaged when nothing of it is whole', async () => {
+  test('a bundle that lost its end is not salvaged when nothing of it is whole', async () => {
     truncateSync(cut, 100);
     const { code } = await world.run(['restore', cut, '--salvage']);
     expect(code).toBe(5);

@@ -74,7 +74,9 @@ describe('wrong usage is refused with exit code 2', () => {
     [['restore', 'b', '--staging-dir', 'a', '--staging-dir', 'b'], /--staging-dir was given more/],
     [['extract', 'b', '--disk', '0', '--disk', '1'], /--disk was given more than once/],
     [['cleanup', '--vm', '1', '--vm', '2'], /--vm was given more than once/],
-  ] as const)('%j', (args, message) => refused(args, 2, message));
+  ] as const)('wrong usage is refused with exit code 2: %j', (args, message) =>
+    refused(args, 2, message),
+  );
 });
 
 describe('the XML on stdin', () => {
@@ -85,18 +87,18 @@ describe('the XML on stdin', () => {
     ['<VM><ID>8</ID>', /./],
     ['<!DOCTYPE VM [<!ENTITY x "y">]><VM><ID>8</ID></VM>', /document types/],
     ['<VM><ID>8</ID><STATE>8</STATE><LCM_STATE>0</LCM_STATE></VM>', /TEMPLATE/],
-  ])('%j is refused with exit code 2', (input, message) =>
+  ])("%j on stdin is refused with exit code 2 as it is no VM's XML", (input, message) =>
     refused(['export', '--stdin', '-L'], 2, message, { input }),
   );
 
-  test('of another VM than the one named is refused', async () => {
+  test('the XML on stdin of another VM than the one named is refused', async () => {
     const { xml } = await fileVm(world.datastores, 70, []);
     await refused(['export', '8', '--stdin', '-L'], 2, /of VM 70, not of VM 8/, { input: xml });
   });
 });
 
 describe('a VM whose disks are not on this machine', () => {
-  test('is refused with the host it was on last', async () => {
+  test('a VM whose disks are not on this machine is refused with the host it was on last', async () => {
     const { xml } = await fileVm(world.datastores, 72, [{ id: 0 }]);
     const elsewhere = xml
       .replace('<HOSTNAME>localhost<', '<HOSTNAME>kvm1<')
@@ -111,7 +113,7 @@ describe('a VM whose disks are not on this machine', () => {
     );
   });
 
-  test('is refused by --remote-host auto when its history names no valid host', async () => {
+  test('a VM whose disks are not on this machine is refused by --remote-host auto when its history names no valid host', async () => {
     const { xml } = await fileVm(world.datastores, 74, [{ id: 0 }]);
     const input = xml.replace('<HOSTNAME>localhost<', '<HOSTNAME>-oProxyCommand=id<');
     await refused(['export', '--stdin', '-L', '-h', 'auto'], 3, /names no valid host/, { input });
@@ -125,20 +127,20 @@ describe('states', () => {
     [3, 2, 'BOOT'],
     [6, 0, 'DONE'],
     [1, 0, 'PENDING'],
-  ])('%i/%i is refused by its name %s', async (state, lcmState, name) => {
+  ])("a VM in state %i/%i is refused by the state's name %s", async (state, lcmState, name) => {
     const { xml } = await fileVm(world.datastores, 71, [], { state, lcmState });
     await refused(['export', '--stdin', '-L'], 3, new RegExp(`VM 71 is in state ${name}`), {
       input: xml,
     });
   });
 
-  test('BACKUP is left to OpenNebula', async () => {
+  test('a VM in state BACKUP is left to OpenNebula', async () => {
     const { xml } = await fileVm(world.datastores, 71, [], { state: 3, lcmState: 69 });
     const message = /OpenNebula is backing up VM 71 \(BACKUP\); export it when that has ended/;
     await refused(['export', '--stdin', '-L'], 1, message, { input: xml });
   });
 
-  test('RUNNING without a libvirt that answers is refused with its words', async () => {
+  test('a VM in state RUNNING is refused with the words of a libvirt that does not answer', async () => {
     const { xml, path } = await fileVm(world.datastores, 71, [{ id: 0 }], {
       state: 3,
       lcmState: 3,
@@ -152,15 +154,16 @@ describe('states', () => {
   test.each([
     [['--fs-freeze', 'never'], '--fs-freeze: "never" is none of agent, suspend, none'],
     [['--fs-freeze', 'none', '--require-freeze'], '--require-freeze cannot be met'],
-  ])('%j is refused', async (args, message) => {
+  ])('the options %j of an export are refused', async (args, message) => {
     await refused(['export', '8', ...args], 2, new RegExp(message));
   });
 });
 
 describe('OpenNebula', () => {
-  test('has no such VM', () => refused(['export', '999'], 6, /virtual machine \[999\]/));
+  test('a VM that OpenNebula does not have is refused', () =>
+    refused(['export', '999'], 6, /virtual machine \[999\]/));
 
-  test('does not accept the password', async () => {
+  test('an export is refused when OpenNebula does not accept the password', async () => {
     const auth = join(world.folder, 'wrong_auth');
     await writeFile(auth, 'oneadmin:wrong\n');
     await refused(['export', String(vmId)], 6, /couldn't be authenticated/, {
@@ -168,14 +171,14 @@ describe('OpenNebula', () => {
     });
   });
 
-  test('cannot be reached', () =>
+  test('an export is refused when OpenNebula cannot be reached', () =>
     refused(
       ['export', String(vmId), '--endpoint', 'http://127.0.0.1:9/RPC2'],
       6,
       /127\.0\.0\.1:9/,
     ));
 
-  test('does not allow another user to lock the VM', async () => {
+  test('an export is refused when OpenNebula does not allow the user to lock the VM', async () => {
     const auth = await world.sandbox.addUser('bob');
     await refused(['export', String(vmId)], 6, /Not authorized/, { env: { ONE_AUTH: auth } });
   });
@@ -184,14 +187,14 @@ describe('OpenNebula', () => {
 describe('disks', () => {
   const exportXml = (xml: string) => ({ input: xml });
 
-  test('that are missing are named', async () => {
+  test('an export of a VM with missing disks names them', async () => {
     const { xml, path } = await fileVm(world.datastores, 72, [{ id: 3 }]);
     const ended = await world.run(['export', '--stdin', '-L'], exportXml(xml));
     expect([1, 4]).toContain(ended.code);
     expect(lastLine(ended)).toContain(path(3));
   });
 
-  test('whose backing image is missing name both files', async () => {
+  test('an export of a VM with a disk whose backing image is missing names both files', async () => {
     const { xml, path } = await fileVm(world.datastores, 73, [{ id: 0, format: 'qcow2' }]);
     const base = join(world.datastores, '1', 'gone');
     await sh('qemu-img', 'create', '-q', '-f', 'qcow2', base, '1M');
@@ -203,7 +206,7 @@ describe('disks', () => {
     expect(lastLine(ended)).toContain('disk');
   });
 
-  test('whose backing file lies outside of the datastores are refused', async () => {
+  test('an export refuses a disk whose backing file lies outside of the datastores', async () => {
     const { xml, path } = await fileVm(world.datastores, 74, [{ id: 0, format: 'qcow2' }]);
     const outside = join(world.folder, 'secret');
     await sh('truncate', '-s', '1M', outside);
@@ -211,7 +214,7 @@ describe('disks', () => {
     await refused(['export', '--stdin', '-L'], 3, /secret/, exportXml(xml));
   });
 
-  test('with a json: backing file are refused', async () => {
+  test('an export refuses a disk with a json: backing file', async () => {
     const { xml, path } = await fileVm(world.datastores, 75, [{ id: 0, format: 'qcow2' }]);
     const backing = 'json:{"driver":"file","filename":"/etc/passwd"}';
     await sh(
@@ -231,36 +234,39 @@ describe('disks', () => {
     await refused(['export', '--stdin', '-L'], 3, /json:/, exportXml(xml));
   });
 
-  test('of an unknown format are refused by its name', async () => {
+  test('an export refuses a disk of an unknown format by its name', async () => {
     const { xml, path } = await fileVm(world.datastores, 76, [{ id: 0 }]);
     await sh('truncate', '-s', '1M', path(0));
     const vmdk = xml.replaceAll('>raw<', '>vmdk<');
     await refused(['export', '--stdin', '-L'], 3, /vmdk/, exportXml(vmdk));
   });
 
-  test.each(['lvm', 'vcenter'])('on TM_MAD %s are refused by its name', async (tmMad) => {
-    const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);
-    const other = xml.replaceAll('<TM_MAD>ssh<', `<TM_MAD>${tmMad}<`);
-    await refused(['export', '--stdin', '-L'], 3, new RegExp(tmMad), exportXml(other));
-  });
+  test.each(['lvm', 'vcenter'])(
+    'an export refuses a disk on TM_MAD %s by its name',
+    async (tmMad) => {
+      const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);
+      const other = xml.replaceAll('<TM_MAD>ssh<', `<TM_MAD>${tmMad}<`);
+      await refused(['export', '--stdin', '-L'], 3, new RegExp(tmMad), exportXml(other));
+    },
+  );
 });
 
 describe('destinations', () => {
-  test('that are missing are refused', () =>
+  test('an export refuses a destination that is missing', () =>
     refused(
       ['export', String(vmId), '-d', '/no/such/place/file'],
       2,
       /no folder \/no\/such\/place/,
     ));
 
-  test('that are already there are refused and stay as they are', async () => {
+  test('an export refuses a destination that is already there and leaves it as it is', async () => {
     const taken = join(world.folder, 'taken');
     await writeFile(taken, 'precious');
     await refused(['export', String(vmId), '-d', taken], 2, /already there/);
     expect(await sh('cat', taken)).toBe('precious');
   });
 
-  test('that are full fail without a trace', async () => {
+  test('an export to a full destination fails without a trace', async () => {
     const full = join(world.folder, 'full');
     await mkdir(full);
     await sh('mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', full);
@@ -276,13 +282,13 @@ describe('destinations', () => {
 });
 
 describe('restoring', () => {
-  test('what is no bundle exits with 5', async () => {
+  test('a restore of a file that is no bundle exits with 5', async () => {
     const file = join(world.folder, 'letter.txt');
     await writeFile(file, 'Dear Sir or Madam');
     await refused(['restore', file], 5, /not an onevmdump bundle/);
   });
 
-  test('a missing bundle says so', async () => {
+  test('a restore of a missing bundle says that it is missing', async () => {
     const ended = await world.run(['restore', '/no/such/bundle']);
     expect(ended.code).not.toBe(0);
     expect(lastLine(ended)).toContain('/no/such/bundle');

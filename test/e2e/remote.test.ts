@@ -55,13 +55,13 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 describe('a VM whose disks are on a host, and whose bundle is on another one', () => {
-  test('is there in a folder of any name, which runs nothing', async () => {
+  test('the bundle of a VM whose disks are on one host, written to another one, is there in a folder of any name, which runs nothing', async () => {
     expect(bundle).toBe(`${sshd.host}:${folder}/${(await readdir(folder))[0]!}`);
     expect(await sh('find', world.folder, sshd.folder, '-name', 'canary*')).toBe('');
     await expectNothingLeft();
   });
 
-  test('is restored with identical disks', async () => {
+  test('a VM whose disks are on one host and whose bundle is on another one is restored with identical disks', async () => {
     const { code, stdout, stderr } = await run('restore', bundle, '--instantiate', '-n', 'there');
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     await world.sandbox.settle();
@@ -70,7 +70,7 @@ describe('a VM whose disks are on a host, and whose bundle is on another one', (
     await expectNothingLeft();
   });
 
-  test('is shown and verified as if the bundle were here', async () => {
+  test('the bundle of a VM whose disks are on one host, written to another one, is shown and verified as if the bundle were here', async () => {
     const here = bundle.slice(sshd.host.length + 1);
     for (const command of ['show', 'verify']) {
       const [local, remote] = [await run(command, here), await run(command, bundle)];
@@ -81,7 +81,7 @@ describe('a VM whose disks are on a host, and whose bundle is on another one', (
 });
 
 describe('a list of the bundles in a folder on another machine', () => {
-  test('says the same as one of a folder here, also of what is no bundle', async () => {
+  test('a list of the bundles in a folder on another machine says the same as one of a folder here, also of what is no bundle', async () => {
     const odd = join(world.folder, 'odd');
     await mkdir(join(odd, 'folder.tar.gz'), { recursive: true });
     await sh('cp', bundle.slice(sshd.host.length + 1), join(odd, `a 'b' $(c).tar.gz`));
@@ -101,7 +101,7 @@ describe('a list of the bundles in a folder on another machine', () => {
     await expectNothingLeft();
   });
 
-  test('reads a few blocks of each', async () => {
+  test('a list of the bundles in a folder on another machine reads a few blocks of each', async () => {
     const full = join(world.folder, 'full');
     await mkdir(full);
     const vm = await fileVm(world.datastores, 77, [{ id: 0 }]);
@@ -127,14 +127,14 @@ describe('a list of the bundles in a folder on another machine', () => {
   test.each([
     ['/no/such/folder', 'no such folder'],
     ['/etc/passwd', 'it is not a folder'],
-  ])('%s is refused', async (path, why) => {
+  ])('a list of bundles on another machine is refused with %s', async (path, why) => {
     const place = `${sshd.host}:${path}`;
     const { code, stderr } = await run('list', place);
     expect({ code, stderr }).toEqual({ code: 2, stderr: `cannot list ${place}: ${why}\n` });
     await expectNothingLeft();
   });
 
-  test('on one that cannot be reached says so', async () => {
+  test('a list of bundles on a machine that cannot be reached says so', async () => {
     const { code, stderr } = await run('list', 'no-such-host.invalid:/');
     expect(code).toBe(4);
     expect(stderr).toContain('its name cannot be resolved');
@@ -147,7 +147,7 @@ describe('a host that does not allow what is needed is told apart', () => {
     ['AllowStreamLocalForwarding no', /cannot be reached through ssh: .*AllowStreamLocalForwarding no/],
     ['DisableForwarding yes', /cannot be reached through ssh: .*DisableForwarding yes/],
     ['MaxSessions 1', /it allows too few sessions \(MaxSessions of its sshd_config must be 2 or more\)/],
-  ])('%s', async (line, message) => {
+  ])("an export from a host whose sshd has %s fails with the setting's name", async (line, message) => {
     const strict = await startSshd({ sshd: line });
     try {
       const { code, stderr } = await world.run(['export', String(vmId), '-h', strict.host], {

@@ -87,18 +87,18 @@ async function refused(options: readonly string[], code: number, message: RegExp
 }
 
 describe('before any data moves, a restore', () => {
-  test('refuses a name that OpenNebula does not allow for the template or an image', async () => {
+  test('before any data moves, a restore refuses a name that OpenNebula does not allow for the template or an image', async () => {
     await refused(['-n', 'a/b'], 2, /"\/", which OpenNebula allows in no name/);
     await refused(['-n', 'n'.repeat(122)], 2, /has 129 bytes, and OpenNebula allows 128/);
   });
 
-  test('has oned try the template, which refuses what this user may not set', async () => {
+  test('before any data moves, a restore has oned try the template, which refuses what this user may not set', async () => {
     const text = 'VM Template includes a restricted attribute NIC/MAC.';
     world.sandbox.failNext('one.template.allocate', 512, text);
     await refused(['-n', 'tried'], 6, /includes a restricted attribute NIC\/MAC/);
   });
 
-  test('asks for the names that are taken once, however many disks there are', async () => {
+  test('before any data moves, a restore asks for the names that are taken once, however many disks there are', async () => {
     await restored('-n', 'asked once');
     const pools = methods().filter((method) => method.endsWith('pool.info'));
     expect(pools).toEqual(['one.templatepool.info', 'one.imagepool.info']);
@@ -118,7 +118,9 @@ describe('before any data moves, a restore', () => {
     [['--owner', 'nobody'], /OpenNebula has no user "nobody"/],
     [['--owner', 'bob:nobody'], /OpenNebula has no group "nobody"/],
     [['--owner', ':bob'], /--owner takes USER or USER:GROUP/],
-  ])('refuses %j', (options, message) => refused(options, 2, message));
+  ])('before any data moves, a restore refuses %j', (options, message) =>
+    refused(options, 2, message),
+  );
 });
 
 describe('in another OpenNebula, where ids mean something else,', () => {
@@ -142,7 +144,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     return { code: ended.code, line: lastLine(ended) };
   }
 
-  test('a network of another name is not used, unless it is mapped', async () => {
+  test('in another OpenNebula, a network of another name is not used, unless it is mapped', async () => {
     const file = await foreign('<NETWORK><!.CDATA.net1', '<NETWORK><![CDATA[web');
     expect(await run(file, '--restore-nics')).toEqual({
       code: 2,
@@ -155,7 +157,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     expect(made?.template.vectors('NIC')[0]?.get('NETWORK_ID')).toBe('0');
   });
 
-  test('a VM keeps its addresses in the network that its own one is mapped to, where they are free', async () => {
+  test('in another OpenNebula, a VM keeps its addresses in the network that its own one is mapped to, where they are free', async () => {
     const file = await foreign('<NETWORK><!.CDATA.net1', '<NETWORK><![CDATA[web');
     const ranges = [{ id: 0, type: 'IP4', ip: '10.9.0.10', size: 100 }] as const;
     world.sandbox.addNetwork({ name: 'elsewhere', ranges });
@@ -171,7 +173,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     expect(made?.template.vectors('NIC')[0]?.get('IP')).toBe('10.9.0.10');
   });
 
-  test('a VM keeps an address of a shared range, which the old VM has, too', async () => {
+  test('in another OpenNebula, a VM keeps an address of a shared range, which the old VM has, too', async () => {
     const file = await foreign('<NETWORK><!.CDATA.net1', '<NETWORK><![CDATA[web');
     const attributes = { SHARED: 'YES' };
     const range = { id: 0, type: 'IP4', ip: '10.9.0.10', size: 100, attributes } as const;
@@ -184,7 +186,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     }
   });
 
-  test('a datastore of another name is not used, unless it is mapped', async () => {
+  test('in another OpenNebula, a datastore of another name is not used, unless it is mapped', async () => {
     const file = await foreign('<DATASTORE><!.CDATA.default', '<DATASTORE><![CDATA[fast');
     const { code, line } = await run(file);
     expect({ code, line }).toEqual({
@@ -195,7 +197,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     expect((await run(file, '--map-datastore', 'fast=default', '-n', 'into default')).code).toBe(0);
   });
 
-  test('the CD-ROM of the bundle is registered when its IMAGE_ID is another kind of image', async () => {
+  test('in another OpenNebula, the CD-ROM of the bundle is registered when its IMAGE_ID is another kind of image', async () => {
     const disc = [...world.sandbox.world.images.values()].find(({ name }) => name === 'disc')!;
     const again = await restored('-n', 'same disc');
     expect(again.images).toHaveLength(1);
@@ -207,7 +209,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
 });
 
 describe('what is restored', () => {
-  test('is a template without anything that was only needed meanwhile', async () => {
+  test('what is restored is a template without anything that was only needed meanwhile', async () => {
     const { templateId, name } = await restored('-n', 'complete');
     const { template } = world.sandbox.world.templates.get(templateId)!;
     expect(template.get('ONEVMDUMP_RESTORE')).toBeUndefined();
@@ -218,7 +220,7 @@ describe('what is restored', () => {
     expect(image?.name).toBe(`${name}-disk-0`);
   });
 
-  test('belongs to the user who restores, which log and report say', async () => {
+  test('what is restored belongs to the user who restores, which log and report say', async () => {
     const { code, stderr, stdout } = await world.run(['restore', bundle, '-n', 'mine', '--json']);
     expect(code).toBe(0);
     expect(stderr).toContain('everything restored belongs to oneadmin:oneadmin (um-------)');
@@ -229,7 +231,7 @@ describe('what is restored', () => {
     });
   });
 
-  test('belongs to the user that --owner names: images, template, and the VM before it runs', async () => {
+  test('what is restored belongs to the user that --owner names: images, template, and the VM before it runs', async () => {
     const { images, templateId, vmId, owner } = await restored(
       ...['-n', 'given', '--owner', 'bob', '--instantiate'],
     );
@@ -248,7 +250,7 @@ describe('what is restored', () => {
   });
 
   test.each(['one.image.chown', 'one.template.chown', 'one.vm.chown', 'one.vm.action'])(
-    'is all gone when it cannot be given away (%s)',
+    'what is restored is all gone when it cannot be given away (%s)',
     async (method) => {
       world.sandbox.failNext(method, 512, 'told to fail');
       const ended = await world.run([
@@ -263,7 +265,7 @@ describe('what is restored', () => {
     },
   );
 
-  test('cannot be given away by a user who is no administrator', async () => {
+  test('what is restored cannot be given away by a user who is no administrator', async () => {
     const auth = join(world.sandbox.dir, '.one/bob_auth');
     const ended = await world.run(['restore', bundle, '--owner', 'oneadmin'], {
       env: { ONE_AUTH: auth },
@@ -274,14 +276,14 @@ describe('what is restored', () => {
 });
 
 describe('two restores at once', () => {
-  test('get default names of their own', async () => {
+  test('two restores at once get default names of their own', async () => {
     world.sandbox.delay('one.templatepool.info', 300);
     const [first, second] = await Promise.all([restored(), restored()]);
     world.sandbox.delay('one.templatepool.info', 0);
     expect(first.name).not.toBe(second.name);
   });
 
-  test('under one name: one is restored, the other is refused before it moves data', async () => {
+  test('of two restores at once under one name one succeeds, and the other is refused before it moves data', async () => {
     world.sandbox.delay('one.templatepool.info', 300);
     const both = await Promise.all(
       [1, 2].map(() => world.run(['restore', bundle, '-n', 'wanted by two'])),
@@ -333,24 +335,27 @@ async function slowOned(
 }
 
 describe('a restore that is interrupted while oned is making something', () => {
-  test.each(makingCalls)('by %s deletes what is made of it afterwards', async (method) => {
-    let interrupt: () => void = () => undefined;
-    const oned = await slowOned(method, async (answer) => {
-      interrupt();
-      await sleep(1500);
-      return answer();
-    });
-    const { code } = await world.run(['restore', bundle, '--instantiate'], {
-      env: oned.env,
-      started: (pid) => {
-        interrupt = () => process.kill(pid, 'SIGINT');
-      },
-    });
-    await sleep(2000);
-    await world.sandbox.settle();
-    expect(methods()).toContain(method);
-    expect({ code, left: everything() }).toEqual({ code: 130, left: atBeginning });
-  });
+  test.each(makingCalls)(
+    'a restore that is interrupted while oned carries out %s deletes what is made of it afterwards',
+    async (method) => {
+      let interrupt: () => void = () => undefined;
+      const oned = await slowOned(method, async (answer) => {
+        interrupt();
+        await sleep(1500);
+        return answer();
+      });
+      const { code } = await world.run(['restore', bundle, '--instantiate'], {
+        env: oned.env,
+        started: (pid) => {
+          interrupt = () => process.kill(pid, 'SIGINT');
+        },
+      });
+      await sleep(2000);
+      await world.sandbox.settle();
+      expect(methods()).toContain(method);
+      expect({ code, left: everything() }).toEqual({ code: 130, left: atBeginning });
+    },
+  );
 });
 
 describe('a restore that is killed while oned is making something', () => {
@@ -373,17 +378,20 @@ describe('a restore that is killed while oned is making something', () => {
     return oned;
   }
 
-  test.each(makingCalls)('by %s: cleanup waits for it and deletes it', async (method) => {
-    const oned = await killed(method, true);
-    const { code, stderr } = await world.run(['cleanup'], { env: oned.env });
-    expect(methods()).toContain(method);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) as unknown });
-    await world.sandbox.settle();
-    expect(everything()).toEqual(atBeginning);
-  });
+  test.each(makingCalls)(
+    'cleanup after a restore that was killed in %s waits for what oned makes of it and deletes that',
+    async (method) => {
+      const oned = await killed(method, true);
+      const { code, stderr } = await world.run(['cleanup'], { env: oned.env });
+      expect(methods()).toContain(method);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.any(String) as unknown });
+      await world.sandbox.settle();
+      expect(everything()).toEqual(atBeginning);
+    },
+  );
 
   test.each(makingCalls)(
-    'by %s, which never comes: cleanup says when that is certain, and is right',
+    'cleanup after a restore that was killed in %s, which oned never carries out, says when that is certain, and is right',
     async (method) => {
       const oned = await killed(method, false);
       const early = await world.run(['cleanup'], { env: oned.env });
@@ -398,7 +406,7 @@ describe('a restore that is killed while oned is making something', () => {
     },
   );
 
-  test('by a call that oned then refuses', async () => {
+  test('cleanup after a restore that was killed in a call that oned then refuses has nothing to delete', async () => {
     world.sandbox.failNext('one.image.allocate', 2048, 'told to fail');
     const oned = await killed('one.image.allocate', true);
     const late = await world.run(['cleanup'], {

@@ -37,7 +37,7 @@ async function restore(...options: string[]): Promise<number> {
 }
 
 describe('an exported VM', () => {
-  test('comes back with identical disks, holes included', async () => {
+  test('an exported VM comes back with identical disks, holes included', async () => {
     const restored = await restore('--name', 'copy');
     const disks = await compareDisks(world.sandbox, vmId, restored);
     expect(disks.map(({ id }) => id)).toEqual([0, 1, 2, 3]);
@@ -46,12 +46,12 @@ describe('an exported VM', () => {
     }
   });
 
-  test('has its XML in the bundle byte for byte', async () => {
+  test('an exported VM has its XML in the bundle byte for byte', async () => {
     const inBundle = await sh('tar', '-xzOf', bundle, './vm.xml');
     expect(inBundle).toBe(world.sandbox.vmXml(vmId));
   });
 
-  test('keeps every value of its user template, also quotes, backslashes and commands', async () => {
+  test('an exported VM keeps every value of its user template, also quotes, backslashes and commands', async () => {
     const restored = parseVm(Buffer.from(world.sandbox.vmXml(await restore('--name', 'values'))));
     for (const [name, value] of Object.entries(awkwardValues)) {
       expect(childText(restored.userTemplate, name)).toBe(value);
@@ -59,7 +59,7 @@ describe('an exported VM', () => {
     await expect(stat('/tmp/onevmdump-was-here')).rejects.toThrow('ENOENT');
   });
 
-  test('comes back with its hardware and its boot order', async () => {
+  test('an exported VM comes back with its hardware and its boot order', async () => {
     const original = parseVm(Buffer.from(world.sandbox.vmXml(vmId)));
     const restored = parseVm(Buffer.from(world.sandbox.vmXml(await restore('--name', 'hardware'))));
     for (const name of ['CPU', 'VCPU', 'MEMORY']) {
@@ -71,7 +71,7 @@ describe('an exported VM', () => {
     );
   });
 
-  test('comes back with images of the same type, persistence and description', async () => {
+  test('an exported VM comes back with images of the same type, persistence and description', async () => {
     const { code, stdout } = await world.run(['restore', bundle, '--name', 'facts', '--json']);
     expect(code).toBe(0);
     const report = JSON.parse(stdout) as { images: { diskId: number; imageId: number }[] };
@@ -87,13 +87,13 @@ describe('an exported VM', () => {
     expect(await xml(2)).toContain('<TYPE>2</TYPE>');
   });
 
-  test('uses the image of its CD-ROM again while it exists', async () => {
+  test('a restore uses the image of a CD-ROM again while it exists', async () => {
     const original = parseVm(Buffer.from(world.sandbox.vmXml(vmId)));
     const restored = parseVm(Buffer.from(world.sandbox.vmXml(await restore('--name', 'disc'))));
     expect(restored.disks[3]!.imageId).toBe(original.disks[3]!.imageId);
   });
 
-  test('restores more than once, under names of its own', async () => {
+  test('a bundle restores more than once, under names of its own', async () => {
     await restore();
     await restore();
     const names = await world.one.text('one.templatepool.info', -3, -1, -1);
@@ -101,7 +101,7 @@ describe('an exported VM', () => {
     expect(names).toMatch(new RegExp(`<NAME>backup-${vmId}-\\d{8}-\\d{6}-2</NAME>`));
   });
 
-  test("is exported from a hook's base64 on stdin, and decoded in the bundle", async () => {
+  test("a VM is exported from a hook's base64 on stdin, and its XML is decoded in the bundle", async () => {
     const target = join(world.folder, 'from-hook.tar.gz');
     const xml = world.sandbox.prettyVmXml(vmId);
     const input = Buffer.from(xml).toString('base64');
@@ -114,7 +114,7 @@ describe('an exported VM', () => {
     [2, '2'],
     [3, '3'],
     [4, '1'],
-  ])("keeps an operator's lock of level %i", async (level, stored) => {
+  ])("an export keeps an operator's lock of level %i", async (level, stored) => {
     await world.one.call('one.vm.lock', vmId, level, false);
     const target = join(world.folder, `locked-${level}.tar.gz`);
     const { code, stderr } = await world.run(['export', String(vmId), '-d', target]);
@@ -124,7 +124,7 @@ describe('an exported VM', () => {
     expect(after).toContain(`<LOCKED>${stored}</LOCKED>`);
   });
 
-  test('is locked while it is exported, also from its XML on stdin', async () => {
+  test('a VM is locked while it is exported, also from its XML on stdin', async () => {
     const before = world.sandbox.calls.length;
     const target = join(world.folder, 'stdin-locked.tar.gz');
     const input = world.sandbox.vmXml(vmId);
@@ -133,7 +133,7 @@ describe('an exported VM', () => {
     expect(methods.filter((one) => /lock/.test(one))).toEqual(['one.vm.lock', 'one.vm.unlock']);
   });
 
-  test('leaves only the bundle, and the VM unlocked', async () => {
+  test('an export leaves only the bundle, and the VM unlocked', async () => {
     expect(await world.leftovers()).toEqual([bundle]);
     expect(world.sandbox.vmXml(vmId)).not.toContain('<LOCKED>');
     expect((await stat(bundle)).mode & 0o777).toBe(0o600);
@@ -141,7 +141,7 @@ describe('an exported VM', () => {
 });
 
 describe('restoring a part', () => {
-  test('registers the image of one disk and no template', async () => {
+  test('restore --disk registers the image of one disk and no template', async () => {
     const { code, stdout } = await world.run(['restore', bundle, '--disk', '1', '-n', 'part']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Image restored: \d+\n$/);
@@ -149,14 +149,14 @@ describe('restoring a part', () => {
     expect(templates).not.toContain('<NAME>part</NAME>');
   });
 
-  test('makes volatile disks new with --volatile fresh', async () => {
+  test('restore --volatile fresh makes volatile disks new', async () => {
     const restored = await restore('--name', 'fresh', '--volatile', 'fresh');
     const { disks } = parseVm(Buffer.from(world.sandbox.vmXml(restored)));
     expect(disks[2]!.type.toLowerCase()).toBe('fs');
     expect(disks[2]!.sizeMb).toBe(64);
   });
 
-  test('puts all images into another datastore with --datastore', async () => {
+  test('restore --datastore puts all images into another datastore', async () => {
     const { code, stdout } = await world.run([
       ...['restore', bundle, '--disk', '1', '--disk', '2', '-n', 'elsewhere'],
       ...['--datastore', 'default', '--json'],
@@ -173,20 +173,20 @@ describe('what a bundle is to other tools', () => {
   test.each([
     ['GNU tar', ['tar', '-tvzf']],
     ['bsdtar', ['bsdtar', '-tvf']],
-  ])('%s lists it with the sizes of the disks', async (_, [program, option]) => {
+  ])('%s lists a bundle with the sizes of its disks', async (_, [program, option]) => {
     const listing = await sh(program!, option!, bundle);
     expect(listing).toMatch(/ 536870912 .*backup\.disk\.1\n/);
     expect(listing).toMatch(/ 67108864 .*backup\.disk\.2\n/);
   });
 
-  test('Python lists it with the sizes of the disks', async () => {
+  test('Python lists a bundle with the sizes of its disks', async () => {
     const script =
       'import sys,tarfile\nfor m in tarfile.open(sys.argv[1]): print(m.name, m.size, m.issparse())';
     const listing = await sh('python3', '-c', script, bundle);
     expect(listing).toContain('backup.disk.1 536870912 True');
   });
 
-  test('GNU tar extracts every disk as it was', async () => {
+  test('GNU tar extracts every disk of a bundle as it was', async () => {
     const target = join(world.folder, 'extracted');
     await sh('mkdir', target);
     await sh('tar', '-xzf', bundle, '-C', target);
@@ -200,7 +200,7 @@ describe('what a bundle is to other tools', () => {
     await sh('qemu-img', 'check', '-f', 'qcow2', join(target, 'backup.disk.0'));
   });
 
-  test('a bundle packed by GNU tar -czS, as by the older tool, restores', async () => {
+  test('a bundle packed by GNU tar -czS, as by the older onevmdump, restores', async () => {
     const target = join(world.folder, 'older');
     await sh('mkdir', '-p', target);
     await sh('tar', '-xzf', bundle, '-C', target, '--exclude', './manifest.json');
@@ -214,7 +214,7 @@ describe('what a bundle is to other tools', () => {
 });
 
 describe('looking at bundles', () => {
-  test('show tells what is in it, as text and as JSON', async () => {
+  test('show tells what is in a bundle, as text and as JSON', async () => {
     const plain = await world.run(['show', bundle]);
     expect(plain.stdout).toContain('POWEROFF');
     const { stdout } = await world.run(['show', bundle, '--json']);
@@ -229,11 +229,11 @@ describe('looking at bundles', () => {
     expect(stdout).toContain(bundle.split('/').at(-1));
   });
 
-  test('verify accepts a sound bundle', async () => {
+  test('verify accepts an undamaged bundle', async () => {
     expect((await world.run(['verify', bundle])).code).toBe(0);
   });
 
-  test('verify finds a changed byte, says where, and exits with 5', async () => {
+  test('verify finds a changed byte of a bundle, says where, and exits with 5', async () => {
     const damaged = join(world.folder, 'damaged.tar.gz');
     const bytes = await readFile(bundle);
     bytes[Math.floor(bytes.length / 2)]! ^= 0x55;

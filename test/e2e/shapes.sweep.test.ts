@@ -116,7 +116,7 @@ describe('a VM with eleven disks of all shapes', () => {
   });
 
   test.each(shapes.map(({ id, format = 'raw' }) => [id, format] as const))(
-    'disk %i (%s) is identical',
+    'of a VM with disks of all shapes disk %i (%s) comes back identical',
     async (id, format) => {
       const source = sources.get(id)!;
       await sh('qemu-img', 'compare', '-f', format, '-F', format, vm.path(id), source);
@@ -126,18 +126,21 @@ describe('a VM with eleven disks of all shapes', () => {
     },
   );
 
-  test.each(shapes.map(({ id }) => [id]))('disk %i has its holes again', async (id) => {
-    const [original, copy] = [await stat(vm.path(id)), await stat(sources.get(id)!)];
-    // Compressed clusters are stored plainly; file systems round up.
-    const allowed = id === 9 ? 5 * mib : original.blocks * 512 + 64 * 1024;
-    expect(copy.blocks * 512).toBeLessThanOrEqual(allowed);
-  });
+  test.each(shapes.map(({ id }) => [id]))(
+    'of a VM with disks of all shapes disk %i has its holes again',
+    async (id) => {
+      const [original, copy] = [await stat(vm.path(id)), await stat(sources.get(id)!)];
+      // Compressed clusters are stored plainly; file systems round up.
+      const allowed = id === 9 ? 5 * mib : original.blocks * 512 + 64 * 1024;
+      expect(copy.blocks * 512).toBeLessThanOrEqual(allowed);
+    },
+  );
 
-  test('verifies', async () => {
+  test('a bundle of a VM with disks of all shapes is verified', async () => {
     expect((await world.run(['verify', bundle])).code).toBe(0);
   });
 
-  test('keeps cluster sizes', async () => {
+  test('a bundle of a VM with disks of all shapes keeps cluster sizes', async () => {
     const size = async (id: number) => {
       const info = await sh('qemu-img', 'info', '-f', 'qcow2', '--output=json', sources.get(id)!);
       return (JSON.parse(info) as Record<string, number>)['cluster-size'];
@@ -175,19 +178,22 @@ test('a VM without disks is exported and restored as a template', async () => {
   expect(sources.size).toBe(0);
 });
 
-test.each(['gzip', 'gzip:6', 'zstd', 'zstd:3', 'none'])('--compress %s restores', async (way) => {
-  const vm = await fileVm(world.datastores, 44, [{ id: 0 }]);
-  await rawDisk(vm.path(0), 40 * mib, [[mib, noise(34 * mib)]]);
-  const name = `way-${way.replace(':', '-')}`;
-  const target = join(world.bundles, name);
-  const exported = await world.run(['export', '--stdin', '-L', '-d', target, '--compress', way], {
-    input: vm.xml,
-  });
-  expect(exported.code).toBe(0);
-  const restored = await world.run(['restore', target, '-n', name, '--json']);
-  const { images } = JSON.parse(restored.stdout) as { images: { imageId: number }[] };
-  await sh('cmp', vm.path(0), await sourceOf(images[0]!.imageId));
-});
+test.each(['gzip', 'gzip:6', 'zstd', 'zstd:3', 'none'])(
+  'a bundle made with --compress %s restores',
+  async (way) => {
+    const vm = await fileVm(world.datastores, 44, [{ id: 0 }]);
+    await rawDisk(vm.path(0), 40 * mib, [[mib, noise(34 * mib)]]);
+    const name = `way-${way.replace(':', '-')}`;
+    const target = join(world.bundles, name);
+    const exported = await world.run(['export', '--stdin', '-L', '-d', target, '--compress', way], {
+      input: vm.xml,
+    });
+    expect(exported.code).toBe(0);
+    const restored = await world.run(['restore', target, '-n', name, '--json']);
+    const { images } = JSON.parse(restored.stdout) as { images: { imageId: number }[] };
+    await sh('cmp', vm.path(0), await sourceOf(images[0]!.imageId));
+  },
+);
 
 describe('a raw disk in which the guest wrote a foreign header', () => {
   /** A qcow2 header that names `backing`, in front of what is otherwise a raw disk. */
@@ -212,7 +218,7 @@ describe('a raw disk in which the guest wrote a foreign header', () => {
     await file.close();
   }
 
-  test('comes back byte for byte, and the file it names is read by nobody', async () => {
+  test('a raw disk in which the guest wrote a foreign header comes back byte for byte, and the file it names is read by nobody', async () => {
     const vm = await fileVm(world.datastores, 45, [{ id: 0 }]);
     const secret = join(world.folder, 'secret-of-the-host');
     await sh('dd', 'if=/dev/urandom', `of=${secret}`, 'bs=1M', 'count=1', 'status=none');
@@ -236,12 +242,15 @@ describe('a raw disk in which the guest wrote a foreign header', () => {
     ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])],
     ['zip', Buffer.from('PK\x03\x04')],
     ['VMDK', Buffer.from('KDMV')],
-  ])('that is one of %s is not unpacked or converted by the datastore', async (name, magic) => {
-    const vm = await fileVm(world.datastores, 46, [{ id: 0 }]);
-    await rawDisk(vm.path(0), mib, [[0, magic], [4096, noise(4096)]]); // prettier-ignore
-    const { sources, bundle } = await roundTrip(vm, `magic-${name}`);
-    await sh('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', vm.path(0), sources.get(0)!);
-    // The next one may have the same name: names have seconds.
-    await rm(bundle);
-  });
+  ])(
+    'a raw disk that begins like %s is not unpacked or converted by the datastore',
+    async (name, magic) => {
+      const vm = await fileVm(world.datastores, 46, [{ id: 0 }]);
+      await rawDisk(vm.path(0), mib, [[0, magic], [4096, noise(4096)]]); // prettier-ignore
+      const { sources, bundle } = await roundTrip(vm, `magic-${name}`);
+      await sh('qemu-img', 'compare', '-f', 'raw', '-F', 'qcow2', vm.path(0), sources.get(0)!);
+      // The next one may have the same name: names have seconds.
+      await rm(bundle);
+    },
+  );
 });

@@ -66,13 +66,16 @@ describe('verify and restore both refuse with exit code 5 a bundle', () => {
     ['whose qcow2 disk is none', (xml) => ({ xml: qcow2(xml) }), /it is not a qcow2 file/],
   ]; // prettier-ignore
 
-  test.each(refused)('%s', async (_name, change, reason) => {
-    const { verified, restored } = await judge(await pack(change(disk)));
-    expect([verified.code, restored.code]).toEqual([5, 5]);
-    expect(verified.stderr).toMatch(reason);
-    expect(restored.stderr).toMatch(reason);
-    expect(await world.leftovers()).toEqual([]);
-  });
+  test.each(refused)(
+    'verify and restore both refuse with exit code 5 a bundle %s',
+    async (_name, change, reason) => {
+      const { verified, restored } = await judge(await pack(change(disk)));
+      expect([verified.code, restored.code]).toEqual([5, 5]);
+      expect(verified.stderr).toMatch(reason);
+      expect(restored.stderr).toMatch(reason);
+      expect(await world.leftovers()).toEqual([]);
+    },
+  );
 });
 
 describe('verify and restore both take a bundle', () => {
@@ -82,7 +85,7 @@ describe('verify and restore both take a bundle', () => {
     ['whose vm.xml begins with a declaration', (xml) => ({ xml: `<?xml version="1.0"?>\n${xml}` })],
     ['whose vm.xml ends in a comment', (xml) => ({ xml: `${xml}<!-- end -->\n` })],
     ['with a stand-alone qcow2 disk', (xml) => ({ xml: qcow2(xml), disks: qcow2Disk('qemu-img create -q -f qcow2 backup.disk.0 5M') })],
-  ])('%s', async (_name, change) => {
+  ])('verify and restore both take a bundle %s', async (_name, change) => {
     const { verified, restored } = await judge(await pack(change(disk)));
     expect([verified.stderr, verified.code]).toEqual(['', 0]);
     expect(restored.code).toBe(0);

@@ -32,19 +32,19 @@ async function held(how: 'domfsfreeze' | 'suspend') {
   return { libvirt, domain: domainAt(libvirt.runner, 'x:///', 'one-8') };
 }
 
-test('a guest that is paused is resumed when nobody knows that it was', async () => {
+test('a guest of a killed export that is paused is resumed when nobody knows who paused it', async () => {
   const { libvirt, domain } = await held('suspend');
   await undoSuspend(domain, guard);
   expect(libvirt.paused()).toBe(false);
 });
 
-test('a guest that is frozen is thawed when nobody knows that it was', async () => {
+test('a guest of a killed export that is frozen is thawed when nobody knows who froze it', async () => {
   const { libvirt, domain } = await held('domfsfreeze');
   await undoFreeze(domain, guard);
   expect(libvirt.frozen()).toBe(false);
 });
 
-test('a guest that the guard has resumed, and somebody has paused since, stays paused', async () => {
+test('a guest that the watchdog has resumed, and somebody has paused since, stays paused', async () => {
   const { libvirt, domain } = await held('suspend');
   await writeFile(guardMark(guard), '');
   await undoSuspend(domain, guard);
@@ -52,7 +52,7 @@ test('a guest that the guard has resumed, and somebody has paused since, stays p
   expect(existsSync(guardMark(guard))).toBe(false);
 });
 
-test('a guest that the guard has thawed, and somebody has frozen since, stays frozen', async () => {
+test('a guest that the watchdog has thawed, and somebody has frozen since, stays frozen', async () => {
   const { libvirt, domain } = await held('domfsfreeze');
   await writeFile(guardMark(guard), '');
   await undoFreeze(domain, guard);
@@ -112,21 +112,21 @@ async function guardEnds(): Promise<void> {
   });
 }
 
-test('the guard of a process that has ended thaws the guest twice, and says so', async () => {
+test('the watchdog of a process that has ended thaws the guest twice, and says so', async () => {
   await guardAlone('domfsthaw', 'running');
   await until('the guard has ended', () => existsSync(guardMark(guard)));
   expect(words()).toEqual(['domfsthaw', 'domfsthaw']);
 });
 
 // libvirt refuses to resume a guest that runs.
-test('the guard of a process that has ended resumes a paused guest, and says so', async () => {
+test('the watchdog of a process that has ended resumes a paused guest, and says so', async () => {
   await guardAlone('resume', 'paused');
   await until('the guard has ended', () => existsSync(guardMark(guard)));
   expect(words()).toEqual(['domstate', 'resume', 'domstate']);
   expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('running\n');
 });
 
-test('a guard resumes a guest that was paused a moment after its process had ended', async () => {
+test('a watchdog resumes a guest that was paused a moment after its process had ended', async () => {
   await guardAlone('resume', 'running', `[ "$(wc -l <calls)" = 2 ] && echo paused >state`);
   await until('the guard has ended', () => existsSync(guardMark(guard)));
   expect(words()).toEqual(['domstate', 'domstate', 'resume']);
@@ -135,9 +135,12 @@ test('a guard resumes a guest that was paused a moment after its process had end
 test.each([
   ['libvirt does not answer', '[ "$(wc -l <calls)" -le 2 ] || exit 1'],
   ['the guest neither runs nor is paused', '[ "$(wc -l <calls)" = 3 ] && echo "shut off" >state'],
-])('a guard says nothing of the kind when at its last word %s', async (_, meddle) => {
-  await guardAlone('resume', 'paused', meddle);
-  await guardEnds();
-  expect(words()).toEqual(['domstate', 'resume', 'domstate']);
-  expect(existsSync(guardMark(guard))).toBe(false);
-});
+])(
+  'a watchdog does not report that the guest goes on when at its last word %s',
+  async (_, meddle) => {
+    await guardAlone('resume', 'paused', meddle);
+    await guardEnds();
+    expect(words()).toEqual(['domstate', 'resume', 'domstate']);
+    expect(existsSync(guardMark(guard))).toBe(false);
+  },
+);

@@ -40,7 +40,7 @@ describe('recorded calls', () => {
   const all = { ONEVMDUMP_HOOK_VMS: 'all' };
 
   test.each(['state-poweroff.stdin', 'remote-yes.stdin'])(
-    '%s: the bundle is complete and its path is all of stdout',
+    'a hook with the recorded call %s makes a complete bundle, and its path is all of stdout',
     async (name) => {
       const { code, stdout, stderr } = await world.runHook(await recorded(name), { env: all });
       expect({ code, stderr: stderr.includes('ERROR') }).toEqual({ code: 0, stderr: false });
@@ -54,7 +54,7 @@ describe('recorded calls', () => {
     },
   );
 
-  test('arguments-on-argv: the word that is the XML is found, and stdin is not asked', async () => {
+  test('a hook with arguments finds the word that is the XML, and does not read stdin', async () => {
     // The recorder has split this line at each '=', the one that pads the base64 too.
     const text = await recorded('arguments-on-argv.argv');
     const words = [...text.matchAll(/^argv[1-9]=?(.*)$/gm)].map(([, word = '']) =>
@@ -66,7 +66,7 @@ describe('recorded calls', () => {
     expect(stdout).toMatch(/onevmdump-104-\d+\.tar\.gz\n$/);
   });
 
-  test('state-running: a VM that OpenNebula does not know is refused, and nothing is left', async () => {
+  test('a hook on a running VM that OpenNebula does not know refuses it, and leaves nothing', async () => {
     const { code, stdout, stderr } = await world.runHook(await recorded('state-running.stdin'), {
       env: all,
     });
@@ -75,7 +75,7 @@ describe('recorded calls', () => {
     expect(await leftOf(world)).toEqual([]);
   });
 
-  test("api-vm-lock: a hook on an API call is told that this is not a VM's XML", async () => {
+  test("a hook on an API call says that its input is not a VM's XML", async () => {
     const { code, stderr } = await world.runHook(await recorded('api-vm-lock.stdin'));
     expect(code).toBe(2);
     expect(stderr.trim()).toBe("this is not a VM's XML: its root element is <CALL_INFO>, not <VM>");
@@ -100,22 +100,25 @@ describe('a VM that was in the state before', () => {
     [71, 'RESTORE'],
     [51, 'DISK_SNAPSHOT_POWEROFF'],
     [33, 'HOTPLUG_PROLOG_POWEROFF'],
-  ])('but for work of OpenNebula on it (LCM_STATE %d) is left alone', async (lcmState, name) => {
-    const calls = world.sandbox.calls.length;
-    const { code, stdout, stderr } = await world.runHook(cameFrom(3, lcmState));
-    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
-    expect(stderr).toContain(
-      `VM 21 is POWEROFF again after ${name}, as it was before: nothing to do`,
-    );
-    expect(world.sandbox.calls).toHaveLength(calls);
-    expect(await leftOf(world)).toEqual([]);
-  });
+  ])(
+    'a hook leaves a VM alone that was in the same state before some work of OpenNebula on it (LCM_STATE %d)',
+    async (lcmState, name) => {
+      const calls = world.sandbox.calls.length;
+      const { code, stdout, stderr } = await world.runHook(cameFrom(3, lcmState));
+      expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+      expect(stderr).toContain(
+        `VM 21 is POWEROFF again after ${name}, as it was before: nothing to do`,
+      );
+      expect(world.sandbox.calls).toHaveLength(calls);
+      expect(await leftOf(world)).toEqual([]);
+    },
+  );
 
   test.each([
     [3, 18, 'which has been shut down'],
     [3, 16, 'which was not seen for a while, and may have been powered off'],
     [8, 0, 'of which nothing is said'],
-  ])('is exported when it came from state %d, LCM_STATE %d, %s', async (state, lcmState) => {
+  ])('a hook exports a VM that came from state %d, LCM_STATE %d, %s', async (state, lcmState) => {
     const { code, stdout } = await world.runHook(cameFrom(state, lcmState));
     expect({ code, stdout }).toMatchObject({ code: 0 });
     expect(stdout).toContain('onevmdump-21-');
@@ -126,19 +129,19 @@ describe('a VM that was in the state before', () => {
 describe('input', () => {
   beforeAll(() => world.makeVm(20));
 
-  test('plain XML on stdin is taken like base64', async () => {
+  test('a hook takes plain XML on stdin like base64', async () => {
     const { code, stdout } = await world.runHook(world.sandbox.prettyVmXml(20));
     expect(code).toBe(0);
     expect(stdout).toContain('onevmdump-20-');
   });
 
-  test('plain XML as one argument is taken', async () => {
+  test('a hook takes plain XML as one argument', async () => {
     const { code, stdout } = await world.runHook('', { args: [world.sandbox.vmXml(20)] });
     expect(code).toBe(0);
     expect(stdout).toContain('onevmdump-20-');
   });
 
-  test('several arguments of which none, or two, are XML are refused', async () => {
+  test('a hook refuses several arguments of which none, or two, are XML', async () => {
     const xml = world.hookInput(20);
     for (const [args, count] of [
       [['first', 'second'], 0],
@@ -155,7 +158,7 @@ describe('input', () => {
     ['half of the base64', () => world.hookInput(20).slice(0, 1001), 'neither XML nor base64'],
     ['base64 of half the XML', () => cut(), 'is not usable as XML'],
     ['text', () => 'export 20', 'neither XML nor base64'],
-  ])('%s is refused before anything is done', async (_what, input, told) => {
+  ])('a hook refuses %s before anything is done', async (_what, input, told) => {
     const calls = world.sandbox.calls.length;
     const { code, stdout, stderr } = await world.runHook(input());
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -170,7 +173,7 @@ describe('input', () => {
 
 describe('which VMs', () => {
   test.each(['', '<ONEVMDUMP_EXPORT>NO</ONEVMDUMP_EXPORT>', '<ONEVMDUMP_EXPORT/>'])(
-    'a VM that is not marked is left alone in one line: %s',
+    'a hook leaves a VM that is not marked alone in one line: %s',
     async (userTemplate) => {
       await world.makeVm(21, userTemplate);
       const { code, stdout, stderr } = await world.runHook(21);
@@ -182,14 +185,14 @@ describe('which VMs', () => {
     },
   );
 
-  test('with HOOK_VMS = all a VM needs no mark', async () => {
+  test('a hook with HOOK_VMS = all exports a VM without a mark', async () => {
     await world.makeVm(22, '');
     const { code } = await world.runHook(22, { env: { ONEVMDUMP_HOOK_VMS: 'all' } });
     expect(code).toBe(0);
     expect(await world.bundleNames()).toHaveLength(1);
   });
 
-  test("values of the owner's are never run, and a mark that is none is a warning", async () => {
+  test("values of the VM's owner are never run by a hook, and an invalid mark is a warning", async () => {
     const trap = join(world.folder, 'trapped');
     const hostile = `\`touch ${trap}\`$(touch ${trap})'"; touch ${trap}; \\`;
     await world.makeVm(
@@ -203,7 +206,7 @@ describe('which VMs', () => {
     await expect(readFile(trap)).rejects.toThrow('ENOENT');
   });
 
-  test('where the bundle goes is no choice of the owner', async () => {
+  test("the VM's owner cannot choose where a hook puts the bundle", async () => {
     await world.makeVm(
       24,
       `${marked}<ONEVMDUMP_HOOK_DESTINATION>/etc</ONEVMDUMP_HOOK_DESTINATION><HOOK_DESTINATION>/etc</HOOK_DESTINATION>`,
@@ -217,13 +220,13 @@ describe('which VMs', () => {
 describe('refusals', () => {
   beforeAll(() => world.makeVm(25));
 
-  test('without a folder for its bundles the hook says which setting is missing', async () => {
+  test('a hook without a folder for its bundles says which setting is missing', async () => {
     const { code, stderr } = await world.runHook(25, { env: { ONEVMDUMP_HOOK_DESTINATION: '' } });
     expect(code).toBe(2);
     expect(stderr).toContain('set HOOK_DESTINATION in onevmdump.conf');
   });
 
-  test('a destination that is a file is no folder to put bundles in', async () => {
+  test('a hook whose destination is a file refuses it as a folder for bundles', async () => {
     const file = join(world.folder, 'file');
     await writeFile(file, 'mine');
     const { code } = await world.runHook(25, { env: { ONEVMDUMP_HOOK_DESTINATION: file } });
@@ -231,7 +234,7 @@ describe('refusals', () => {
     expect(await readFile(file, 'utf8')).toBe('mine');
   });
 
-  test('without OpenNebula nothing is exported and nothing is left', async () => {
+  test('a hook without OpenNebula exports nothing and leaves nothing', async () => {
     const { code, stdout, stderr } = await world.runHook(25, {
       env: { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' },
     });
@@ -241,7 +244,7 @@ describe('refusals', () => {
     expect(await world.bundleNames()).toEqual([]);
   });
 
-  test('with HOOK_LOCK = no a host without credentials exports without OpenNebula', async () => {
+  test('a hook with HOOK_LOCK = no exports without OpenNebula on a host without credentials', async () => {
     const calls = world.sandbox.calls.length;
     const { code, stdout } = await world.runHook(25, {
       env: { ONE_AUTH: '/nowhere', ONE_XMLRPC: undefined, ONEVMDUMP_HOOK_LOCK: 'no' },
@@ -251,7 +254,7 @@ describe('refusals', () => {
     expect(world.sandbox.calls).toHaveLength(calls);
   });
 
-  test('a VM that has moved on since the trigger is not exported, and a retry later works', async () => {
+  test('a hook does not export a VM whose state has changed since the trigger, and a retry later works', async () => {
     await world.makeVm(26);
     const input = world.hookInput(26);
     world.sandbox.setState(26, 3, 2);
@@ -265,7 +268,7 @@ describe('refusals', () => {
     expect(await leftOf(world)).toEqual([]);
   });
 
-  test('a VM in a state that cannot be exported is refused', async () => {
+  test('a hook refuses a VM in a state that cannot be exported', async () => {
     await world.makeVm(27);
     world.sandbox.setState(27, 5, 0);
     const { code, stderr } = await world.runHook(27);
@@ -295,7 +298,7 @@ describe('errors of the part that is loaded when needed', () => {
 });
 
 describe('the programs', () => {
-  test('run from another folder, with nothing but a PATH and a HOME', async () => {
+  test('the hook programs run from another folder, with nothing but a PATH and a HOME', async () => {
     await world.makeVm(28);
     const folder = join(world.folder, 'remotes/hooks/onevmdump');
     await cp(dirname(hook), folder, { recursive: true });

@@ -53,7 +53,7 @@ async function exportVm(
 }
 
 describe('ONEVMDUMP_KEEP_LAST', () => {
-  test('removes the oldest of this VM by the time in their names, and tells of each', async () => {
+  test('ONEVMDUMP_KEEP_LAST removes the oldest of this VM by the time in their names, and tells of each', async () => {
     await world.makeVm(40, marked('3'));
     // As texts they would sort the other way round.
     await makeFiles(old(40, 999), old(40, 1000), old(40, 20_000, 'tar.zst'), old(40, 3000, 'tar'));
@@ -66,7 +66,7 @@ describe('ONEVMDUMP_KEEP_LAST', () => {
     expect(stderr).toContain(`removed ${old(40, 1000)}`);
   });
 
-  test('counts instead of HOOK_KEEP_LAST', async () => {
+  test('ONEVMDUMP_KEEP_LAST counts instead of HOOK_KEEP_LAST', async () => {
     await world.makeVm(41, marked('1'));
     await makeFiles(old(41, 1000), old(41, 2000));
     const { kept, made } = await exportVm(41, { ONEVMDUMP_HOOK_KEEP_LAST: '5' });
@@ -74,7 +74,7 @@ describe('ONEVMDUMP_KEEP_LAST', () => {
   });
 
   test.each(['0', '-1', '2 ', '007', '1e9', 'all', '$(id)', '99999999999999999999', '1\n2'])(
-    'is not guessed at when it is %j',
+    'ONEVMDUMP_KEEP_LAST is not guessed at when it is %j',
     async (keep) => {
       await world.makeVm(42, marked(keep));
       await makeFiles(old(42, 1000), old(42, 2000), old(42, 3000));
@@ -90,7 +90,7 @@ describe('ONEVMDUMP_KEEP_LAST', () => {
     },
   );
 
-  test('cannot ask for more than HOOK_KEEP_LAST_MAX', async () => {
+  test('ONEVMDUMP_KEEP_LAST cannot ask for more than HOOK_KEEP_LAST_MAX', async () => {
     await world.makeVm(43, marked('400'));
     await makeFiles(old(43, 1000), old(43, 2000), old(43, 3000));
     const { kept, stderr } = await exportVm(43, { ONEVMDUMP_HOOK_KEEP_LAST_MAX: '2' });
@@ -100,20 +100,20 @@ describe('ONEVMDUMP_KEEP_LAST', () => {
 });
 
 describe('old bundles', () => {
-  test('all stay when nobody gave a number', async () => {
+  test('all old bundles of a hook stay when no setting says how many to keep', async () => {
     await world.makeVm(44);
     await makeFiles(old(44, 1000), old(44, 2000));
     expect((await exportVm(44)).kept).toHaveLength(2);
   });
 
-  test('of which one is dated after the new one do not push the new one out', async () => {
+  test('old bundles of a hook of which one is dated after the new one do not push the new one out', async () => {
     await world.makeVm(45);
     await makeFiles(old(45, 9_999_999_999), old(45, 1000));
     const { kept, made } = await exportVm(45, { ONEVMDUMP_HOOK_KEEP_LAST: '1' });
     expect({ kept, made }).toEqual({ kept: [], made: 1 });
   });
 
-  test('do not include files of other VMs, unfinished ones, or any with another name', async () => {
+  test('a hook does not remove files of other VMs, unfinished ones, or any with another name', async () => {
     await world.makeVm(4, marked('1'));
     const others = [
       old(46, 1000),
@@ -134,7 +134,7 @@ describe('old bundles', () => {
     expect(kept).toEqual([...others, old(4, 2000), old(4, 3000), old(4, 4000)].sort());
   });
 
-  test('that cannot be read neither count nor go, however old', async () => {
+  test('a hook neither counts nor removes old bundles that cannot be read, however old', async () => {
     await world.makeVm(50);
     await makeFiles(old(50, 1000), old(50, 2000), old(50, 4000));
     await writeFile(join(world.bundles, old(50, 500)), 'no bundle');
@@ -148,7 +148,7 @@ describe('old bundles', () => {
     }
   });
 
-  test('of another VM with the same id, of another OpenNebula, neither count nor go', async () => {
+  test('a hook neither counts nor removes bundles of another VM with the same id, of another OpenNebula', async () => {
     await world.makeVm(51);
     await makeFiles(old(51, 1000), old(51, 2000));
     // Made in another second, with a UUID that this VM does not have or that nobody knows, or by another cloud's name.
@@ -173,7 +173,7 @@ describe('old bundles', () => {
     expect({ kept, made }).toEqual({ kept: [old(47, 1000), old(47, 9_000_000_000)], made: 1 });
   });
 
-  test('stay when the new one fails at its last step', async () => {
+  test('old bundles of a hook stay when the new one fails at its last step', async () => {
     await world.makeVm(48, marked('1'));
     await makeFiles(old(48, 1000), old(48, 2000));
     world.sandbox.delay('one.vm.info', 300);
@@ -199,7 +199,7 @@ describe('old bundles', () => {
 });
 
 describe('HOOK_MIN_AGE', () => {
-  test('leaves a VM alone that has a younger bundle, and exports one that has not', async () => {
+  test('HOOK_MIN_AGE leaves a VM alone that has a younger bundle, and exports one that has not', async () => {
     await world.makeVm(49);
     const now = Math.floor(Date.now() / 1000);
     await makeFiles(old(49, now - 1000));
@@ -209,7 +209,7 @@ describe('HOOK_MIN_AGE', () => {
     expect((await exportVm(49, { ONEVMDUMP_HOOK_MIN_AGE: '900' })).made).toBe(1);
   });
 
-  test('does not count the bundles of another VM with the same id, nor those that cannot be read', async () => {
+  test('HOOK_MIN_AGE does not count the bundles of another VM with the same id, nor those that cannot be read', async () => {
     await world.makeVm(52);
     const now = Math.floor(Date.now() / 1000);
     await makeBundle(old(52, now - 1000), { vm: { stime: 1_600_000_000 } });
@@ -219,7 +219,7 @@ describe('HOOK_MIN_AGE', () => {
   });
 });
 
-test('a bundle says which VM it is of, and of which OpenNebula', async () => {
+test("a hook's bundle says which VM it is of, and of which OpenNebula", async () => {
   await world.makeVm(53);
   await world.runHook(53, { env: { ONEVMDUMP_CLOUD_NAME: 'east' } });
   const [name = ''] = await world.bundleNames();

@@ -29,7 +29,7 @@ async function called(method: string, before: number): Promise<void> {
 }
 
 describe('triggers for one VM at once', () => {
-  test('make one bundle; the others say so and succeed', async () => {
+  test('several hooks triggered for one VM at once make one bundle; the others say so and succeed', async () => {
     await world.makeVm(30);
     world.sandbox.delay('one.vm.info', 1500);
     const ended = await Promise.all([1, 2, 3, 4, 5].map(() => world.runHook(30)));
@@ -47,7 +47,7 @@ describe('triggers for one VM at once', () => {
     expect(await leftOf(world)).toEqual([]);
   });
 
-  test('of different VMs do not wait for each other', async () => {
+  test('hooks triggered for different VMs at once do not wait for each other', async () => {
     await world.makeVm(31);
     await world.makeVm(32);
     const ended = await Promise.all([31, 32].map((vmId) => world.runHook(vmId)));
@@ -55,7 +55,7 @@ describe('triggers for one VM at once', () => {
     expect(await world.bundleNames()).toHaveLength(2);
   });
 
-  test('one beside an export by hand leaves the VM to it, and an export by hand beside it fails', async () => {
+  test('a hook beside an export by hand leaves the VM to it, and an export by hand beside a hook fails', async () => {
     await world.makeVm(33);
     const before = world.sandbox.calls.length;
     world.sandbox.delay('one.vm.lock', 3000);
@@ -74,7 +74,7 @@ describe('triggers for one VM at once', () => {
 });
 
 describe('a hook that was ended', () => {
-  test('by SIGKILL has its lock and files undone by the next one, which exports', async () => {
+  test('a hook that was ended by SIGKILL has its lock and files undone by the next one, which exports', async () => {
     await world.makeVm(34);
     world.sandbox.delay('one.vm.info', 700);
     let pid = 0;
@@ -93,7 +93,7 @@ describe('a hook that was ended', () => {
     expect(await leftOf(world)).toEqual([]);
   });
 
-  test("by SIGTERM, as at the end of the hook's TIMEOUT, undoes all and fails", async () => {
+  test("a hook that was ended by SIGTERM, as at the end of the hook's TIMEOUT, undoes all and fails", async () => {
     await world.makeVm(35);
     world.sandbox.delay('one.vm.info', 700);
     let pid = 0;

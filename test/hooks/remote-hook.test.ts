@@ -39,7 +39,7 @@ async function callsThere(): Promise<number> {
   return calls;
 }
 
-test('reads the disks on the host of the VM, and leaves no connection', async () => {
+test('a hook for VMs on hosts reads the disks on the host of the VM, and leaves no connection', async () => {
   await world.makeVm(1, marked, sshd.host);
   const { code, stdout, stderr } = await world.runHook(1, { env: auto });
   expect({ code, error: stderr.includes('ERROR') }).toEqual({ code: 0, error: false });
@@ -48,13 +48,13 @@ test('reads the disks on the host of the VM, and leaves no connection', async ()
   await expectNothingLeft();
 });
 
-test('reads them here when the VM is on this machine', async () => {
+test('a hook for VMs on hosts reads the disks here when the VM is on this machine', async () => {
   await world.makeVm(2, marked, 'localhost');
   const { code } = await world.runHook(2, { env: auto });
   expect({ code, calls: await callsThere() }).toEqual({ code: 0, calls: 0 });
 });
 
-test('says so when the host cannot be reached, and leaves nothing', async () => {
+test('a hook for VMs on hosts says so when the host cannot be reached, and leaves nothing', async () => {
   await world.makeVm(3, marked, 'no-such-host.invalid');
   const { code, stdout, stderr } = await world.runHook(3, { env: auto });
   expect({ code, stdout }).toEqual({ code: 4, stdout: '' });
@@ -63,7 +63,7 @@ test('says so when the host cannot be reached, and leaves nothing', async () => 
   await expectNothingLeft();
 });
 
-test('exports nothing when the VM has gone to another host meanwhile', async () => {
+test('a hook for VMs on hosts exports nothing when the VM has gone to another host meanwhile', async () => {
   await world.makeVm(4, marked, sshd.host);
   const input = world.hookInput(4);
   world.sandbox.addVm(world.sandbox.vmXml(4).replace(sshd.host, 'kvm7'));
@@ -73,7 +73,7 @@ test('exports nothing when the VM has gone to another host meanwhile', async () 
   await expectNothingLeft();
 });
 
-test('refuses a VM without a host', async () => {
+test('a hook for VMs on hosts refuses a VM without a host', async () => {
   await world.makeVm(5, marked, '');
   const { code, stderr } = await world.runHook(5, { env: auto });
   expect(code).toBe(3);

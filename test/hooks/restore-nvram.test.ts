@@ -40,14 +40,14 @@ async function vm(id: number, { text = carried, name = 'web', os }: Wish = {}) {
 const run = (xml: string) =>
   runToEnd(hook, [], { env: world.env, input: Buffer.from(xml).toString('base64') });
 
-test('a VM that is being deployed gets the variables that its template carries, for QEMU alone', async () => {
+test('a VM that is being deployed gets the UEFI variables that its template carries, for QEMU alone', async () => {
   const { xml, folder } = await vm(1);
   expect(await run(xml)).toMatchObject({ code: 0, stdout: '' });
   expect((await readFile(join(folder, 'web_VARS.fd'))).equals(nvram)).toBe(true);
   expect(await readdir(folder)).toEqual(['web_VARS.fd']);
 });
 
-test('a VM that has variables already keeps them', async () => {
+test('a VM that has UEFI variables already keeps them at its deployment', async () => {
   const { xml, folder } = await vm(2);
   await writeFile(join(folder, 'web_VARS.fd'), 'of its own');
   const { code, stderr } = await run(xml);
@@ -59,7 +59,7 @@ test('a VM that has variables already keeps them', async () => {
   expect(again.stderr).not.toContain('WARNING');
 });
 
-test('no folder is made for a datastore that is not there', async () => {
+test('no folder for UEFI variables is made for a datastore that is not there', async () => {
   const { xml } = await vm(7);
   const { code, stderr } = await run(xml.replaceAll('<DS_ID>0</DS_ID>', '<DS_ID>8</DS_ID>'));
   expect({ code, stderr }).toEqual({
@@ -69,7 +69,7 @@ test('no folder is made for a datastore that is not there', async () => {
   expect(await readdir(world.datastores)).not.toContain('8');
 });
 
-test('a link in the place of the file is not followed', async () => {
+test('a link in the place of the UEFI variables is not followed', async () => {
   const { xml, folder } = await vm(3);
   const victim = join(world.folder, 'victim');
   await writeFile(victim, 'untouched');
@@ -84,23 +84,23 @@ test.each<readonly [string, Wish]>([
   ['that carries no base64', { text: '*' }],
   ['that carries what is not compressed', { text: Buffer.from('text').toString('base64') }],
   ['that carries a bomb', { text: gzipSync(Buffer.alloc(80 * 1024 * 1024)).toString('base64') }],
-])('a VM %s is left alone', async (_, wish) => {
+])('the hook for UEFI variables leaves a VM %s alone', async (_, wish) => {
   const { xml, folder } = await vm(4, wish);
   expect(await run(xml)).toMatchObject({ code: 0, stdout: '', stderr: '' });
   expect(await readdir(folder)).toEqual([]);
 });
 
-test('a VM whose name leads out of its folder is refused', async () => {
+test('the hook for UEFI variables refuses a VM whose name leads out of its folder', async () => {
   const { xml } = await vm(5, { name: '../../evil' });
   expect((await run(xml)).code).toBe(2);
   expect(await readdir(world.datastores)).not.toContain('evil_VARS.fd');
 });
 
-test('a VM that carries nothing costs the hook nothing: its XML is not even parsed', async () => {
+test('a VM that carries no UEFI variables costs the hook nothing: its XML is not even parsed', async () => {
   expect(await run('<VM>')).toEqual({ code: 0, stdout: '', stderr: '' });
 });
 
-test('the folder is made when the hook is faster than OpenNebula', async () => {
+test('the folder for UEFI variables is made when the hook is faster than OpenNebula', async () => {
   const { xml, folder } = await vm(6);
   const later = xml.replaceAll('<DS_ID>0</DS_ID>', '<DS_ID>7</DS_ID>');
   await mkdir(join(world.datastores, '7'), { recursive: true });

@@ -58,17 +58,17 @@ function download(from: string): string {
 }
 
 describe('downloader.sh', () => {
-  test('hands the address of a disk in a bundle to the driver, as one word', async () => {
+  test('the changed downloader.sh hands the address of a disk in a bundle to the driver, as one word', async () => {
     expect((await install()).status).toBe(0);
     expect(download("onevmdump://103/a'b c$(id)")).toBe("<onevmdump://103/a'b c$(id)>");
   });
 
-  test('does with everything else what it did', async () => {
+  test('the changed downloader.sh treats every other address as it did', async () => {
     await install();
     expect(download('/etc/hostname')).toBe(await readFile('/etc/hostname', 'utf8'));
   });
 
-  test('keeps its mode, and is the same after a second installation', async () => {
+  test('the changed downloader.sh keeps its mode, and is the same after a second installation', async () => {
     await install();
     const once = await readFile(file, 'utf8');
     await install();
@@ -76,14 +76,14 @@ describe('downloader.sh', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o750);
   });
 
-  test('is byte for byte as before when onevmdump is uninstalled', async () => {
+  test('downloader.sh is byte for byte as before when onevmdump is uninstalled', async () => {
     await install();
     expect(await readFile(file, 'utf8')).not.toBe(original);
     expect((await install('--uninstall')).status).toBe(0);
     expect(await readFile(file, 'utf8')).toBe(original);
   });
 
-  test('that has no list of URL kinds is left alone, with a warning', async () => {
+  test('a downloader.sh that has no list of URL kinds is left alone, with a warning', async () => {
     await writeFile(file, '#!/bin/bash\n');
     const { status, stderr } = await install();
     expect(status).toBe(0);
@@ -97,7 +97,7 @@ describe('--check', () => {
     await install();
   });
 
-  test('finds nothing after an installation, and changes nothing', async () => {
+  test('install.sh --check finds nothing after an installation, and changes nothing', async () => {
     const before = await readFile(file, 'utf8');
     expect(await check()).toMatchObject({ status: 0, stderr: '' });
     expect(await readFile(file, 'utf8')).toBe(before);
@@ -124,14 +124,14 @@ describe('--check', () => {
       () => writeFile(join(root, 'etc/oned.conf'), 'ARGUMENTS = "-d fs,onevmdump"\n'),
       'no DS_MAD_CONF for onevmdump',
     ],
-  ])('tells of %s', async (_, change, words) => {
+  ])('install.sh --check tells of %s', async (_, change, words) => {
     await change();
     const { status, stderr } = await check();
     expect(status).toBe(1);
     expect(stderr).toContain(words);
   });
 
-  test('says when nothing is installed', async () => {
+  test('install.sh --check says when nothing is installed', async () => {
     await install('--uninstall');
     const { status, stderr } = await check();
     expect(status).toBe(1);

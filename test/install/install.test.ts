@@ -40,14 +40,14 @@ async function mode(path: string): Promise<string> {
 }
 
 describe('installing', () => {
-  test('with -d puts the command, configuration, hooks and drivers below that folder', async () => {
+  test('an installation with -d puts the command, configuration, hooks and drivers below that folder', async () => {
     const result = await release.install(['-d', one]);
     expect(result).toMatchObject({ status: 0, stderr: '' });
     expect(await tree(one)).toEqual(installedTree);
     expect(result.stdout).toContain(`onevmdump 1.2.3 is installed: ${one}/bin/onevmdump`);
   });
 
-  test('puts the hook templates beside its list, and says how hooks are created', async () => {
+  test('an installation puts the hook templates beside its list, and says how hooks are created', async () => {
     await release.write('dist/hooks/export', '#!/usr/bin/env node\n');
     await release.write('hooks/export-poweroff.onehook', 'NAME = "x"\n', 0o644);
     const { stdout } = await release.install(['-d', one]);
@@ -60,7 +60,7 @@ describe('installing', () => {
     await expect(stat(join(one, 'share'))).rejects.toThrow('ENOENT');
   });
 
-  test('names the hooks of the front-end and those of the hosts apart, since a state needs only one', async () => {
+  test('an installation names the hooks of the front-end and those of the hosts apart, since a state needs only one', async () => {
     await release.write('dist/hooks/export', '#!/usr/bin/env node\n');
     for (const name of ['export-poweroff', 'export-poweroff-on-host', 'export-running']) {
       await release.write(`hooks/${name}.onehook`, `NAME = "${name}"\n`, 0o644);
@@ -73,7 +73,7 @@ describe('installing', () => {
     expect(created(onHost)).toEqual(['export-poweroff-on-host']);
   });
 
-  test('keeps the onevmdump that OpenNebula 6.4 has, and puts it back when ours is removed', async () => {
+  test('an installation keeps the onevmdump that OpenNebula 6.4 has, and puts it back when ours is removed', async () => {
     const command = join(one, 'bin/onevmdump');
     await mkdir(join(one, 'bin'), { recursive: true });
     await writeFile(command, '#!/usr/bin/env ruby\nputs 1\n', { mode: 0o750 });
@@ -89,7 +89,7 @@ describe('installing', () => {
     expect(await tree(join(one, 'bin'))).toEqual(['onevmdump']);
   });
 
-  test('leaves the onevmdump of an upgraded OpenNebula when ours is removed', async () => {
+  test('an installation leaves the onevmdump of an upgraded OpenNebula when ours is removed', async () => {
     const command = join(one, 'bin/onevmdump');
     await mkdir(join(one, 'bin'), { recursive: true });
     await writeFile(command, '#!/usr/bin/env ruby\nputs 1\n');
@@ -100,7 +100,7 @@ describe('installing', () => {
     expect(await tree(join(one, 'bin'))).toEqual(['onevmdump']);
   });
 
-  test('ends before anything is changed when a program it needs is missing, and keeps what is installed', async () => {
+  test('an installation ends before anything is changed when a program it needs is missing, and keeps what is installed', async () => {
     await release.install(['-d', one]);
     const before = await tree(one);
     for (const missing of ['find', 'sha256sum', 'sort']) {
@@ -116,7 +116,7 @@ describe('installing', () => {
     expect(await tree(one)).toEqual(before);
   });
 
-  test('speaks of backup datastores only where OpenNebula makes backups', async () => {
+  test('an installation speaks of backup datastores only where OpenNebula makes backups', async () => {
     await mkdir(join(one, 'var/remotes/tm/ssh'), { recursive: true });
     await writeFile(join(one, 'var/remotes/tm/ssh/clone'), '');
     expect((await release.install(['-d', one])).stdout).not.toContain('DS_MAD_CONF');
@@ -124,7 +124,7 @@ describe('installing', () => {
     expect((await release.install(['-d', one])).stdout).toContain('DS_MAD_CONF');
   });
 
-  test('gives programs 0755, the configuration 0644 and the state folder 0700', async () => {
+  test('an installation gives programs 0755, the configuration 0644 and the state folder 0700', async () => {
     await release.install(['-d', one]);
     expect(await mode(join(one, 'bin/onevmdump'))).toBe('755');
     expect(await mode(join(one, 'var/remotes/tm/onevmdump/prebackup'))).toBe('755');
@@ -132,18 +132,18 @@ describe('installing', () => {
     expect(await mode(join(one, 'var/onevmdump'))).toBe('700');
   });
 
-  test('takes the folder from ONE_LOCATION', async () => {
+  test('an installation takes the folder from ONE_LOCATION', async () => {
     await release.install([], { env: { ONE_LOCATION: one } });
     expect(await tree(one)).toEqual(installedTree);
   });
 
-  test('prefers -d to ONE_LOCATION', async () => {
+  test('an installation prefers -d to ONE_LOCATION', async () => {
     await release.install(['-d', one], { env: { ONE_LOCATION: join(release.temp, 'other') } });
     expect(await tree(one)).toEqual(installedTree);
     await expect(stat(join(release.temp, 'other'))).rejects.toThrow('ENOENT');
   });
 
-  test("uses the layout of OpenNebula's packages below DESTDIR", async () => {
+  test("an installation uses the layout of OpenNebula's packages below DESTDIR", async () => {
     const result = await release.install([], { env: { DESTDIR: 'pkg' }, user: null });
     expect(result).toMatchObject({ status: 0, stderr: '' });
     const found = await tree(join(release.temp, 'pkg'));
@@ -159,7 +159,7 @@ describe('installing', () => {
     expect(found).toContain('var/tmp/onevmdump/');
   });
 
-  test("gives OpenNebula's user what lies in its folders, and only that", async () => {
+  test("an installation gives OpenNebula's user what lies in its folders, and only that", async () => {
     // Only root can give files away; anybody else installs for himself.
     const isRoot = userInfo().uid === 0;
     const user = isRoot ? 'nobody' : userInfo().username;
@@ -175,13 +175,13 @@ describe('installing', () => {
     expect(await owner('usr/share/onevmdump/installed-files')).toBe(userInfo().uid);
   });
 
-  test('leaves the modes of folders that were there', async () => {
+  test('an installation leaves the modes of folders that were there', async () => {
     await mkdir(join(one, 'etc'), { recursive: true, mode: 0o750 });
     await release.install(['-d', one]);
     expect(await mode(join(one, 'etc'))).toBe('750');
   });
 
-  test('lists what it installed in a form that sha256sum can check', async () => {
+  test('an installation lists what it installed in a form that sha256sum can check', async () => {
     await release.install(['-d', one]);
     const list = join(one, 'share/onevmdump/installed-files');
     const checked = spawnSync('sha256sum', ['--check', list], { encoding: 'utf8' });
@@ -189,7 +189,7 @@ describe('installing', () => {
     expect(checked.stdout.trim().split('\n')).toHaveLength(5);
   });
 
-  test('installs the command of this repository so that it runs', async () => {
+  test('an installation installs the command of this repository so that it runs', async () => {
     const built = join(release.folder, 'dist/bin/onevmdump');
     await copyFile(join(repository, 'dist/bin/onevmdump'), built);
     await release.install(['-d', one]);
@@ -202,7 +202,7 @@ describe('installing', () => {
 });
 
 describe('installing again', () => {
-  test('changes nothing when nothing is new', async () => {
+  test('a second installation changes nothing when nothing is new', async () => {
     await release.install(['-d', one]);
     const list = await readFile(join(one, 'share/onevmdump/installed-files'), 'utf8');
     expect(await release.install(['-d', one])).toMatchObject({ status: 0, stderr: '' });
@@ -210,7 +210,7 @@ describe('installing again', () => {
     expect(await readFile(join(one, 'share/onevmdump/installed-files'), 'utf8')).toBe(list);
   });
 
-  test('replaces the command by renaming, so that a reader of the old one keeps it whole', async () => {
+  test('a second installation replaces the command by renaming, so that a reader of the old one keeps it whole', async () => {
     await release.install(['-d', one]);
     const old = await readFile(join(one, 'bin/onevmdump'), 'utf8');
     await link(join(one, 'bin/onevmdump'), join(release.temp, 'old'));
@@ -220,7 +220,7 @@ describe('installing again', () => {
     expect(await readFile(join(release.temp, 'old'), 'utf8')).toBe(old);
   });
 
-  test('removes a hook that the new version does not bring any more', async () => {
+  test('a second installation removes a hook that the new version does not bring any more', async () => {
     await release.write('dist/hooks/old_hook', '#!/usr/bin/env node\n');
     await release.install(['-d', one]);
     await release.install(['-d', one]);
@@ -235,7 +235,7 @@ describe('the configuration', () => {
   const config = (): string => join(one, 'etc/onevmdump.conf');
   const write = (path: string, text: string) => spawnSync('tee', [path], { input: text });
 
-  test('is kept when it was changed, with the shipped one beside it', async () => {
+  test('the installed configuration is kept when it was changed, with the shipped one beside it', async () => {
     await release.install(['-d', one]);
     write(config(), 'COMPRESS = zstd\n');
     const { status, stdout } = await release.install(['-d', one]);
@@ -247,7 +247,7 @@ describe('the configuration', () => {
     expect(await readFile(`${config()}.new`, 'utf8')).toBe(shippedConfig);
   });
 
-  test('is kept when it was there before the first installation', async () => {
+  test('the installed configuration is kept when it was there before the first installation', async () => {
     await mkdir(join(one, 'etc'), { recursive: true });
     write(config(), 'COMPRESS = none\n');
     await release.install(['-d', one]);
@@ -255,7 +255,7 @@ describe('the configuration', () => {
     expect(await readFile(`${config()}.new`, 'utf8')).toBe(shippedConfig);
   });
 
-  test('is replaced by a newer one when nobody changed it', async () => {
+  test('the installed configuration is replaced by a newer one when nobody changed it', async () => {
     await release.install(['-d', one]);
     await release.write('etc/onevmdump.conf', '# newer\n');
     await release.install(['-d', one]);
@@ -263,7 +263,7 @@ describe('the configuration', () => {
     expect(await tree(one)).toEqual(installedTree);
   });
 
-  test('has no older copy beside it once the shipped one was taken over', async () => {
+  test('the installed configuration has no older copy beside it once the shipped one was taken over', async () => {
     await release.install(['-d', one]);
     write(config(), 'COMPRESS = zstd\n');
     await release.install(['-d', one]);

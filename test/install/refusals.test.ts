@@ -25,7 +25,7 @@ describe('wrong usage ends with 2 and changes nothing:', () => {
     { args: ['-d', '/'], says: 'must be an absolute path below /' },
     { args: ['-d', '/tmp/../etc'], says: 'must be an absolute path below /' },
     { args: ['-d', '/tmp/a\nb'], says: 'line break' },
-  ])('install.sh $args', async ({ args, says }) => {
+  ])('wrong usage ends with 2 and changes nothing: install.sh $args', async ({ args, says }) => {
     const { status, stderr } = await release.install(args);
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(says) });
   });
@@ -36,19 +36,19 @@ describe('nothing is installed', () => {
     expect(await tree(one)).toEqual([]);
   });
 
-  test('for a user that does not exist', async () => {
+  test('nothing is installed for a user that does not exist', async () => {
     const { status, stderr } = await release.install(['-d', one], { user: 'nosuchuser' });
     expect(status).toBe(1);
     expect(stderr).toContain('there is no user nosuchuser on this machine');
   });
 
-  test('for a group that does not exist', async () => {
+  test('nothing is installed for a group that does not exist', async () => {
     const { status, stderr } = await release.install(['-d', one, '-g', 'nosuchgroup']);
     expect(status).toBe(1);
     expect(stderr).toContain('there is no group nosuchgroup on this machine');
   });
 
-  test('into a folder that may not be written', async () => {
+  test('nothing is installed into a folder that may not be written', async () => {
     await chmod(one, 0o555);
     const { status, stderr } = await release.install(['-d', one], { asNobody: true, user: null });
     expect(status).toBe(1);
@@ -56,14 +56,14 @@ describe('nothing is installed', () => {
     expect(stderr).toContain('run it as root, or install into a folder of your own with -d DIR');
   });
 
-  test('for another user when not root', async () => {
+  test('nothing is installed for another user when not root', async () => {
     const user = userInfo().uid === 0 ? 'root' : 'nobody';
     const { status, stderr } = await release.install(['-d', one], { asNobody: true, user });
     expect(status).toBe(1);
     expect(stderr).toContain(`only root can install for another user (${user})`);
   });
 
-  test('with a Node.js that is too old', async () => {
+  test('nothing is installed with a Node.js that is too old', async () => {
     const tools = { node: 'echo v20.18.3' };
     const { status, stderr } = await release.install(['-d', one], { tools });
     expect(status).toBe(1);
@@ -72,21 +72,21 @@ describe('nothing is installed', () => {
     expect(stderr).toContain('dnf module install nodejs:22');
   });
 
-  test('when the command does not start', async () => {
+  test('nothing is installed when the command does not start', async () => {
     await release.write('dist/bin/onevmdump', 'not a program');
     const { status, stderr } = await release.install(['-d', one]);
     expect(status).toBe(1);
     expect(stderr).toContain('dist/bin/onevmdump does not run');
   });
 
-  test('from a release without its command', async () => {
+  test('nothing is installed from a release without its command', async () => {
     await rm(join(release.folder, 'dist'), { recursive: true });
     const { status, stderr } = await release.install(['-d', one]);
     expect(status).toBe(1);
     expect(stderr).toContain('this is no complete release');
   });
 
-  test('from a checkout that was not built, when there is no npm', async () => {
+  test('nothing is installed from a checkout that was not built, when there is no npm', async () => {
     await rm(join(release.folder, 'dist'), { recursive: true });
     await release.write('scripts/build.mjs', '');
     const tools = { node: 'echo v20.19.0' };
@@ -99,7 +99,7 @@ describe('nothing is installed', () => {
 });
 
 describe('what an attacker could have put in our place is refused:', () => {
-  test('a link instead of the state folder', async () => {
+  test('an installation refuses what an attacker could have prepared: a link instead of the state folder', async () => {
     const victim = join(release.temp, 'victim');
     await mkdir(victim, { mode: 0o755 });
     await mkdir(join(one, 'var'));
@@ -110,7 +110,7 @@ describe('what an attacker could have put in our place is refused:', () => {
     expect((await stat(victim)).mode & 0o777).toBe(0o755);
   });
 
-  test('a staging folder that everyone can write', async () => {
+  test('an installation refuses what an attacker could have prepared: a staging folder that everyone can write', async () => {
     const staging = join(one, 'var/tmp/onevmdump');
     await mkdir(staging, { recursive: true });
     await chmod(staging, 0o777);

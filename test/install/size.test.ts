@@ -4,7 +4,7 @@ import { sh } from '../support/shell.ts';
 
 const dist = new URL('../../dist', import.meta.url).pathname;
 
-test('all that hosts get is below 5 MB', async () => {
+test('everything that OpenNebula copies to hosts is below 5 MB', async () => {
   const counted = await sh('du', '-sbc', `${dist}/hooks`, `${dist}/drivers`);
   const bytes = Number(/^(\d+)\ttotal$/m.exec(counted)?.[1]);
   expect(bytes).toBeGreaterThan(1_000_000);

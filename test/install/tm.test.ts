@@ -84,7 +84,7 @@ async function facts() {
 }
 
 describe('install.sh --tm', () => {
-  test("puts our action in the place of OpenNebula's, which it keeps and can hand over to", async () => {
+  test("install.sh --tm puts our action in the place of OpenNebula's, which it keeps and can hand over to", async () => {
     const { status, stderr, stdout } = await install('--tm', 'qcow2');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toContain('Backups of VMs on qcow2 go through onevmdump');
@@ -101,7 +101,7 @@ describe('install.sh --tm', () => {
     );
   });
 
-  test('takes an action that is a link out of the TM folders, and puts the link back', async () => {
+  test('install.sh --tm takes an action that is a link out of the TM folders, and puts the link back', async () => {
     const elsewhere = join(release.temp, 'sources/qcow2');
     await mkdir(elsewhere, { recursive: true });
     await cp(join(tmFolder, 'lib'), join(release.temp, 'sources/lib'), { recursive: true });
@@ -115,7 +115,7 @@ describe('install.sh --tm', () => {
     expect(await readlink(join(tmFolder, 'qcow2/postbackup'))).toBe(join(elsewhere, 'postbackup'));
   });
 
-  test('refuses an action that is a link to one that would be ours', async () => {
+  test('install.sh --tm refuses an action that is a link to one that would be ours', async () => {
     await rm(join(tmFolder, 'qcow2/postbackup'));
     await symlink('postbackup_live', join(tmFolder, 'qcow2/postbackup'));
     const { status, stderr } = await install('--tm', 'qcow2');
@@ -125,7 +125,7 @@ describe('install.sh --tm', () => {
     });
   });
 
-  test('changes nothing when it is done again, and is remembered by an upgrade', async () => {
+  test('install.sh --tm changes nothing when it is done again, and is remembered by an upgrade', async () => {
     await install('--tm', 'fs_lvm_ssh,qcow2,qcow2');
     const content = async () =>
       (await facts()).map((one) => ('content' in one ? one.content : one));
@@ -140,7 +140,7 @@ describe('install.sh --tm', () => {
     expect(checked.status).toBe(0);
   });
 
-  test("takes OpenNebula's new action after its upgrade, and --check tells before", async () => {
+  test("install.sh --tm takes OpenNebula's new action after its upgrade, and --check tells before", async () => {
     await openNebulaConf();
     await install('--tm', 'qcow2');
     expect(await install('--check')).toMatchObject({ status: 0, stderr: '' });
@@ -153,7 +153,7 @@ describe('install.sh --tm', () => {
     expect(await install('--check')).toMatchObject({ status: 0, stderr: '' });
   });
 
-  test("--check tells when OpenNebula's own action is gone, and nothing is installed then", async () => {
+  test("install.sh --tm --check tells when OpenNebula's own action is gone, and nothing is installed then", async () => {
     await install('--tm', 'qcow2');
     await rm(join(tmFolder, 'qcow2/stock.prebackup'));
     expect((await install('--check')).stderr).toContain(
@@ -182,18 +182,24 @@ describe('install.sh --tm', () => {
     },
     { args: ['--tm', 'shared'], status: 1, says: 'is a link to qcow2; name that TM driver' },
     { args: ['--tm', 'fs_lvm_ssh'], status: 1, says: 'would be changed with it' },
-  ])('refuses $args and changes nothing', async ({ args, status: expected, says }) => {
-    await mkdir(join(tmFolder, 'ssh'));
-    await symlink('qcow2', join(tmFolder, 'shared'));
-    await mkdir(join(tmFolder, 'mine'));
-    await symlink('../fs_lvm_ssh/prebackup', join(tmFolder, 'mine/prebackup'));
-    const before = await tree(one);
-    const { status, stderr } = await install(...args);
-    expect({ status, stderr }).toEqual({ status: expected, stderr: expect.stringContaining(says) });
-    expect(await tree(one)).toEqual(before);
-  });
+  ])(
+    'install.sh --tm refuses $args and changes nothing',
+    async ({ args, status: expected, says }) => {
+      await mkdir(join(tmFolder, 'ssh'));
+      await symlink('qcow2', join(tmFolder, 'shared'));
+      await mkdir(join(tmFolder, 'mine'));
+      await symlink('../fs_lvm_ssh/prebackup', join(tmFolder, 'mine/prebackup'));
+      const before = await tree(one);
+      const { status, stderr } = await install(...args);
+      expect({ status, stderr }).toEqual({
+        status: expected,
+        stderr: expect.stringContaining(says),
+      });
+      expect(await tree(one)).toEqual(before);
+    },
+  );
 
-  test('refuses to make a package of it', async () => {
+  test('install.sh --tm refuses to make a package of it', async () => {
     const { status, stderr } = await release.install(['--tm', 'qcow2'], {
       env: { DESTDIR: join(release.temp, 'pkg') },
       user: null,
@@ -202,7 +208,7 @@ describe('install.sh --tm', () => {
     expect(stderr).toContain('run install.sh --tm on the machine where both are installed');
   });
 
-  test('works below DESTDIR when OpenNebula is there, as in an image', async () => {
+  test('install.sh --tm works below DESTDIR when OpenNebula is there, as in an image', async () => {
     const root = join(release.temp, 'image');
     await mkdir(join(root, 'var/lib/one'), { recursive: true });
     await cp(join(one, 'var/remotes'), join(root, 'var/lib/one/remotes'), { recursive: true });
@@ -215,7 +221,7 @@ describe('install.sh --tm', () => {
     expect(run('qcow2', 'prebackup')).toContain('ok stock.prebackup of qcow2/prebackup: ');
   });
 
-  test('puts all back when a driver is left out, with none, and when onevmdump is uninstalled', async () => {
+  test('install.sh --tm puts all back when a driver is left out, with none, and when onevmdump is uninstalled', async () => {
     const before = await facts();
     await install('--tm', 'qcow2,fs_lvm_ssh');
     expect(await install('--tm', 'fs_lvm_ssh')).toMatchObject({ status: 0, stderr: '' });
@@ -230,7 +236,7 @@ describe('install.sh --tm', () => {
     expect(await facts()).toEqual(before);
   });
 
-  test('leaves a newer action of OpenNebula when it is uninstalled', async () => {
+  test('install.sh --tm leaves a newer action of OpenNebula when it is uninstalled', async () => {
     await install('--tm', 'qcow2');
     await openNebula('qcow2', '-7.4');
     const newer = (await facts()).filter(({ path }) => /^qcow2\/\w+$/.test(path));
@@ -242,7 +248,7 @@ describe('install.sh --tm', () => {
     ]);
   });
 
-  test('goes on where a run was killed between two actions', async () => {
+  test('install.sh --tm goes on where a run was killed between two actions', async () => {
     const before = await facts();
     await install();
     // As after the first half of one action: both names, and no list that knows of it.

@@ -16,7 +16,7 @@ const required = { node, 'qemu-img': '', 'qemu-nbd': '' };
 const optional = { igzip: '', pigz: '', gzip: '', zstd: '', tar: '', ssh: '', virsh: '', rbd: '' };
 
 describe('at the end of an installation', () => {
-  test('missing required tools are warned about with their packages, and it is installed', async () => {
+  test('at the end of an installation missing required tools are warned about with their packages, and it is installed', async () => {
     const { status, stderr } = await release.install(['-d', one], { tools: { node } });
     expect(status).toBe(0);
     expect(stderr).toMatch(/^WARNING: not installed, and onevmdump does not work without:\n/);
@@ -25,19 +25,19 @@ describe('at the end of an installation', () => {
     expect(await tree(one)).toContain('bin/onevmdump');
   });
 
-  test('a missing Node.js is a missing required tool', async () => {
+  test('at the end of an installation a missing Node.js is a missing required tool', async () => {
     const { status, stderr } = await release.install(['-d', one], { tools: {} });
     expect(status).toBe(0);
     expect(stderr).toMatch(/node .*nodejs \(20\.19 or newer\)/);
   });
 
-  test('a head and stat that are not GNU are missing tools', async () => {
+  test('at the end of an installation a head and stat that are not GNU are missing tools', async () => {
     const tools = { ...required, head: 'echo BusyBox' };
     const { stderr } = await release.install(['-d', one], { tools });
     expect(stderr).toMatch(/coreutils; RHEL: coreutils/);
   });
 
-  test('missing optional tools are named with their packages, without a warning', async () => {
+  test('at the end of an installation missing optional tools are named with their packages, without a warning', async () => {
     const { stdout, stderr } = await release.install(['-d', one], { tools: required });
     expect(stderr).toBe('');
     expect(stdout).toMatch(/igzip .*Debian, Ubuntu: isal; RHEL: isa-l-tools/);
@@ -46,7 +46,7 @@ describe('at the end of an installation', () => {
     expect(stdout).toContain('All required tools are installed.');
   });
 
-  test('tools that are there are not named', async () => {
+  test('at the end of an installation tools that are there are not named', async () => {
     const tools = { ...required, ...optional, lvs: '' };
     const { stdout, stderr } = await release.install(['-d', one], { tools });
     expect(stderr).toBe('');
@@ -66,7 +66,7 @@ describe('from a checkout', () => {
   });
   const tools = { node, npm: `PATH=/usr/bin:/bin; ${npm}` };
 
-  test('the command is built when it is missing', async () => {
+  test('in an installation from a checkout the command is built when it is missing', async () => {
     await rm(join(release.folder, 'dist'), { recursive: true });
     const { status } = await release.install(['-d', one], { tools });
     expect(status).toBe(0);
@@ -74,19 +74,19 @@ describe('from a checkout', () => {
     expect(await tree(one)).toContain('bin/onevmdump');
   });
 
-  test('the command is built again when its sources are newer', async () => {
+  test('in an installation from a checkout the command is built again when its sources are newer', async () => {
     await utimes(join(release.folder, 'dist/bin/onevmdump'), 1, 1);
     await release.install(['-d', one], { tools });
     expect(await calls()).toContain('run build\n');
   });
 
-  test('a command that is newer than its sources is taken as it is', async () => {
+  test('in an installation from a checkout a command that is newer than its sources is taken as it is', async () => {
     await utimes(join(release.folder, 'package.json'), 1, 1);
     await release.install(['-d', one], { tools });
     await expect(stat(join(release.folder, 'npm-calls'))).rejects.toThrow('ENOENT');
   });
 
-  test('a build that fails ends the installation', async () => {
+  test('in an installation from a checkout a build that fails ends the installation', async () => {
     await rm(join(release.folder, 'dist'), { recursive: true });
     const { status, stderr } = await release.install(['-d', one], {
       tools: { node, npm: 'echo no network >&2; exit 1' },

@@ -12,7 +12,7 @@ beforeEach(async () => {
 afterEach(() => release.remove());
 
 describe('uninstalling', () => {
-  test('leaves an OpenNebula as it was before the installation', async () => {
+  test('uninstalling leaves an OpenNebula as it was before the installation', async () => {
     await mkdir(join(one, 'var/remotes/tm/ssh'), { recursive: true });
     await mkdir(join(one, 'bin'));
     await writeFile(join(one, 'bin/onevm'), '');
@@ -23,21 +23,21 @@ describe('uninstalling', () => {
     expect(await tree(one)).toEqual(before);
   });
 
-  test('leaves no folder that it made itself, also after a second installation', async () => {
+  test('uninstalling leaves no folder that it made itself, also after a second installation', async () => {
     await release.install(['-d', one]);
     await release.install(['-d', one]);
     await release.install(['--uninstall', '-d', one]);
     await expect(tree(one)).rejects.toThrow('ENOENT');
   });
 
-  test('removes what was installed below DESTDIR', async () => {
+  test('uninstalling removes what was installed below DESTDIR', async () => {
     const options = { env: { DESTDIR: one }, user: null };
     await release.install([], options);
     expect(await release.install(['--uninstall'], options)).toMatchObject({ status: 0 });
     expect(await tree(one)).toEqual([]);
   });
 
-  test('keeps a changed configuration and says so', async () => {
+  test('uninstalling keeps a changed configuration and says so', async () => {
     await release.install(['-d', one]);
     await writeFile(join(one, 'etc/onevmdump.conf'), 'COMPRESS = zstd\n');
     await release.install(['-d', one]);
@@ -47,7 +47,7 @@ describe('uninstalling', () => {
     expect(await readFile(join(one, 'etc/onevmdump.conf'), 'utf8')).toBe('COMPRESS = zstd\n');
   });
 
-  test('removes the empty folders of runs that left nothing', async () => {
+  test('uninstalling removes the empty folders of runs that left nothing', async () => {
     await release.install(['-d', one]);
     await mkdir(join(one, 'var/onevmdump/journal'));
     await mkdir(join(one, 'var/onevmdump/claims'));
@@ -56,7 +56,7 @@ describe('uninstalling', () => {
     await expect(tree(one)).rejects.toThrow('ENOENT');
   });
 
-  test('keeps journals and says so', async () => {
+  test('uninstalling keeps journals and says so', async () => {
     await release.install(['-d', one]);
     await writeFile(join(one, 'var/onevmdump/run.journal'), '');
     const { stdout } = await release.install(['--uninstall', '-d', one]);
@@ -64,7 +64,7 @@ describe('uninstalling', () => {
     expect(await tree(one)).toEqual(['var/', 'var/onevmdump/', 'var/onevmdump/run.journal']);
   });
 
-  test('keeps a program that somebody put in the place of ours', async () => {
+  test('uninstalling keeps a program that somebody put in the place of ours', async () => {
     await release.install(['-d', one]);
     await writeFile(join(one, 'bin/onevmdump'), 'another');
     const { stdout } = await release.install(['--uninstall', '-d', one]);
@@ -72,7 +72,7 @@ describe('uninstalling', () => {
     expect(await tree(one)).toEqual(['bin/', 'bin/onevmdump']);
   });
 
-  test('puts back the onevmdump of OpenNebula 6.4 also after an upgrade that was ended half-way', async () => {
+  test('uninstalling puts back the onevmdump of OpenNebula 6.4 also after an upgrade that was ended half-way', async () => {
     const command = join(one, 'bin/onevmdump');
     await mkdir(join(one, 'bin'), { recursive: true });
     await writeFile(command, '#!/usr/bin/env ruby\n');
@@ -87,7 +87,7 @@ describe('uninstalling', () => {
     expect(await tree(one)).toEqual(['bin/', 'bin/onevmdump']);
   });
 
-  test('refuses a list that names a file outside our places', async () => {
+  test('uninstalling refuses a list that names a file outside our places', async () => {
     await release.install(['-d', one]);
     const precious = join(release.temp, 'precious');
     await writeFile(precious, '');
@@ -103,13 +103,13 @@ describe('uninstalling', () => {
     }
   });
 
-  test('says where it looked when nothing is installed', async () => {
+  test('uninstalling says where it looked when nothing is installed', async () => {
     const { status, stderr } = await release.install(['--uninstall', '-d', one]);
     expect(status).toBe(1);
     expect(stderr).toContain(`no list of installed files, ${one}/share/onevmdump/installed-files`);
   });
 
-  test('works when files are gone already', async () => {
+  test('uninstalling works when files are gone already', async () => {
     await release.install(['-d', one]);
     await rm(join(one, 'var/remotes'), { recursive: true });
     expect(await release.install(['--uninstall', '-d', one])).toMatchObject({ status: 0 });
