@@ -3,12 +3,11 @@
 import { basename } from 'node:path';
 import { bundleTarget } from '../bundle/location/destination.ts';
 import { parseCompression } from '../config/compression.ts';
-import { parseHost } from '../run/ssh-target.ts';
 import { childText } from '../xml/xml.ts';
 import type { Config } from '../config/config.ts';
 import type { ImageFacts } from '../bundle/format/manifest.ts';
 import { ConnectionError } from '../report/errors.ts';
-import { isThisMachine } from '../run/local-host.ts';
+import { targetOfHost } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
 import type { MachineState } from '../storage/machine-state.ts';
@@ -125,5 +124,5 @@ async function disksAtPointInTime(
 async function stagingRunner(vm: Vm, run: Run): Promise<Runner> {
   const bridge = vm.backupConfig && childText(vm.backupConfig, 'LAST_BRIDGE');
   if (vm.history?.tmMad !== 'ceph' || bridge === undefined || bridge === '') return run.runner;
-  return run.runnerAt((await isThisMachine(bridge)) ? undefined : { host: parseHost(bridge) });
+  return run.runnerAt(await targetOfHost(bridge));
 }

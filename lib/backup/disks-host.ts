@@ -1,8 +1,7 @@
 // The machine where an action of oned finds the disks of a VM.
 import { posix } from 'node:path';
 import type { Config } from '../config/config.ts';
-import { parseHost } from '../run/ssh-target.ts';
-import { isThisMachine } from '../run/local-host.ts';
+import { targetOfHost } from '../run/local-host.ts';
 import type { SshTarget } from '../run/runner.ts';
 import type { BackupArguments } from './backup-request.ts';
 
@@ -18,7 +17,7 @@ export async function disksPlace(
   { host, folder }: Pick<BackupArguments, 'host' | 'folder'>,
   config: Config,
 ): Promise<DisksPlace> {
-  const remote = (await isThisMachine(host)) ? undefined : { host: parseHost(host) };
+  const remote = await targetOfHost(host);
   // <location>/<system datastore>/<vm>
   return { remote, config: { ...config, datastoreLocation: posix.resolve(folder, '../..') } };
 }

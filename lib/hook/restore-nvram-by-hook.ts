@@ -1,10 +1,9 @@
 // Puts the UEFI variables that a VM's user template carries into the VM's folder on its host, while OpenNebula deploys it.
 import type { EntrypointContext } from '../entrypoint.ts';
 import type { Config } from '../config/config.ts';
-import { parseHost } from '../run/ssh-target.ts';
 import { parseVm } from '../vm/vm-xml.ts';
 import { placeNvram } from '../restore/place-nvram.ts';
-import { isThisMachine } from '../run/local-host.ts';
+import { targetOfHost } from '../run/local-host.ts';
 import { localRunner } from '../run/local-runner.ts';
 import { carriedNvram, hasUefi } from '../vm/carried-state.ts';
 import { withConnections } from '../session/with-run.ts';
@@ -20,11 +19,12 @@ export async function restoreNvramByHook(
   if (!nvram || !hasUefi(vm) || !vm.history) return;
   const { hostname } = vm.history;
   const options = { datastoreLocation: config.datastoreLocation, how: 'new' } as const;
-  const placed = (await isThisMachine(hostname))
-    ? await placeNvram(vm, nvram, localRunner(log, signal), options)
-    : await withConnections('read', { config, log }, ({ connections }) =>
-        placeNvram(vm, nvram, connections.runner({ host: parseHost(hostname) }, signal), options),
-      );
+  const target = await targetOfHost(hostname);
+  const placed = target
+    ? await withConnections('read', { config, log }, ({ connections }) =>
+        placeNvram(vm, nvram, connections.runner(target, signal), options),
+      )
+    : await placeNvram(vm, nvram, localRunner(log, signal), options);
   if (placed === 'placed') log.info(`VM ${vm.id} has its UEFI variables`);
   // A VM that is deployed again brings its own.
   else if (vm.history.seq > 0) log.info(`VM ${vm.id} keeps its UEFI variables`);

@@ -2,11 +2,10 @@
 // comes after is soon there: so it is watched for. Where OpenNebula was faster, the VM is powered off once, before its guest has done
 // much, gets its file, and is resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseHost } from '../run/ssh-target.ts';
 import type { OneClient } from '../one/client.ts';
 import { actOnVm, getVm } from '../one/vms.ts';
 import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
-import { isThisMachine } from '../run/local-host.ts';
+import { targetOfHost } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
 import { stateName } from '../vm/states.ts';
@@ -62,8 +61,7 @@ async function replace(
 }
 
 async function runnerOf({ history }: Vm, run: Run): Promise<Runner> {
-  const host = history?.hostname ?? '';
-  return run.runnerAt((await isThisMachine(host)) ? undefined : { host: parseHost(host) });
+  return run.runnerAt(await targetOfHost(history?.hostname ?? ''));
 }
 
 /** The VM when it is as wanted. @throws FailedError when it takes too long */

@@ -1,10 +1,26 @@
-// Whether a host, as OpenNebula names it, is the machine we run on.
+// Whether a host, as OpenNebula names it, is the machine we run on, and how it is reached if it is not.
 import { hostname, networkInterfaces } from 'node:os';
 import { addressesOf } from './host-addresses.ts';
+import type { Runner, SshTarget } from './runner.ts';
+import { parseHost, parseUser } from './ssh-target.ts';
 
 /**
- * True when the name, whole or without its domain, is ours, or when it is or leads to an address of this machine. Never
- * rejects: a host that cannot be looked up is not this machine.
+ * How a host is reached by ssh; undefined for this machine.
+ * @throws UsageError when it is another machine and ssh cannot be given its name, or the user's
+ */
+export async function targetOfHost(host: string, user?: string): Promise<SshTarget | undefined> {
+  if (await isThisMachine(host)) return undefined;
+  return { host: parseHost(host), ...(user === undefined ? {} : { user: parseUser(user) }) };
+}
+
+/** Whether a runner's programs run on the host that OpenNebula calls `host`. */
+export async function runsOn({ target }: Pick<Runner, 'target'>, host: string): Promise<boolean> {
+  return target ? target.host === host : await isThisMachine(host);
+}
+
+/**
+ * Whether the name, with or without its domain, is this machine's, or is or resolves to one of its addresses. Never
+ * rejects: a host that cannot be resolved is not this machine.
  */
 export async function isThisMachine(host: string): Promise<boolean> {
   if (host === '') return false;
@@ -21,7 +37,7 @@ export async function isThisMachine(host: string): Promise<boolean> {
   }
 }
 
-/** The hosts file may give a machine's own name one of these, as Debian's does: 127.0.1.1. */
+/** The hosts file may give a machine's own name such an address; Debian's has 127.0.1.1. */
 function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1' || address.startsWith('::ffff:127.');
 }

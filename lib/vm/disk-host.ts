@@ -1,6 +1,6 @@
 // The machine where a VM's disks are, as a setting or an option says: known when the VM is.
 import { UnsupportedError } from '../report/errors.ts';
-import { isThisMachine } from '../run/local-host.ts';
+import { targetOfHost } from '../run/local-host.ts';
 import type { SshTarget } from '../run/runner.ts';
 import { stateName } from './states.ts';
 import type { Vm } from './vm.ts';
@@ -35,6 +35,5 @@ async function hostOfVm(
       `${hostOption} auto: the history of ${what} names no valid host: ${JSON.stringify(host)}`,
     );
   }
-  if (await isThisMachine(host)) return undefined;
-  return { host, ...(user === undefined ? {} : { user }) };
+  return await targetOfHost(host, user);
 }

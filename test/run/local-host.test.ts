@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { hostname, networkInterfaces } from 'node:os';
-import { isThisMachine } from '../../lib/run/local-host.ts';
+import { isThisMachine, runsOn, targetOfHost } from '../../lib/run/local-host.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { hostOfDisks } from '../../lib/vm/disk-host.ts';
 
@@ -27,6 +27,28 @@ test.each(['192.0.2.7', '2001:db8::7', 'no-such-host.invalid', '', 'a b'])(
     expect(await isThisMachine(name)).toBe(false);
   },
 );
+
+test('a host that is this machine needs no ssh, and another one is reached by its name', async () => {
+  expect(await targetOfHost('127.0.1.1')).toBeUndefined();
+  expect(await targetOfHost(hostname(), 'root')).toBeUndefined();
+  expect(await targetOfHost('192.0.2.7')).toEqual({ host: '192.0.2.7' });
+  expect(await targetOfHost('192.0.2.7', 'root')).toEqual({ host: '192.0.2.7', user: 'root' });
+});
+
+test.each(['', '-oProxyCommand=id', 'a b', 'a;b'])(
+  '%j is neither this machine nor a name that ssh can be given',
+  async (name) => {
+    await expect(targetOfHost(name)).rejects.toThrow(`${JSON.stringify(name)} is no`);
+  },
+);
+
+test('a runner runs on this machine, or on the host that it reaches by this name', async () => {
+  expect(await runsOn({ target: undefined }, 'localhost')).toBe(true);
+  expect(await runsOn({ target: undefined }, '192.0.2.7')).toBe(false);
+  expect(await runsOn({ target: { host: 'kvm1' } }, 'kvm1')).toBe(true);
+  // A runner with a target is on another machine, whatever this one is called.
+  expect(await runsOn({ target: { host: 'kvm1' } }, 'localhost')).toBe(false);
+});
 
 /** A powered-off VM that was last on this host. */
 const vmOn = (host: string) =>

@@ -2,7 +2,7 @@
 // writes to the ones that OpenNebula names.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
-import { isThisMachine } from '../../run/local-host.ts';
+import { runsOn } from '../../run/local-host.ts';
 import type { Run } from '../../run/run.ts';
 import { writesTo } from '../../tools/block-writes.ts';
 import { realPaths } from '../../tools/file-facts.ts';
@@ -90,8 +90,7 @@ export async function requirePoolHere(
   if (!found || stateName(vm.state, vm.lcmState) === 'UNDEPLOYED') return;
   const { plan, volume } = found;
   const host = vm.history?.hostname ?? '';
-  const isHost = runner.target ? runner.target.host === host : await isThisMachine(host);
-  if (isHost) return;
+  if (await runsOn(runner, host)) return;
   throw new ElsewhereError(
     `${diskLabel(plan)} is a thin volume that is not active on ${runner.where}, and on ${host}, where the VM was last, it may be: its pool ${volume.group}/${volume.pool ?? ''} is destroyed when two machines activate it. Export the VM there; or, if the volume is active nowhere, activate it first: lvchange -ay -K ${volume.group}/${volume.name}`,
   );
