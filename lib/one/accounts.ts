@@ -52,8 +52,8 @@ export async function findGroup(client: OneClient, nameOrId: string): Promise<Pr
 
 function pick(all: readonly XmlElement[], what: string, nameOrId: string): Principal {
   const found =
-    all.find((one) => textIn(one, 'NAME') === nameOrId) ??
-    all.find((one) => textIn(one, 'ID') === nameOrId);
+    all.find((principal) => textIn(principal, 'NAME') === nameOrId) ??
+    all.find((principal) => textIn(principal, 'ID') === nameOrId);
   if (found) return { id: numberIn(found, 'ID'), name: textIn(found, 'NAME') };
   throw new UsageError(`OpenNebula has no ${what} ${JSON.stringify(nameOrId)}`);
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
-import type { Image, ImageState } from './image-xml.ts';
+import type { RegisteredImage, ImageState } from './image-xml.ts';
 import { getImage } from './images.ts';
 import { isRefusal } from './answers.ts';
 
@@ -33,7 +33,7 @@ export async function waitForImage(
   client: OneClient,
   id: number,
   { timeoutMs, pollMs = 1000, signal, onState, onWait }: WaitOptions,
-): Promise<Image> {
+): Promise<RegisteredImage> {
   const started = Date.now();
   let told = started;
   let nextPollMs = Math.min(firstPollMs, pollMs);
@@ -77,7 +77,7 @@ const underway: readonly (ImageState | undefined)[] = [
 ];
 
 /** Throws when there is nothing to wait for any more. */
-function refuse({ id, facts, state, error }: Image): void {
+function refuse({ id, facts, state, error }: RegisteredImage): void {
   if (underway.includes(state)) return;
   const what = `image ${id} (${facts.name})`;
   if (state === 'ERROR') {

@@ -24,7 +24,7 @@ export type ImageState = (typeof states)[number];
 /** The index is TYPE; kernels, context files and backups are no disks. */
 const diskTypes = ['OS', 'CDROM', 'DATABLOCK'] as const;
 
-export interface Image {
+export interface RegisteredImage {
   readonly id: number;
   readonly facts: ImageFacts;
   readonly state: ImageState | undefined;
@@ -45,7 +45,7 @@ export function isDiskImage(xml: XmlElement): boolean {
 }
 
 /** An `<IMAGE>` element. @throws OpenNebulaError when it is not a disk's image, or lacks a field */
-export function toImage(xml: XmlElement): Image {
+export function toImage(xml: XmlElement): RegisteredImage {
   const id = numberIn(xml, 'ID');
   const type = diskTypes[numberIn(xml, 'TYPE')];
   if (!type)

@@ -7,10 +7,10 @@ import { OpenNebulaError, UsageError } from '../report/errors.ts';
 import { askPool, askXml, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
-import { isDiskImage, toImage, type Image, type ImageState } from './image-xml.ts';
+import { isDiskImage, toImage, type RegisteredImage, type ImageState } from './image-xml.ts';
 
 /** @throws OpenNebulaError; code 1024 when there is none with this id; also when it is no disk's image */
-export async function getImage(client: OneClient, id: number): Promise<Image> {
+export async function getImage(client: OneClient, id: number): Promise<RegisteredImage> {
   return toImage(await askXml(client, 'IMAGE', 'one.image.info', id, false));
 }
 
@@ -18,7 +18,10 @@ export async function getImage(client: OneClient, id: number): Promise<Image> {
  * The image with this id, if it is a disk's and the caller may see it.
  * @throws OpenNebulaError when oned does not answer
  */
-export async function findDiskImage(client: OneClient, id: number): Promise<Image | undefined> {
+export async function findDiskImage(
+  client: OneClient,
+  id: number,
+): Promise<RegisteredImage | undefined> {
   try {
     const xml = await askXml(client, 'IMAGE', 'one.image.info', id, false);
     return isDiskImage(xml) ? toImage(xml) : undefined;
@@ -133,7 +136,7 @@ export interface DeleteOptions {
   readonly waitMs: number;
   readonly pollMs?: number;
   /** Told once, before it waits. */
-  readonly onWait?: (image: Image) => void;
+  readonly onWait?: (image: RegisteredImage) => void;
 }
 
 /**

@@ -110,11 +110,11 @@ async function currentLock(client: OneClient, vmId: number): Promise<VmLock | un
   }
 }
 
-function isSame(one: VmLock, other: VmLock): boolean {
+function isSame(lock: VmLock, other: VmLock): boolean {
   return (
-    one.level === other.level &&
-    one.owner === other.owner &&
-    one.time === other.time &&
-    one.requestId === other.requestId
+    lock.level === other.level &&
+    lock.owner === other.owner &&
+    lock.time === other.time &&
+    lock.requestId === other.requestId
   );
 }

@@ -53,9 +53,9 @@ export async function findTemplateWith(
   value: string,
 ): Promise<number | undefined> {
   const pool = await askPool(client, 'VMTEMPLATE_POOL', 'one.templatepool.info', -2);
-  const found = pool.find((one) => {
-    const template = child(one, 'TEMPLATE');
-    return template && textIn(template, attribute) === value;
+  const found = pool.find((template) => {
+    const attributes = child(template, 'TEMPLATE');
+    return attributes && textIn(attributes, attribute) === value;
   });
   return found && numberIn(found, 'ID');
 }

@@ -4,7 +4,7 @@ import { FailedError } from '../report/errors.ts';
 import { Coverage } from './nbd-coverage.ts';
 import { negotiate, type NbdExport } from './nbd-handshake.ts';
 import { command, commandFlagDf, encodeRequest, requestLength } from './nbd-protocol.ts';
-import { ReplyReader, type Pending } from './nbd-replies.ts';
+import { ReplyReader, type PendingRequest } from './nbd-replies.ts';
 import { NbdSocket, type SocketOptions } from './nbd-socket.ts';
 
 const nothing = new Uint8Array(0);
@@ -24,7 +24,10 @@ export class NbdClient {
   readonly export: NbdExport;
   readonly #socket: NbdSocket;
   readonly #label: string;
-  readonly #pending = new Map<number, Pending & { readonly reject: (error: Error) => void }>();
+  readonly #pending = new Map<
+    number,
+    PendingRequest & { readonly reject: (error: Error) => void }
+  >();
   #lastCookie = 0;
   #unsent: Buffer[] = [];
 
@@ -61,12 +64,12 @@ export class NbdClient {
   }
 
   #request(
-    type: Pending['type'],
+    type: PendingRequest['type'],
     flags: number,
     offset: number,
     length: number,
     target: Uint8Array,
-  ): Promise<Pending> {
+  ): Promise<PendingRequest> {
     const cookie = this.#nextCookie();
     const message = Buffer.allocUnsafe(requestLength);
     encodeRequest(message, { type, flags, cookie, offset, length });
@@ -76,7 +79,7 @@ export class NbdClient {
         if (pending.error) reject(this.#requestError(pending));
         else resolve(pending);
       };
-      const pending: Pending & { readonly reject: (error: Error) => void } = {
+      const pending: PendingRequest & { readonly reject: (error: Error) => void } = {
         ...{ type, offset, target, settle, reject },
         coverage: new Coverage(),
         status: undefined,
@@ -105,7 +108,7 @@ export class NbdClient {
     return this.#lastCookie;
   }
 
-  #requestError({ type, error }: Pending): FailedError {
+  #requestError({ type, error }: PendingRequest): FailedError {
     const what = type === command.read ? 'read' : 'find the data of';
     const where = error && Number.isFinite(error.offset) ? ` at offset ${error.offset}` : '';
     return new FailedError(`cannot ${what} ${this.#label}${where}: ${error?.reason ?? ''}`);

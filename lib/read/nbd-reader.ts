@@ -172,8 +172,8 @@ function* cut(
     const end = Math.ceil((last.offset + last.length) / minBlock) * minBlock;
     const length = Math.min(size, end) - offset;
     const target = (length === maxPiece && spare.pop()) || Buffer.allocUnsafe(length);
-    const pieces = near.map((one) => {
-      return target.subarray(one.offset - offset, one.offset - offset + one.length);
+    const pieces = near.map((extent) => {
+      return target.subarray(extent.offset - offset, extent.offset - offset + extent.length);
     });
     near = [];
     yield { offset, target, pieces };

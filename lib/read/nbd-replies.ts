@@ -18,7 +18,7 @@ const maxStatusLength = 4 + 8 * 2 ** 20;
 const maxErrorLength = 4 + 2 + 4096 + 8;
 
 /** A request that is not answered completely yet. */
-export interface Pending {
+export interface PendingRequest {
   readonly type: typeof command.read | typeof command.blockStatus;
   readonly offset: number;
   /** Where the data of a read goes; empty for block status. */
@@ -41,13 +41,13 @@ export interface ReplyRules {
 export class ReplyReader {
   readonly #socket: NbdSocket;
   readonly #rules: ReplyRules;
-  readonly #pending: Map<number, Pending>;
+  readonly #pending: Map<number, PendingRequest>;
   /** Magic to cookie, then the length of a chunk, then the first field of its payload. */
   readonly #head = Buffer.alloc(16);
   readonly #lengthField = Buffer.alloc(4);
   readonly #offsetField = Buffer.alloc(12);
 
-  constructor(socket: NbdSocket, rules: ReplyRules, pending: Map<number, Pending>) {
+  constructor(socket: NbdSocket, rules: ReplyRules, pending: Map<number, PendingRequest>) {
     this.#socket = socket;
     this.#rules = rules;
     this.#pending = pending;
@@ -109,7 +109,7 @@ export class ReplyReader {
     }
   }
 
-  #onData(request: Pending, length: number, last: boolean): void {
+  #onData(request: PendingRequest, length: number, last: boolean): void {
     if (request.type !== command.read || length < 9) throw new Error('malformed reply chunk');
     const field = this.#offsetField.subarray(0, 8);
     this.#socket.fill(field, () => {
@@ -120,7 +120,7 @@ export class ReplyReader {
     });
   }
 
-  #onHole(request: Pending, length: number, last: boolean): void {
+  #onHole(request: PendingRequest, length: number, last: boolean): void {
     if (request.type !== command.read || length !== 12) throw new Error('malformed reply chunk');
     const field = this.#offsetField;
     this.#socket.fill(field, () => {
@@ -132,7 +132,7 @@ export class ReplyReader {
     });
   }
 
-  #onStatus(request: Pending, length: number, last: boolean): void {
+  #onStatus(request: PendingRequest, length: number, last: boolean): void {
     if (
       request.type !== command.blockStatus ||
       request.status ||
@@ -154,7 +154,7 @@ export class ReplyReader {
     });
   }
 
-  #onError(request: Pending, type: number, length: number, last: boolean): void {
+  #onError(request: PendingRequest, type: number, length: number, last: boolean): void {
     if (length < 6 || length > maxErrorLength) throw new Error('malformed error chunk');
     const payload = Buffer.alloc(length);
     this.#socket.fill(payload, () => {
@@ -172,14 +172,14 @@ export class ReplyReader {
   }
 
   /** The request that the reply at hand belongs to. */
-  #requestOf(): Pending {
+  #requestOf(): PendingRequest {
     const request =
       this.#head.readUInt32BE(8) === 0 ? this.#pending.get(this.#head.readUInt32BE(12)) : undefined;
     if (!request) throw new Error('reply to a request that was not made');
     return request;
   }
 
-  #cover(request: Pending, from: number, length: number): void {
+  #cover(request: PendingRequest, from: number, length: number): void {
     if (from < 0 || length < 1 || from + length > request.target.length) {
       throw new Error('reply with data outside of what was asked for');
     }
@@ -187,7 +187,7 @@ export class ReplyReader {
   }
 
   /** A chunk is done; the last one completes its request. Then the next reply is awaited. */
-  #finish(request: Pending, last: boolean): void {
+  #finish(request: PendingRequest, last: boolean): void {
     if (last) {
       const complete =
         request.type === command.read

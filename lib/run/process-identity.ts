@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { hasCode } from '../report/errors.ts';
 
 /** Where a pid means something: one boot of one machine, and one PID namespace of it. */
-export interface Place {
+export interface ProcessPlace {
   readonly bootId: string;
   /** Of machine-id(5); empty where there is none, as in many containers. */
   readonly machineId: string;
@@ -14,7 +14,7 @@ export interface Place {
   readonly pidNamespace: string;
 }
 
-export interface ProcessIdentity extends Place {
+export interface ProcessIdentity extends ProcessPlace {
   readonly pid: number;
   readonly startTime: string;
 }
@@ -22,14 +22,14 @@ export interface ProcessIdentity extends Place {
 /** `elsewhere`: its pid says nothing here, and nobody here knows whether it runs. */
 export type ProcessState = 'running' | 'ended' | 'elsewhere';
 
-let own: Promise<Place> | undefined;
+let own: Promise<ProcessPlace> | undefined;
 
 /** The place of this process. */
-export function ownPlace(): Promise<Place> {
+export function ownPlace(): Promise<ProcessPlace> {
   return (own ??= findOwnPlace());
 }
 
-async function findOwnPlace(): Promise<Place> {
+async function findOwnPlace(): Promise<ProcessPlace> {
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   // Kernels without PID namespaces have no such link.
   const link = await readlink('/proc/self/ns/pid').catch(() => '');
@@ -93,25 +93,25 @@ export async function stateOf(identity: ProcessIdentity): Promise<ProcessState> 
  * Whether two places are on the same machine, perhaps before and after it was started again. Copies of a machine may
  * have its machine-id, and containers that of their image: after a reboot the name of the host has to agree, too.
  */
-function isSameMachine(one: Place, other: Place): boolean {
-  if (one.machineId !== other.machineId) return false;
-  if (one.bootId === other.bootId) return true;
-  return one.machineId !== '' && one.host === other.host;
+function isSameMachine(place: ProcessPlace, other: ProcessPlace): boolean {
+  if (place.machineId !== other.machineId) return false;
+  if (place.bootId === other.bootId) return true;
+  return place.machineId !== '' && place.host === other.host;
 }
 
 /** Whether a place is on the machine that runs now, in another PID namespace. */
-export async function isBesideUs(place: Place): Promise<boolean> {
+export async function isBesideUs(place: ProcessPlace): Promise<boolean> {
   const here = await ownPlace();
   return isSameMachine(place, here) && place.bootId === here.bootId;
 }
 
 /** The name of a place, in parts: the host, its machine-id (or boot id, where it has none), its PID namespace. */
-export function placeName({ host, machineId: id, bootId, pidNamespace }: Place): string {
+export function placeName({ host, machineId: id, bootId, pidNamespace }: ProcessPlace): string {
   return `${host}/${id === '' ? bootId : id}/${pidNamespace}`;
 }
 
 /** Whether a place has this name, or is part of what has it. */
-export function isPlaceIn(place: Place, name: string): boolean {
+export function isPlaceIn(place: ProcessPlace, name: string): boolean {
   return `${placeName(place)}/`.startsWith(`${name}/`);
 }
 

@@ -13,7 +13,7 @@ import { quoteCommand } from './quote.ts';
 import { findStart, heartbeat, keeperLine, parseStderr } from './remote-script.ts';
 import type { SshTarget } from './runner.ts';
 import { forwardArgs, masterArgs } from './ssh-args.ts';
-import { isRefusal, sshReason } from './ssh-errors.ts';
+import { isSessionRefusal, sshReason } from './ssh-errors.ts';
 
 const heartbeatMs = 15_000;
 /** How long the keeper waits for one. A process that was stopped (Ctrl-Z) for longer loses its hosts. */
@@ -96,7 +96,7 @@ export async function openConnection(
       const reason = sshReason(target, text);
       return (
         // A connection that refuses a session goes on.
-        (isRefusal(text) ? failure : await lost()) ??
+        (isSessionRefusal(text) ? failure : await lost()) ??
         new ConnectionError(`the connection to ${target.host} failed: ${reason}`, {
           command,
           stderr: text,

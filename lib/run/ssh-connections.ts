@@ -23,7 +23,7 @@ export interface SshConnections {
   runner(target: SshTarget, signal?: AbortSignal): Runner;
 }
 
-export interface SshConnectionsMeans {
+export interface SshConnectionsDeps {
   readonly log: Log;
   /** As in ssh_config(5); empty for what ssh's configuration says. */
   readonly ciphers?: string;
@@ -31,7 +31,7 @@ export interface SshConnectionsMeans {
   readonly record: (undo: Undo) => Promise<unknown>;
 }
 
-export function sshConnections({ log, ciphers = '', record }: SshConnectionsMeans): SshConnections {
+export function sshConnections({ log, ciphers = '', record }: SshConnectionsDeps): SshConnections {
   /** By login name, those of a host in the order of their lanes. */
   const known = new Map<string, Map<number, Promise<SshConnection>>>();
   const slots = new Map<string, SessionSlots>();
@@ -109,7 +109,7 @@ function valueIn<T>(map: Map<string, T>, name: string, make: () => T): T {
 }
 
 /** Short, since a socket's path has 107 bytes at most, and ssh adds some for a moment. */
-async function makeFolder(record: SshConnectionsMeans['record']): Promise<string> {
+async function makeFolder(record: SshConnectionsDeps['record']): Promise<string> {
   const folder = `/tmp/onevmdump-${randomBytes(8).toString('hex')}`;
   await record({ kind: 'remove-folder', path: folder });
   await record({ kind: 'stop-process', program: 'ssh', argument: `${folder}/` });

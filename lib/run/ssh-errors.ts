@@ -40,7 +40,7 @@ const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
 const beforeItListened = /^channel \d+: open failed: connect failed: /;
 
 /** Whether ssh says that the host takes no more sessions on this connection (MaxSessions). */
-export function isRefusal(stderr: string): boolean {
+export function isSessionRefusal(stderr: string): boolean {
   return refusal.test(stderr);
 }
 

@@ -18,7 +18,7 @@ import type { SshConnection } from './ssh-connection.ts';
 import { startSession, type Session, type SessionEnd } from './ssh-session.ts';
 import type { SessionKind, SessionSlots, Slot } from './ssh-slots.ts';
 
-export interface SshRunnerMeans {
+export interface SshRunnerDeps {
   readonly target: SshTarget;
   /** One of the connections to the host, from 0, made anew if need be. @throws ConnectionError */
   readonly connect: (lane: number) => Promise<SshConnection>;
@@ -29,7 +29,7 @@ export interface SshRunnerMeans {
   readonly signal?: AbortSignal | undefined;
 }
 
-export function sshRunner({ target, connect, slots, log, signal }: SshRunnerMeans): Runner {
+export function sshRunner({ target, connect, slots, log, signal }: SshRunnerDeps): Runner {
   const { host } = target;
 
   /** The slot is released when the session has ended, unless that was refused. */

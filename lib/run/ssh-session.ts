@@ -11,7 +11,7 @@ import { commandLine, parseStderr } from './remote-script.ts';
 import type { Command } from './runner.ts';
 import { sessionArgs } from './ssh-args.ts';
 import { readStart, type SshConnection } from './ssh-connection.ts';
-import { isRefusal } from './ssh-errors.ts';
+import { isSessionRefusal } from './ssh-errors.ts';
 
 const mostStderr = 256 * 1024;
 const graceMs = 5000;
@@ -75,7 +75,7 @@ export function startSession(
     if (status !== undefined) return { ...end, lost: undefined };
     // Ended by us, because it took too long: a host that does not answer any more may be the reason.
     if (ending) return { ...end, lost: await connection.lost() };
-    if (isRefusal(text)) {
+    if (isSessionRefusal(text)) {
       return { ...end, lost: await connection.explain(text), refused: !connection.failure() };
     }
     const noise = stdout.readableEnded ? await started : undefined;

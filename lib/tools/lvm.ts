@@ -85,7 +85,10 @@ export interface NewSnapshot {
  * metadata here either; the removal does.
  * @throws CommandError with LVM's words and the disk's name, when one cannot be made; those before it are made then
  */
-export async function createSnapshots(lvm: Lvm, snapshots: readonly NewSnapshot[]): Promise<void> {
+export async function createLvmSnapshots(
+  lvm: Lvm,
+  snapshots: readonly NewSnapshot[],
+): Promise<void> {
   const { runner } = lvm;
   const commands = snapshots.map(({ origin, name, extents }) => {
     const kind =

@@ -72,7 +72,7 @@ if [ -n "$3" ] && [ "$(id -u)" = 0 ]; then chown -- "$3" /proc/self/fd/3; fi`;
  * @param owner whom QEMU runs as; matters where we are root.
  * @throws CommandError when there is anything of that name, also a link.
  */
-export async function createScratch(
+export async function createQcow2Scratch(
   runner: Runner,
   path: string,
   size: number,

@@ -53,8 +53,8 @@ export async function snapshotNames(
   const doing = `list the snapshots of ${what}`;
   const list = await answer(runner, rbd(access, 'snap', 'ls', '--format', 'json', image), doing);
   if (!Array.isArray(list)) throw new FailedError(`cannot ${doing}: rbd printed no list`);
-  return list.map((one: unknown) => {
-    if (isObject(one) && typeof one['name'] === 'string') return one['name'];
+  return list.map((snapshot: unknown) => {
+    if (isObject(snapshot) && typeof snapshot['name'] === 'string') return snapshot['name'];
     throw new FailedError(`cannot ${doing}: rbd printed a snapshot without a name`);
   });
 }
@@ -75,8 +75,8 @@ export async function imageClients(
   const watchers: unknown = isObject(status) ? status['watchers'] : undefined;
   if (!isObject(watchers)) throw new FailedError(`cannot ${doing}: rbd printed no watchers`);
   // A list; up to Ceph 13 an object.
-  return Object.values(watchers).map((one: unknown) => {
-    if (isObject(one) && typeof one['address'] === 'string') return one['address'];
+  return Object.values(watchers).map((watcher: unknown) => {
+    if (isObject(watcher) && typeof watcher['address'] === 'string') return watcher['address'];
     throw new FailedError(`cannot ${doing}: rbd printed a watcher without an address`);
   });
 }
@@ -105,7 +105,7 @@ async function answer(runner: Runner, command: Command, doing: string): Promise<
  * @param what names the image in messages.
  * @throws CommandError with rbd's reason.
  */
-export async function createSnapshot(
+export async function createRbdSnapshot(
   runner: Runner,
   access: CephAccess,
   image: string,

@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals';
 import { createLog } from '../../lib/report/log.ts';
 import { handlersForGone } from '../../lib/session/gone-machine.ts';
 import type { JournalHeader } from '../../lib/run/journal-file.ts';
-import { identify, type Place } from '../../lib/run/process-identity.ts';
+import { identify, type ProcessPlace } from '../../lib/run/process-identity.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';
 import { carryOut, type Undo, type UndoHandlers } from '../../lib/run/undo.ts';
 
@@ -13,7 +13,7 @@ const elsewhere = { machineId: 'f'.repeat(32), bootId: 'b', host: 'fe2' };
 /** Carries out one undo of a run in that place. @returns whether a handler got it, and what was warned of */
 async function undone(
   undo: Undo,
-  place: Partial<Place>,
+  place: Partial<ProcessPlace>,
   on?: SshTarget,
 ): Promise<{ seen: boolean; warnings: string }> {
   let seen = false;

@@ -5,7 +5,7 @@ import type { Run } from '../../run/run.ts';
 import type { Runner } from '../../run/runner.ts';
 import { isRunningWith } from '../../run/processes.ts';
 import {
-  createSnapshot,
+  createRbdSnapshot,
   imageClients,
   isMissing,
   removeSnapshot,
@@ -77,7 +77,9 @@ export async function createSnapshots(
   { runner, signal }: Run,
 ): Promise<void> {
   const results = await Promise.allSettled(
-    images.map(({ access, image, what }) => createSnapshot(runner, access, image, snapshot, what)),
+    images.map(({ access, image, what }) =>
+      createRbdSnapshot(runner, access, image, snapshot, what),
+    ),
   );
   signal.throwIfAborted();
   for (const result of results) if (result.status === 'rejected') throw result.reason;

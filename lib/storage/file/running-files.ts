@@ -9,7 +9,7 @@ import { errorMessage, FailedError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import type { ForwardedSocket } from '../../run/runner.ts';
 import { realPaths, writeNewFile } from '../../tools/file-facts.ts';
-import { createScratch } from '../../tools/qemu-img.ts';
+import { createQcow2Scratch } from '../../tools/qemu-img.ts';
 import {
   abortJob,
   activeJob,
@@ -80,7 +80,7 @@ export async function prepareBackupJob(
   for (const [{ plan, top }, target] of targets) {
     const path = scratchFile(folder, journal.runId, plan.disk.id);
     await journal.record({ kind: 'remove-file', path }, runner.target);
-    await createScratch(runner, path, top.virtualSize, owner);
+    await createQcow2Scratch(runner, path, top.virtualSize, owner);
     scratch.set(target, path);
   }
   const order = backupOrder(folder, journal.runId);

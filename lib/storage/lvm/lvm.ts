@@ -8,7 +8,7 @@ import { writesTo } from '../../tools/block-writes.ts';
 import type { DriverLock } from '../../tools/driver-lock.ts';
 import {
   activate,
-  createSnapshots,
+  createLvmSnapshots,
   devicePath,
   lvmOn,
   readVolumeGroup,
@@ -110,7 +110,7 @@ export const lvmStorage: StorageModule = {
       },
       snapshot: async () => {
         try {
-          await createSnapshots(lvm, named);
+          await createLvmSnapshots(lvm, named);
         } finally {
           // The guest does not wait for that.
           void release();
