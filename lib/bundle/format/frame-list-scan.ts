@@ -2,7 +2,6 @@
 // [[offset, stored, length, crc32], ...].
 import { BundleError } from '../../report/errors.ts';
 import type { FrameTable } from './frame-table.ts';
-import { wrong } from './json-shape.ts';
 
 /** Bytes of the tar stream in one frame: docs/bundle-format.md. */
 export const largestFrame = 32 * 1024 * 1024;
@@ -97,10 +96,10 @@ export class FrameListScan {
         break;
       case 'a number':
       case 'digits':
-        if (byte === close) throw wrong(this.#frame(), 'a list of four numbers');
+        if (byte === close) throw this.#wrong('a list of four numbers');
         throw this.#noNumber();
     }
-    throw wrong(this.#frame(), 'a list of four numbers');
+    throw this.#wrong('a list of four numbers');
   }
 
   #go(state: State): void {
@@ -109,7 +108,7 @@ export class FrameListScan {
 
   #digit(digit: number): void {
     if (this.#state === 'a number') this.#go('digits');
-    if (this.#state !== 'digits') throw wrong(this.#frame(), 'a list of four numbers');
+    if (this.#state !== 'digits') throw this.#wrong('a list of four numbers');
     this.#number = this.#number * 10 + digit;
     this.#digits += 1;
     if (this.#digits > 16) throw this.#noNumber();
@@ -117,7 +116,7 @@ export class FrameListScan {
 
   #endNumber(): void {
     const most = largest[this.#numbers.length];
-    if (most === undefined) throw wrong(this.#frame(), 'a list of four numbers');
+    if (most === undefined) throw this.#wrong('a list of four numbers');
     if (this.#number > most) throw this.#noNumber();
     this.#numbers.push(this.#number);
     this.#number = 0;
@@ -133,7 +132,7 @@ export class FrameListScan {
       length === undefined ||
       crc32 === undefined
     ) {
-      throw wrong(this.#frame(), 'a list of four numbers');
+      throw this.#wrong('a list of four numbers');
     }
     this.#table.push([offset, stored, length, crc32]);
     this.#numbers.length = 0;
@@ -149,10 +148,11 @@ export class FrameListScan {
 
   #noNumber(): BundleError {
     const most = largest[Math.min(this.#numbers.length, largest.length - 1)];
-    return wrong(this.#frame(), `a whole number from 0 to ${most}`);
+    return this.#wrong(`a whole number from 0 to ${most}`);
   }
 
-  #frame(): string {
-    return `${this.#place}[${this.#table.length}]`;
+  #wrong(expected: string): BundleError {
+    const place = `${this.#place}[${this.#table.length}]`;
+    return new BundleError(`manifest.json: ${place} is not ${expected}`);
   }
 }

@@ -1,96 +1,22 @@
 // manifest.json from a bundle that is not trusted: only what is well-formed and agrees with itself
 // gets out of here. Whether it agrees with the file, indexed-bundle.ts checks.
 import { BundleError, errorMessage } from '../../report/errors.ts';
-import {
-  count,
-  dictionary,
-  fact,
-  list,
-  oneOf,
-  optional,
-  shape,
-  text,
-  time,
-  truth,
-  wrong,
-  type Check,
-  type Drop,
-} from './json-shape.ts';
+import { made, readShape, type Drop, type Shape } from '../../run/json-shape.ts';
+import type { FrameTable } from './frame-table.ts';
 import {
   largestState,
+  manifestShape,
   manifestVersion,
-  mostDisks,
-  mostMembers,
+  versionShape,
+  type FrameList,
   type Manifest,
   type ManifestDisk,
-  type ManifestMember,
 } from './manifest.ts';
 import { ManifestScan, type ScannedManifest } from './manifest-scan.ts';
 import { memberName } from './member-name.ts';
 
 /** Room for the frames of some 16 TiB. */
 export const largestManifest = 96 * 1024 * 1024;
-const hexDigest: Check = (value, place) => {
-  if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) throw wrong(place, 'a SHA-256');
-};
-
-/** The number of a table: manifest-scan.ts has taken the list itself out. */
-const frames: Check = (value, place) => {
-  if (typeof value !== 'number') throw wrong(place, 'a list');
-};
-
-/** What oned knew of a disk's image. */
-export const imageFactsShape = shape({
-  id: count(),
-  name: text,
-  uname: fact(text),
-  type: oneOf('OS', 'CDROM', 'DATABLOCK'),
-  persistent: truth,
-  datastoreId: count(),
-  datastore: fact(text),
-  devPrefix: fact(text),
-  description: fact(text),
-  format: fact(text),
-  attributes: fact(dictionary(text)),
-});
-
-const manifestShape = shape({
-  leftOut: optional(list(count(999_999_999), 2 * mostDisks)),
-  tool: shape({ name: text, version: text }),
-  created: time,
-  compression: oneOf('gzip', 'zstd', 'none'),
-  vm: shape({
-    id: count(),
-    name: text,
-    state: text,
-    hostname: fact(text),
-    uuid: fact(text),
-    stime: fact(count()),
-  }),
-  cloud: fact(shape({ name: fact(text), endpoint: fact(text) })),
-  consistency: shape({
-    level: oneOf('offline', 'agent', 'suspend', 'crash'),
-    at: time,
-    frozenMs: count(),
-  }),
-  members: list(shape({ name: text, size: count(), frames }), mostMembers),
-  disks: list(
-    shape({
-      id: count(999_999_999),
-      member: text,
-      format: oneOf('raw', 'qcow2'),
-      virtualSize: count(),
-      dataBytes: count(),
-      clusterSize: optional(oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit))),
-      sha256: hexDigest,
-      image: fact(imageFactsShape),
-    }),
-    mostDisks,
-  ),
-  state: optional(
-    list(shape({ member: oneOf('./nvram', './tpm.tar'), sha256: hexDigest }), mostMembers),
-  ),
-});
 
 /**
  * The manifest, checked.
@@ -107,21 +33,28 @@ export function parseManifest(bytes: Buffer, drop?: Drop): Manifest {
 export function parseScanned({ json, tables }: ScannedManifest, drop?: Drop): Manifest {
   const value = parseJson(json);
   checkVersion(value);
-  manifestShape(value, '', drop);
-  const scanned = value as Omit<Manifest, 'members'> & {
-    readonly members: readonly (Omit<ManifestMember, 'frames'> & { readonly frames: number })[];
-  };
-  const unclaimed = new Map(tables.entries());
-  const members = scanned.members.map((member, index): ManifestMember => {
-    const table = unclaimed.get(member.frames);
-    // A number that stands in the manifest itself.
-    if (!table) throw wrong(`members[${index}].frames`, 'a list');
-    unclaimed.delete(member.frames);
-    return { ...member, frames: table };
-  });
-  const manifest = { ...scanned, members };
+  const dropped: Drop | undefined = drop && ((reason) => drop(wrong(reason).message));
+  const manifest = readShape(manifestShape(framesOf(tables)), value, wrong, dropped);
   checkMembers(manifest);
   return manifest;
+}
+
+/**
+ * The scan has taken the lists of frames out of the JSON and left the number of a table in the place of each. Every
+ * table belongs to one member, so that a number that is in the manifest itself is refused.
+ */
+function framesOf(tables: readonly FrameTable[]): Shape<FrameList> {
+  const unclaimed = new Map<unknown, FrameTable>(tables.entries());
+  return made('a list', (number): FrameList | undefined => {
+    const table = unclaimed.get(number);
+    unclaimed.delete(number);
+    return table;
+  });
+}
+
+/** @param why begins with the place: `disks[0].id is not a whole number` */
+function wrong(why: string): BundleError {
+  return new BundleError(`manifest.json: ${why}`);
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -135,14 +68,13 @@ function parseJson(bytes: Uint8Array): unknown {
 
 /** Before anything else: a later version may have other fields. */
 function checkVersion(value: unknown): void {
-  shape({ format: oneOf('onevmdump'), version: count() })(value, '');
-  const { version } = value as { readonly version: number };
+  const { version } = readShape(versionShape, value, wrong);
   if (version > manifestVersion) {
     throw new BundleError(
       `it was written by a newer onevmdump, in format version ${version}; this one reads version ${manifestVersion}`,
     );
   }
-  if (version < 1) throw wrong('version', 'a version');
+  if (version < 1) throw wrong('version is not a version');
 }
 
 /** `./vm.xml` first, then what the VM keeps beside its disks, then one member for each disk, under the name of its id. */

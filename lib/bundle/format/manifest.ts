@@ -1,19 +1,38 @@
-// The last member of a bundle, manifest.json: what the bundle holds and where each byte of it lies.
-// The format is documented in docs/bundle-format.md; version 1. Its fields are never renamed.
+// The last member of a bundle, manifest.json: what the bundle holds and where each byte of it lies. Its types are
+// inferred from the shapes by which it is read. The format is documented in docs/bundle-format.md; version 1. Its fields
+// are never renamed.
+import {
+  count,
+  dictionary,
+  fact,
+  list,
+  matching,
+  object,
+  oneOf,
+  optional,
+  text,
+  time,
+  truth,
+  type Infer,
+  type Shape,
+} from '../../run/json-shape.ts';
 
 export const manifestVersion = 1;
 
-export type Compression = 'gzip' | 'zstd' | 'none';
+const compressionShape = oneOf('gzip', 'zstd', 'none');
+export type Compression = Infer<typeof compressionShape>;
 
+const diskFormatShape = oneOf('raw', 'qcow2');
 /** The format a disk had on its storage, and has in the bundle. */
-export type DiskFormat = 'raw' | 'qcow2';
+export type DiskFormat = Infer<typeof diskFormatShape>;
 
+const consistencyLevelShape = oneOf('offline', 'agent', 'suspend', 'crash');
 /**
  * How the point in time was fixed: `offline` (the VM was not running), `agent` (file systems frozen by the
  * guest agent), `suspend` (the guest was paused), `crash` (nothing was quiesced: the disks are as
  * after a power cut).
  */
-export type ConsistencyLevel = 'offline' | 'agent' | 'suspend' | 'crash';
+export type ConsistencyLevel = Infer<typeof consistencyLevelShape>;
 
 /**
  * One frame: a complete gzip member or zstd frame (with compression `none` the bytes themselves).
@@ -33,94 +52,102 @@ export const mostDisks = 512;
 /** Members of one bundle. */
 export const mostMembers = 2 * mostDisks;
 
-/** A tar member. It begins at the first byte of its first frame. */
-export interface ManifestMember {
-  /** As in the tar header: `./vm.xml`, `./backup.disk.0`. */
-  readonly name: string;
-  /** Size in bytes of the file once extracted (for a sparse member: with its holes). */
-  readonly size: number;
-  readonly frames: FrameList;
-}
+/** OpenNebula counts disks from 0; nine digits keep the number an ordinary integer. */
+const diskId = count(999_999_999);
+const sha256 = matching(/^[0-9a-f]{64}$/, 'a SHA-256');
 
 /** What oned knew of the image a disk came from; absent for volatile disks or without oned. */
-export interface ImageFacts {
-  readonly id: number;
-  readonly name: string;
-  readonly uname?: string;
-  readonly type: 'OS' | 'CDROM' | 'DATABLOCK';
-  readonly persistent: boolean;
-  readonly datastoreId: number;
-  readonly datastore?: string;
-  readonly devPrefix?: string;
-  readonly description?: string;
-  readonly format?: string;
+export const imageFactsShape = object({
+  id: count(),
+  name: text,
+  uname: fact(text),
+  type: oneOf('OS', 'CDROM', 'DATABLOCK'),
+  persistent: truth,
+  datastoreId: count(),
+  datastore: fact(text),
+  devPrefix: fact(text),
+  description: fact(text),
+  format: fact(text),
   /** Other attributes of the image's TEMPLATE, single values only. */
-  readonly attributes?: Readonly<Record<string, string>>;
-}
+  attributes: fact(dictionary(text)),
+});
+export type ImageFacts = Infer<typeof imageFactsShape>;
 
-export interface ManifestDisk {
+const diskShape = object({
   /** DISK_ID. */
-  readonly id: number;
+  id: diskId,
   /** The name of its member. */
-  readonly member: string;
-  readonly format: DiskFormat;
+  member: text,
+  format: diskFormatShape,
   /** Size in bytes as the guest sees it. */
-  readonly virtualSize: number;
+  virtualSize: count(),
   /** Bytes of data read from the storage. */
-  readonly dataBytes: number;
+  dataBytes: count(),
   /** qcow2 only, bytes. */
-  readonly clusterSize?: number;
+  clusterSize: optional(oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit))),
   /** SHA-256 (hex) of the member's data: the extents of a raw disk one after another, the whole file of a qcow2 disk. */
-  readonly sha256: string;
-  readonly image?: ImageFacts;
-}
+  sha256,
+  image: fact(imageFactsShape),
+});
+export type ManifestDisk = Infer<typeof diskShape>;
 
-/** Members that hold what a VM keeps beside its disks: its UEFI variables, and a tar archive of its vTPM's state. */
-export type StateMember = './nvram' | './tpm.tar';
+const stateShape = object({ member: oneOf('./nvram', './tpm.tar'), sha256 });
+/** A member that holds what a VM keeps beside its disks: its UEFI variables, or a tar archive of its vTPM's state. */
+export type ManifestState = Infer<typeof stateShape>;
+export type StateMember = ManifestState['member'];
 
-/** Bytes that a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
+/** Bytes that such a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
 export const largestState: Readonly<Record<StateMember, number>> = {
   './nvram': 64 * 1024 * 1024,
   './tpm.tar': 8 * 1024 * 1024,
 };
 
-export interface ManifestState {
-  readonly member: StateMember;
-  /** SHA-256 (hex) of the member's content. */
-  readonly sha256: string;
-}
+/** What every version of the manifest has. */
+export const versionShape = object({ format: oneOf('onevmdump'), version: count() });
 
-export interface Manifest {
-  readonly format: 'onevmdump';
-  readonly version: number;
-  readonly tool: { readonly name: string; readonly version: string };
-  /** ISO 8601, UTC. */
-  readonly created: string;
-  readonly compression: Compression;
-  readonly vm: {
-    readonly id: number;
-    readonly name: string;
-    /** As in OpenNebula's CLI, in capitals: POWEROFF. */
-    readonly state: string;
-    readonly hostname?: string;
-    /** OS/UUID, which oned gives every VM that has none. */
-    readonly uuid?: string;
-    /** STIME: when the VM was made, in epoch seconds. */
-    readonly stime?: number;
-  };
-  /** The OpenNebula the VM is of, as far as it is known: as configured, and as it was asked. */
-  readonly cloud?: { readonly name?: string; readonly endpoint?: string };
-  readonly consistency: {
-    readonly level: ConsistencyLevel;
-    /** The point in time, ISO 8601, UTC. */
-    readonly at: string;
-    /** How long the guest was frozen or paused, in milliseconds; 0 for `offline` and `crash`. */
-    readonly frozenMs: number;
-  };
-  readonly members: readonly ManifestMember[];
-  readonly disks: readonly ManifestDisk[];
-  /** Absent where the VM has none. */
-  readonly state?: readonly ManifestState[];
-  /** DISK_IDs of the VM's disks that were not asked for (`export --disk`); absent when all were. */
-  readonly leftOut?: readonly number[];
-}
+/** @param frames the shape of a member's frames, as the manifest is read: manifest-parse.ts */
+export const manifestShape = (frames: Shape<FrameList>) =>
+  object({
+    format: oneOf('onevmdump'),
+    version: count(),
+    tool: object({ name: text, version: text }),
+    created: time,
+    compression: compressionShape,
+    vm: object({
+      id: count(),
+      name: text,
+      /** As in OpenNebula's CLI, in capitals: POWEROFF. */
+      state: text,
+      hostname: fact(text),
+      /** OS/UUID, which oned gives every VM that has none. */
+      uuid: fact(text),
+      /** STIME: when the VM was made, in epoch seconds. */
+      stime: fact(count()),
+    }),
+    /** The OpenNebula the VM is of, as far as it is known: as configured, and as it was asked. */
+    cloud: fact(object({ name: fact(text), endpoint: fact(text) })),
+    consistency: object({
+      level: consistencyLevelShape,
+      /** The point in time, ISO 8601, UTC. */
+      at: time,
+      /** How long the guest was frozen or paused, in milliseconds; 0 for `offline` and `crash`. */
+      frozenMs: count(),
+    }),
+    /** The tar members, each beginning at the first byte of its first frame. */
+    members: list(
+      object({
+        /** As in the tar header: `./vm.xml`, `./backup.disk.0`. */
+        name: text,
+        /** Size in bytes of the file once extracted (for a sparse member: with its holes). */
+        size: count(),
+        frames,
+      }),
+      mostMembers,
+    ),
+    disks: list(diskShape, mostDisks),
+    /** Absent where the VM has none. */
+    state: optional(list(stateShape, mostMembers)),
+    /** DISK_IDs of the VM's disks that were not asked for (`export --disk`); absent when all were. */
+    leftOut: optional(list(diskId, 2 * mostDisks)),
+  });
+export type Manifest = Infer<ReturnType<typeof manifestShape>>;

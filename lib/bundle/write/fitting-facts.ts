@@ -1,9 +1,8 @@
 // What oned says of the images of a VM, cut down to what a manifest may hold. The owners of images write their
 // attributes; if the manifest became larger than a reader accepts, the bundle could not be restored.
 import { errorMessage, FailedError } from '../../report/errors.ts';
-import { longestText } from '../format/json-shape.ts';
-import { imageFactsShape } from '../format/manifest-parse.ts';
-import type { ImageFacts } from '../format/manifest.ts';
+import { longestText, readShape } from '../../run/json-shape.ts';
+import { imageFactsShape, type ImageFacts } from '../format/manifest.ts';
 
 /** Bytes of JSON for the facts of all images: half of what a reader takes of all that is not a list of frames. */
 const largestFacts = 8 * 1024 * 1024;
@@ -75,8 +74,7 @@ function factsOfImage(
   };
   try {
     if (room.bytes < 0) throw new FailedError('its name is too long');
-    imageFactsShape(kept, 'image');
-    return kept as unknown as ImageFacts;
+    return readShape(imageFactsShape, kept, (why) => new FailedError(why));
   } catch (error) {
     leave(`all of its image ${facts.id} (${errorMessage(error)})`);
     return undefined;
