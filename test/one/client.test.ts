@@ -47,17 +47,17 @@ function readByPython(bodies: readonly string[]): unknown {
 }
 
 describe('recorded answers', () => {
-  test('a text', async () => {
+  test('the client reads a text from a recorded answer of oned', async () => {
     const { client } = await serve(answers(recorded('version-one.system.version')));
     expect(await client().text('one.system.version')).toBe('6.10.5');
   });
 
-  test('an id', async () => {
+  test('the client reads an id from a recorded answer of oned', async () => {
     const { client } = await serve(answers(recorded('lock-one.vm.lock')));
     expect(await client().id('one.vm.lock', 105, 4, false)).toBe(105);
   });
 
-  test('a VM, whose XML comes out whole', async () => {
+  test('the client reads a VM from a recorded answer of oned, whose XML comes out whole', async () => {
     const { client } = await serve(answers(recorded('vminfo-3param-one.vm.info')));
     const xml = await client().text('one.vm.info', 105, false);
     expect(xml).toMatch(/^<VM><ID>105<\/ID>.*<CPU><!\[CDATA\[0\.0]]><\/CPU>.*<\/VM>$/s);
@@ -68,30 +68,36 @@ describe('recorded answers', () => {
     ['badsession-one.vm.info', 256, "User couldn't be authenticated, aborting call."],
     ['lock-test-one.vm.lock', 2048, '1795396920'],
     ['imgcreate-sysds-one.image.allocate', 16384, 'Error allocating a new image. New images'],
-  ])('%s: the error code and text are oned’s own', async (name, code, text) => {
-    const { client } = await serve(answers(recorded(name)));
-    const error = await failure(client().call('one.x.y'));
-    expect(error.code).toBe(code);
-    expect(error.message).toContain(`OpenNebula refused one.x.y: ${text}`);
-    expect(error.exitCode).toBe(6);
-  });
+  ])(
+    'the recorded answer %s is an error with the code and the text of oned',
+    async (name, code, text) => {
+      const { client } = await serve(answers(recorded(name)));
+      const error = await failure(client().call('one.x.y'));
+      expect(error.code).toBe(code);
+      expect(error.message).toContain(`OpenNebula refused one.x.y: ${text}`);
+      expect(error.exitCode).toBe(6);
+    },
+  );
 
   test.each([
     ['unknown-one.nosuch.method', -506, "Method 'one.nosuch.method' not defined"],
     ['nosession-one.vm.info', -501, 'Not enough parameters'],
     ['malformed-x', -503, 'Call XML not a proper XML-RPC call.'],
-  ])('%s: a fault has its code and text', async (name, code, text) => {
-    const { client } = await serve(answers(recorded(name)));
-    const error = await failure(client().call('one.x.y'));
-    expect(error.code).toBe(code);
-    expect(error.message).toContain(`OpenNebula could not take the call one.x.y (fault ${code})`);
-    expect(error.message).toContain(text);
-  });
+  ])(
+    'the recorded answer %s is an error with the code and the text of the fault',
+    async (name, code, text) => {
+      const { client } = await serve(answers(recorded(name)));
+      const error = await failure(client().call('one.x.y'));
+      expect(error.code).toBe(code);
+      expect(error.message).toContain(`OpenNebula could not take the call one.x.y (fault ${code})`);
+      expect(error.message).toContain(text);
+    },
+  );
 
   test.each([
     ['otherpath-one.system.version', 'HTTP status 404; this is not the address of OpenNebula'],
     ['get-x', 'HTTP status 405; this is not the address of OpenNebula'],
-  ])('%s: the address is wrong', async (name, text) => {
+  ])('the recorded answer %s is reported as a wrong address of OpenNebula', async (name, text) => {
     const { client, endpoint } = await serve(answers(recorded(name)));
     const error = await failure(client().call('one.x.y'));
     expect(error.message).toContain(`cannot call one.x.y at ${endpoint}: ${text}`);
@@ -100,7 +106,7 @@ describe('recorded answers', () => {
 });
 
 describe('what is sent', () => {
-  test('is read by another XML-RPC as it was meant, whatever the texts hold', async () => {
+  test('a call to oned is read by another XML-RPC as it was meant, whatever the texts hold', async () => {
     const { client, bodies } = await serve(ok('x'));
     const texts = fc
       .sample(
@@ -122,7 +128,7 @@ describe('what is sent', () => {
     );
   });
 
-  test('is a POST of UTF-8 on a connection of its own', async () => {
+  test('a call to oned is a POST of UTF-8 on a connection of its own', async () => {
     const { client, requests } = await serve(ok('x'));
     await client().call('one.test', 'ü😀');
     expect(requests[0]?.method).toBe('POST');
@@ -136,19 +142,22 @@ describe('what is sent', () => {
     ['a control character', 'a\u{1}b', 'argument 1 holds the character U+0001'],
     ['half a surrogate pair', 'a\u{dc00}', 'U+DC00'],
     ['NUL', '\0', 'U+0000'],
-  ])('%s cannot be sent', async (_, text, expected) => {
+  ])('a call to oned cannot send %s', async (_, text, expected) => {
     const { client, bodies } = await serve(ok('x'));
     await expect(client().call('one.test', text)).rejects.toThrow(UsageError);
     await expect(client().call('one.test', text)).rejects.toThrow(expected);
     expect(bodies).toEqual([]);
   });
 
-  test.each([1.5, 2 ** 31, NaN])('%d is no integer of XML-RPC', async (number) => {
-    const { client } = await serve(ok('x'));
-    await expect(client().call('one.test', number)).rejects.toThrow('is not a 32-bit integer');
-  });
+  test.each([1.5, 2 ** 31, NaN])(
+    'a call to oned cannot send %d, which is no integer of XML-RPC',
+    async (number) => {
+      const { client } = await serve(ok('x'));
+      await expect(client().call('one.test', number)).rejects.toThrow('is not a 32-bit integer');
+    },
+  );
 
-  test('neither password nor texts are logged', async () => {
+  test('neither the password nor texts of calls to oned are logged', async () => {
     const { client, log, endpoint } = await serve(ok('x'));
     await client().call('one.test', 'PASSWORD=hidden', 7);
     expect(log).toEqual([`call one.test(<15 characters>, 7) at ${endpoint}`]);
@@ -162,17 +171,17 @@ describe('what is received', () => {
     ['CDATA', '<![CDATA[<a> &lt;]]>', '<a> &lt;'],
     ['nothing', '', ''],
     ['blanks', '  \n ', '  \n '],
-  ])('%s', async (_, sent, expected) => {
+  ])('the client reads %s in an answer of oned', async (_, sent, expected) => {
     const { client } = await serve(ok(sent));
     expect(await client().text('one.test')).toBe(expected);
   });
 
-  test('a text of some megabytes with many references', async () => {
+  test('the client reads a text of some megabytes with many references', async () => {
     const { client } = await serve(ok('&lt;A&gt;ü'.repeat(300_000)));
     expect(await client().text('one.test')).toBe('<A>ü'.repeat(300_000));
   });
 
-  test('an <i8> anywhere', async () => {
+  test('the client reads an <i8> anywhere in an answer of oned', async () => {
     const body = recorded('notfound-one.vm.info').body.replace('<i8>-1<', '<i8>9999999999<');
     const { client } = await serve(answers({ status: 200, body }));
     expect((await failure(client().call('one.vm.info', 999))).code).toBe(1024);
@@ -194,14 +203,14 @@ describe('what is received', () => {
     ],
     ['a call', '<methodCall><methodName>x</methodName><params/></methodCall>'],
     ['an endless nest', '<methodResponse>'.repeat(10_000)],
-  ])('%s is an error', async (_, body) => {
+  ])('the answer of oned is an error when it is %s', async (_, body) => {
     const { client } = await serve(answers({ status: 200, body }));
     const error = await failure(client().call('one.test'));
     expect(error.message).toMatch(/^the reply to one\.test is not (?:XML-RPC|one of OpenNebula)/);
     expect(error.code).toBeUndefined();
   });
 
-  test('bytes that are not UTF-8 are an error, since they would be replaced silently', async () => {
+  test('an answer of oned with bytes that are not UTF-8 is an error, since they would be replaced silently', async () => {
     const { client } = await serve((response) => {
       response.end(Buffer.from(`<methodResponse>\u{e4}</methodResponse>`, 'latin1'));
     });
@@ -213,12 +222,15 @@ describe('what is received', () => {
   test.each([
     ['text', 'lock-one.vm.lock', 'is not the text it should be'],
     ['id', 'version-one.system.version', 'is not the id it should be'],
-  ] as const)('an answer of another kind than %s is an error', async (kind, name, expected) => {
-    const { client } = await serve(answers(recorded(name)));
-    expect((await failure(client()[kind]('one.test'))).message).toContain(expected);
-  });
+  ] as const)(
+    'an answer of oned of another kind than %s is an error',
+    async (kind, name, expected) => {
+      const { client } = await serve(answers(recorded(name)));
+      expect((await failure(client()[kind]('one.test'))).message).toContain(expected);
+    },
+  );
 
-  test('a reply beyond the limit is cut off', async () => {
+  test('an answer of oned beyond the limit of bytes is not read further', async () => {
     const { client } = await serve((response) => {
       response.write('<methodResponse>');
       const more = (): void => {
@@ -232,7 +244,7 @@ describe('what is received', () => {
 });
 
 describe('when the server does not answer', () => {
-  test('a refused connection says so, whichever address of localhost was tried', async () => {
+  test('a call to oned whose connection is refused says so, whichever address of localhost was tried', async () => {
     const { client, close, endpoint } = await replay(ok('x'));
     await close();
     const error = await failure(client().call('one.test'));
@@ -245,7 +257,7 @@ describe('when the server does not answer', () => {
     );
   });
 
-  test('a host that does not exist', async () => {
+  test('a call to oned on a host that does not exist says so', async () => {
     const { client } = await serve(ok('x'));
     const endpoint = 'http://no-such-host.invalid:2633/RPC2';
     expect((await failure(client({ endpoint }).call('one.test'))).message).toMatch(
@@ -253,13 +265,13 @@ describe('when the server does not answer', () => {
     );
   });
 
-  test('silence ends at the time limit', async () => {
+  test('a call to oned that gets no answer ends at the time limit', async () => {
     const { client } = await serve(() => undefined);
     const error = await failure(client({ timeoutMs: 200 }).call('one.test'));
     expect(error.message).toContain('no answer within 0.2 s');
   });
 
-  test('silence within the reply ends at the time limit, too', async () => {
+  test('a call to oned that gets only a part of an answer ends at the time limit, too', async () => {
     const { client } = await serve((response) => {
       response.write('<methodResponse>');
     });
@@ -267,7 +279,7 @@ describe('when the server does not answer', () => {
     expect(error.message).toContain('no answer within 0.2 s');
   });
 
-  test('a connection that breaks within the reply', async () => {
+  test('a call to oned whose connection breaks within the answer is an error', async () => {
     const { client } = await serve((response) => {
       response.writeHead(200, { 'Content-Length': 1000 });
       response.write('<methodResponse>', () => response.destroy());
@@ -276,7 +288,7 @@ describe('when the server does not answer', () => {
     expect(error.message).toContain('the connection was closed before the reply was complete');
   });
 
-  test('a server that speaks something else', async () => {
+  test('a call to a server that does not speak HTTP is an error', async () => {
     const server = createTcpServer((socket) => {
       socket.on('error', () => undefined).resume();
       socket.end('SSH-2.0-OpenSSH_9.2\r\n');
@@ -289,7 +301,7 @@ describe('when the server does not answer', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test('an HTTP error', async () => {
+  test('a call to oned that is answered by an HTTP error reports its status', async () => {
     const { client } = await serve(answers({ status: 503, body: 'busy' }));
     expect((await failure(client().call('one.test'))).message).toMatch(/: HTTP status 503$/);
   });
@@ -300,7 +312,7 @@ describe('when the server does not answer', () => {
     'one.template.instantiate',
     'one.vm.lock',
   ])(
-    '%s is not ended by the signal while it is under way: its answer says what was made',
+    'the call %s is not ended by a signal while it is under way: its answer says what was made',
     async (method) => {
       const controller = new AbortController();
       const { client, bodies, log } = await serve((response, body, nth) => {
@@ -315,7 +327,7 @@ describe('when the server does not answer', () => {
     },
   );
 
-  test('an interrupted run throws what interrupted it', async () => {
+  test('a call of an interrupted run fails with what interrupted it', async () => {
     const controller = new AbortController();
     const { client } = await serve(() => {
       controller.abort(new InterruptedError('SIGINT'));
@@ -328,7 +340,7 @@ describe('when the server does not answer', () => {
     );
   });
 
-  test('no message holds the password', async () => {
+  test('no message of the client holds the password', async () => {
     const { client } = await serve(answers({ status: 500, body: 'oneadmin:secret' }));
     expect(String((await failure(client().call('one.test', 'text'))).stack)).not.toContain(
       'secret',
@@ -336,7 +348,7 @@ describe('when the server does not answer', () => {
   });
 });
 
-test('https is spoken; an unknown certificate is refused, one the administrator trusts is not', async () => {
+test('the client speaks https; an unknown certificate is refused, one that the administrator trusts is not', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'onevmdump-tls-'));
   const [key, cert, program] = ['key.pem', 'cert.pem', 'call.cjs'].map((name) =>
     join(folder, name),

@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe('the session', () => {
-  test('comes from $ONE_AUTH, then the home folder, then oneadmin’s', async () => {
+  test('the session for oned comes from $ONE_AUTH, then the home folder, then oneadmin’s', async () => {
     const named = join(folder, 'auth');
     writeFileSync(named, 'named:1\n');
     writeFileSync(join(home, '.one/one_auth'), 'home:2\n');
@@ -31,18 +31,18 @@ describe('the session', () => {
     expect(await findSession({}, oneadmin)).toBe('oneadmin:3');
   });
 
-  test('keeps colons and other signs of the password', async () => {
+  test('the session for oned keeps colons and other signs of the password', async () => {
     writeFileSync(join(home, '.one/one_auth'), `bob:a:b c<&'"é\n`);
     expect(await findSession({ HOME: home }, oneadmin)).toBe(`bob:a:b c<&'"é`);
   });
 
-  test('a file that $ONE_AUTH names must exist', async () => {
+  test('a session file that $ONE_AUTH names must exist', async () => {
     writeFileSync(join(home, '.one/one_auth'), 'home:2');
     const finding = findSession({ ONE_AUTH: join(folder, 'gone'), HOME: home }, oneadmin);
     await expect(finding).rejects.toThrow(/\$ONE_AUTH names .*gone, which does not exist/);
   });
 
-  test('none at all says where it was looked for', async () => {
+  test('a missing session for oned says where it was looked for', async () => {
     const finding = findSession({ HOME: home }, oneadmin);
     await expect(finding).rejects.toThrow(UsageError);
     await expect(findSession({ HOME: home }, oneadmin)).rejects.toThrow(
@@ -54,12 +54,12 @@ describe('the session', () => {
     ['empty', ' \n', /one_auth are empty$/],
     ['without a password', 'topsecret\n', /one_auth are not of the form user:password$/],
     ['without a user', ':topsecret\n', /one_auth are not of the form user:password$/],
-  ])('%s is refused without showing it', async (_, content, expected) => {
+  ])('a session of %s is refused without showing it', async (_, content, expected) => {
     writeFileSync(join(home, '.one/one_auth'), content);
     await expect(findSession({ HOME: home }, oneadmin)).rejects.toThrow(expected);
   });
 
-  test('what cannot be read is an error, and no reason to look further', async () => {
+  test('a session file that cannot be read is an error, and no reason to look further', async () => {
     mkdirSync(join(home, '.one/one_auth'));
     writeFileSync(join(oneadmin, 'one_auth'), 'oneadmin:3');
     await expect(findSession({ HOME: home }, oneadmin)).rejects.toThrow(
@@ -69,7 +69,7 @@ describe('the session', () => {
 });
 
 describe('the endpoint', () => {
-  test('comes from the option, $ONE_XMLRPC, the home folder, oneadmin’s, or is the usual one', async () => {
+  test('the endpoint of oned comes from the option, $ONE_XMLRPC, the home folder, oneadmin’s, or is the usual one', async () => {
     const env = { ONE_XMLRPC: 'https://env/RPC2', HOME: home };
     expect(await findEndpoint('http://option:1/RPC2', env, oneadmin)).toBe('http://option:1/RPC2');
     expect(await findEndpoint(undefined, env, oneadmin)).toBe('https://env/RPC2');
@@ -83,7 +83,7 @@ describe('the endpoint', () => {
   });
 
   test.each(['localhost:2633', '', 'ftp://one/RPC2', '/RPC2', 'file:///etc/passwd'])(
-    '%j is refused',
+    'the endpoint of oned %j is refused',
     async (endpoint) => {
       await expect(findEndpoint(endpoint, {}, oneadmin)).rejects.toThrow(
         '--endpoint: ' + JSON.stringify(endpoint) + ' is not the URL of an OpenNebula API',
@@ -91,7 +91,7 @@ describe('the endpoint', () => {
     },
   );
 
-  test('a password in it is refused without showing it', async () => {
+  test('a password in the endpoint of oned is refused without showing it', async () => {
     const finding = findEndpoint('http://bob:topsecret@one:2633/RPC2', {}, oneadmin);
     await expect(finding).rejects.toThrow(
       /^--endpoint: the endpoint must not hold a user or password$/,

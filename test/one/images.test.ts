@@ -48,7 +48,7 @@ describe('an image as oned shows it', () => {
   const fixture = (name: string) =>
     toImage(parseXml(readFileSync(join(import.meta.dirname, '../fixtures/xmlrpc', name)), 'it'));
 
-  test('a CD-ROM in use', () => {
+  test('the XML of a CD-ROM in use is read as oned shows it', () => {
     expect(fixture('image-9.xml')).toEqual({
       id: 9,
       state: 'USED',
@@ -71,17 +71,17 @@ describe('an image as oned shows it', () => {
     });
   });
 
-  test('a persistent image', () => {
+  test('the XML of a persistent image is read as oned shows it', () => {
     expect(fixture('image-10.xml').facts).toMatchObject({ type: 'DATABLOCK', persistent: true });
   });
 
-  test('a backup is no disk', () => {
+  test('the XML of a backup is not read as a disk', () => {
     expect(() => fixture('image-26-backup-probe.xml')).toThrow("is not a disk's image");
   });
 });
 
 describe('registering', () => {
-  test('gives oned every value as it is', async () => {
+  test('registering an image gives oned every value as it is', async () => {
     const odd = `it's "odd" <b> & \\n $(id) \r\n ü😀 `;
     const id = await allocateImage(
       world.one,
@@ -111,7 +111,7 @@ describe('registering', () => {
     expect(readFileSync(image.source).equals(readFileSync(file))).toBe(true);
   });
 
-  test('sends nothing that oned would act on, whatever a bundle says', async () => {
+  test('registering an image sends nothing that oned would act on, whatever a bundle says', async () => {
     await allocateImage(
       world.one,
       1,
@@ -131,7 +131,7 @@ describe('registering', () => {
     expect(String(template)).not.toMatch(/SOURCE|FROM_APP|from_app|Path|MD5|etc/);
   });
 
-  test('refuses what cannot be sent before oned is called', async () => {
+  test('registering an image refuses what cannot be sent before oned is called', async () => {
     const before = world.sandbox.calls.length;
     const allocating = allocateImage(world.one, 1, newImage({ description: 'a]]>b' }));
     await expect(allocating).rejects.toThrow('TEMPLATE/DESCRIPTION holds "]]>"');
@@ -141,7 +141,7 @@ describe('registering', () => {
     expect(world.sandbox.calls.length).toBe(before);
   });
 
-  test('a taken name and a system datastore are refused by oned at once', async () => {
+  test('registering an image with a taken name or in a system datastore is refused by oned at once', async () => {
     const image = newImage();
     await allocateImage(world.one, 1, image);
     await expect(allocateImage(world.one, 1, image)).rejects.toThrow('NAME is already taken');
@@ -150,7 +150,7 @@ describe('registering', () => {
 });
 
 describe('waiting', () => {
-  test('tells of each state once and ends at READY', async () => {
+  test('waiting for an image tells of each state once and ends at READY', async () => {
     world.sandbox.imageCopyMs = 150;
     const states: unknown[] = [];
     const id = await allocateImage(world.one, 1, newImage());
@@ -159,7 +159,7 @@ describe('waiting', () => {
     expect(states).toEqual(['LOCKED', 'READY']);
   });
 
-  test('an image in ERROR is reported in oned’s own words', async () => {
+  test('waiting for an image ends when it is in state ERROR, with the words of oned', async () => {
     const outside = join(world.folder, 'outside');
     writeFileSync(outside, Buffer.alloc(1024 * 1024));
     const image = newImage({ path: outside });
@@ -171,7 +171,7 @@ describe('waiting', () => {
     );
   });
 
-  test('an image that takes too long', async () => {
+  test('waiting for an image that takes too long ends with an error', async () => {
     world.sandbox.imageCopyMs = 2000;
     const id = await allocateImage(world.one, 1, newImage());
     const waiting = waitForImage(world.one, id, { timeoutMs: 100, pollMs: 20 });
@@ -181,7 +181,7 @@ describe('waiting', () => {
     world.sandbox.imageCopyMs = 50;
   });
 
-  test('no limit is 0, and an interruption ends it', async () => {
+  test('waiting for an image has no limit when the limit is 0, and an interruption ends it', async () => {
     world.sandbox.imageCopyMs = 2000;
     const controller = new AbortController();
     const id = await allocateImage(world.one, 1, newImage());
@@ -195,11 +195,11 @@ describe('waiting', () => {
     world.sandbox.imageCopyMs = 50;
   });
 
-  test('an image that was deleted meanwhile', async () => {
+  test('waiting for an image that was deleted meanwhile ends with an error', async () => {
     await expect(waitForImage(world.one, 9999, fast)).rejects.toMatchObject({ code: 1024 });
   });
 
-  test('some polls may go without an answer, as when oned is restarted', async () => {
+  test('waiting for an image goes on when some polls get no answer, as when oned is restarted', async () => {
     const id = await allocateImage(world.one, 1, newImage());
     for (const how of ['reset', 'http-500', 'not-xml', 'truncated'] as const) {
       world.sandbox.spoilNext('one.image.info', how);
@@ -246,7 +246,7 @@ describe('finding and deleting', () => {
     expect(await findDiskImage(world.one, id)).toBeUndefined();
   });
 
-  test('a deleted image is gone, and deleting it again is fine', async () => {
+  test('a deleted image is gone, and deleting it again succeeds', async () => {
     const id = await allocateImage(world.one, 1, newImage());
     await waitForImage(world.one, id, fast);
     await deleteImage(world.one, id, now);
@@ -255,7 +255,7 @@ describe('finding and deleting', () => {
     await deleteImage(world.one, id, now);
   });
 
-  test('another refusal to delete is an error', async () => {
+  test('the refusal of oned to delete an image is an error', async () => {
     const id = await allocateImage(world.one, 1, newImage());
     await waitForImage(world.one, id, fast);
     world.sandbox.failNext('one.image.delete', 2048, 'There are 3 VMs using it.');
@@ -287,7 +287,7 @@ describe('the check of free space', () => {
   const flags = () =>
     world.sandbox.calls.findLast(({ method }) => method === 'one.image.allocate')?.args.slice(2);
 
-  test('is asked for by leaving its flag out, which every version understands', async () => {
+  test('the check of free space is asked for by leaving its flag out, which every version understands', async () => {
     await allocateImage(world.one, 1, newImage());
     expect(flags()).toEqual([]);
     await allocateImage(world.one, 1, newImage({ capacityFlag: true }));
@@ -303,11 +303,11 @@ describe('the check of free space', () => {
     ['7.0.0', true],
     ['7.4.0~rc1', true],
     ['5.12.0', false],
-  ])('is skipped on %s by the flag %s', (version, flag) => {
+  ])('the check of free space is skipped on %s by the flag %s', (version, flag) => {
     expect(skipCapacityFlag(version)).toBe(flag);
   });
 
-  test('is not skipped on a version that nobody can read', () => {
+  test('the check of free space is not skipped on a version that nobody can read', () => {
     expect(() => skipCapacityFlag('next')).toThrow('"next"');
   });
 });

@@ -43,7 +43,7 @@ const locked = async (): Promise<number | undefined> => (await getVm(world.one, 
 const lockCalls = (): number =>
   world.sandbox.calls.filter(({ method }) => method === 'one.vm.lock').length;
 
-test('a VM comes as oned sent it, byte for byte', async () => {
+test('the XML of a VM comes as oned sent it, byte for byte', async () => {
   const vm = await getVm(world.one, vmId);
   expect(vm.xmlBytes.toString()).toBe(world.sandbox.vmXml(vmId));
   expect(vm.name).toBe('vmks');
@@ -79,7 +79,7 @@ test.each([
 });
 
 describe('holdLock', () => {
-  test('locks an unlocked VM, after it has recorded to unlock it', async () => {
+  test('locking a VM locks an unlocked VM, after it has recorded to unlock it', async () => {
     const { journal, pending } = memoryJournal();
     await holdLock(world.one, await getVm(world.one, vmId), journal);
     expect(await locked()).toBe(1);
@@ -97,7 +97,7 @@ describe('holdLock', () => {
     expect(lock?.time).toBeGreaterThan(1_000_000_000);
   });
 
-  test('leaves a VM alone that is fully locked already', async () => {
+  test('locking a VM leaves a VM alone that is fully locked already', async () => {
     await lockVm(world.one, vmId, 4);
     const { journal, pending } = memoryJournal();
     await holdLock(world.one, await getVm(world.one, vmId), journal);
@@ -105,17 +105,20 @@ describe('holdLock', () => {
     expect(lockCalls()).toBe(1);
   });
 
-  test.each([2, 3])('replaces a weaker lock %d, which is recorded to come back', async (level) => {
-    await lockVm(world.one, vmId, level);
-    const { journal, pending } = memoryJournal();
-    await holdLock(world.one, await getVm(world.one, vmId), journal);
-    expect(await locked()).toBe(1);
-    expect(pending).toMatchObject([{ kind: 'restore-lock', before: { level } }]);
-    await lockVm(world.one, vmId, level);
-    expect(await locked()).toBe(level);
-  });
+  test.each([2, 3])(
+    'locking a VM replaces a weaker lock %d, which is recorded to come back',
+    async (level) => {
+      await lockVm(world.one, vmId, level);
+      const { journal, pending } = memoryJournal();
+      await holdLock(world.one, await getVm(world.one, vmId), journal);
+      expect(await locked()).toBe(1);
+      expect(pending).toMatchObject([{ kind: 'restore-lock', before: { level } }]);
+      await lockVm(world.one, vmId, level);
+      expect(await locked()).toBe(level);
+    },
+  );
 
-  test('does not take over a lock that somebody set after the VM was read', async () => {
+  test('locking a VM does not take over a lock that somebody set after the VM was read', async () => {
     const vm = await getVm(world.one, vmId);
     await lockVm(world.one, vmId, 3);
     const { journal, pending } = memoryJournal();
@@ -127,7 +130,7 @@ describe('holdLock', () => {
     expect(pending).toEqual([]);
   });
 
-  test('has nothing to undo when oned refused', async () => {
+  test('locking a VM has nothing to undo when oned refused', async () => {
     const vm = await getVm(world.one, vmId);
     const bob = await world.as(await world.sandbox.addUser('bob'));
     const { journal, pending, order } = memoryJournal();
@@ -135,7 +138,7 @@ describe('holdLock', () => {
     expect([order, pending]).toEqual([['record'], []]);
   });
 
-  test('keeps the undo when nobody knows whether oned did it', async () => {
+  test('locking a VM keeps the undo when nobody knows whether oned did it', async () => {
     const vm = await getVm(world.one, vmId);
     world.sandbox.spoilNext('one.vm.lock', 'reset');
     const { journal, pending } = memoryJournal();
@@ -158,18 +161,18 @@ describe('the undo of a lock', () => {
   const undo = (one: LockUndo) => restoreLock(world.one, one, log);
   const lockNow = async () => (await getVm(world.one, vmId)).lock;
 
-  test('unlocks the VM', async () => {
+  test('the undo of a VM lock unlocks the VM', async () => {
     await undo(await held());
     expect(await lockNow()).toBeUndefined();
   });
 
-  test('puts a weaker lock back', async () => {
+  test('the undo of a VM lock puts a weaker lock back', async () => {
     await lockVm(world.one, vmId, 3);
     await undo(await held());
     expect((await lockNow())?.level).toBe(3);
   });
 
-  test('leaves a lock alone that somebody has set since, of any level', async () => {
+  test('the undo of a VM lock leaves a lock alone that somebody has set since, of any level', async () => {
     const stale = await held();
     for (const level of [4, 2]) {
       await lockVm(world.one, vmId, level);
@@ -179,7 +182,7 @@ describe('the undo of a lock', () => {
     }
   });
 
-  test('does not lock a VM again that somebody has unlocked since', async () => {
+  test('the undo of a VM lock does not lock a VM again that somebody has unlocked since', async () => {
     await lockVm(world.one, vmId, 3);
     const stale = await held();
     await unlockVm(world.one, vmId);
@@ -187,7 +190,7 @@ describe('the undo of a lock', () => {
     expect(await lockNow()).toBeUndefined();
   });
 
-  test('of a run that was killed before it knew its lock unlocks one of that time only', async () => {
+  test('the undo of a VM lock of a run that was killed before it knew its lock unlocks one of that time only', async () => {
     const { own, ...early } = await held();
     const later = (own?.time ?? 0) - 3600;
     await expect(undo({ ...early, since: later })).rejects.toThrow(
@@ -198,7 +201,7 @@ describe('the undo of a lock', () => {
     expect(await lockNow()).toBeUndefined();
   });
 
-  test('of a run that was killed before it locked leaves the lock that was there before', async () => {
+  test('the undo of a VM lock of a run that was killed before it locked leaves the lock that was there before', async () => {
     await lockVm(world.one, vmId, 2);
     const before = await lockNow();
     await undo({
@@ -208,7 +211,7 @@ describe('the undo of a lock', () => {
     expect(await lockNow()).toEqual(before);
   });
 
-  test('of a VM that is gone has nothing to do', async () => {
+  test('the undo of a VM lock of a VM that is gone has nothing to do', async () => {
     await undo({ ...(await held()), vmId: 999 });
   });
 });

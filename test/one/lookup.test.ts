@@ -77,18 +77,18 @@ async function ask(name: string, hosts: string): Promise<unknown> {
 }
 
 (reason === undefined ? describe : describe.skip)('without DNS, a name in the hosts file', () => {
-  test('that has an IPv4 address only is found, as by other programs, though not by Node alone', async () => {
+  test('without DNS, a name in the hosts file that has an IPv4 address only is found, as by other programs, though not by Node alone', async () => {
     expect(await ask('localhost', '127.0.0.1 localhost\n')).toEqual({
       byNode: 'EAI_AGAIN',
       byUs: '6.10.5',
     });
   });
 
-  test('that has two addresses is tried at both', async () => {
+  test('without DNS, a name in the hosts file that has two addresses is tried at both', async () => {
     expect(await ask('both', '::1 both\n127.0.0.1 both\n')).toMatchObject({ byUs: '6.10.5' });
   });
 
-  test('that is not there is told with its reason', async () => {
+  test('without DNS, a name that is not in the hosts file is reported with its reason', async () => {
     expect(await ask('nowhere', '127.0.0.1 localhost\n')).toMatchObject({
       byUs: expect.stringContaining('the name of the host cannot be looked up now') as unknown,
     });

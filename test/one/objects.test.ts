@@ -47,7 +47,7 @@ const template = (name: string, value = '') =>
   });
 
 describe('templates', () => {
-  test('every text survives: registered, instantiated, read back', async () => {
+  test('every text of a template survives being registered, instantiated and read back', async () => {
     const text = ` it's "q" \\ \\\\ <x> &amp; $(id) \`id\`\n\tü😀`;
     const id = await allocateTemplate(world.one, template('odd', text));
     const vmId = await instantiateTemplate(world.one, id, { name: 'vm odd', hold: true });
@@ -72,14 +72,14 @@ describe('templates', () => {
     expect((await templateNames(world.one)).get('found')).toBe(id);
   });
 
-  test('a taken name is oned’s error', async () => {
+  test('a template with a taken name is refused with the error of oned', async () => {
     await allocateTemplate(world.one, template('taken'));
     await expect(allocateTemplate(world.one, template('taken'))).rejects.toThrow(
       'NAME is already taken',
     );
   });
 
-  test('a deleted one is gone, and deleting it again is fine', async () => {
+  test('a deleted template is gone, and deleting it again succeeds', async () => {
     const id = await allocateTemplate(world.one, template('short'));
     await deleteTemplate(world.one, id);
     await deleteTemplate(world.one, id);
@@ -89,7 +89,7 @@ describe('templates', () => {
     });
   });
 
-  test('the recorded pool is read', async () => {
+  test('the recorded pool of templates is read', async () => {
     running = await replay((response) => {
       response.end(recorded('tmplshow-one.templatepool.info').body);
     });
@@ -104,7 +104,7 @@ describe('pools', () => {
       `&lt;IMAGE_POOL&gt;${ids.map((id) => `&lt;IMAGE&gt;&lt;ID&gt;${id}&lt;/ID&gt;&lt;/IMAGE&gt;`).join('')}&lt;/IMAGE_POOL&gt;`,
     );
 
-  test('are asked for page by page', async () => {
+  test('pools of oned are asked for page by page', async () => {
     const all = Array.from({ length: 1200 }, (_, index) => index);
     running = await replay((response, body) => {
       const [, start, end] = [...body.matchAll(/<int>(-?\d+)<\/int>/g)].map(([, n]) => Number(n));
@@ -115,7 +115,7 @@ describe('pools', () => {
     expect(running.bodies.length).toBe(31);
   });
 
-  test('a server that does not know pages ends the asking', async () => {
+  test('pools are read from a server that does not know pages', async () => {
     const all = Array.from({ length: 700 }, (_, index) => index);
     running = await replay((response) => {
       response.end(page(all));
@@ -140,27 +140,27 @@ describe('datastores', () => {
     });
   });
 
-  test('is found by id and by name', async () => {
+  test('a datastore is found by id and by name', async () => {
     expect((await findDatastore(world.one, '101')).name).toBe('images_qcow2');
     expect((await findDatastore(world.one, 'images_qcow2')).id).toBe(101);
     expect((await findDatastore(world.one, '0')).takesImages).toBe(false);
   });
 
-  test('an unknown one is a usage error, by id oned’s own', async () => {
+  test('an unknown datastore is a usage error, and by id the error of oned', async () => {
     await expect(findDatastore(world.one, 'nowhere')).rejects.toThrow(UsageError);
     await expect(getDatastore(world.one, 77)).rejects.toMatchObject({ code: 1024 });
   });
 });
 
 describe('oned', () => {
-  test('tells its version and the caller', async () => {
+  test('oned tells its version and the caller', async () => {
     expect(await oneVersion(world.one)).toBe('6.10.5');
     expect(await ownAccount(world.one)).toMatchObject({ id: 0, name: 'oneadmin', isAdmin: true });
     const carol = await world.as(await world.sandbox.addUser('carol'));
     expect(await ownAccount(carol)).toMatchObject({ name: 'carol', isAdmin: false });
   });
 
-  test('may have templates that carry as much as one can', async () => {
+  test('oned may have templates that carry as much as one can', async () => {
     const state = 'A'.repeat(512 * 1024);
     const children = [leaf('ONEVMDUMP_NVRAM', state), leaf('TPM_STATE', state)];
     for (let n = 0; n < 45; n += 1) {
@@ -174,7 +174,7 @@ describe('oned', () => {
     expect([...names.keys()].filter((name) => name.startsWith('carries'))).toHaveLength(45);
   });
 
-  test('wrong credentials are its error 256', async () => {
+  test('wrong credentials are reported as error 256 of oned', async () => {
     const { client, close } = await replay((response) => {
       response.end(recorded('badsession-one.vm.info').body);
     });
@@ -183,7 +183,7 @@ describe('oned', () => {
   });
 
   test.each(['truncated', 'empty', 'not-xml', 'doctype', 'reset', 'http-500', 'huge'] as const)(
-    'a spoilt answer (%s) is an error without a code',
+    'a malformed answer of oned (%s) is an error without a code',
     async (how) => {
       world.sandbox.spoilNext('one.system.version', how);
       const error: unknown = await oneVersion(world.one).catch((reason: unknown) => reason);

@@ -18,7 +18,7 @@ const datastore = (limits: string): string =>
   `<DATASTORE_QUOTA><DATASTORE><ID>1</ID><IMAGES_USED>3</IMAGES_USED><SIZE_USED>1000</SIZE_USED>${limits}</DATASTORE></DATASTORE_QUOTA>`;
 
 describe('a quota', () => {
-  test('that is used up to its limit by the restore allows it, one MiB less refuses it', () => {
+  test('a quota that is used up to its limit by the restore allows it, one MiB less refuses it', () => {
     const limited = user(datastore('<SIZE>1500</SIZE><IMAGES>-1</IMAGES>'));
     expect(exceededQuota(limited, images(500))).toBeUndefined();
     expect(exceededQuota(limited, images(501))).toBe(
@@ -26,7 +26,7 @@ describe('a quota', () => {
     );
   });
 
-  test('of 0 allows nothing, and -2 everything', () => {
+  test('a quota of 0 allows nothing, and -2 everything', () => {
     expect(exceededQuota(user(datastore('<IMAGES>0</IMAGES>')), images(1))).toContain('IMAGES');
     const unlimited = user(
       datastore('<SIZE>-2</SIZE>'),
@@ -35,7 +35,7 @@ describe('a quota', () => {
     expect(exceededQuota(unlimited, images(500))).toBeUndefined();
   });
 
-  test('of -1, or that is missing, is the default', () => {
+  test('a quota of -1, or that is missing, is the default', () => {
     const defaults =
       '<DATASTORE_QUOTA><DATASTORE><ID>1</ID><SIZE>1200</SIZE></DATASTORE></DATASTORE_QUOTA>';
     const byDefault = user(datastore('<SIZE>-1</SIZE>'), defaults);
@@ -44,13 +44,13 @@ describe('a quota', () => {
     expect(exceededQuota(user('<DATASTORE_QUOTA/>'), images(1201))).toBeUndefined();
   });
 
-  test('of another datastore or network does not count', () => {
+  test('a quota of another datastore or network does not count', () => {
     const other = user(datastore('<SIZE>0</SIZE>'));
     const elsewhere = { ...nothing, datastores: new Map([[2, { IMAGES: 1, SIZE: 9 }]]) };
     expect(exceededQuota(other, elsewhere)).toBeUndefined();
   });
 
-  test('of addresses counts every NIC', () => {
+  test('a quota of addresses counts every NIC', () => {
     const limited = user(
       '<NETWORK_QUOTA><NETWORK><ID>0</ID><LEASES>3</LEASES><LEASES_USED>2</LEASES_USED></NETWORK></NETWORK_QUOTA>',
     );
@@ -66,7 +66,7 @@ describe('a quota', () => {
       '<RUNNING_MEMORY>100</RUNNING_MEMORY><RUNNING_MEMORY_USED>64</RUNNING_MEMORY_USED>',
       'RUNNING_MEMORY',
     ],
-  ])('of VMs (%s) is checked when a VM is made', (quota, metric) => {
+  ])('a quota of VMs (%s) is checked when a VM is made', (quota, metric) => {
     const limited = user(`<VM_QUOTA><VM>${quota}</VM></VM_QUOTA>`);
     expect(exceededQuota(limited, nothing)).toBeUndefined();
     const exceeded = exceededQuota(limited, { ...nothing, vm: { CPU: 0.5, MEMORY: 64 } });

@@ -54,40 +54,48 @@ const changes: [string, Facts][] = [
 ];
 
 describe('a VM whose disks are read', () => {
-  test.each(changes)('%s: is refused when it was powered off', async (_, change) => {
-    await expect(requireUnchanged(vmOf({}), oned(change), when)).rejects.toThrow(
-      /^VM 7 was started or migrated while its disks were being read \(.*\); nothing was exported/,
-    );
-  });
+  test.each(changes)(
+    'a powered-off VM that %s while its disks were read is refused',
+    async (_, change) => {
+      await expect(requireUnchanged(vmOf({}), oned(change), when)).rejects.toThrow(
+        /^VM 7 was started or migrated while its disks were being read \(.*\); nothing was exported/,
+      );
+    },
+  );
 
-  test.each(changes)('%s: is refused when it was running', async (_, change) => {
-    const vm = vmOf({ state: 3, lcmState: 3 });
-    const now = oned({ state: 3, lcmState: 3, ...change });
-    await expect(requireSameHistory(vm, now, when)).rejects.toThrow('was started or migrated');
-  });
+  test.each(changes)(
+    'a running VM that %s while its disks were read is refused',
+    async (_, change) => {
+      const vm = vmOf({ state: 3, lcmState: 3 });
+      const now = oned({ state: 3, lcmState: 3, ...change });
+      await expect(requireSameHistory(vm, now, when)).rejects.toThrow('was started or migrated');
+    },
+  );
 
-  test('is taken when nothing happened to it, and a running one also when it was powered off', async () => {
+  test('a VM whose disks are read is taken when nothing happened to it, and a running one also when it was powered off', async () => {
     await requireUnchanged(vmOf({}), oned({}), when);
     await requireSameHistory(vmOf({ state: 3, lcmState: 3 }), oned({ state: 8 }), when);
   });
 
-  test('is taken when the XML at hand has no STIME', async () => {
+  test('a VM whose disks are read is taken when the XML at hand has no STIME', async () => {
     const without = xml({}).replace(/<STIME>.*<\/STIME>/, '');
     await requireUnchanged(parseVm(Buffer.from(without)), oned({}), when);
   });
 
-  test.each(changes)('%s: leaves no bundle, also without a lock', (_, change) =>
-    inWorld(async ({ outside, vmFolder, run }) => {
-      await rawFile(join(vmFolder, 'disk.0'), MiB, [[0, 4096]]);
-      const request = {
-        ...{ vm: vmOf({}), lock: false, destination: outside, cloudName: '' },
-        compression: { method: 'none' } as const,
-        freeze: { mode: 'none', required: false } as const,
-      };
-      await expect(exportVm(request, run, oned(change))).rejects.toThrow('started or migrated');
-      expect(readdirSync(outside)).toEqual(['datastores']);
-      await exportVm(request, run, oned({}));
-      expect(readdirSync(outside)).toHaveLength(2);
-    }),
+  test.each(changes)(
+    'an export during which the VM %s leaves no bundle, also without a lock',
+    (_, change) =>
+      inWorld(async ({ outside, vmFolder, run }) => {
+        await rawFile(join(vmFolder, 'disk.0'), MiB, [[0, 4096]]);
+        const request = {
+          ...{ vm: vmOf({}), lock: false, destination: outside, cloudName: '' },
+          compression: { method: 'none' } as const,
+          freeze: { mode: 'none', required: false } as const,
+        };
+        await expect(exportVm(request, run, oned(change))).rejects.toThrow('started or migrated');
+        expect(readdirSync(outside)).toEqual(['datastores']);
+        await exportVm(request, run, oned({}));
+        expect(readdirSync(outside)).toHaveLength(2);
+      }),
   );
 });

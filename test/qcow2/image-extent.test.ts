@@ -67,14 +67,14 @@ const kinds: [string, string[], boolean][] = [
 ];
 
 describe('a qcow2 file', () => {
-  test.each(kinds)('%s is whole as qemu-img made it', (_, options, compressed) =>
+  test.each(kinds)('a qcow2 file (%s) is whole as qemu-img made it', (_, options, compressed) =>
     inFolder(async (folder) => {
       await expect(look(await image(folder, options, compressed))).resolves.toBeUndefined();
     }),
   );
 
   test.each(kinds)(
-    '%s that was cut is refused wherever QEMU reads other data from it, but for its last cluster',
+    'a qcow2 file (%s) that was cut is refused wherever QEMU reads other data from it, but for its last cluster',
     (_, options, compressed) =>
       inFolder(async (folder) => {
         const whole = await image(folder, options, compressed);
@@ -103,14 +103,14 @@ describe('a qcow2 file', () => {
       }),
   );
 
-  test('that is compressed and lost its last 600 bytes is refused', () =>
+  test('a qcow2 file that is compressed and lost its last 600 bytes is refused', () =>
     inFolder(async (folder) => {
       const path = await image(folder, [], true);
       truncateSync(path, statSync(path).size - 600);
       await expect(look(path)).rejects.toThrow('was cut short');
     }));
 
-  test('that ends inside its last data cluster is whole', () =>
+  test('a qcow2 file that ends inside its last data cluster is whole', () =>
     inFolder(async (folder) => {
       const path = await image(folder, [], false);
       truncateSync(path, statSync(path).size - 60 * kib);
@@ -118,14 +118,14 @@ describe('a qcow2 file', () => {
       await expect(look(path)).resolves.toBeUndefined();
     }));
 
-  test('that is empty is whole, also right after it was made', () =>
+  test('a qcow2 file that is empty is whole, also right after it was made', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'image');
       qemuImg('create', '-q', '-f', 'qcow2', path, '10G');
       await expect(look(path)).resolves.toBeUndefined();
     }));
 
-  test('whose refcounts reach beyond its end, but not its data, is whole: clusters were leaked', () =>
+  test('a qcow2 file whose refcounts reach beyond its end, but not its data, is whole: clusters were leaked', () =>
     inFolder(async (folder) => {
       const path = await image(folder, [], false);
       const { size } = statSync(path);
@@ -135,7 +135,7 @@ describe('a qcow2 file', () => {
       await expect(look(path)).resolves.toBeUndefined();
     }));
 
-  test('with lazy refcounts, after a crash, is judged by its data and not by its refcounts', () =>
+  test('a qcow2 file with lazy refcounts, after a crash, is judged by its data and not by its refcounts', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'image');
       qemuImg('create', '-q', '-f', 'qcow2', '-o', 'lazy_refcounts=on', path, '16M');
@@ -145,7 +145,7 @@ describe('a qcow2 file', () => {
       await expect(look(path)).rejects.toThrow('was cut short');
     }));
 
-  test('of any size is judged by a few reads of its tables when its refcounts tell enough', () =>
+  test('a qcow2 file of any size is judged by a few reads of its tables when its refcounts tell enough', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'image');
       qemuImg('create', '-q', '-f', 'qcow2', '-o', 'preallocation=metadata', path, '64G');

@@ -34,7 +34,7 @@ describe('a header that qemu-img wrote', () => {
     ['extended L2 entries', ['-o', 'extended_l2=on'], 65536],
     ['zstd', ['-o', 'compression_type=zstd'], 65536],
     ['lazy refcounts', ['-o', 'lazy_refcounts=on'], 65536],
-  ])('is understood: %s', async (_, options, clusterSize) => {
+  ])('a qcow2 header that qemu-img wrote is understood: %s', async (_, options, clusterSize) => {
     expect(parse(await imageHead(options))).toMatchObject({
       clusterSize,
       virtualSize: 20 * 1024 * 1024,
@@ -46,12 +46,15 @@ describe('a header that qemu-img wrote', () => {
     ['version 3', []],
     ['version 2', ['-o', 'compat=0.10']],
     ['512-byte clusters', ['-o', 'cluster_size=512']],
-  ])('names its backing file and its format: %s', async (_, options) => {
-    const head = await imageHead(['-b', '../bäse image', '-F', 'raw', ...options]);
-    expect(parse(head)).toMatchObject({ backing: { name: '../bäse image', format: 'raw' } });
-  });
+  ])(
+    'a qcow2 header that qemu-img wrote names its backing file and its format: %s',
+    async (_, options) => {
+      const head = await imageHead(['-b', '../bäse image', '-F', 'raw', ...options]);
+      expect(parse(head)).toMatchObject({ backing: { name: '../bäse image', format: 'raw' } });
+    },
+  );
 
-  test('with an external data file is refused', async () => {
+  test('a qcow2 header that qemu-img wrote with an external data file is refused', async () => {
     await inFolder(async (folder) => {
       const head = await imageHead(['-o', `data_file=${join(folder, 'data')}`]);
       expect(() => parse(head)).toThrow(UnsupportedError);
@@ -59,10 +62,13 @@ describe('a header that qemu-img wrote', () => {
     });
   });
 
-  test.each([1, 2, 99])('with encryption method %d is refused', async (method) => {
-    const head = patched(await imageHead([]), 32, [0, 0, 0, method]);
-    expect(() => parse(head)).toThrow('the file is encrypted');
-  });
+  test.each([1, 2, 99])(
+    'a qcow2 header that qemu-img wrote with encryption method %d is refused',
+    async (method) => {
+      const head = patched(await imageHead([]), 32, [0, 0, 0, method]);
+      expect(() => parse(head)).toThrow('the file is encrypted');
+    },
+  );
 });
 
 describe('a hostile header', () => {
@@ -85,7 +91,7 @@ describe('a hostile header', () => {
     ['with a backing name of 1024 bytes', 18, [4, 0], 'damaged'],
     ['with a NUL in the backing name', 512, [0], 'damaged'],
     ['with broken UTF-8 in the backing name', 512, [255], 'damaged'],
-  ])('%s is refused', async (_, at, bytes, message) => {
+  ])('a hostile qcow2 header with %s is refused', async (_, at, bytes, message) => {
     const head = await imageHead(['-b', 'base', '-F', 'raw']);
     const nameAt = Number(head.readBigUInt64BE(8));
     const bad = patched(head, at === 512 ? nameAt : at, bytes);
@@ -93,7 +99,7 @@ describe('a hostile header', () => {
     expect(() => parse(bad)).toThrow(message);
   });
 
-  test('cut short anywhere is refused and never misread', async () => {
+  test('a hostile qcow2 header cut short anywhere is refused and never misread', async () => {
     const head = await imageHead(['-b', 'base', '-F', 'raw']);
     const end = Number(head.readBigUInt64BE(8)) + 4;
     for (let length = 0; length < end; length++) {
@@ -101,7 +107,7 @@ describe('a hostile header', () => {
     }
   });
 
-  test('of any bytes is understood or refused, and nothing else happens', async () => {
+  test('a hostile qcow2 header of any bytes is understood or refused, and nothing else happens', async () => {
     const head = await imageHead(['-b', 'base', '-F', 'raw']);
     const change = fc.tuple(fc.integer({ min: 0, max: 600 }), fc.integer({ min: 0, max: 255 }));
     fc.assert(
@@ -122,7 +128,7 @@ describe('a hostile header', () => {
   });
 });
 
-test('a size that is no multiple of 512 is cut as QEMU cuts it', async () => {
+test('a size in a qcow2 header that is no multiple of 512 is cut as QEMU cuts it', async () => {
   const head = patched(await imageHead([]), 24, [0, 0, 0, 0, 0, 0, 4, 255]);
   expect(parse(head)).toMatchObject({ virtualSize: 1024 });
 });

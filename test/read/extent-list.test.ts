@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { ExtentList } from '../../lib/read/extent-list.ts';
 
 describe('a list of extents', () => {
-  test('joins those that touch, and keeps all others while there is room', () => {
+  test('a list of extents joins those that touch, and keeps all others while there is room', () => {
     const list = new ExtentList(10);
     for (const [offset, length] of [
       [0, 512],
@@ -19,7 +19,7 @@ describe('a list of extents', () => {
     expect(list.filledHole).toBe(0);
   });
 
-  test('fills the smallest holes first when there are too many, and no large one', () => {
+  test('a list of extents fills the smallest holes first when there are too many, and no large one', () => {
     const list = new ExtentList(8);
     for (let n = 0; n < 4; n++) list.add(n * 8192, 4096);
     for (let n = 1; n < 6; n++) list.add(n * 2 ** 40, 4096);
@@ -30,7 +30,7 @@ describe('a list of extents', () => {
     expect(list.filledHole).toBe(4096);
   });
 
-  test('never loses a byte, stays sorted and apart, and never has more than it may', () => {
+  test('a list of extents never loses a byte, stays sorted and apart, and never has more than it may', () => {
     const steps = fc.array(fc.tuple(fc.nat(2 ** 20), fc.integer({ min: 1, max: 2 ** 20 })), {
       maxLength: 300,
     });
@@ -62,7 +62,7 @@ describe('a list of extents', () => {
     );
   });
 
-  test('takes ten million extents in bounded memory', () => {
+  test('a list of extents takes ten million extents in bounded memory', () => {
     const list = new ExtentList();
     for (let n = 0; n < 10_000_000; n++) list.add(n * 65536, 4096);
     expect(list.extents.length).toBeLessThanOrEqual(1_500_000);

@@ -15,7 +15,7 @@ function laidOut(gaps: readonly (readonly [number, number])[]) {
   });
 }
 
-test('what is wanted comes in order: data where there is some, zeros elsewhere', async () => {
+test('the wanted ranges of a disk come in order: data where there is some, zeros elsewhere', async () => {
   await fc.assert(
     fc.asyncProperty(spans, spans, async (wantedGaps, pieceGaps) => {
       const disk = Buffer.alloc(300);
@@ -45,7 +45,7 @@ test('what is wanted comes in order: data where there is some, zeros elsewhere',
   );
 });
 
-test('a long stretch of zeros comes in pieces of at most 1 MiB', async () => {
+test('a long stretch of zeros of a disk comes in pieces of at most 1 MiB', async () => {
   const none = (async function* (): AsyncGenerator<DataPiece> {})();
   let sum = 0;
   for await (const piece of overZeros([{ offset: 7, length: 5_000_000 }], none)) {

@@ -4,7 +4,7 @@ import { Coverage } from '../../lib/read/nbd-coverage.ts';
 
 const spans = fc.array(fc.tuple(fc.nat(60), fc.integer({ min: 1, max: 20 })), { maxLength: 30 });
 
-test('spans are counted once, and one that overlaps an earlier one is told', () => {
+test('spans of an NBD reply are counted once, and one that overlaps an earlier one is reported', () => {
   fc.assert(
     fc.property(spans, (all) => {
       const coverage = new Coverage();

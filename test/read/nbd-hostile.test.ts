@@ -50,7 +50,7 @@ const sends =
 describe('an unusual but honest server', () => {
   const expected = pattern({ type: 0, cookie: Buffer.alloc(0), offset: 0, length: 64 * KiB });
 
-  test('may send the chunks of a reply in any order, with holes, and the end apart', async () => {
+  test('an unusual but honest NBD server may send the chunks of a reply in any order, with holes, and the end apart', async () => {
     const read = sends((request) => {
       const { cookie, offset } = request;
       const data = pattern(request);
@@ -66,7 +66,7 @@ describe('an unusual but honest server', () => {
     expect(holed.equals((await outcome({ read })) as Buffer)).toBe(true);
   });
 
-  test('may send its bytes one by one', async () => {
+  test('an unusual but honest NBD server may send its bytes one by one', async () => {
     const read = (request: Request, socket: Socket): void => {
       void (async () => {
         const reply = dataChunk(request.cookie, request.offset, pattern(request));
@@ -80,7 +80,7 @@ describe('an unusual but honest server', () => {
     expect(expected.equals((await outcome({ read })) as Buffer)).toBe(true);
   });
 
-  test('may answer requests in another order, and chunk by chunk in turns', async () => {
+  test('an unusual but honest NBD server may answer requests in another order, and chunk by chunk in turns', async () => {
     const MiB = KiB * KiB;
     const waiting: Request[] = [];
     const read = (request: Request, socket: Socket): void => {
@@ -105,7 +105,7 @@ describe('an unusual but honest server', () => {
     );
   });
 
-  test('may refuse structured replies: then everything is data', async () => {
+  test('an unusual but honest NBD server may refuse structured replies: then everything is data', async () => {
     const read = sends((request) => simpleReply(request.cookie, 0, pattern(request)));
     expect(expected.equals((await outcome({ structured: false, read })) as Buffer)).toBe(true);
     await scripted({ structured: false, size: 1000 }, (socket) =>
@@ -115,14 +115,14 @@ describe('an unusual but honest server', () => {
     );
   });
 
-  test('may know no metadata contexts: then everything is data', () =>
+  test('an unusual but honest NBD server may know no metadata contexts: then everything is data', () =>
     scripted({ context: false, size: 1000 }, (socket) =>
       reading(socket, async (reader) => {
         expect(await reader.extents()).toEqual([{ offset: 0, length: 1000 }]);
       }),
     ));
 
-  test('may describe less or more than it was asked, and touching extents are one', async () => {
+  test('an unusual but honest NBD server may describe less or more than it was asked, and touching extents are one', async () => {
     const all: readonly (readonly [number, number])[] = [
       [4096, 3],
       [4096, 0],
@@ -153,7 +153,7 @@ describe('an unusual but honest server', () => {
     );
   });
 
-  test('may report errors with and without an offset, and stays usable', async () => {
+  test('an unusual but honest NBD server may report errors with and without an offset, and stays usable', async () => {
     let count = 0;
     const read = sends((request) => {
       const text = Buffer.from('disk\u0007 on fire\n');
@@ -237,31 +237,34 @@ describe('a server that breaks the protocol while reading is left with an error'
       (r) => simpleReply(r.cookie, 0, pattern(r)),
       'simple reply where a structured one is due',
     ],
-  ])('%s', async (_, reply, message) => {
-    const read = sends(reply);
-    expect(await refusal({ read })).toContain(message);
-  });
+  ])(
+    'an NBD server that breaks the protocol while reading is left with an error: %s',
+    async (_, reply, message) => {
+      const read = sends(reply);
+      expect(await refusal({ read })).toContain(message);
+    },
+  );
 
-  test('a structured reply that was never agreed on', async () => {
+  test('an NBD server that breaks the protocol while reading is left with an error: a structured reply that was never agreed on', async () => {
     const read = sends((request) => dataChunk(request.cookie, 0, pattern(request)));
     expect(await refusal({ structured: false, read })).toContain('malformed reply');
   });
 
-  test('the end of the connection in the middle of data', async () => {
+  test('an NBD server that breaks the protocol while reading is left with an error: the end of the connection in the middle of data', async () => {
     const read = (request: Request, socket: Socket): void => {
       socket.end(dataChunk(request.cookie, request.offset, pattern(request)).subarray(0, 30_000));
     };
     expect(await refusal({ read })).toContain('the connection was lost');
   });
 
-  test('silence in the middle of data', async () => {
+  test('an NBD server that breaks the protocol while reading is left with an error: silence in the middle of data', async () => {
     const read = sends((request) =>
       dataChunk(request.cookie, request.offset, pattern(request)).subarray(0, 30_000),
     );
     expect(await refusal({ read }, 200)).toContain('no answer for 0.2 s');
   });
 
-  test('a flood that nobody asked for', async () => {
+  test('an NBD server that breaks the protocol while reading is left with an error: a flood that nobody asked for', async () => {
     const status = (request: Request, socket: Socket): void => {
       socket.write(statusChunk(request.cookie, [[request.length, 3]]));
       socket.write(Buffer.alloc(10_000_000));
@@ -275,7 +278,7 @@ describe('a server that breaks the protocol while reading is left with an error'
     );
   });
 
-  test('a thousand shreds of one request', async () => {
+  test('an NBD server that breaks the protocol while reading is left with an error: a thousand shreds of one request', async () => {
     const read = sends((request) => {
       const shreds = Array.from({ length: 3000 }, (_, at) =>
         dataChunk(request.cookie, request.offset + at * 2, Buffer.alloc(1), false),
@@ -299,13 +302,13 @@ describe('a server that lies about its data is left with an error', () => {
       'a status of 4 GiB',
       (r) => Buffer.concat([chunk(r.cookie, 5, Buffer.alloc(0)).subarray(0, 16), u32(2 ** 32 - 4)]),
     ],
-  ])('%s', async (_, reply) => {
+  ])('an NBD server that lies about its data is left with an error: %s', async (_, reply) => {
     await scripted({ size: 64 * KiB, status: sends(reply) }, (socket) =>
       reading(socket, (reader) => expect(reader.extents()).rejects.toThrow(FailedError)),
     );
   });
 
-  test('a disk of 8 PiB in descriptors of one byte', async () => {
+  test('an NBD server that lies about its data is left with an error: a disk of 8 PiB in descriptors of one byte', async () => {
     const descriptors = Array.from({ length: 2 ** 20 }, (_, at) => [1, at % 2 ? 3 : 0] as const);
     const payload = statusChunk(u64(0), descriptors);
     const status = sends((request) => {
@@ -392,15 +395,15 @@ describe('a handshake that goes wrong is an error', () => {
       },
       'forbidden by the server (NBD_REP_ERR_POLICY): go [2J away',
     ],
-  ])('%s', async (_, script, message) => {
+  ])('an NBD handshake that goes wrong is an error: %s', async (_, script, message) => {
     expect(await refusal(script)).toContain(message);
   });
 
-  test('silence from the start', async () => {
+  test('an NBD handshake that goes wrong is an error: silence from the start', async () => {
     expect(await refusal({ greeting: Buffer.alloc(0) }, 200)).toContain('no answer for 0.2 s');
   });
 
-  test('an end in the middle', async () => {
+  test('an NBD handshake that goes wrong is an error: an end in the middle', async () => {
     expect(await refusal({ greeting: greeting.subarray(0, 12) }, 200)).toContain('no answer');
   });
 });

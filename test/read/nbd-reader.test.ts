@@ -31,7 +31,7 @@ async function sparseFile(
 }
 
 describe('a raw file behind qemu-nbd', () => {
-  test('its data is found and read, its holes are not', () =>
+  test('of a raw file behind qemu-nbd its data is found and read, its holes are not', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'disk');
       await sparseFile(path, 64 * MiB, [
@@ -53,7 +53,7 @@ describe('a raw file behind qemu-nbd', () => {
     }));
 
   test.each([1, 511, 513, 1000, MiB + 1, 5 * MiB - 1])(
-    'a size of %d bytes stays as it is',
+    'the size of %d bytes of a raw file stays as it is behind qemu-nbd',
     (size) =>
       inFolder(async (folder) => {
         const path = join(folder, 'disk');
@@ -71,7 +71,7 @@ describe('a raw file behind qemu-nbd', () => {
       }),
   );
 
-  test('an empty disk has no extents', () =>
+  test('an empty disk behind qemu-nbd has no extents', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'disk');
       await writeFile(path, '');
@@ -87,21 +87,23 @@ describe('a raw file behind qemu-nbd', () => {
       );
     }));
 
-  test.each([4096 - 512, 4096 + 512])('4096 bytes are refused where %d are expected', (size) =>
-    inFolder(async (folder) => {
-      const path = join(folder, 'disk');
-      await writeFile(path, '');
-      truncateSync(path, 4096);
-      await withQemuNbd(['-f', 'raw', path], async (socket) => {
-        const attempt = reading(socket, () => Promise.resolve(), { virtualSize: size });
-        await expect(attempt).rejects.toThrow(
-          `it has ${size} bytes, but the NBD server offers 4096`,
-        );
-      });
-    }),
+  test.each([4096 - 512, 4096 + 512])(
+    'a disk of 4096 bytes is refused where %d are expected',
+    (size) =>
+      inFolder(async (folder) => {
+        const path = join(folder, 'disk');
+        await writeFile(path, '');
+        truncateSync(path, 4096);
+        await withQemuNbd(['-f', 'raw', path], async (socket) => {
+          const attempt = reading(socket, () => Promise.resolve(), { virtualSize: size });
+          await expect(attempt).rejects.toThrow(
+            `it has ${size} bytes, but the NBD server offers 4096`,
+          );
+        });
+      }),
   );
 
-  test('50,000 small extents are read quickly and completely', () =>
+  test('50,000 small extents of a raw file are read quickly and completely', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'disk');
       const block = randomBytes(4096);
@@ -146,7 +148,7 @@ describe('a raw file behind qemu-nbd', () => {
       );
     }));
 
-  test('an export that does not exist is refused by its name', () =>
+  test('an NBD export that does not exist is refused by its name', () =>
     inFolder(async (folder) => {
       const path = join(folder, 'disk');
       await writeFile(path, 'x');
@@ -169,24 +171,26 @@ describe('a qcow2 image behind qemu-nbd', () => {
     ['with zstd-compressed clusters', ['-c', '-o', 'compression_type=zstd']],
     ['of version 2', ['-o', 'compat=0.10']],
   ];
-  test.each(variants)('%s has the bytes that qemu-img sees', (_, options) =>
-    inFolder(async (folder) => {
-      const raw = join(folder, 'raw');
-      const image = join(folder, 'qcow2');
-      await sparseFile(raw, 24 * MiB, [
-        [0, MiB],
-        [7 * MiB + 512, 12_800],
-        [20 * MiB, 4 * MiB],
-      ]);
-      execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, image]);
-      await withQemuNbd(['-f', 'qcow2', image], (socket) =>
-        reading(socket, async (reader) => {
-          const data = (await reader.extents()).reduce((sum, { length }) => sum + length, 0);
-          expect(data).toBeLessThan(12 * MiB);
-          expect((await wholeDisk(reader)).equals(await readFile(raw))).toBe(true);
-        }),
-      );
-    }),
+  test.each(variants)(
+    'a qcow2 image behind qemu-nbd (%s) has the bytes that qemu-img sees',
+    (_, options) =>
+      inFolder(async (folder) => {
+        const raw = join(folder, 'raw');
+        const image = join(folder, 'qcow2');
+        await sparseFile(raw, 24 * MiB, [
+          [0, MiB],
+          [7 * MiB + 512, 12_800],
+          [20 * MiB, 4 * MiB],
+        ]);
+        execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, image]);
+        await withQemuNbd(['-f', 'qcow2', image], (socket) =>
+          reading(socket, async (reader) => {
+            const data = (await reader.extents()).reduce((sum, { length }) => sum + length, 0);
+            expect(data).toBeLessThan(12 * MiB);
+            expect((await wholeDisk(reader)).equals(await readFile(raw))).toBe(true);
+          }),
+        );
+      }),
   );
 });
 
@@ -204,7 +208,7 @@ describe('nbdkit', () => {
     ['large blocks', ['--filter=blocksize-policy'], ['blocksize-minimum=4096']],
     ['small requests only', ['--filter=blocksize-policy'], ['blocksize-maximum=65536']],
     ['no block status', ['--filter=noextents']],
-  ])('with %s gives the bytes of its pattern', (_, options, parameters = []) =>
+  ])('nbdkit with %s gives the bytes of its pattern', (_, options, parameters = []) =>
     withNbdkit([...options, 'pattern', `${5 * MiB}`, ...parameters], (socket) =>
       reading(socket, async (reader) => {
         expect(await reader.extents()).toEqual([{ offset: 0, length: 5 * MiB }]);
@@ -223,7 +227,7 @@ describe('nbdkit', () => {
   test.each([
     ['no block sizes', []],
     ['blocks of 4096 bytes', ['blocksize-minimum=4096']],
-  ])('with %s gives the bytes of any extents, in order', (_, parameters) =>
+  ])('nbdkit with %s gives the bytes of any extents, in order', (_, parameters) =>
     withNbdkit(['--filter=blocksize-policy', 'pattern', `${3 * MiB}`, ...parameters], (socket) =>
       reading(socket, async (reader) => {
         const all = pattern(3 * MiB);
@@ -248,7 +252,7 @@ describe('nbdkit', () => {
     ),
   );
 
-  test('a disk of zeros has no data, whatever its size', () =>
+  test('a disk of zeros that nbdkit serves has no data, whatever its size', () =>
     withNbdkit(['memory', `${2 ** 44}`], (socket) =>
       reading(socket, async (reader) => {
         expect(reader.virtualSize).toBe(2 ** 44);
@@ -256,7 +260,7 @@ describe('nbdkit', () => {
       }),
     ));
 
-  test('a sparse disk of 1 TiB is searched and read in part', () =>
+  test('a sparse disk of 1 TiB that nbdkit serves is searched and read in part', () =>
     withNbdkit(['data', 'data=@1048576 1 2 3 @1099511627000 7*512', 'size=1T'], (socket) =>
       reading(socket, async (reader) => {
         const extents = await reader.extents();
@@ -266,7 +270,7 @@ describe('nbdkit', () => {
       }),
     ));
 
-  test('random data with holes is the same through qemu-img', () =>
+  test('random data with holes that nbdkit serves is the same through qemu-img', () =>
     inFolder(async (folder) => {
       const copy = join(folder, 'copy');
       const server = ['sparse-random', '32M', 'seed=1', 'percent=30', 'runlength=102400'];
@@ -278,7 +282,7 @@ describe('nbdkit', () => {
       });
     }));
 
-  test('an unreadable block is an error that names disk and offset', () =>
+  test('an unreadable block behind nbdkit is an error that names disk and offset', () =>
     withNbdkit(
       ['--filter=error', 'pattern', `${8 * MiB}`, 'error-pread=EIO', 'error-pread-rate=100%'],
       (socket) =>
@@ -290,7 +294,7 @@ describe('nbdkit', () => {
         }),
     ));
 
-  test('a failing search for data is an error, and no guess', () =>
+  test('a failing search for data behind nbdkit is an error, and no guess', () =>
     withNbdkit(
       ['--filter=error', 'memory', '8M', 'error-extents=EIO', 'error-extents-rate=100%'],
       (socket) =>
@@ -301,7 +305,7 @@ describe('nbdkit', () => {
         }),
     ));
 
-  test('a server that is killed in the middle is an error for every request', () =>
+  test('an NBD server that is killed in the middle is an error for every request', () =>
     withNbdkit(['--filter=rate', 'pattern', '64M', 'rate=80M'], (socket, pid) =>
       reading(socket, async (reader) => {
         const attempt = (async () => {
@@ -315,7 +319,7 @@ describe('nbdkit', () => {
       }),
     ));
 
-  test('silence ends in an error instead of a hang', () =>
+  test('an NBD server that falls silent is an error instead of a hang', () =>
     withNbdkit(['--filter=delay', 'pattern', '1M', 'rdelay=30'], (socket) =>
       reading(
         socket,
@@ -330,7 +334,7 @@ describe('nbdkit', () => {
       ),
     ));
 
-  test('an aborted signal ends the reading with its reason', () =>
+  test('an aborted signal ends the reading of an NBD disk with its reason', () =>
     withNbdkit(['--filter=delay', 'pattern', '1M', 'rdelay=30'], (socket) => {
       const abort = new AbortController();
       return reading(
@@ -344,7 +348,7 @@ describe('nbdkit', () => {
       );
     }));
 
-  test('a consumer that stops early can go on with another pass', () =>
+  test('a consumer of an NBD disk that stops early can go on with another pass', () =>
     withNbdkit(['pattern', `${8 * MiB}`], (socket) =>
       reading(socket, async (reader) => {
         for await (const piece of reader.read([{ offset: 0, length: 8 * MiB }])) {
@@ -354,7 +358,7 @@ describe('nbdkit', () => {
       }),
     ));
 
-  test('closing while requests are out rejects them, and closing twice is fine', () =>
+  test('closing an NBD reader while requests are out rejects them, and closing it twice succeeds', () =>
     withNbdkit(['--filter=delay', 'pattern', '1M', 'rdelay=30'], (socket) =>
       reading(socket, async (reader) => {
         const attempt = collect(reader, [{ offset: 0, length: 512 }]);
@@ -367,7 +371,7 @@ describe('nbdkit', () => {
     ));
 });
 
-test('a socket that nobody listens on is told apart', async () => {
+test('an NBD socket that nobody listens on is reported as such', async () => {
   await expect(reading('/nonexistent/socket', () => Promise.resolve())).rejects.toThrow(
     expect.objectContaining({ name: 'NotListeningError' }),
   );

@@ -31,7 +31,7 @@ const records = fc.array(
 );
 const chunkLengths = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
 
-test('the pieces are the written records, however the stream is cut', async () => {
+test('the pieces of an rbd export-diff stream are the written records, however the stream is cut', async () => {
   await fc.assert(
     fc.asyncProperty(records, chunkLengths, async (all, lengths) => {
       const expected = Buffer.alloc(disk);
@@ -47,14 +47,14 @@ test('the pieces are the written records, however the stream is cut', async () =
   );
 });
 
-test('every stream that is cut short is an error', async () => {
+test('every rbd export-diff stream that is cut short is an error', async () => {
   const whole = Buffer.concat([...opening, data(5, Buffer.alloc(40, 1)), zero(50, 9), end]);
   for (let length = 0; length < whole.length; length++) {
     await expect(told([whole.subarray(0, length)])).rejects.toThrow(FailedError);
   }
 });
 
-test('a piece has at most 1 MiB', async () => {
+test('a piece of an rbd export-diff stream has at most 1 MiB', async () => {
   const expected = { ...expectedDiff, virtualSize: 3_000_000 };
   const parts = [head, to('snap'), size(3_000_000), data(0, Buffer.alloc(2_500_000, 1)), end];
   const lengths: number[] = [];
@@ -64,7 +64,7 @@ test('a piece has at most 1 MiB', async () => {
   expect(lengths).toEqual([2 ** 20, 2 ** 20, 2_500_000 - 2 ** 21]);
 });
 
-test('the image itself has no name of a snapshot', async () => {
+test('an rbd export-diff stream of the image itself has no name of a snapshot', async () => {
   const image = { ...expectedDiff, snapshot: undefined };
   expect(await told([head, size(disk), end], [], image)).toEqual(Buffer.alloc(disk));
   await expect(told([...opening, end], [], image)).rejects.toThrow(
@@ -105,13 +105,13 @@ describe('a stream is refused', () => {
     ['with the same data twice', [...opening, data(0, five), data(4, five), end], 'out of order'],
     ['that goes backwards', [...opening, zero(50, 5), data(0, five), end], 'out of order'],
     ['that goes on behind its end', [...opening, end, end], 'goes on behind its end'],
-  ])('%s', async (_, parts, message) => {
+  ])('an rbd export-diff stream is refused: %s', async (_, parts, message) => {
     await expect(told(parts)).rejects.toThrow(message);
     await expect(told(parts, [1])).rejects.toThrow('cannot read disk 0 of VM 7: rbd export-diff');
   });
 });
 
-test('whoever stops early ends the stream', async () => {
+test('whoever stops reading an rbd export-diff stream early ends it', async () => {
   let closed = false;
   async function* chunks(): AsyncGenerator<Buffer> {
     try {

@@ -13,7 +13,7 @@ const lists = fc.array(
 );
 const chunkLengths = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 5 });
 
-test('the extents are those that exist, and those that touch are one', async () => {
+test('the extents of an RBD image are those that exist, and those that touch are one', async () => {
   await fc.assert(
     fc.asyncProperty(
       lists,
@@ -67,17 +67,17 @@ describe('a list is refused', () => {
     ['that goes backwards', `[{"offset":5,"length":1,"exists":"true"},${one}]`],
     ['that says something twice', `[${one},${one}]`],
     ['with an endless word', `[{"offset":${'1'.repeat(5000)}`],
-  ])('%s', async (_, text) => {
+  ])("the list of an RBD image's extents is refused: %s", async (_, text) => {
     await expect(parse(text)).rejects.toThrow(FailedError);
     await expect(parse(text, [3])).rejects.toThrow('cannot find the data of disk 0 of VM 7');
   });
 });
 
-test('an empty list is an empty disk', async () => {
+test('an empty list of extents is an empty RBD image', async () => {
   expect(await parse('[]')).toEqual([]);
 });
 
-test('200,000 extents take little CPU time', async () => {
+test('a list of 200,000 extents of an RBD image takes little CPU time', async () => {
   const extents = Array.from({ length: 200_000 }, (_, at) => ({ offset: at * 8192, length: 4096 }));
   const text = diffJson(extents);
   const before = process.cpuUsage();

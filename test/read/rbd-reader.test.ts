@@ -79,7 +79,7 @@ const twoExtents = [
 ];
 
 describe('an RBD image', () => {
-  test('is read as its extents and its data say', () =>
+  test('an RBD image is read as its extents and its data say', () =>
     inScene(
       { extents: twoExtents, stream: [...opening, data(0, ones), data(64 * KiB, ones), end] },
       async (reader) => {
@@ -92,7 +92,7 @@ describe('an RBD image', () => {
       },
     ));
 
-  test('has zeros where extents were announced that came as zeros, or never', () =>
+  test('an RBD image has zeros where extents were announced that came as zeros, or never', () =>
     inScene(
       { extents: twoExtents, stream: [...opening, zero(0, 8 * KiB), end] },
       async (reader) => {
@@ -100,7 +100,7 @@ describe('an RBD image', () => {
       },
     ));
 
-  test('gives what is wanted, also across its extents', () =>
+  test('an RBD image gives what is wanted, also across its extents', () =>
     inScene(
       { extents: twoExtents, stream: [...opening, data(0, ones), data(64 * KiB, ones), end] },
       async (reader) => {
@@ -120,7 +120,7 @@ describe('an RBD image', () => {
       },
     ));
 
-  test('of 50,000 extents takes little CPU time', async () => {
+  test('an RBD image of 50,000 extents takes little CPU time', async () => {
     const count = 50_000;
     const virtualSize = count * 8 * KiB;
     const extents = Array.from({ length: count }, (_, at) => ({
@@ -161,7 +161,7 @@ describe('an RBD image', () => {
 });
 
 describe('an RBD image is not read to a wrong end:', () => {
-  test('data that the map does not have is an error', async () => {
+  test('an RBD image is not read to a wrong end: data that the map does not have is an error', async () => {
     const stream = [...opening, data(0, ones), data(128 * KiB, ones), end];
     expect(await failure({ extents: twoExtents, stream })).toEqual(
       new FailedError(
@@ -170,13 +170,13 @@ describe('an RBD image is not read to a wrong end:', () => {
     );
   });
 
-  test('a stream that ends early is an error, also when rbd says it did well', async () => {
+  test('an RBD image is not read to a wrong end: a stream that ends early is an error, also when rbd says it did well', async () => {
     expect(await failure({ extents: twoExtents, stream: [...opening, data(0, ones)] })).toEqual(
       new FailedError('cannot read disk 0 of VM 7: rbd export-diff ended early'),
     );
   });
 
-  test('the failure of rbd is told in its own words', async () => {
+  test('an RBD image is not read to a wrong end: the failure of rbd is told in its own words', async () => {
     const script =
       'head -c 2000 "$out"; echo "rbd: export-diff error: (5) Input/output error" >&2; exit 5';
     const error = await failure({
@@ -191,13 +191,13 @@ describe('an RBD image is not read to a wrong end:', () => {
     expect((error as CommandError).status).toBe(5);
   });
 
-  test('the failure of rbd behind a whole stream is an error, too', async () => {
+  test('an RBD image is not read to a wrong end: the failure of rbd behind a whole stream is an error, too', async () => {
     const script = 'cat "$out"; exit 5';
     const error = await failure({ extents: twoExtents, stream: [...opening, end], script });
     expect((error as CommandError).message).toContain('it ended with status 5');
   });
 
-  test('silence is an error, and ends rbd', async () => {
+  test('an RBD image is not read to a wrong end: silence is an error, and ends rbd', async () => {
     const script = 'head -c 100 "$out"; exec sleep 60';
     const started = performance.now();
     const error = await failure(
@@ -208,7 +208,7 @@ describe('an RBD image is not read to a wrong end:', () => {
     expect(performance.now() - started).toBeLessThan(20_000);
   });
 
-  test('a signal ends rbd, and is the error', async () => {
+  test('an RBD image is not read to a wrong end: a signal ends rbd, and is the error', async () => {
     const controller = new AbortController();
     const reason = new InterruptedError('SIGTERM');
     setTimeout(() => controller.abort(reason), 200);
@@ -236,7 +236,7 @@ done`;
     script,
   };
 
-  test('while nobody reads lets rbd wait, and then ends it', () =>
+  test('closing an RBD reader while nobody reads lets rbd wait, and then ends it', () =>
     inScene(endless, async (reader, folder) => {
       const before = timers();
       const pieces = reader.read([{ offset: 0, length: diskSize }])[Symbol.asyncIterator]();
@@ -250,7 +250,7 @@ done`;
       expect(timers()).toBeLessThanOrEqual(before);
     }));
 
-  test('more than once, or before it was used, is no matter', () =>
+  test('closing an RBD reader more than once, or before it was used, succeeds', () =>
     inScene({}, async (reader) => {
       await reader.close();
       await reader.close();

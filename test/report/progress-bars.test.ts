@@ -4,7 +4,7 @@ import { formatBytes, formatSeconds } from '../../lib/report/format.ts';
 import { progressLines } from '../../lib/report/progress-bars.ts';
 
 describe('progress lines', () => {
-  test('say rate and time left, every ten seconds at most', () => {
+  test('progress lines say rate and time left, every ten seconds at most', () => {
     const lines: string[] = [];
     let now = 0;
     const log = createLog({ script: 'x', debug: false, write: (line) => lines.push(line) });
@@ -25,7 +25,7 @@ test.each([
   [1023, '1023 B'],
   [1024, '1.0 KiB'],
   [1.5 * 1024 ** 4, '1.5 TiB'],
-])('%d bytes are written %s', (bytes, text) => {
+])('in progress lines %d bytes are written %s', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
 });
 
@@ -33,11 +33,11 @@ test.each([
   [5, '5 s'],
   [75, '1 min 15 s'],
   [7260, '2 h 1 min'],
-])('%d seconds are written %s', (seconds, text) => {
+])('in progress lines %d seconds are written %s', (seconds, text) => {
   expect(formatSeconds(seconds)).toBe(text);
 });
 
-test('a log line never breaks', () => {
+test('a log line never breaks a progress line', () => {
   const lines: string[] = [];
   createLog({ script: 'x', debug: false, write: (line) => lines.push(line) }).warn('a\n  b\nc\n');
   expect(lines).toEqual(['WARNING: x: a b c\n']);

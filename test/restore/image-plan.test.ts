@@ -43,7 +43,7 @@ const options: PlanOptions = { volatile: 'image', only: undefined, cdroms: new M
 const all = bundleOf([0, 1, 2, 3, 4]);
 
 describe('the plan of a restore', () => {
-  test('tells types apart where no manifest does', () => {
+  test('the plan of a restore tells types apart where no manifest does', () => {
     const plans = planDisks(vm, all, options);
     expect(plans.map((plan) => (plan.as === 'register' ? plan.type : plan.as))).toEqual([
       'OS',
@@ -54,7 +54,7 @@ describe('the plan of a restore', () => {
     ]);
   });
 
-  test('keeps declared formats and persistence', () => {
+  test('the plan of a restore keeps declared formats and persistence', () => {
     const plans = planDisks(vm, all, options).filter((plan) => plan.as === 'register');
     expect(plans.map(({ disk, format, persistent }) => [disk.id, format, persistent])).toEqual([
       [0, 'qcow2', false],
@@ -64,35 +64,35 @@ describe('the plan of a restore', () => {
     ]);
   });
 
-  test("does not take a volatile disk's system datastore for an image datastore", () => {
+  test("the plan of a restore does not take a volatile disk's system datastore for an image datastore", () => {
     const plan = planDisks(vm, all, options)[2];
     expect(plan).toMatchObject({ as: 'register', datastore: undefined });
   });
 
-  test('makes volatile disks new when asked', () => {
+  test('the plan of a restore makes volatile disks new when asked', () => {
     expect(planDisks(vm, all, { ...options, volatile: 'fresh' })[2]).toMatchObject({
       as: 'volatile',
     });
   });
 
-  test('gives a volatile disk its data when it is asked for by number', () => {
+  test('the plan of a restore gives a volatile disk its data when it is asked for by number', () => {
     const plans = planDisks(vm, all, { ...options, only: [3], volatile: 'fresh' });
     expect(plans).toHaveLength(1);
     expect(plans[0]).toMatchObject({ as: 'register', disk: { id: 3 } });
   });
 
-  test('uses the image of a CD-ROM again', () => {
+  test('the plan of a restore uses the image of a CD-ROM again', () => {
     const plans = planDisks(vm, bundleOf([0, 1, 2, 3]), { ...options, cdroms: new Map([[4, 77]]) });
     expect(plans[4]).toMatchObject({ as: 'reuse', imageId: 77 });
   });
 
-  test('leaves out a CD-ROM that a backup of OpenNebula does not hold and whose image is gone', () => {
+  test('the plan of a restore leaves out a CD-ROM that a backup of OpenNebula does not hold and whose image is gone', () => {
     const backup = { ...bundleOf([0, 1, 2, 3]), manifest: { disks: [] } as unknown as Manifest };
     const plans = planDisks(vm, backup, options);
     expect(plans[4]).toMatchObject({ as: 'absent', disk: { id: 4 } });
   });
 
-  test('makes a volatile disk new that a backup of OpenNebula does not hold, as one that lost its data', () => {
+  test('the plan of a restore makes a volatile disk new that a backup of OpenNebula does not hold, as one that lost its data', () => {
     const backup = { ...bundleOf([0, 1]), manifest: { disks: [] } as unknown as Manifest };
     expect(planDisks(vm, backup, options)[2]).toMatchObject({ as: 'volatile', lost: true });
     expect(planDisks(vm, backup, options)[3]).toMatchObject({ as: 'volatile', lost: false });
@@ -100,7 +100,7 @@ describe('the plan of a restore', () => {
     expect(fresh[2]).toMatchObject({ as: 'volatile', lost: false });
   });
 
-  test('leaves out a folder that the host shared with its guest, and takes the disk behind it for the OS', () => {
+  test('the plan of a restore leaves out a folder that the host shared with its guest, and takes the disk behind it for the OS', () => {
     const shared = vmOf(
       `<DISK><DISK_ID>0</DISK_ID><TYPE>FILESYSTEM</TYPE><IMAGE_ID>4</IMAGE_ID></DISK>
        <DISK><DISK_ID>1</DISK_ID><TYPE>FILE</TYPE><FORMAT>raw</FORMAT></DISK>`,
@@ -112,19 +112,19 @@ describe('the plan of a restore', () => {
     ]);
   });
 
-  test('refuses a bundle that lacks a disk of its VM', () => {
+  test('the plan of a restore refuses a bundle that lacks a disk of its VM', () => {
     expect(() => planDisks(vm, bundleOf([0, 2, 3, 4]), options)).toThrow('lacks disk 1');
   });
 
-  test('refuses a bundle with a disk its VM does not have', () => {
+  test('the plan of a restore refuses a bundle with a disk its VM does not have', () => {
     expect(() => planDisks(vm, bundleOf([0, 1, 2, 3, 4, 9]), options)).toThrow('holds disk 9');
   });
 
-  test('refuses a disk number that the bundle does not have', () => {
+  test('the plan of a restore refuses a disk number that the bundle does not have', () => {
     expect(() => planDisks(vm, all, { ...options, only: [7] })).toThrow('has no disk 7');
   });
 
-  test('refuses a disk of which nobody says the format', () => {
+  test('the plan of a restore refuses a disk of which nobody says the format', () => {
     const silent = vmOf('<DISK><DISK_ID>0</DISK_ID><TYPE>FILE</TYPE></DISK>');
     expect(() => planDisks(silent, bundleOf([0]), options)).toThrow('format');
   });

@@ -26,14 +26,14 @@ const nic = (inside: string, name = 'NIC') =>
 
 describe('the addresses of a VM that is to be instantiated', () => {
   test.each(['<IP>10.9.0.20</IP>', '<MAC>02:00:0A:09:00:14</MAC>', ''])(
-    'may be free ones of the network: %j',
+    'the addresses of a VM that is to be instantiated may be free ones of the network: %j',
     (inside) => {
       expect(() => requireFreeAddresses(nic(inside), networks, 8)).not.toThrow();
     },
   );
 
   test.each(['NIC', 'NIC_ALIAS', 'PCI'])(
-    'of a %s are refused while the old VM has them',
+    'the addresses of a VM that is to be instantiated from a %s are refused while the old VM has them',
     (name) => {
       expect(() => requireFreeAddresses(nic('<IP>10.9.0.11</IP>', name), networks, 8)).toThrow(
         'the address 10.9.0.11 of network net1 (5) is still used by VM 8, the VM in the bundle: end the VM that has it, or restore with --no-ip',
@@ -41,7 +41,7 @@ describe('the addresses of a VM that is to be instantiated', () => {
     },
   );
 
-  test('are refused by MAC, and while something else has them', () => {
+  test('the addresses of a VM that is to be instantiated are refused by MAC, and while something else has them', () => {
     const mac = nic('<MAC>02:00:0a:09:00:0B</MAC>');
     expect(() => requireFreeAddresses(mac, networks, 9)).toThrow('is still used by VM 8: end');
     const held = nic('<IP>10.9.0.12</IP>');
@@ -49,7 +49,7 @@ describe('the addresses of a VM that is to be instantiated', () => {
   });
 
   test.each(['10.9.0.9', '10.9.0.110', '10.9.1.11', '192.168.0.11'])(
-    'are refused when the network does not have them: %s',
+    'the addresses of a VM that is to be instantiated are refused when the network does not have them: %s',
     (ip) => {
       const outside = nic(`<IP>${ip}</IP>`);
       expect(() => requireFreeAddresses(outside, networks, 8)).toThrow(
@@ -60,7 +60,7 @@ describe('the addresses of a VM that is to be instantiated', () => {
 });
 
 describe('what a restore takes of quotas', () => {
-  test('is every image of a datastore, and for a VM its capacity and one address for each NIC', () => {
+  test('what a restore takes of quotas is every image of a datastore, and for a VM its capacity and one address for each NIC', () => {
     const sizes = [
       { datastoreId: 1, sizeMb: 10 },
       { datastoreId: 1, sizeMb: 5 },

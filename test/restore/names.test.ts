@@ -22,15 +22,20 @@ describe('the names of a restore', () => {
     '\t',
     '\n',
     '\r',
-  ])('are refused when they hold %j, as OpenNebula refuses them', (character) => {
-    expect(() => requireValidName(`a${character}b`, [0])).toThrow('which OpenNebula allows in no');
-  });
+  ])(
+    'the names of a restore are refused when they hold %j, as OpenNebula refuses them',
+    (character) => {
+      expect(() => requireValidName(`a${character}b`, [0])).toThrow(
+        'which OpenNebula allows in no',
+      );
+    },
+  );
 
-  test('are refused when they are empty', () => {
+  test('the names of a restore are refused when they are empty', () => {
     expect(() => requireValidName('', [])).toThrow('must not be empty');
   });
 
-  test('may have 128 bytes, with the ending of the longest image name', () => {
+  test('the names of a restore may have 128 bytes, with the ending of the longest image name', () => {
     const longest = 128 - '-disk-10'.length;
     expect(() => requireValidName('n'.repeat(longest), [0, 10])).not.toThrow();
     expect(() => requireValidName('n'.repeat(longest + 1), [0, 10])).toThrow(
@@ -41,7 +46,7 @@ describe('the names of a restore', () => {
     expect(() => requireValidName('ü'.repeat(65), [])).toThrow('has 130 bytes');
   });
 
-  test('are numbered when the default name is taken by a template or an image', () => {
+  test('the names of a restore are numbered when the default name is taken by a template or an image', () => {
     const taken = {
       templates: new Map([['backup-8', 3]]),
       images: new Map([['backup-8-2-disk-1', 9]]),
@@ -50,7 +55,7 @@ describe('the names of a restore', () => {
     expect([names.next(), names.next()]).toEqual(['backup-8-3', 'backup-8-4']);
   });
 
-  test('that the user asked for are tried once, and refused when they are taken', () => {
+  test('the names of a restore that the user asked for are tried once, and refused when they are taken', () => {
     const names = new FreeNames('web', 'backup-8', [0], none);
     expect(names.next()).toBe('web');
     // Somebody else has registered it since.

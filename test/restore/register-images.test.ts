@@ -87,7 +87,7 @@ function scene({
 }
 
 describe('registering the images of a VM', () => {
-  test('delivers the next disk while OpenNebula takes over the image before, and no more than one ahead', async () => {
+  test('registering the images of a VM delivers the next disk while OpenNebula takes over the image before, and no more than one ahead', async () => {
     const { events, registering, most } = scene();
     const images = await registering;
     expect(images.map(({ diskId, imageId }) => [diskId, imageId])).toEqual([
@@ -102,7 +102,7 @@ describe('registering the images of a VM', () => {
     expect(most()).toBe(2);
   });
 
-  test('delivers one disk after the other where there is no room for two', async () => {
+  test('registering the images of a VM delivers one disk after the other where there is no room for two', async () => {
     const { events, registering, most } = scene({ room: false });
     await registering;
     expect(events.slice(0, 6)).toEqual([
@@ -111,13 +111,13 @@ describe('registering the images of a VM', () => {
     expect(most()).toBe(1);
   });
 
-  test('says of a full datastore which it is, how large the disk is to OpenNebula, and how the check is skipped', async () => {
+  test('registering the images of a VM says of a full datastore which it is, how large the disk is to OpenNebula, and how the check is skipped', async () => {
     await expect(scene({ full: true }).registering).rejects.toThrow(
       'OpenNebula refused one.image.allocate: Not enough space in datastore default: disk 0 counts with its holes, 3.0 GiB; administrators can skip this check by onevmdump restore --no-check-capacity',
     );
   });
 
-  test('stops waiting for an image when the next disk cannot be delivered, and says why', async () => {
+  test('registering the images of a VM stops waiting for an image when the next disk cannot be delivered, and says why', async () => {
     const { events, registering } = scene({ fails: 1 });
     await expect(registering).rejects.toThrow('cannot deliver');
     // Nothing goes on behind the back of whoever undoes it now.

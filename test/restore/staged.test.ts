@@ -75,7 +75,7 @@ function disk(size: number, offset: number, text: string, dataBytes = text.lengt
 }
 
 describe('staging a disk', () => {
-  test('writes it sparse, for its owner alone, in a private folder', async () => {
+  test('staging a disk writes it sparse, for its owner alone, in a private folder', async () => {
     const stage = staging();
     const path = await stage.stage(disk(8 * 1024 * 1024, 4096, 'hello'), 'raw');
     const facts = await stat(path);
@@ -85,7 +85,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('gives a disk of 0 bytes one sector, since OpenNebula takes no empty file', async () => {
+  test('staging a disk gives a disk of 0 bytes one sector, since OpenNebula takes no empty file', async () => {
     const stage = staging();
     const path = await stage.stage(disk(0, 0, ''), 'raw');
     expect((await readFile(path)).equals(Buffer.alloc(512))).toBe(true);
@@ -93,14 +93,14 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('leaves nothing when it is closed', async () => {
+  test('staging a disk leaves nothing when it is closed', async () => {
     const stage = staging();
     await stage.stage(disk(1024, 0, 'x'), 'raw');
     await stage.close();
     expect(await readdir(join(folder, 'staging'))).toEqual([]);
   });
 
-  test('wraps a raw disk that begins like something else', async () => {
+  test('staging a disk wraps a raw disk that begins like something else', async () => {
     const stage = staging();
     const path = await stage.stage(disk(1024 * 1024, 0, 'QFI\xfb and more'), 'raw');
     expect(await sh('qemu-img', 'info', '-f', 'qcow2', path)).toContain('virtual size: 1 MiB');
@@ -108,7 +108,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('refuses a disk for which there is no room, before it writes', async () => {
+  test('staging a disk refuses a disk for which there is no room, before it writes', async () => {
     const stage = staging();
     const huge = disk(2 ** 50, 0, 'x', 2 ** 50);
     await expect(stage.stage(huge, 'raw')).rejects.toThrow('choose another place');
@@ -116,7 +116,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('refuses a qcow2 disk that is none', async () => {
+  test('staging a disk refuses a qcow2 disk that is none', async () => {
     const stage = staging();
     await expect(stage.stage(disk(65536, 0, 'hello'), 'qcow2')).rejects.toThrow(
       'disk 3 cannot be restored',
@@ -124,7 +124,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('refuses a folder in which others could exchange the disks', async () => {
+  test('staging a disk refuses a folder in which others could exchange the disks', async () => {
     const parent = await mkdtemp(join(folder, 'open-'));
     await chmod(parent, 0o777);
     await expect(staging(parent).stage(disk(512, 0, 'x'), 'raw')).rejects.toThrow(
@@ -132,7 +132,7 @@ describe('staging a disk', () => {
     );
   });
 
-  test('accepts a sticky folder such as /var/tmp', async () => {
+  test('staging a disk accepts a sticky folder such as /var/tmp', async () => {
     const parent = await mkdtemp(join(folder, 'sticky-'));
     await chmod(parent, 0o1777);
     const stage = staging(parent);
@@ -140,7 +140,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('is refused at once for a user whose files oned cannot read', async () => {
+  test('staging a disk is refused at once for a user whose files oned cannot read', async () => {
     const { uid } = await stat(folder);
     const us = jest.spyOn(process, 'geteuid').mockReturnValue(uid + 4711);
     const delivery = staging();
@@ -152,13 +152,13 @@ describe('staging a disk', () => {
     us.mockRestore();
   });
 
-  test('says so when the folder cannot be made', async () => {
+  test('staging a disk says so when the folder cannot be made', async () => {
     await expect(staging('/proc/nowhere').stage(disk(512, 0, 'x'), 'raw')).rejects.toThrow(
       'cannot make a folder in /proc/nowhere',
     );
   });
 
-  test('knows that a disk that has to be wrapped needs room for two copies', async () => {
+  test('staging a disk knows that a disk that has to be wrapped needs room for two copies', async () => {
     const stage = staging();
     await stage.stage(disk(1024, 0, 'x'), 'raw');
     const { bavail, bsize } = await statfs(folder);

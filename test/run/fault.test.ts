@@ -96,13 +96,16 @@ describe('a run is undone and ends with exit code 1 and one line', () => {
     ['a rejection that nobody handles', 'waits for the signal', /^internal error: of a promise/],
     ['a rejection that nobody handles', 'ends', /^internal error: of a promise/],
     ['a promise that nobody settles', 'is stuck', /^internal error: the work has stopped/],
-  ])('after %s, when the work %s', (mischief, afterwards, last) => {
-    const { status, lines, left, journals } = run(mischief, afterwards);
-    expect(lines).toEqual([expect.stringMatching(last)]);
-    expect({ status, left, journals }).toEqual({ status: 1, left: false, journals: [] });
-  });
+  ])(
+    'a run is undone and ends with exit code 1 and one line after %s, when the work %s',
+    (mischief, afterwards, last) => {
+      const { status, lines, left, journals } = run(mischief, afterwards);
+      expect(lines).toEqual([expect.stringMatching(last)]);
+      expect({ status, left, journals }).toEqual({ status: 1, left: false, journals: [] });
+    },
+  );
 
-  test('after two exceptions, of which the first is the reason', () => {
+  test('a run is undone and ends with exit code 1 and one line after two exceptions, of which the first is the reason', () => {
     const { status, lines, left } = run('two exceptions', 'ends');
     expect(lines).toEqual([
       'ERROR: program: another error: the second',

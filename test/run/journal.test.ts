@@ -71,7 +71,7 @@ async function journalFiles(): Promise<string[]> {
 }
 
 describe('the undo journal', () => {
-  test('is on disk, with the identity of the process, before record returns', async () => {
+  test('the undo journal is on disk, with the identity of the process, before record returns', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     const path = join(folder, 'journal', (await journalFiles())[0]!);
@@ -81,7 +81,7 @@ describe('the undo journal', () => {
     expect(pending.map(({ undo }) => undo)).toEqual([file('/a')]);
   });
 
-  test('undoes the last first', async () => {
+  test('the undo journal undoes the last first', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     await journal.record(file('/b'));
@@ -90,7 +90,7 @@ describe('the undo journal', () => {
     expect(seen).toEqual([file('/b'), file('/a')]);
   });
 
-  test('does not undo what was declared done', async () => {
+  test('the undo journal does not undo what was declared done', async () => {
     const journal = await newJournal();
     const entry = await journal.record(file('/a'));
     await journal.record(file('/b'));
@@ -101,14 +101,14 @@ describe('the undo journal', () => {
     expect(seen).toEqual([file('/b')]);
   });
 
-  test('leaves no file when everything was undone', async () => {
+  test('the undo journal leaves no file when everything was undone', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     await journal.undoAll(recordingHandlers().handlers);
     expect(await journalFiles()).toEqual([]);
   });
 
-  test('goes on after a failed undo, warns with a command, and keeps it for cleanup', async () => {
+  test('the undo journal goes on after a failed undo, warns with a command, and keeps it for cleanup', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     await journal.record(file("/it's fail"));
@@ -131,7 +131,7 @@ describe('the undo journal', () => {
     { kind: 'abort-backup-job', uri: '', domain: 'one-8', socket: 'fail' },
   ];
 
-  test.each(onStorage)('keeps the VM locked as long as it cannot $kind', async (undo) => {
+  test.each(onStorage)('the undo keeps the VM locked as long as it cannot $kind', async (undo) => {
     const journal = await newJournal();
     await journal.record(lock);
     await journal.record(undo);
@@ -150,7 +150,7 @@ describe('the undo journal', () => {
     expect(await journalFiles()).toEqual([]);
   });
 
-  test('unlocks the VM last of all, and also when a file elsewhere cannot be removed', async () => {
+  test('the undo unlocks the VM last of all, and also when a file elsewhere cannot be removed', async () => {
     const journal = await newJournal();
     const later = file('/fail');
     await journal.record(file('/a'));
@@ -161,7 +161,7 @@ describe('the undo journal', () => {
     expect(seen).toEqual([later, file('/a'), lock]);
   });
 
-  test('remembers on which machine a change was made', async () => {
+  test('the undo journal remembers on which machine a change was made', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'), { host: 'kvm1', user: 'oneadmin' });
     const path = join(folder, 'journal', (await journalFiles())[0]!);
@@ -169,7 +169,7 @@ describe('the undo journal', () => {
     expect(pending).toMatchObject([{ undo: file('/a'), on: { host: 'kvm1', user: 'oneadmin' } }]);
   });
 
-  test('of a dead run can be taken over and ended', async () => {
+  test('the undo journal of a dead run can be taken over and ended', async () => {
     const journal = await newJournal();
     await (await journal.record(file('/a'))).done();
     await journal.record(file('/b'));
@@ -180,7 +180,7 @@ describe('the undo journal', () => {
     expect(await journalFiles()).toEqual([]);
   });
 
-  test('whose last line was cut short by a crash still tells the rest', async () => {
+  test('the undo journal whose last line was cut short by a crash still tells the rest', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     await journal.record(file('/b'));
@@ -190,7 +190,7 @@ describe('the undo journal', () => {
     expect(parseJournal(cut, path).pending.map(({ undo }) => undo)).toEqual([file('/a')]);
   });
 
-  test('goes on behind a line that was cut short, on a line of its own', async () => {
+  test('the undo journal goes on behind a line that was cut short, on a line of its own', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     await journal.record(file('/b'));
@@ -203,7 +203,7 @@ describe('the undo journal', () => {
     expect(pending.map(({ undo }) => undo)).toEqual([file('/a'), file('/c')]);
   });
 
-  test('is refused when the file is something else', () => {
+  test('the undo journal is refused when the file is something else', () => {
     expect(() => parseJournal('hello\n', '/x')).toThrow('/x is not a journal');
   });
 
@@ -242,7 +242,7 @@ describe('the undo journal', () => {
       const newJournalThere = () =>
         createJournal({ stateFolder: mounted, action: 'export', vmId: 8, log });
 
-      test('refuses to record, and takes note that an undo is not needed with a warning only', async () => {
+      test('a full file system makes the undo journal refuse to record, and only warn when it takes note that an undo is not needed', async () => {
         const journal = await newJournalThere();
         const entry = await journal.record(file('/bundle.part'));
         await fill(journal);
@@ -256,7 +256,7 @@ describe('the undo journal', () => {
         expect(await readdir(join(mounted, 'journal'))).toEqual([]);
       });
 
-      test('cannot be begun, and leaves no file', async () => {
+      test('an undo journal on a full file system cannot be begun, and leaves no file', async () => {
         await mkdir(join(mounted, 'journal'));
         const filled = writeFile(join(mounted, 'full'), Buffer.alloc(1024 * 1024));
         await expect(filled).rejects.toThrow('ENOSPC');
@@ -266,7 +266,7 @@ describe('the undo journal', () => {
     },
   );
 
-  test('that cannot be written says which setting to change', async () => {
+  test('the undo journal that cannot be written says which setting to change', async () => {
     await writeFile(join(folder, 'blocked'), '');
     await expect(
       createJournal({ stateFolder: join(folder, 'blocked'), action: 'export', vmId: 8, log }),

@@ -32,7 +32,7 @@ const doing = { doing: 'test a pipe' };
 const shell = (script: string) => ({ program: 'sh', args: ['-c', script] });
 
 describe('a program in a stream', () => {
-  test('gives what it makes of the input', async () => {
+  test('a program in a stream gives what it makes of the input', async () => {
     const output = pipeThrough(
       { program: 'tr', args: ['a-z', 'A-Z'] },
       bytes('one ', 'two'),
@@ -41,7 +41,7 @@ describe('a program in a stream', () => {
     await expect(collect(output)).resolves.toBe('ONE TWO');
   });
 
-  test('is reported with its last words when it fails', async () => {
+  test('a program in a stream is reported with its last words when it fails', async () => {
     const output = pipeThrough(shell('cat; echo no good >&2; exit 3'), bytes('x'), doing);
     await expect(collect(output)).rejects.toMatchObject({
       name: 'CommandError',
@@ -50,14 +50,14 @@ describe('a program in a stream', () => {
     });
   });
 
-  test('is reported by its own failure when it takes no more input', async () => {
+  test('a program in a stream is reported by its own failure when it takes no more input', async () => {
     const { input, taken } = endless();
     const output = pipeThrough(shell('echo full >&2; exit 1'), input, doing);
     await expect(collect(output)).rejects.toThrow('cannot test a pipe: sh: full');
     expect(taken.ended).toBe(true);
   });
 
-  test('is reported when it is not installed', async () => {
+  test('a program in a stream is reported when it is not installed', async () => {
     const output = pipeThrough({ program: 'no-such-program', args: [] }, bytes('x'), doing);
     await expect(collect(output)).rejects.toMatchObject({
       message: 'cannot test a pipe: no-such-program: is not installed',
@@ -65,12 +65,12 @@ describe('a program in a stream', () => {
     });
   });
 
-  test('is reported when a signal kills it', async () => {
+  test('a program in a stream is reported when a signal kills it', async () => {
     const output = pipeThrough(shell('kill -9 $$'), bytes('x'), doing);
     await expect(collect(output)).rejects.toMatchObject({ name: 'CommandError' });
   });
 
-  test('does not hide an error of the input behind its own', async () => {
+  test('a program in a stream does not hide an error of the input behind its own', async () => {
     const broken = new Error('the disk is broken');
     async function* input(): AsyncGenerator<Buffer> {
       yield await Promise.resolve(Buffer.from('x'));
@@ -79,7 +79,7 @@ describe('a program in a stream', () => {
     await expect(collect(pipeThrough(shell('cat; exit 1'), input(), doing))).rejects.toBe(broken);
   });
 
-  test('is not fed faster than its output is taken', async () => {
+  test('a program in a stream is not fed faster than its output is taken', async () => {
     const { input, taken } = endless();
     for await (const chunk of pipeThrough({ program: 'cat', args: [] }, input, doing)) {
       expect(chunk.length).toBeGreaterThan(0);
@@ -90,7 +90,7 @@ describe('a program in a stream', () => {
     expect(taken.ended).toBe(true);
   });
 
-  test('ends with the reason of the signal', async () => {
+  test('a program in a stream ends with the reason of the signal', async () => {
     const stop = new AbortController();
     const { input } = endless();
     const output = pipeThrough({ program: 'cat', args: [] }, input, {
@@ -108,7 +108,7 @@ describe('a program in a stream', () => {
     ).rejects.toBe(reason);
   });
 
-  test('sees no variables that would change what it does', async () => {
+  test('a program in a stream sees no variables that would change what it does', async () => {
     process.env['ZSTD_NBTHREADS'] = '7';
     const output = pipeThrough(shell('cat; env | grep -c ZSTD || true'), bytes(), doing);
     await expect(collect(output)).resolves.toBe('0\n');

@@ -11,7 +11,7 @@ import {
 } from '../../lib/run/process-identity.ts';
 
 describe('a process identity', () => {
-  test('is that of a running process while it runs, and of an ended one afterwards', async () => {
+  test('a process identity is that of a running process while it runs, and of an ended one afterwards', async () => {
     const child = spawn('sleep', ['60']);
     const identity = await identify(child.pid!);
     expect(await stateOf(identity)).toBe('running');
@@ -20,12 +20,12 @@ describe('a process identity', () => {
     expect(await stateOf(identity)).toBe('ended');
   });
 
-  test('of the process itself has its pid', async () => {
+  test('a process identity of the process itself has its pid', async () => {
     expect((await identify('self')).pid).toBe(process.pid);
     expect(await stateOf(await identify('self'))).toBe('running');
   });
 
-  test('is not that of another process with the same number', async () => {
+  test('a process identity is not that of another process with the same number', async () => {
     const identity = await identify('self');
     expect(await stateOf({ ...identity, startTime: '1' })).toBe('ended');
   });
@@ -38,23 +38,23 @@ describe('a process that cannot be seen', () => {
     ...fields,
   });
 
-  test('in another PID namespace of this machine may run', async () => {
+  test('a process that cannot be seen in another PID namespace of this machine may run', async () => {
     expect(await stateOf(await of({ pidNamespace: '1' }))).toBe('elsewhere');
   });
 
-  test('on another machine may run', async () => {
+  test('a process that cannot be seen on another machine may run', async () => {
     expect(await stateOf(await of({ machineId: machine, bootId: 'b' }))).toBe('elsewhere');
   });
 
-  test('on a copy of this machine, which has its machine-id and another name, may run', async () => {
+  test('a process that cannot be seen on a copy of this machine, which has its machine-id and another name, may run', async () => {
     expect(await stateOf(await of({ bootId: 'b', host: 'copy' }))).toBe('elsewhere');
   });
 
-  test('on a machine without a machine-id may run, unless it is this one since its last start', async () => {
+  test('a process that cannot be seen on a machine without a machine-id may run, unless it is this one since its last start', async () => {
     expect(await stateOf(await of({ machineId: '', bootId: 'b' }))).toBe('elsewhere');
   });
 
-  test('ended when this machine was started again', async () => {
+  test('a process that cannot be seen ended when this machine was started again', async () => {
     const { machineId } = await ownPlace();
     const state = await stateOf(await of({ bootId: 'another', pidNamespace: '1' }));
     expect(state).toBe(machineId === '' ? 'elsewhere' : 'ended');

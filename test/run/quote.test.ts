@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { quoteCommand } from '../../lib/run/quote.ts';
 
 describe('quoting', () => {
-  test('brings any words through a shell unchanged', () => {
+  test('quoting brings any words through a shell unchanged', () => {
     const word = fc
       .string({ unit: 'binary', maxLength: 40 })
       .map((text) => text.replaceAll('\0', ''));
@@ -21,14 +21,14 @@ describe('quoting', () => {
   });
 
   test.each(["a'b", '$(touch /tmp/x)', '`id`', 'a;b', '*', '~', '', '-n', 'a\nb', '"', '\\'])(
-    'runs nothing that stands in %j',
+    'quoting runs nothing that is in %j',
     (word) => {
       const line = quoteCommand('printf', ['%s', word]);
       expect(execFileSync('/bin/sh', ['-c', line]).toString()).toBe(word);
     },
   );
 
-  test('leaves plain words readable', () => {
+  test('quoting leaves plain words readable', () => {
     expect(quoteCommand('qemu-img', ['info', '/var/lib/one/disk.0'])).toBe(
       'qemu-img info /var/lib/one/disk.0',
     );

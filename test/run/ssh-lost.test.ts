@@ -85,8 +85,8 @@ describe.each([
     ],
   ];
 
-  describe.each(cuts)('when %s', (_, cut) => {
-    test('a program on the host ends within seconds, with its children', async () => {
+  describe.each(cuts)('when %s', (cutName, cut) => {
+    test(`when ${cutName}, a program on the host ends within seconds, with its children`, async () => {
       const work = host.runner.run(sh('sleep 8801 & sleep 8802; true'));
       const failed = expect(work).rejects.toBeInstanceOf(ConnectionError);
       while ((await processesWith('8802', 'sleep\0')).length === 0) await sleep(20);
@@ -96,7 +96,7 @@ describe.each([
       await gone('sleep\x008802');
     });
 
-    test('a program that writes to nobody ends, too', async () => {
+    test(`when ${cutName}, a program that writes to nobody ends, too`, async () => {
       const service = await host.runner.startPiped({ program: 'yes', args: ['8803'] });
       await cut();
       expect((await service.ended).stderr).toContain(`the connection to ${sshd.host}`);
@@ -104,7 +104,7 @@ describe.each([
       service.stdout.destroy();
     });
 
-    test('one that ends by itself does what it has to do, and then ends', async () => {
+    test(`when ${cutName}, a program on the host that ends by itself does what it has to do, and then ends`, async () => {
       const proof = join(folder, `proof-${Date.now()}`);
       await host.runner.start({
         ...sh(
@@ -125,7 +125,7 @@ describe.each([
       await gone(proof);
     });
 
-    test('the next program makes a new connection, and a warning says why', async () => {
+    test(`when ${cutName}, the next program makes a new connection, and a warning says why`, async () => {
       await host.runner.run({ program: 'true', args: [] });
       await cut();
       await sleep(500);
@@ -221,7 +221,7 @@ describe.each([
   });
 
   describe('a forwarded socket', () => {
-    test('that is wanted when the connection has just been lost says so, or gets a new one', async () => {
+    test('a forwarded socket that is wanted when the connection has just been lost says so, or gets a new one', async () => {
       await host.runner.run({ program: 'true', args: [] });
       await host.cut();
       const forwarded = host.runner.forwardSocket(join(folder, 'no'));
@@ -229,7 +229,7 @@ describe.each([
       expect(answer).toMatch(/the connection to .* was lost|^\/tmp\/onevmdump-/);
     });
 
-    test('that leads nowhere any more says why', async () => {
+    test('a forwarded socket that leads nowhere any more says why', async () => {
       const forwarded = await host.runner.forwardSocket(join(folder, 'no'));
       expect(await forwarded.lost()).toBeUndefined();
       await host.cut();
@@ -237,7 +237,7 @@ describe.each([
     });
 
     test.each(['plain', 'a b \'c\' "d" :e\\f $(g)'])(
-      'leads to the one on the host: %s',
+      'a forwarded socket leads to the one on the host: %s',
       async (name) => {
         const path = join(folder, name);
         const server = createServer((socket) => socket.pipe(socket)).listen(path);

@@ -28,14 +28,14 @@ describe.each([1, 2, 3, 10])('a host with MaxSessions %d', (most) => {
   });
 
   if (most === 1) {
-    test('is told what it has to allow', async () => {
+    test(`the administrator of a host with MaxSessions ${most} is told what it has to allow`, async () => {
       await connected();
       await expect(host.runner.run(sh('true'))).rejects.toThrow(/MaxSessions .* must be 2 or more/);
     });
     return;
   }
 
-  test('runs twelve commands that are begun at once, each with its own input and output', async () => {
+  test(`a host with MaxSessions ${most} runs twelve commands that are begun at once, each with its own input and output`, async () => {
     await connected();
     const numbers = Array.from({ length: 12 }, (_, at) => at);
     const outputs = await Promise.all(
@@ -48,7 +48,7 @@ describe.each([1, 2, 3, 10])('a host with MaxSessions %d', (most) => {
     );
   });
 
-  test('runs commands beside six programs that go on running, and ends those', async () => {
+  test(`a host with MaxSessions ${most} runs commands beside six programs that go on running, and ends those`, async () => {
     await connected();
     const services = [];
     for (let at = 0; at < 6; at++)
@@ -60,7 +60,7 @@ describe.each([1, 2, 3, 10])('a host with MaxSessions %d', (most) => {
     expect(host.warnings).toEqual([]);
   });
 
-  test('ends a command that takes too long while all others wait for it', async () => {
+  test(`a host with MaxSessions ${most} ends a command that takes too long while all others wait for it`, async () => {
     await connected();
     const slow = [1, 2, 3, 4].map(() =>
       host.runner.run(sh('exec sleep 98789'), { timeoutMs: 1000 }),
@@ -72,7 +72,7 @@ describe.each([1, 2, 3, 10])('a host with MaxSessions %d', (most) => {
 });
 
 describe('the sessions of one host', () => {
-  test('are never more than four commands at the same time', async () => {
+  test('the sessions of one host are never more than four commands at the same time', async () => {
     const slots = sessionSlots();
     let now = 0;
     let peak = 0;
@@ -89,7 +89,7 @@ describe('the sessions of one host', () => {
     expect(peak).toBe(4);
   });
 
-  test('get a second connection when the first is full of what goes on running', async () => {
+  test('the sessions of one host get a second connection when the first is full of what goes on running', async () => {
     const slots = sessionSlots();
     const lanes = [];
     for (let count = 0; count < 10; count++) lanes.push((await slots.take('other')).lane);
@@ -97,7 +97,7 @@ describe('the sessions of one host', () => {
     expect((await slots.take('command')).lane).toBe(1);
   });
 
-  test('are as many as the host takes, once it has refused one', async () => {
+  test('the sessions of one host are as many as the host takes, once it has refused one', async () => {
     const slots = sessionSlots();
     const first = await slots.take('other');
     const second = await slots.take('other');

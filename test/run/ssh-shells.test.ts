@@ -42,7 +42,7 @@ const words = [
 describe.each(['dash', 'bash', 'zsh', 'fish', 'tcsh'])('a login shell %s', (shell) => {
   // Debian's packages of these names; scripts/tools.sh installs them.
   const path = ['/bin', '/usr/bin'].map((one) => join(one, shell)).find((one) => existsSync(one));
-  test('brings any arguments, environment and stdin through unchanged', async () => {
+  test(`the login shell ${shell} brings any arguments, environment and stdin through unchanged`, async () => {
     expect(path).toBeDefined();
     await onHost(
       { shell: `exec -a -${shell} ${path ?? ''} -c "$SSH_ORIGINAL_COMMAND"` },
@@ -71,7 +71,7 @@ describe.each(['dash', 'bash', 'zsh', 'fish', 'tcsh'])('a login shell %s', (shel
   });
 });
 
-test('what a profile prints on stdout and stderr is not taken for a program’s', async () => {
+test('what a profile of a login shell prints on stdout and stderr is not taken for a program’s', async () => {
   const home = await mkdtemp(join(tmpdir(), 'onevmdump-home-'));
   folders.push(home);
   const rc = 'echo "Welcome to the host"; seq 30000; echo "warning: disk full" >&2; printf half\n';
@@ -89,7 +89,7 @@ test('what a profile prints on stdout and stderr is not taken for a program’s'
   );
 });
 
-test('a PATH without the folders of admin tools gets them', async () => {
+test('a PATH of a login shell without the folders of admin tools gets them', async () => {
   await onHost(
     { shell: 'PATH=/usr/bin:/bin; export PATH; exec bash --norc -c "$SSH_ORIGINAL_COMMAND"' },
     async (runner) => {
@@ -99,7 +99,7 @@ test('a PATH without the folders of admin tools gets them', async () => {
   );
 });
 
-test('a login that runs something else is refused with what it said', async () => {
+test('a login by ssh that runs something else is refused with what it said', async () => {
   await onHost({ shell: 'echo This account is not available.; exit 1' }, async (runner, host) => {
     const failed = runner.run({ program: 'true', args: [] });
     await expect(failed).rejects.toBeInstanceOf(ConnectionError);
@@ -133,11 +133,11 @@ describe("ssh's own failures are told in words that help", () => {
     ['a refused login', 'IdentityFile /dev/null\nPubkeyAuthentication no', 'it refuses the login; this has to work without a password: ssh -o BatchMode=yes HOST true'],
     ['a name nobody knows', 'HostName no-such-host.invalid', 'its name cannot be resolved'],
     ['a port without sshd', 'Port 1', 'nothing listens there (connection refused)'],
-  ])('%s', async (_, lines, text) => {
+  ])('a failure of ssh is reported in words that help: %s', async (_, lines, text) => {
     expect(await reason(lines)).toBe(`cannot connect to HOST: ${text}`);
   }); // prettier-ignore
 
-  test('a changed host key', async () => {
+  test('a failure of ssh is reported in words that help: a changed host key', async () => {
     const other = await startSshd();
     try {
       const known = join(other.folder, 'changed');
@@ -151,7 +151,7 @@ describe("ssh's own failures are told in words that help", () => {
     }
   });
 
-  test('too few sessions', async () => {
+  test('a failure of ssh is reported in words that help: too few sessions', async () => {
     await onHost({ sshd: 'MaxSessions 1' }, async (runner) => {
       await expect(runner.run({ program: 'true', args: [] })).rejects.toThrow('MaxSessions');
     });

@@ -86,7 +86,7 @@ async function claimed(): Promise<void> {
 const claimFiles = () => readdir(join(folder, 'claims')).then((names) => names.sort());
 
 describe('a claim', () => {
-  test('is never held by two of many processes that come at once, and one of them gets it', async () => {
+  test('an export lock is never held by two of many processes that come at once, and one of them gets it', async () => {
     for (let round = 0; round < 4; round++) {
       await writeFile(list, '');
       const codes = await Promise.all(Array.from({ length: 8 }, () => exitCode(claimer(400))));
@@ -103,7 +103,7 @@ describe('a claim', () => {
     }
   });
 
-  test('of a process that was killed does not hold anybody up, and its files go', async () => {
+  test('an export lock of a process that was killed does not hold anybody up, and its files go', async () => {
     const child = claimer(60_000);
     await claimed();
     await expect(claimVm(folder, 8)).rejects.toThrow(
@@ -118,7 +118,7 @@ describe('a claim', () => {
     expect(await claimFiles()).toEqual([]);
   });
 
-  test("of a process number that is another's by now counts for nothing", async () => {
+  test("an export lock of a process number that is another's by now counts for nothing", async () => {
     await mkdir(join(folder, 'claims'));
     const { bootId, machineId, pidNamespace, host } = await ownPlace();
     const here = `1.${bootId}.${machineId}.${pidNamespace}.${host}`;
@@ -129,7 +129,7 @@ describe('a claim', () => {
     expect(await claimFiles()).toEqual([]);
   });
 
-  test('of a process on another machine counts, until a person says that the machine is gone', async () => {
+  test('an export lock of a process on another machine counts, until a person says that the machine is gone', async () => {
     await mkdir(join(folder, 'claims'));
     const name = `8.${process.pid}.1.b00d.${'a'.repeat(32)}.4026531836.fe2.example.org`;
     await writeFile(join(folder, 'claims', `${name}.has`), '');
@@ -142,7 +142,7 @@ describe('a claim', () => {
     expect(await claimFiles()).toEqual([]);
   });
 
-  test('is refused to the process that has it, and leaves other VMs free', async () => {
+  test('an export lock is refused to the process that has it, and leaves other VMs free', async () => {
     const claim = await claimVm(folder, 8);
     await expect(claimVm(folder, 8)).rejects.toBeInstanceOf(BusyError);
     const other = await claimVm(folder, 80);
@@ -151,7 +151,7 @@ describe('a claim', () => {
     await (await claimVm(folder, 8)).release();
   });
 
-  test('that is given up before its turn leaves no file', async () => {
+  test('an export lock that is given up before its turn leaves no file', async () => {
     const reason = new Error('enough');
     await expect(claimVm(folder, 8, AbortSignal.abort(reason))).rejects.toThrow('enough');
     expect(await claimFiles()).toEqual([]);
@@ -161,7 +161,7 @@ describe('a claim', () => {
 (isRoot ? describe : describe.skip)("in oneadmin's state folder", () => {
   beforeEach(() => chown(folder, nobody, nobody));
 
-  test("root's claim, the first ever, keeps oneadmin off while it lives and not afterwards", async () => {
+  test("root's export lock, the first ever, keeps oneadmin off while it lives and not afterwards", async () => {
     const child = claimer(60_000);
     await claimed();
     expect(await exitCode(claimer(1, nobody))).toBe(3);

@@ -36,7 +36,7 @@ async function undone(
 const part: Undo = { kind: 'remove-file', path: '/backups/onevmdump-8-1.tar.gz.part' };
 const thaw: Undo = { kind: 'thaw', uri: '', domain: 'one-8', guard: 'guard' };
 
-test('a lock in OpenNebula and a snapshot on Ceph are undone from anywhere', async () => {
+test('a lock in OpenNebula and a snapshot on Ceph of a machine that is gone are undone from anywhere', async () => {
   const at = { endpoint: 'http://o', vmId: 8, before: null, since: 0 };
   const lock: Undo = { kind: 'restore-lock', ...at };
   expect(await undone(lock, elsewhere)).toEqual({ seen: true, warnings: '' });
@@ -50,7 +50,7 @@ test('a lock in OpenNebula and a snapshot on Ceph are undone from anywhere', asy
   expect(await undone(rbd, elsewhere)).toEqual({ seen: true, warnings: '' });
 });
 
-test('what was done on a host by ssh is undone there', async () => {
+test('what a run of a machine that is gone did on a host by ssh is undone there', async () => {
   expect(await undone(thaw, elsewhere, { host: 'kvm1' })).toEqual({ seen: true, warnings: '' });
   expect(await undone(part, elsewhere, { host: 'kvm1' })).toEqual({ seen: true, warnings: '' });
 });
@@ -59,18 +59,18 @@ test('a guest of a machine that is gone is not looked for in the libvirt of this
   expect(await undone(thaw, elsewhere)).toEqual({ seen: false, warnings: '' });
 });
 
-test('a guest is thawed that a container on this very machine had frozen', async () => {
+test('a guest is thawed that a killed container on this very machine had frozen', async () => {
   expect(await undone(thaw, { pidNamespace: '1' })).toEqual({ seen: true, warnings: '' });
 });
 
-test('a file that may be the part file of another export here is not removed, and is named', async () => {
+test('a file that may be the part file of another export here is not removed for a machine that is gone, and is named', async () => {
   const { seen, warnings } = await undone(part, elsewhere);
   expect(seen).toBe(false);
   expect(warnings).toContain('rm -f /backups/onevmdump-8-1.tar.gz.part');
   expect(warnings).toContain('it was on fe2/');
 });
 
-test('a file that is named after the run is removed, where it can be seen', async () => {
+test('a file that is named after the run of a machine that is gone is removed where it can be seen', async () => {
   const own: Undo = { kind: 'remove-file', path: `/ds/0/8/onevmdump-${runId}.xml` };
   expect(await undone(own, elsewhere)).toEqual({ seen: true, warnings: '' });
 });

@@ -29,14 +29,14 @@ const isFree = (): boolean =>
     .status === 0;
 
 describe("a lock of OpenNebula's drivers", () => {
-  test('is theirs again as soon as it is released', async () => {
+  test("a lock of OpenNebula's drivers is theirs again as soon as it is released", async () => {
     const lock = await take();
     expect(isFree()).toBe(false);
     await lock.release();
     expect(isFree()).toBe(true);
   });
 
-  test('is waited for until a driver releases it', async () => {
+  test("a lock of OpenNebula's drivers is waited for until a driver releases it", async () => {
     execFileSync('bash', [
       '-c',
       'flock "$1" sleep 1 >/dev/null 2>&1 & sleep 0.3',
@@ -47,7 +47,7 @@ describe("a lock of OpenNebula's drivers", () => {
     await (await take()).release();
   });
 
-  test('that is not free in time is an error which says who can be asked', async () => {
+  test("a lock of OpenNebula's drivers that is not free in time is an error which says who can be asked", async () => {
     const lock = await take();
     await expect(take(1)).rejects.toThrow(
       `cannot make snapshots: OpenNebula's lock ${folder}/${name} on this machine is held by another program, and was not free in time; see who it is: fuser -v ${folder}/${name}`,
@@ -56,7 +56,7 @@ describe("a lock of OpenNebula's drivers", () => {
     expect(isFree()).toBe(true);
   });
 
-  test('is not waited for any longer when the run is interrupted', async () => {
+  test("a lock of OpenNebula's drivers is not waited for any longer when the run is interrupted", async () => {
     const lock = await take();
     const controller = new AbortController();
     setTimeout(() => controller.abort(new InterruptedError('SIGINT')), 200);
@@ -64,7 +64,7 @@ describe("a lock of OpenNebula's drivers", () => {
     await lock.release();
   });
 
-  test('that cannot be opened is an error with the reason', async () => {
+  test("a lock of OpenNebula's drivers that cannot be opened is an error with the reason", async () => {
     mkdirSync(join(folder, 'sub'));
     await expect(
       takeDriverLock(localRunner(quiet), 'none/x.lock', { doing: 'make snapshots', folder }),
@@ -73,7 +73,7 @@ describe("a lock of OpenNebula's drivers", () => {
     );
   });
 
-  test('is not asked for where OpenNebula keeps no locks', async () => {
+  test("a lock of OpenNebula's drivers is not asked for where OpenNebula keeps no locks", async () => {
     await rm(folder, { recursive: true });
     await (await take()).release();
     expect(existsSync(folder)).toBe(false);

@@ -22,7 +22,7 @@ describe('CONTEXT of the restored template', () => {
     '$',
     'costs 5$',
     '$NETWORK[IP]',
-  ])('the value %j is the same after oned has evaluated it', (value) => {
+  ])('the value %j of CONTEXT is the same after oned has evaluated it', (value) => {
     const template = restore(contextWith('START_SCRIPT', value));
     const written = childText(child(template, 'CONTEXT')!, 'START_SCRIPT')!;
     expect(written).toBe('$ONEVMDUMP_CONTEXT_START_SCRIPT');
@@ -30,7 +30,7 @@ describe('CONTEXT of the restored template', () => {
   });
 
   test.each([String.raw`echo \$i`, String.raw`C:\\`, 'no dollar', ''])(
-    'the value %j stays where it is, since oned does not change it',
+    'the value %j of CONTEXT stays where it is, since oned does not change it',
     (value) => {
       const template = restore(contextWith('START_SCRIPT', value));
       expect(childText(child(template, 'CONTEXT')!, 'START_SCRIPT')).toBe(value);
@@ -38,12 +38,12 @@ describe('CONTEXT of the restored template', () => {
     },
   );
 
-  test('a last backslash is carried, since oned would lose it at the end of CONTEXT', () => {
+  test('a last backslash of a value is carried, since oned would lose it at the end of CONTEXT', () => {
     const template = restore(contextWith('ZZ', 'C:\\'));
     expect(childText(template, 'ONEVMDUMP_CONTEXT_ZZ')).toBe('C:\\');
   });
 
-  test('a second restore does not pile up what the first one made', () => {
+  test('a second restore does not pile up what the first one made of CONTEXT', () => {
     const vm = parseVm(
       Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE>
         <TEMPLATE><CONTEXT><A>$x</A></CONTEXT></TEMPLATE>
@@ -58,7 +58,7 @@ describe('CONTEXT of the restored template', () => {
     ]);
   });
 
-  test('names that are the same in letters and digits get attributes of their own', () => {
+  test('names in CONTEXT that are the same in letters and digits get attributes of their own', () => {
     const vm = vmWith('<CONTEXT><A-B>$1</A-B><A.B>$2</A.B></CONTEXT>');
     expect(values(restore(vm))?.slice(3)).toEqual([
       'ONEVMDUMP_CONTEXT_A_B=$1',
@@ -66,7 +66,7 @@ describe('CONTEXT of the restored template', () => {
     ]);
   });
 
-  test('requirements with a dollar are carried, too', () => {
+  test('requirements with a dollar are carried like CONTEXT', () => {
     const vm = parseVm(
       Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
         <USER_TEMPLATE><SCHED_REQUIREMENTS>NAME="a$"</SCHED_REQUIREMENTS></USER_TEMPLATE></VM>`),
@@ -89,7 +89,7 @@ describe('CONTEXT of the restored template', () => {
     expect(names(child(template, 'CONTEXT'))).toEqual(['SSH_PUBLIC_KEY']);
   });
 
-  test("values of NICs and devices that oned writes again are left out, a user's own are kept", () => {
+  test("values of CONTEXT that oned writes again for NICs and devices are left out, a user's own are kept", () => {
     const vm = vmWith(
       `<CONTEXT><NETWORK>yes</NETWORK><ETH0_IP>1</ETH0_IP><ETH0_ALIAS0_MAC>2</ETH0_ALIAS0_MAC><ETH12_ROUTES>3</ETH12_ROUTES>
        <PCI0_ADDRESS>01:01.0</PCI0_ADDRESS><PCI0_IP>4</PCI0_IP><ETH0_COMMENT>5</ETH0_COMMENT></CONTEXT>`,
@@ -105,7 +105,7 @@ describe('CONTEXT of the restored template', () => {
       return { value: childText(child(xml, 'CONTEXT')!, 'FILES_DS'), warnings };
     };
 
-    test('are named by their images', () => {
+    test('files of datastores in a restored CONTEXT are named by their images', () => {
       expect(fileSources(vm)).toEqual(['/ds/2/6eb6', '/ds/2/77']);
       const files = new Map([
         ['/ds/2/6eb6', 3],
@@ -117,7 +117,7 @@ describe('CONTEXT of the restored template', () => {
       });
     });
 
-    test('are left out with a warning where OpenNebula has no such image', () => {
+    test('files of datastores in a restored CONTEXT are left out with a warning where OpenNebula has no such image', () => {
       const some = filesDs(vm, new Map([['/ds/2/77', 4]]));
       expect(some.value).toBe('$FILE[IMAGE_ID=4]');
       expect(some.warnings).toEqual([
@@ -127,12 +127,12 @@ describe('CONTEXT of the restored template', () => {
       expect(filesDs(vm).warnings).toHaveLength(2);
     });
 
-    test('are kept as they are where they are named as oned takes them', () => {
+    test('files of datastores in a restored CONTEXT are kept as they are where they are named as oned takes them', () => {
       const named = vmWith('<CONTEXT><FILES_DS>$FILE[IMAGE_ID=5]</FILES_DS></CONTEXT>');
       expect(filesDs(named)).toEqual({ value: '$FILE[IMAGE_ID=5]', warnings: [] });
     });
 
-    test('kernel and initrd are named by their images, without what oned found out about them', () => {
+    test('the kernel and initrd of a restored template are named by their images, without what oned found out about them', () => {
       const boot = vmWith(
         `<OS><KERNEL_DS>$FILE[IMAGE=k]</KERNEL_DS><KERNEL_DS_ID>8</KERNEL_DS_ID><KERNEL_DS_SOURCE>/ds/2/k</KERNEL_DS_SOURCE>
          <KERNEL_DS_DSID>2</KERNEL_DS_DSID><KERNEL_DS_TM>ssh</KERNEL_DS_TM><KERNEL_DS_CLUSTER_ID>0</KERNEL_DS_CLUSTER_ID></OS>`,

@@ -15,13 +15,13 @@ const alias = (id: number, parent: number, parentName = `NIC${parent}`) =>
 const same = { nics: 'same-addresses' } as const;
 
 describe('NICs of the restored template', () => {
-  test('there are none unless asked, PCI devices of TYPE NIC included', () => {
+  test('the restored template has no NICs unless asked, PCI devices of TYPE NIC included', () => {
     const pci =
       '<PCI><TYPE>NIC</TYPE><CLASS>0200</CLASS><NETWORK_ID>4</NETWORK_ID><IP>10.0.0.5</IP></PCI>';
     expect(names(restore(vmWith(`${nic(0)}${alias(1, 0)}${pci}`)))).toEqual(['NAME', 'CPU']);
   });
 
-  test('a NIC keeps its network and one address, as oned takes only one of IP, IP6 and MAC', () => {
+  test('a restored NIC keeps its network and one address, as oned takes only one of IP, IP6 and MAC', () => {
     const kept = (addresses: string) =>
       values(child(restore(vmWith(nic(0, '', addresses)), same), 'NIC'));
     const mac = '<MAC>02:00:00:00:00:01</MAC>';
@@ -41,7 +41,7 @@ describe('NICs of the restored template', () => {
     ]);
   });
 
-  test('an alias and a PCI NIC keep one address, too', () => {
+  test('a restored alias and a PCI NIC keep one address, too', () => {
     const pci = `<PCI><PCI_ID>0</PCI_ID><TYPE>NIC</TYPE><VENDOR>8086</VENDOR><ADDRESS>0000:01:00:0</ADDRESS><NIC_ID>1</NIC_ID>
       <NETWORK_ID>5</NETWORK_ID><IP>10.1.0.5</IP><MAC>m</MAC><NAME>NIC1</NAME><BRIDGE>br0</BRIDGE><VM_ADDRESS>01:01.0</VM_ADDRESS></PCI>`;
     const template = restore(vmWith(`${nic(0)}${pci}${alias(2, 1)}`), same);
@@ -58,12 +58,12 @@ describe('NICs of the restored template', () => {
     ]);
   });
 
-  test('with new addresses a NIC keeps its network alone', () => {
+  test('a NIC that is restored with new addresses keeps its network alone', () => {
     const [kept] = childrenOf(restore(vmWith(nic(0)), { nics: 'new-addresses' }), 'NIC');
     expect(names(kept)).toEqual(['NETWORK_ID', 'MODEL']);
   });
 
-  test('names that oned makes are left out, and aliases name their parent by its new number', () => {
+  test('names of NICs that oned makes are left out, and aliases name their parent by its new number', () => {
     const template = restore(vmWith(`${nic(3)}${nic(5)}${alias(6, 5)}`), same);
     expect(childrenOf(template, 'NIC').map((one) => childText(one, 'NAME'))).toEqual([
       undefined,
@@ -73,7 +73,7 @@ describe('NICs of the restored template', () => {
     expect(childText(child(template, 'NIC_ALIAS')!, 'NAME')).toBeUndefined();
   });
 
-  test('a name that a user chose is kept, and aliases find it', () => {
+  test('a name of a NIC that a user chose is kept, and aliases find it', () => {
     const named = nic(2).replace('<NAME>NIC2</NAME>', '<NAME>public</NAME>');
     const template = restore(vmWith(`${named}${alias(3, 2, 'public')}`), same);
     expect(childText(child(template, 'NIC')!, 'NAME')).toBe('public');

@@ -5,7 +5,7 @@ import type { TemplateOptions } from '../../lib/vm/restored-template.ts';
 import { diskXml, names, restore, vmWith } from './template-of.ts';
 
 describe('the restored template', () => {
-  test('keeps what a user gave and leaves out what oned generates', () => {
+  test('the restored template keeps what a user gave and leaves out what oned generates', () => {
     const vm = vmWith(
       `<VCPU>2</VCPU><MEMORY>512</MEMORY><AUTOMATIC_REQUIREMENTS>x</AUTOMATIC_REQUIREMENTS>
        <GRAPHICS><TYPE>VNC</TYPE><PORT>5908</PORT></GRAPHICS><OS><ARCH>x86_64</ARCH><UUID>u</UUID></OS>
@@ -29,7 +29,7 @@ describe('the restored template', () => {
     expect(childText(child(template, 'RAW')!, 'DATA')).toBe('<x/>');
   });
 
-  test('gives each disk its restored image and keeps its other attributes', () => {
+  test('the restored template gives each disk its restored image and keeps its other attributes', () => {
     const [disk] = childrenOf(restore(vmWith(diskXml(3))), 'DISK');
     expect(disk!.children.map(({ name, text }) => `${name}=${text}`)).toEqual([
       'IMAGE_ID=103',
@@ -39,7 +39,7 @@ describe('the restored template', () => {
     ]);
   });
 
-  test('does not have a volatile disk with data formatted', () => {
+  test('the restored template does not have a volatile disk with data formatted', () => {
     const vm = vmWith(
       '<DISK><DISK_ID>0</DISK_ID><TYPE>fs</TYPE><FORMAT>raw</FORMAT><SIZE>512</SIZE><FS>ext4</FS></DISK>',
     );
@@ -50,7 +50,7 @@ describe('the restored template', () => {
     expect(JSON.stringify(fresh)).toContain('ext4');
   });
 
-  test('gives a fresh volatile disk its type, format and size again', () => {
+  test('the restored template gives a fresh volatile disk its type, format and size again', () => {
     const vm = vmWith(
       '<DISK><DISK_ID>1</DISK_ID><TYPE>swap</TYPE><SIZE>16</SIZE><FORMAT>raw</FORMAT></DISK>',
     );
@@ -58,7 +58,7 @@ describe('the restored template', () => {
     expect(names(child(template, 'DISK'))).toEqual(['TYPE', 'SIZE', 'FORMAT']);
   });
 
-  test('renumbers the boot order, since oned numbers the new disks from 0', () => {
+  test('the restored template renumbers the boot order, since oned numbers the new disks from 0', () => {
     const vm = vmWith(
       `${diskXml(2)}${diskXml(9)}<NIC><NIC_ID>3</NIC_ID><NETWORK_ID>0</NETWORK_ID></NIC>
        <OS><BOOT>disk9, NIC3,disk2,disk5,nic0,hd</BOOT></OS>`,
@@ -69,12 +69,12 @@ describe('the restored template', () => {
     expect(boot({})).toBe('disk1,disk0');
   });
 
-  test('has no boot order when nothing of it is restored, since oned would refuse it', () => {
+  test('the restored template has no boot order when nothing of it is restored, since oned would refuse it', () => {
     const vm = vmWith('<OS><ARCH>x86_64</ARCH><BOOT>nic0</BOOT></OS>');
     expect(names(child(restore(vm), 'OS'))).toEqual(['ARCH']);
   });
 
-  test('drops the network values of CONTEXT only when oned will make them again', () => {
+  test('the restored template drops the network values of CONTEXT only when oned will make them again', () => {
     const values = '<DISK_ID>1</DISK_ID><ETH0_IP>10.0.0.1</ETH0_IP><SET_HOSTNAME>a</SET_HOSTNAME>';
     const made = restore(vmWith(`<CONTEXT><NETWORK>YES</NETWORK>${values}</CONTEXT>`));
     expect(names(child(made, 'CONTEXT'))).toEqual(['NETWORK', 'SET_HOSTNAME']);
@@ -82,7 +82,7 @@ describe('the restored template', () => {
     expect(names(child(own, 'CONTEXT'))).toEqual(['ETH0_IP', 'SET_HOSTNAME']);
   });
 
-  test('turns the memory of pinned NUMA nodes back into MiB', () => {
+  test('the restored template turns the memory of pinned NUMA nodes back into MiB', () => {
     const node =
       '<NUMA_NODE><TOTAL_CPUS>2</TOTAL_CPUS><MEMORY>524288</MEMORY><CPUS>1,2</CPUS></NUMA_NODE>';
     const pinned = restore(vmWith(`<TOPOLOGY><PIN_POLICY>CORE</PIN_POLICY></TOPOLOGY>${node}`));
@@ -92,7 +92,7 @@ describe('the restored template', () => {
     expect(childrenOf(free, 'NUMA_NODE')).toEqual([]);
   });
 
-  test('keeps scheduled actions that lie ahead or repeat, and drops past ones', () => {
+  test('the restored template keeps scheduled actions that lie ahead or repeat, and drops past ones', () => {
     const action = (time: string, more = '') =>
       `<SCHED_ACTION><ID>1</ID><ACTION>terminate</ACTION><TIME>${time}</TIME>${more}</SCHED_ACTION>`;
     const vm = vmWith(
@@ -104,7 +104,7 @@ describe('the restored template', () => {
     expect(names(kept[0])).toEqual(['ACTION', 'TIME']);
   });
 
-  test('keeps the backup settings without the history of backups', () => {
+  test('the restored template keeps the backup settings without the history of backups', () => {
     const vm = vmWith(
       '',
       '<BACKUPS><BACKUP_CONFIG><KEEP_LAST>3</KEEP_LAST><LAST_BACKUP_ID>9</LAST_BACKUP_ID></BACKUP_CONFIG></BACKUPS>',
@@ -112,7 +112,7 @@ describe('the restored template', () => {
     expect(names(child(restore(vm), 'BACKUP_CONFIG'))).toEqual(['KEEP_LAST']);
   });
 
-  test('carries every string of the user template unchanged', () => {
+  test('the restored template carries every string of the user template unchanged', () => {
     const value = `it's "quoted" \\ $(id) \`id\`\n<&> 🐧`;
     const vm = parseVm(
       Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
@@ -123,7 +123,7 @@ describe('the restored template', () => {
     expect(child(template, 'ERROR')).toBeUndefined();
   });
 
-  test('has no vector attribute without values, since oned refuses it', () => {
+  test('the restored template has no vector attribute without values, since oned refuses it', () => {
     const vm = vmWith(
       '<OS><UUID>u</UUID></OS><GRAPHICS><PORT>5900</PORT></GRAPHICS><FEATURES/><RAW/>',
     );
@@ -132,7 +132,7 @@ describe('the restored template', () => {
     expect(names(restore(onlyNic))).toEqual(['NAME', 'CPU']);
   });
 
-  test('keeps an empty value of the user template, and no empty vector that oned would take', () => {
+  test('the restored template keeps an empty value of the user template, and no empty vector that oned would take', () => {
     const vm = parseVm(
       Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
         <USER_TEMPLATE><NOTE></NOTE><OS></OS></USER_TEMPLATE></VM>`),
@@ -140,7 +140,7 @@ describe('the restored template', () => {
     expect(names(restore(vm))).toEqual(['NAME', 'NOTE']);
   });
 
-  test('leaves out the password that oned made, and keeps one that the user chose', () => {
+  test('the restored template leaves out the password that oned made, and keeps one that the user chose', () => {
     const graphics = (more: string) =>
       names(
         child(
@@ -152,7 +152,7 @@ describe('the restored template', () => {
     expect(graphics('')).toEqual(['TYPE', 'PASSWD']);
   });
 
-  test('leaves out what the datastore gives a disk, so that the new datastore can give its own', () => {
+  test('the restored template leaves out what the datastore gives a disk, so that the new datastore can give its own', () => {
     const vm = vmWith(
       diskXml(
         0,
@@ -171,7 +171,7 @@ describe('the restored template', () => {
     ]);
   });
 
-  test('restores a shared file system (TYPE FILESYSTEM) with its mount point and tag', () => {
+  test('the restored template restores a shared file system (TYPE FILESYSTEM) with its mount point and tag', () => {
     const vm = vmWith(
       `<DISK><DISK_ID>1</DISK_ID><TYPE>FILESYSTEM</TYPE><FORMAT>dir</FORMAT><DRIVER>dir</DRIVER><IMAGE_ID>9</IMAGE_ID>
         <SOURCE>/s/9</SOURCE><SIZE>10</SIZE><READONLY>NO</READONLY><MOUNT_TAG>t</MOUNT_TAG><MOUNT_POINT>/mnt/a</MOUNT_POINT></DISK>
@@ -183,7 +183,7 @@ describe('the restored template', () => {
     expect(names(child(template, 'CONTEXT'))).toEqual(['TARGET']);
   });
 
-  test('leaves out what oned and OneFlow noted of the old VM', () => {
+  test('the restored template leaves out what oned and OneFlow noted of the old VM', () => {
     const vm = vmWith(
       `<QEMU_GA_EXEC><COMMAND>cat /etc/shadow</COMMAND></QEMU_GA_EXEC><CREATED_BY>5</CREATED_BY><IMPORTED>YES</IMPORTED>
        <RESIZE><CPU>9</CPU></RESIZE><VNET_UPDATE><MTU>9000</MTU></VNET_UPDATE><ROLE_NAME>r</ROLE_NAME><SERVICE_ID>7</SERVICE_ID>
@@ -192,7 +192,7 @@ describe('the restored template', () => {
     expect(names(restore(vm))).toEqual(['NAME', 'CPU']);
   });
 
-  test('does not bring to life a device that was only a note in the user template', () => {
+  test('the restored template does not bring to life a device that was only a note in the user template', () => {
     const vm = parseVm(
       Buffer.from(`<VM><ID>8</ID><NAME>w</NAME><STATE>8</STATE><LCM_STATE>0</LCM_STATE><TEMPLATE/>
         <USER_TEMPLATE><NIC><NETWORK_ID>0</NETWORK_ID></NIC><PCI><CLASS>0300</CLASS></PCI>
@@ -201,7 +201,7 @@ describe('the restored template', () => {
     expect(names(restore(vm, { nics: 'same-addresses' }))).toEqual(['NAME']);
   });
 
-  test('asks for a PCI device by its kind and not by its address, since oned takes only one of them', () => {
+  test('the restored template asks for a PCI device by its kind and not by its address, since oned takes only one of them', () => {
     const pci = (inner: string) => names(child(restore(vmWith(`<PCI>${inner}</PCI>`)), 'PCI'));
     const address = '<SHORT_ADDRESS>01:00.0</SHORT_ADDRESS>';
     expect(pci(`${address}<VENDOR>10de</VENDOR><DEVICE>1eb8</DEVICE><CLASS>0302</CLASS>`)).toEqual([
@@ -212,7 +212,7 @@ describe('the restored template', () => {
     expect(pci(address)).toEqual(['SHORT_ADDRESS']);
   });
 
-  test('does not name the pin policy that oned gave a VM that is not pinned', () => {
+  test('the restored template does not name the pin policy that oned gave a VM that is not pinned', () => {
     const vm = vmWith(
       '<TOPOLOGY><PIN_POLICY>NONE</PIN_POLICY><SOCKETS>1</SOCKETS><CORES>2</CORES><THREADS>1</THREADS></TOPOLOGY>',
     );
@@ -221,7 +221,7 @@ describe('the restored template', () => {
     expect(child(restore(half), 'TOPOLOGY')).toBeUndefined();
   });
 
-  test('keeps the distances between pinned NUMA nodes', () => {
+  test('the restored template keeps the distances between pinned NUMA nodes', () => {
     const vm = vmWith(
       `<TOPOLOGY><PIN_POLICY>CORE</PIN_POLICY></TOPOLOGY>
        <NUMA_NODE><DISTANCE>1:20</DISTANCE><TOTAL_CPUS>2</TOTAL_CPUS><MEMORY>524288</MEMORY><NODE_ID>0</NODE_ID></NUMA_NODE>`,
@@ -229,7 +229,7 @@ describe('the restored template', () => {
     expect(names(child(restore(vm), 'NUMA_NODE'))).toEqual(['DISTANCE', 'TOTAL_CPUS', 'MEMORY']);
   });
 
-  test('backs up the same disks, by their new numbers, and only those that oned backs up', () => {
+  test('the restored template backs up the same disks, by their new numbers, and only those that oned backs up', () => {
     const config = (more: string) =>
       `<BACKUPS><BACKUP_CONFIG><DISK_IDS>9,1,4,2</DISK_IDS><INTERACTIVE>YES</INTERACTIVE>${more}</BACKUP_CONFIG></BACKUPS>`;
     const volatile = '<DISK><DISK_ID>4</DISK_ID><TYPE>fs</TYPE><SIZE>9</SIZE></DISK>';
@@ -246,7 +246,7 @@ describe('the restored template', () => {
     expect(ids('<BACKUP_VOLATILE>YES</BACKUP_VOLATILE>')).toBe('2,1,0');
   });
 
-  test('renumbers the disk of a scheduled disk snapshot, and drops it with the disk', () => {
+  test('the restored template renumbers the disk of a scheduled disk snapshot, and drops it with the disk', () => {
     const action = (args: string) =>
       `<SCHED_ACTION><ACTION>disk-snapshot-create</ACTION><ARGS>${args}</ARGS><TIME>+60</TIME></SCHED_ACTION>`;
     const vm = vmWith(`${diskXml(3)}${action('3,daily')}${action('1,daily')}`);

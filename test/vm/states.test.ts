@@ -17,7 +17,7 @@ describe('states', () => {
     [6, 0, 'DONE', undefined],
     [99, 0, 'STATE 99', undefined],
     [3, 999, 'ACTIVE, LCM_STATE 999', undefined],
-  ] as const)('STATE %i, LCM_STATE %i is %s: %s', (state, lcmState, name, activity) => {
+  ] as const)('a VM in STATE %i, LCM_STATE %i is %s: %s', (state, lcmState, name, activity) => {
     expect(stateName(state, lcmState)).toBe(name);
     expect(activityOf(state, lcmState)).toBe(activity);
   });
@@ -31,15 +31,21 @@ describe('the state from which a VM came', () => {
     [16, 'UNKNOWN'],
     [17, 'HOTPLUG'],
     [57, 'DISK_SNAPSHOT'],
-  ])('tells that a running VM ran before (LCM_STATE %d)', (lcmState, name) => {
-    expect(workBefore(running, { state: 3, lcmState })).toBe(name);
-  });
+  ])(
+    'the state from which a VM came tells that a running VM ran before (LCM_STATE %d)',
+    (lcmState, name) => {
+      expect(workBefore(running, { state: 3, lcmState })).toBe(name);
+    },
+  );
 
-  test.each([2, 20, 19, 32, 3])('tells that a VM was started (LCM_STATE %d)', (lcmState) => {
-    expect(workBefore(running, { state: 3, lcmState })).toBeUndefined();
-  });
+  test.each([2, 20, 19, 32, 3])(
+    'the state from which a VM came tells that a VM was started (LCM_STATE %d)',
+    (lcmState) => {
+      expect(workBefore(running, { state: 3, lcmState })).toBeUndefined();
+    },
+  );
 
-  test('may not be known', () => {
+  test('the state from which a VM came may not be known', () => {
     expect(workBefore(running, undefined)).toBeUndefined();
   });
 });

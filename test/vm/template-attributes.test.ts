@@ -6,7 +6,7 @@ const sections = Object.entries<Section>(attributeTable);
 
 describe('the table of attributes', () => {
   test.each(sections)(
-    'names each attribute of %s once, with a reason and a source',
+    'the table of attributes names each attribute of %s once, with a reason and a source',
     (_, { rules }) => {
       const names = rules.flatMap((rule) => rule.names);
       expect(names).toEqual([...new Set(names)]);

@@ -83,7 +83,7 @@ test('every recorded VM reads as another parser reads it', () => {
   }
 });
 
-test('the fields of a running VM with five disks', () => {
+test('the fields of a running VM with five disks are read from its XML', () => {
   const vm = load('vm/vm-running-qcow2-kvm.xml');
   expect(vm).toMatchObject({
     id: 103,
@@ -140,24 +140,24 @@ test('a VM that never ran has no history, no domain and no disks', () => {
   });
 });
 
-test('the lock is the number oned stores', () => {
+test('the lock of a VM is read as the number that oned stores', () => {
   const lock = '<LOCK><LOCKED>2</LOCKED><OWNER>0</OWNER></LOCK>';
   expect(parseVm(vmXml({ LOCK: lock })).lock?.level).toBe(2);
 });
 
-test('disks are in the order of their ids', () => {
+test('the disks of a VM are in the order of their ids', () => {
   const ids = [2, 0, 10].map((id) => `<TYPE>FILE</TYPE><DISK_ID>${id}</DISK_ID>`);
   expect(parseVm(vmXml(disks(...ids))).disks.map(({ id }) => id)).toEqual([0, 2, 10]);
 });
 
-test('the last history record is the one with the greatest SEQ, wherever it stands', () => {
+test('the last history record of a VM is the one with the greatest SEQ, wherever it is', () => {
   const record = (seq: number): string =>
     `<HISTORY><SEQ>${seq}</SEQ><HOSTNAME>h${seq}</HOSTNAME><TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY>`;
   const records = `<HISTORY_RECORDS>${record(9)}${record(10)}${record(2)}</HISTORY_RECORDS>`;
   expect(parseVm(vmXml({ HISTORY_RECORDS: records })).history?.hostname).toBe('h10');
 });
 
-test('names from outside stay the text they are', () => {
+test("names in a VM's XML stay the text they are", () => {
   const name = `$(reboot) '"\\ ../../etc \`id\` é`;
   const vm = parseVm(
     vmXml({
@@ -168,7 +168,7 @@ test('names from outside stay the text they are', () => {
   expect([vm.name, vm.disks[0]?.source]).toEqual([name, name]);
 });
 
-test('Ceph credentials stand in the disk', () => {
+test('Ceph credentials are read from the disk of a VM', () => {
   const xml =
     '<DISK_ID>0</DISK_ID><TYPE>RBD</TYPE><CEPH_USER>libvirt</CEPH_USER><CEPH_CONF>/etc/c.conf</CEPH_CONF><CEPH_KEY>/k</CEPH_KEY><POOL_NAME>one</POOL_NAME>';
   expect(parseVm(vmXml(disks(xml))).disks[0]).toMatchObject({
@@ -179,7 +179,7 @@ test('Ceph credentials stand in the disk', () => {
   });
 });
 
-test('scheduled actions and the backup configuration are found beside the template', () => {
+test('the scheduled actions and the backup configuration of a VM are found beside its template', () => {
   const vm = parseVm(
     vmXml({
       SCHED_ACTIONS:
@@ -228,12 +228,12 @@ describe('refused, naming the field', () => {
       { HISTORY_RECORDS: '<HISTORY_RECORDS><HISTORY><SEQ>0</SEQ></HISTORY></HISTORY_RECORDS>' },
       'a HISTORY record of VM 8 has no HOSTNAME',
     ],
-  ])('%s', (_, changes, expected) => {
+  ])('the XML of a VM is refused with the field: %s', (_, changes, expected) => {
     expect(() => parseVm(vmXml(changes))).toThrow(UsageError);
     expect(() => parseVm(vmXml(changes))).toThrow(expected);
   });
 
-  test('what an API hook gets, which is no VM', () => {
+  test("the XML that an API hook gets is refused, as it is no VM's", () => {
     expect(() => load('hooks/api-vm-lock.stdin')).toThrow(
       "this is not a VM's XML: its root element is <CALL_INFO>, not <VM>",
     );

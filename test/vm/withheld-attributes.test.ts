@@ -18,14 +18,14 @@ describe('attributes that a user may not set', () => {
     'CPU_COST',
   ];
 
-  test('nothing is lost, and nothing said, when a NIC keeps its IP', () => {
+  test('an ordinary user loses nothing, and is told nothing, when a NIC keeps its IP', () => {
     const vm = vmWith(nic(0, `<IP>10.0.0.5</IP>${mac}`));
     const { xml, warnings } = restoreAll(vm, { nics: 'same-addresses', restricted });
     expect(names(child(xml, 'NIC'))).toEqual(['NETWORK_ID', 'IP']);
     expect(warnings).toEqual([]);
   });
 
-  test('one warning names all the MACs that are lost', () => {
+  test('one warning names all the MACs that an ordinary user loses', () => {
     const vm = vmWith(
       `${nic(0, mac)}${nic(1, '<IP>10.0.0.5</IP>')}${nic(2, mac.replace('01<', '02<'))}`,
     );
@@ -36,7 +36,7 @@ describe('attributes that a user may not set', () => {
     ]);
   });
 
-  test('an administrator keeps them all', () => {
+  test('an administrator who restores keeps all MACs', () => {
     const vm = vmWith(`${nic(0, mac)}<CPU_COST>1</CPU_COST>`);
     const { xml, warnings } = restoreAll(vm, { nics: 'same-addresses' });
     expect(names(xml)).toEqual(['NAME', 'CPU', 'CPU_COST', 'NIC']);
@@ -44,7 +44,7 @@ describe('attributes that a user may not set', () => {
     expect(warnings).toEqual([]);
   });
 
-  test('a VM that may not be pinned comes back without nodes', () => {
+  test('a VM that an ordinary user may not pin comes back without nodes', () => {
     const node = '<NUMA_NODE><TOTAL_CPUS>2</TOTAL_CPUS><MEMORY>524288</MEMORY></NUMA_NODE>';
     const vm = vmWith(
       `<TOPOLOGY><PIN_POLICY>CORE</PIN_POLICY><SOCKETS>1</SOCKETS></TOPOLOGY>${node}`,
@@ -56,14 +56,14 @@ describe('attributes that a user may not set', () => {
     ]);
   });
 
-  test('nothing is said of the pin policy that oned gave every VM with a topology', () => {
+  test('no warning is about the pin policy that oned gave every VM with a topology', () => {
     const vm = vmWith(
       '<TOPOLOGY><PIN_POLICY>NONE</PIN_POLICY><SOCKETS>1</SOCKETS><CORES>1</CORES><THREADS>1</THREADS></TOPOLOGY>',
     );
     expect(restoreAll(vm, { restricted }).warnings).toEqual([]);
   });
 
-  test('what acts on the host is left out as the list says, and RAW with its data; nothing is said to be kept that is not', () => {
+  test("what acts on the host is left out of an ordinary user's template as the list says, and RAW with its data; nothing is said to be kept that is not", () => {
     const { xml, warnings } = restoreAll(vmWith(hosts), {
       restricted: [...restricted, 'emulator'],
     });
@@ -80,7 +80,7 @@ describe('attributes that a user may not set', () => {
 });
 
 describe('attributes that act on the host', () => {
-  test('are kept, and each is named in a warning', () => {
+  test('attributes that act on the host are kept, and each is named in a warning', () => {
     const { xml, warnings } = restoreAll(vmWith(hosts));
     expect(names(xml)).toEqual(['NAME', 'CPU', 'RAW', 'EMULATOR', 'PCI', 'CONTEXT', 'OS']);
     expect(warnings).toEqual([
@@ -92,7 +92,7 @@ describe('attributes that act on the host', () => {
     ]);
   });
 
-  test('are left out when asked, with the aliases of a PCI NIC', () => {
+  test('attributes that act on the host are left out when asked, with the aliases of a PCI NIC', () => {
     const pci = '<PCI><TYPE>NIC</TYPE><NIC_ID>0</NIC_ID><NETWORK_ID>4</NETWORK_ID></PCI>';
     const alias =
       '<NIC_ALIAS><NIC_ID>1</NIC_ID><NETWORK_ID>4</NETWORK_ID><PARENT_ID>0</PARENT_ID></NIC_ALIAS>';
@@ -107,7 +107,7 @@ describe('attributes that act on the host', () => {
     );
   });
 
-  test('a script of a NIC is one of them', () => {
+  test('a script of a NIC is one of the attributes that act on the host', () => {
     const vm = vmWith(nic(0, '<SCRIPT>/tmp/x</SCRIPT>'));
     const { xml } = restoreAll(vm, { nics: 'same-addresses', noHostAttributes: true });
     expect(names(child(xml, 'NIC'))).toEqual(['NETWORK_ID']);

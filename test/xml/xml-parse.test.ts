@@ -22,17 +22,17 @@ describe('values', () => {
     ['line ends as XML has them', 'a\r\nb\rc', 'a\nb\nc'],
     ['nothing expanded', '${HOME} %s \\n $(id)', '${HOME} %s \\n $(id)'],
     ['emoji and other planes', '😀𐍈ü€', '😀𐍈ü€'],
-  ])('%s', (_, text, expected) => {
+  ])('a text of XML is read: %s', (_, text, expected) => {
     expect(leaf(text)).toBe(expected);
   });
 
-  test('more references than the parser itself would expand', () => {
+  test('a text of XML may have more references than the parser itself would expand', () => {
     expect(leaf('&lt;'.repeat(200_000))).toBe('<'.repeat(200_000));
   });
 });
 
 describe('the tree', () => {
-  test('keeps the order of children and repeated elements', () => {
+  test('the XML parser keeps the order of children and repeated elements', () => {
     const root = parse('<A>\n <D>1</D>\n <C/>\n <D>2</D>\n</A>');
     expect(root.children.map(({ name, text }) => [name, text])).toEqual([
       ['D', '1'],
@@ -43,7 +43,7 @@ describe('the tree', () => {
   });
 
   test.each(['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '_'])(
-    'takes %s as a name like any other',
+    'the XML parser takes %s as a name like any other',
     (name) => {
       const root = parse(`<A><${name}>x</${name}><${name}/></A>`);
       expect(root.children).toEqual([
@@ -54,7 +54,7 @@ describe('the tree', () => {
     },
   );
 
-  test('keeps attributes where they are asked for, with their references decoded', () => {
+  test('the XML parser keeps attributes where they are asked for, with their references decoded', () => {
     const text = `<a x='1' y="&lt;&#65;'"><b c=''/><d>e</d></a>`;
     const root = parseXml(Buffer.from(text), 'it', { attributes: true });
     expect(root.attributes).toEqual(
@@ -67,12 +67,15 @@ describe('the tree', () => {
     expect(root.children[1]).toEqual({ name: 'd', text: 'e', children: [] });
   });
 
-  test.each(['&#x110000;', '&nothing;', '&'])('refuses %s in an attribute', (value) => {
-    const text = Buffer.from(`<a b="${value}"/>`);
-    expect(() => parseXml(text, 'it', { attributes: true })).toThrow('stands for no character');
-  });
+  test.each(['&#x110000;', '&nothing;', '&'])(
+    'the XML parser refuses %s in an attribute',
+    (value) => {
+      const text = Buffer.from(`<a b="${value}"/>`);
+      expect(() => parseXml(text, 'it', { attributes: true })).toThrow('stands for no character');
+    },
+  );
 
-  test('drops attributes and a declaration, and accepts a byte order mark', () => {
+  test('the XML parser drops attributes and a declaration, and accepts a byte order mark', () => {
     const root = parse(
       '\u{feff}<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<VM xmlns:x="u" x:y=\'a>b\'><ID>1</ID></VM>\n<!-- end -->\n',
     );
@@ -119,32 +122,32 @@ describe('refused, with line and column', () => {
     ['no XML', 'VM 8', 'text outside the root'],
     ['deep nesting', '<A>'.repeat(51), 'nested more than 50 deep'],
     ['very many elements', `<A>${'<B/>'.repeat(100_001)}</A>`, 'more than 100000 elements'],
-  ])('%s', (_, text, expected) => {
+  ])('XML is refused with line and column: %s', (_, text, expected) => {
     expect(() => parse(text)).toThrow(UsageError);
     expect(() => parse(text)).toThrow(`the document is not usable as XML: `);
     expect(() => parse(text)).toThrow(expected);
   });
 
-  test('fewer elements where the caller accepts more', () => {
+  test('XML is refused with line and column: fewer elements where the caller accepts more', () => {
     const many = Buffer.from(`<A>${'<B/>'.repeat(150_000)}</A>`);
     expect(parseXml(many, 'it', { maxElements: 2_000_000 }).children).toHaveLength(150_000);
   });
 
-  test('text beside elements, since one of them would be lost', () => {
+  test('XML is refused with line and column: text beside elements, since one of them would be lost', () => {
     expect(() => parse('<A><B>x<C/></B></A>')).toThrow('B has text beside its elements');
   });
 
-  test('bytes that are not UTF-8', () => {
+  test('XML is refused with bytes that are not UTF-8', () => {
     const bytes = Buffer.concat([Buffer.from('<A>'), Buffer.from([0xe4]), Buffer.from('</A>')]);
     expect(() => parseXml(bytes, 'the document')).toThrow('the document is not UTF-8 text');
   });
 
-  test('more than 16 MiB', () => {
+  test('XML is refused with more than 16 MiB', () => {
     expect(() => parseXml(Buffer.alloc(maxXmlBytes + 1, ' '), 'it')).toThrow('are not accepted');
   });
 });
 
-test('hostile documents of 8 MiB are done with quickly', () => {
+test('hostile XML documents of 8 MiB are refused or read quickly', () => {
   const size = 8 * 1024 * 1024;
   const started = Date.now();
   for (const [start, piece] of [

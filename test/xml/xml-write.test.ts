@@ -55,7 +55,7 @@ const { tree } = fc.letrec<{ tree: XmlElement }>((tie) => ({
   ),
 }));
 
-test('every tree that can be written reads back the same', () => {
+test('every XML tree that can be written reads back the same', () => {
   fc.assert(
     fc.property(tree, (written) => {
       expect(parseXml(Buffer.from(writeXml(written)), 'it')).toEqual(written);
@@ -64,7 +64,7 @@ test('every tree that can be written reads back the same', () => {
   );
 });
 
-test('another parser (expat) reads the same trees', () => {
+test('another XML parser (expat) reads the trees that were written', () => {
   const trees = fc.sample(tree, { numRuns: 500, seed: 7 });
   const program = `
 import json, sys
@@ -80,13 +80,13 @@ print(json.dumps([tree(ElementTree.fromstring(d)) for d in json.load(sys.stdin)]
   expect(JSON.parse(output.toString())).toEqual(JSON.parse(JSON.stringify(trees)));
 });
 
-test('each value is one CDATA section, as oned writes it, and an empty one too', () => {
+test('each value is written as one CDATA section, as oned writes it, and an empty one too', () => {
   expect(writeXml(element('TEMPLATE', '', [element('NAME', 'a & b'), element('D', '')]))).toBe(
     '<TEMPLATE><NAME><![CDATA[a & b]]></NAME><D><![CDATA[]]></D></TEMPLATE>',
   );
 });
 
-test('a carriage return is written as a reference, in one piece of text', () => {
+test('a carriage return in a value is written as a reference, in one piece of text', () => {
   expect(writeXml(element('D', 'a<\r\n&'))).toBe('<D>a&lt;&#13;\n&amp;</D>');
 });
 
@@ -99,16 +99,19 @@ describe('refused, naming the attribute', () => {
     ['a control character', 'a\u{1}', 'CONTEXT/START_SCRIPT holds the character U+0001'],
     ['half a surrogate pair', 'a\u{d83d}', 'CONTEXT/START_SCRIPT holds the character U+D83D'],
     ['a character that is none', 'a\u{ffff}', 'holds the character U+FFFF'],
-  ])('%s', (_, text, expected) => {
+  ])('a value that XML cannot hold is refused with its attribute: %s', (_, text, expected) => {
     expect(() => writeXml(inside(text))).toThrow(UsageError);
     expect(() => writeXml(inside(text))).toThrow(expected);
   });
 
-  test.each(['', 'A B', '1A', 'A>', 'A/><B', '-A'])('the name %j', (name) => {
-    expect(() => writeXml(element('A', '', [element(name, 'x')]))).toThrow('is not a name');
-  });
+  test.each(['', 'A B', '1A', 'A>', 'A/><B', '-A'])(
+    'a value that XML cannot hold is refused with its attribute: the name %j',
+    (name) => {
+      expect(() => writeXml(element('A', '', [element(name, 'x')]))).toThrow('is not a name');
+    },
+  );
 
-  test('text beside elements', () => {
+  test('a value that XML cannot hold is refused with its attribute: text beside elements', () => {
     expect(() => writeXml(element('A', 'x', [element('B', '')]))).toThrow('A has text beside');
   });
 });
