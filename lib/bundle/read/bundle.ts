@@ -1,6 +1,5 @@
 // What restore, show and verify see of a bundle, however it was made. reader.ts opens one.
-import type { DiskFormat, Manifest } from '../format/manifest.ts';
-import type { StateFile } from './state-file.ts';
+import type { DiskFormat, Manifest, StateMember } from '../format/manifest.ts';
 
 /** What all names of one file have in common, hard links included. */
 export interface FileIdentity {
@@ -48,6 +47,15 @@ export interface BundleDisk {
    * A piece has at most 1 MiB and may be kept. @throws BundleError naming the place of the damage.
    */
   pieces(): AsyncIterable<Piece>;
+}
+
+/** A member that holds what the VM kept beside its disks. */
+export interface StateFile {
+  readonly member: StateMember;
+  /** Bytes. */
+  readonly size: number;
+  /** All of it, checked against its SHA-256 where the bundle has one. @throws BundleError when it is damaged */
+  read(): Promise<Buffer>;
 }
 
 export interface Bundle {

@@ -1,7 +1,7 @@
 // A bundle with an index: reads the manifest at its end, then only what is asked for.
 import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
-import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
+import type { BundleDisk, BundleSource, Piece, StateFile } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
 import {
   checkedPieces,
@@ -17,7 +17,7 @@ import { readManifestMember } from './manifest-read.ts';
 import type { FrameList, Manifest } from '../format/manifest.ts';
 import { printable } from '../format/member-name.ts';
 import { largestVmXml, placed, type OpenOptions, type Opened } from './opened-bundle.ts';
-import { readState, type StateFile } from './state-file.ts';
+import { readState } from './state-file.ts';
 import { memberBytes, nextMember } from './tar-member.ts';
 import type { Trailer } from '../format/trailer.ts';
 

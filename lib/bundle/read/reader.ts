@@ -1,10 +1,9 @@
 // Opens a bundle, however it was made. docs/bundle-format.md says what a bundle is.
-import type { BundleDisk, BundleSource, Piece } from './bundle.ts';
+import type { BundleDisk, BundleSource, Piece, StateFile } from './bundle.ts';
 import { openIndexed, openManifest } from './indexed-bundle.ts';
 import type { Manifest } from '../format/manifest.ts';
 import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened-bundle.ts';
 import { openScanned } from './scanned-bundle.ts';
-import type { StateFile } from './state-file.ts';
 import { decodeTrailer, longestTrailer, type Trailer } from '../format/trailer.ts';
 import { findZeroTail } from './zero-tail.ts';
 

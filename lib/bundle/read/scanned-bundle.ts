@@ -1,7 +1,7 @@
 // A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or one that lost its
 // end. It is read from the front: once to list it, and once for each pass over a disk.
 import { BundleError } from '../../report/errors.ts';
-import type { BundleDisk, BundleSource } from './bundle.ts';
+import type { BundleDisk, BundleSource, StateFile } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { emptyHead, expectedDisk, fillHead } from './checked-pieces.ts';
 import { readManifestMember } from './manifest-read.ts';
@@ -17,7 +17,7 @@ import { memberLabel } from '../format/member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
 import { largestVmXml, placed, type Opened, type OpenOptions } from './opened-bundle.ts';
 import { diskPieces, findState, openStream } from './scanned-passes.ts';
-import { readState, type StateFile } from './state-file.ts';
+import { readState } from './state-file.ts';
 import { checkVmXml } from './vm-xml-frame.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 

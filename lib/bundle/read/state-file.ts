@@ -5,15 +5,6 @@ import type { ByteReader } from './byte-reader.ts';
 import { largestState, type ManifestState, type StateMember } from '../format/manifest.ts';
 import { memberBytes, type TarMember } from './tar-member.ts';
 
-/** Such a member of a bundle that is being read. */
-export interface StateFile {
-  readonly member: StateMember;
-  /** Bytes. */
-  readonly size: number;
-  /** All of it, checked against its SHA-256 where the bundle has one. @throws BundleError when it is damaged */
-  read(): Promise<Buffer>;
-}
-
 /** The member of this name, if the tar stream's next one is it. @throws BundleError when it is too big or another one */
 export async function readState(
   input: ByteReader,
