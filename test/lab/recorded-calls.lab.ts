@@ -104,7 +104,7 @@ describe.each([
     '0108-tm-qcow2-postbackup',
     '103',
   ],
-])('the recorded calls of a backup on TM %s', (_, vmFolder, pre, backup, post, datastore) => {
+])('the recorded calls of a backup on TM %s', (tm, vmFolder, pre, backup, post, datastore) => {
   test('make a bundle with the very disk, and leave nothing', async () => {
     const raw = await makeDisk(pre, vmFolder);
     const basePath = join(folder, 'one/datastores', datastore);

@@ -77,13 +77,13 @@ const runQuick = (env: Readonly<Record<string, string>> = {}) => run(env, []);
 const calls = () => readFile(join(root, 'bin/calls'), 'utf8');
 
 describe('npm test', () => {
-  test('installs, builds and tests, and neither lints nor checks types', async () => {
+  test('npm test installs, builds and tests, and neither lints nor checks types', async () => {
     await jestReports({ numPassedTests: 7 }, { numPassedTests: 3 });
     expect(runQuick()).toMatchObject({ status: 0, stderr: '' });
     expect(await calls()).toBe('npm run --silent build\n');
   });
 
-  test('ends at the build when that fails', () => {
+  test('npm test ends at the build when that fails', () => {
     expect(runQuick({ FAIL: 'build' })).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('\ntest: build failed') as unknown,
@@ -107,7 +107,7 @@ describe('npm test', () => {
     expect(runQuick()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
   });
 
-  test('runs the quick tests alone when it is told which', async () => {
+  test('npm test runs the quick tests alone when it is told which', async () => {
     expect(run({}, ['test/vm'])).toMatchObject({ lastLine: '3 passed, 0 failed, 0 skipped' });
     await expect(readFile(join(root, 'bin/labs'))).rejects.toThrow('ENOENT');
   });
@@ -119,7 +119,7 @@ describe('npm test', () => {
 });
 
 describe('test:all', () => {
-  test('builds, lints, checks types and shell, and ends with the count of tests', async () => {
+  test('npm run test:all builds, lints, checks types and shell, and ends with the count of tests', async () => {
     await jestReports({ numPassedTests: 7, numPendingTests: 2, numTodoTests: 1 });
     expect(run()).toEqual({ status: 0, stderr: '', lastLine: '7 passed, 0 failed, 3 skipped' });
     expect(await calls()).toMatch(
@@ -127,24 +127,27 @@ describe('test:all', () => {
     );
   });
 
-  test.each(['build', 'lint', 'typecheck'])('ends at %s when that fails', (name) => {
-    const { status, stderr, lastLine } = run({ FAIL: name });
-    expect(status).toBe(1);
-    expect(stderr).toContain(`test:all: ${name} failed`);
-    expect(lastLine).toBe(`== ${name}`);
-  });
+  test.each(['build', 'lint', 'typecheck'])(
+    'npm run test:all ends at %s when that fails',
+    (name) => {
+      const { status, stderr, lastLine } = run({ FAIL: name });
+      expect(status).toBe(1);
+      expect(stderr).toContain(`test:all: ${name} failed`);
+      expect(lastLine).toBe(`== ${name}`);
+    },
+  );
 
-  test('fails when a test failed', async () => {
+  test('npm run test:all fails when a test failed', async () => {
     await jestReports({ numPassedTests: 7, numFailedTests: 1 });
     expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
   });
 
-  test('counts a test file that could not run as a failure', async () => {
+  test('npm run test:all counts a test file that could not run as a failure', async () => {
     await jestReports({ numPassedTests: 7, numRuntimeErrorTestSuites: 1 });
     expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
   });
 
-  test('starts the labs for the tests with real components, and ends those it has started', async () => {
+  test('npm run test:all starts the labs for the tests with real components, and ends those it has started', async () => {
     const ofLabs = { numPassedTests: 5, numPendingTests: 1 };
     await jestReports({ numPassedTests: 7 }, ofLabs, { numPassedTests: 2 });
     expect(run()).toMatchObject({ status: 0, lastLine: '14 passed, 0 failed, 1 skipped' });
@@ -156,41 +159,41 @@ describe('test:all', () => {
   test.each([
     ['with real components', { numFailedTests: 1 }, {}],
     ['of the lvm lab, which run beside the others,', {}, { numFailedTests: 1 }],
-  ])('fails when a test %s failed', async (_, ofLabs, ofLvm) => {
+  ])('npm run test:all fails when a test %s failed', async (_, ofLabs, ofLvm) => {
     await jestReports({ numPassedTests: 7 }, ofLabs, ofLvm);
     expect(run()).toMatchObject({ status: 1, lastLine: '7 passed, 1 failed, 0 skipped' });
   });
 
-  test('fails when the jest of the lvm lab ends without a report', async () => {
+  test('npm run test:all fails when the jest of the lvm lab ends without a report', async () => {
     const usual = await readFile(join(root, jest), 'utf8');
     const gone = "if (process.argv.some((one) => one.startsWith('--testMatch='))) process.exit(1);";
     await write(jest, `${gone}\n${usual}`);
     expect(run().status).toBe(1);
   });
 
-  test('fails when a lab does not start', async () => {
+  test('npm run test:all fails when a lab does not start', async () => {
     await lab('[[ $1 != up ]] || exit 1');
     const { status, stderr, lastLine } = run();
     expect({ status, lastLine }).toEqual({ status: 1, lastLine: '3 passed, 0 failed, 0 skipped' });
     expect(stderr).toContain('a lab does not start');
   });
 
-  test('fails when nothing was tested', async () => {
+  test('npm run test:all fails when nothing was tested', async () => {
     await jestReports({});
     expect(run()).toMatchObject({ status: 1, lastLine: '0 passed, 0 failed, 0 skipped' });
   });
 
-  test('fails when jest ends without a report', async () => {
+  test('npm run test:all fails when jest ends without a report', async () => {
     await write(jest, 'process.exit(0);');
     expect(run()).toMatchObject({ status: 1, lastLine: '0 passed, 1 failed, 0 skipped' });
   });
 
-  test('fails when jest does although every test passed, as it does when its process is not well', async () => {
+  test('npm run test:all fails when jest does although every test passed, as it does when its process is not well', async () => {
     await write(jest, `${await readFile(join(root, jest), 'utf8')} process.exit(1);`);
     expect(run()).toMatchObject({ status: 1, lastLine: '3 passed, 0 failed, 0 skipped' });
   });
 
-  test('installs the dependencies when they are missing or older than package-lock.json', async () => {
+  test('npm run test:all installs the dependencies when they are missing or older than package-lock.json', async () => {
     run();
     expect(await calls()).not.toContain('npm ci');
     await utimes(join(root, 'node_modules/.package-lock.json'), 1, 1);

@@ -45,7 +45,7 @@ async function aptCalls(): Promise<string[]> {
 }
 
 describe('scripts/tools.sh', () => {
-  test('calls no package manager when everything is there', async () => {
+  test('scripts/tools.sh calls no package manager when everything is there', async () => {
     await standInForApt([]);
     for (const name of demoPrograms) await standIn(name);
     // On PATH everywhere, from packages that Debian itself is made of.
@@ -54,7 +54,7 @@ describe('scripts/tools.sh', () => {
     await expect(aptCalls()).rejects.toThrow('ENOENT');
   });
 
-  test('installs the packages of the missing programs, each once, with fresh lists', async () => {
+  test('scripts/tools.sh installs the packages of the missing programs, each once, with fresh lists', async () => {
     await standInForApt(demoPrograms);
     for (const name of ['mke2fs', 'debugfs', 'mkswap']) await standIn(name);
     const { status, stdout } = run('demo');
@@ -68,21 +68,21 @@ describe('scripts/tools.sh', () => {
     ]);
   });
 
-  test('says so when the packages did not bring the programs', async () => {
+  test('scripts/tools.sh says so when the packages did not bring the programs', async () => {
     await standInForApt(demoPrograms, false);
     const { status, stderr } = run('demo');
     expect(status).toBe(1);
     expect(stderr).toContain('installed, but still not found on PATH: qemu-img qemu-nbd');
   });
 
-  test('says what is needed where there is no apt-get', () => {
+  test('scripts/tools.sh says what is needed where there is no apt-get', () => {
     const { status, stderr } = run('test');
     expect(status).toBe(1);
     expect(stderr).toMatch(/missing programs: qemu-img .*There is no apt-get here/);
     expect(stderr).toMatch(/qemu-utils isal .*libarchive-tools/);
   });
 
-  test('knows demo and test only', () => {
+  test('scripts/tools.sh knows demo and test only', () => {
     expect(run('lab')).toMatchObject({
       status: 1,
       stderr: 'tools.sh: usage: scripts/tools.sh demo|test\n',

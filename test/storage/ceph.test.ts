@@ -70,7 +70,7 @@ describe('the RBD image of a disk', () => {
       'ssd/one-sys-7-2',
     ],
     ['in the default pool', { type: 'SWAP', source: undefined }, 'one/one-sys-7-2'],
-  ])('is %s', async (_, facts, name) => {
+  ])('the RBD image of a disk is %s', async (_, facts, name) => {
     expect(await nameOf(rbdDisk(2, facts))).toBe(name);
   });
 
@@ -86,20 +86,20 @@ describe('the RBD image of a disk', () => {
     ['a key like an option', { cephKey: '--x' }, 'CEPH_KEY is not the absolute path'],
     ['a relative configuration', { cephConf: 'ceph.conf' }, 'CEPH_CONF is not the absolute path'],
     ['another format than raw', { format: 'qcow2' }, 'which is raw, but declared as qcow2'],
-  ])('is refused with %s', (_, facts, message) => {
+  ])('the RBD image of a disk is refused with %s', (_, facts, message) => {
     const plan = () => planDisks(vm([rbdDisk(0, facts)], ceph), new Map());
     expect(plan).toThrow(UnsupportedError);
     expect(plan).toThrow(message);
   });
 
-  test('with a key instead of the path of one is refused, and the key is not shown', () => {
+  test('the RBD image of a disk with a key instead of the path of one is refused, and the key is not shown', () => {
     const key = 'AQBvdDlqAAAAABAAsecretsecretsecretsecret==';
     const plan = () => planDisks(vm([rbdDisk(0, { cephKey: key })], ceph), new Map());
     expect(plan).toThrow('CEPH_KEY');
     expect(plan).not.toThrow(key);
   });
 
-  test('of a VM in any other state is refused, with the state', () => {
+  test('the RBD image of a disk of a VM in any other state is refused, with the state', () => {
     const moving = vm([rbdDisk(0)], { ...ceph, state: 3, lcmState: 4 });
     expect(() => planDisks(moving, new Map())).toThrow(
       'disk 0 of VM 7 is an RBD image, which cannot be dumped in state MIGRATE',
@@ -114,7 +114,7 @@ describe('the images of a VM', () => {
     rbdDisk(2, { clone: false, type: 'RBD_CDROM', source: 'one/one-4' }),
   ];
 
-  test('are looked at first, and get a snapshot each, but CD-ROMs', () =>
+  test('the RBD images of a VM are looked at first, and get a snapshot each, but for CD-ROMs', () =>
     inScene(async ({ run, cluster, world }) => {
       const { consistency } = await snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
       expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
@@ -137,7 +137,7 @@ describe('the images of a VM', () => {
       ]);
     }));
 
-  test('get their snapshots at the same time, which are in the journal before', () =>
+  test('the RBD images of a VM get their snapshots at the same time, which are in the journal before', () =>
     inScene(
       async ({ run, cluster, world }) => {
         cluster.onCreate(() => expect(world.undone()).toHaveLength(2));
@@ -147,14 +147,14 @@ describe('the images of a VM', () => {
       { createMs: 100 },
     ));
 
-  test('without options where OpenNebula has none are those of the default cluster', () =>
+  test('the RBD images of a VM without options where OpenNebula has none are those of the default cluster', () =>
     inScene(async ({ run, cluster }) => {
       const bare = { cephUser: undefined, cephKey: undefined, cephConf: undefined };
       await snapshotDisks(planDisks(vm([rbdDisk(0, bare)], ceph), new Map()), run);
       expect(cluster.options).toEqual([[], [], [], []]);
     }));
 
-  test('of which one cannot get a snapshot are not dumped; the others are awaited', () =>
+  test('the RBD images of a VM of which one cannot get a snapshot are not dumped; the others are awaited', () =>
     inScene(
       async ({ run, cluster }) => {
         const work = snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
@@ -170,7 +170,7 @@ describe('the images of a VM', () => {
       },
     ));
 
-  test('that are missing are told with all that was asked', () =>
+  test('the RBD images of a VM that are missing are told with all that was asked', () =>
     inScene(
       async ({ run, world }) => {
         await expect(snapshotDisks(planDisks(vm(three, ceph), new Map()), run)).rejects.toThrow(
@@ -182,7 +182,7 @@ describe('the images of a VM', () => {
     ));
 
   test.each(['[]', '{}', '{"size":"1"}', '{"size":-1}', '{"size":0.5}', 'null', 'nonsense'])(
-    'of which rbd says %s are an error',
+    'the RBD images of a VM of which rbd says %s are an error',
     (info) =>
       inScene(
         async ({ run }) => {
@@ -193,7 +193,7 @@ describe('the images of a VM', () => {
       ),
   );
 
-  test('can be opened by another process: what was prepared is plain data', () =>
+  test('the RBD images of a VM can be opened by another process: what was prepared is plain data', () =>
     inScene(async ({ run, cluster }) => {
       const [plan] = planDisks(vm([rbdDisk(0)], ceph), new Map());
       const prepared = await plan!.module.prepare([plan!.plan], run);
@@ -213,7 +213,7 @@ describe('the images of a running VM', () => {
     vd1: { rbd: 'one/one-3' },
   };
 
-  test('get their snapshots while the guest is frozen, once', () =>
+  test('the RBD images of a running VM get their snapshots while the guest is frozen, once', () =>
     inScene(
       async ({ run, cluster }) => {
         const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
@@ -235,19 +235,21 @@ describe('the images of a running VM', () => {
     ['a file', { ...disks, vd1: { file: '/a' } }, 'but /a for libvirt'],
     ['nothing', { vd0: disks.vd0 }, 'is unknown to libvirt'],
     ['what is being copied', { ...disks, vd1: { ...disks.vd1, busy: true } }, 'try again later'],
-  ])('are not dumped when libvirt has %s there', (_, others, message) =>
-    inScene(
-      async ({ run, cluster, world }) => {
-        const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
-        await expect(snapshotDisks(plans, run)).rejects.toThrow(message);
-        expect(cluster.calls.some((call) => /create|freeze/.test(call))).toBe(false);
-        expect(world.undone()).toEqual([]);
-      },
-      { disks: others },
-    ),
+  ])(
+    'the RBD images of a running VM are not dumped when libvirt has %s there',
+    (_, others, message) =>
+      inScene(
+        async ({ run, cluster, world }) => {
+          const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
+          await expect(snapshotDisks(plans, run)).rejects.toThrow(message);
+          expect(cluster.calls.some((call) => /create|freeze/.test(call))).toBe(false);
+          expect(world.undone()).toEqual([]);
+        },
+        { disks: others },
+      ),
   );
 
-  test('whose CD-ROM is all there is need not hold the guest', () =>
+  test('a running VM that has only a CD-ROM on Ceph need not be frozen', () =>
     inScene(
       async ({ run, cluster }) => {
         const cdrom = rbdDisk(0, { type: 'RBD_CDROM', clone: false });
@@ -284,7 +286,7 @@ describe('an image that others have open', () => {
       `{"watchers":{"watcher":{"address":"a"}}}`,
     ],
     ['that runs and was just shut down', 1, watchers(dead, qemu), watchers()],
-  ])('of a VM %s is waited for', (_, usual, before, after) =>
+  ])('an RBD image of a VM %s that others have open is waited for', (_, usual, before, after) =>
     inScene(
       async (scene) => {
         const { run, lines } = logged(scene.run);
@@ -300,7 +302,7 @@ describe('an image that others have open', () => {
     ),
   );
 
-  test('for long is dumped all the same, with a warning', () =>
+  test('an RBD image that others have open for long is dumped all the same, with a warning', () =>
     inScene(
       async (scene) => {
         const { run, lines } = logged(scene.run);
@@ -313,7 +315,7 @@ describe('an image that others have open', () => {
       { status: () => watchers(dead, qemu) },
     ));
 
-  test('is not waited for when the export is interrupted', () =>
+  test('an RBD image that others have open is not waited for when the export is interrupted', () =>
     inScene(
       async (scene) => {
         const stop = new AbortController();
@@ -325,7 +327,7 @@ describe('an image that others have open', () => {
       { status: () => watchers(dead) },
     ));
 
-  test('is waited for before the guest is held', () =>
+  test('an RBD image that others have open is waited for before the guest is frozen', () =>
     inScene(
       async ({ run, cluster }) => {
         const plans = planDisks(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
@@ -351,7 +353,7 @@ describe('an image that others have open', () => {
     '{"watchers":[{}]}',
     '{"watchers":["a"]}',
     'no',
-  ])('and of which rbd says %s is an error', (status) =>
+  ])('an RBD image of which rbd says %s is an error', (status) =>
     inScene(
       async ({ run }) => {
         const work = snapshotDisks(planDisks(vm([rbdDisk(0)], ceph), new Map()), run);
@@ -363,7 +365,7 @@ describe('an image that others have open', () => {
 });
 
 describe('a mixed VM', () => {
-  test('has each disk dumped by its own module', () =>
+  test('a VM with disks on Ceph and in files has each disk dumped by its own module', () =>
     inScene(async ({ run, cluster, world }) => {
       await rawFile(join(world.vmFolder, 'disk.1'), MiB, [[0, 4096]]);
       const volatile = disk(1, { type: 'FS', tmMad: 'shared', diskType: 'FILE' });
@@ -373,7 +375,7 @@ describe('a mixed VM', () => {
       expect(cluster.calls.filter((call) => call.startsWith('snap create'))).toHaveLength(1);
     }));
 
-  test('has an image that was copied from Ceph into a file dumped as a file', () =>
+  test('a VM has an image that was copied from Ceph into a file exported as a file', () =>
     inScene(async ({ run, cluster, world }) => {
       await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, 4096]]);
       // As oned notes it for a system datastore of TM ssh.
@@ -400,17 +402,17 @@ describe('the undo of a snapshot', () => {
       runnerAt: () => cluster.runner,
     });
 
-  test('removes it', () =>
+  test('the undo of an RBD snapshot removes it', () =>
     inScene(async ({ cluster }) => {
       cluster.snapshots.add('one/one-3@onevmdump-1').add('one/one-3@snap');
       await carryOut({ undo, on: undefined }, handlers(cluster));
       expect([...cluster.snapshots]).toEqual(['one/one-3@snap']);
     }));
 
-  test('succeeds when there is none', () =>
+  test('the undo of an RBD snapshot succeeds when there is none', () =>
     inScene(({ cluster }) => carryOut({ undo, on: undefined }, handlers(cluster))));
 
-  test('removes one that comes a moment late', () =>
+  test('the undo of an RBD snapshot removes one that comes a moment late', () =>
     inScene(async ({ cluster }) => {
       setTimeout(() => cluster.snapshots.add('one/one-3@onevmdump-1'), 300);
       await carryOut({ undo, on: undefined }, handlers(cluster));
@@ -418,7 +420,7 @@ describe('the undo of a snapshot', () => {
     }));
 
   // QEMU makes it, for an rbd that was killed, and waits for the answers of all who have the image open.
-  test('removes one that is made half a minute late, since who wanted it counts as a client until then', () => {
+  test('the undo of an RBD snapshot removes one that is made half a minute late, since who wanted it counts as a client until then', () => {
     let scene: Scene | undefined;
     let made = false;
     const status = (asked: number): string => {
@@ -440,7 +442,7 @@ describe('the undo of a snapshot', () => {
     );
   });
 
-  test('removes one that an rbd makes which still runs', () =>
+  test('the undo of an RBD snapshot removes one that an rbd makes which still runs', () =>
     inScene(async ({ cluster, world }) => {
       const spec = `one/one-3@onevmdump-${process.pid}`;
       const script = join(world.outside, 'rbd');
@@ -457,7 +459,7 @@ describe('the undo of a snapshot', () => {
       expect([...cluster.snapshots]).toEqual([]);
     }));
 
-  test('is kept for later when that rbd does not end', () =>
+  test('the undo of an RBD snapshot is kept for later when that rbd does not end', () =>
     inScene(async ({ cluster, world }) => {
       const snapshot = `onevmdump-${process.pid}`;
       const script = join(world.outside, 'rbd');
@@ -472,7 +474,7 @@ describe('the undo of a snapshot', () => {
       await once(rbd, 'exit');
     }));
 
-  test('has nothing to wait for when others have the image open all the time', () =>
+  test('the undo of an RBD snapshot has nothing to wait for when others have the image open all the time', () =>
     inScene(
       async ({ cluster }) => {
         const limits = { pollMs: 10, limitMs: 300 };
@@ -481,13 +483,13 @@ describe('the undo of a snapshot', () => {
       { status: () => watchers('192.0.2.1:0/1', '192.0.2.2:0/9') },
     ));
 
-  test('has nothing to do for an image that is gone', () =>
+  test('the undo of an RBD snapshot has nothing to do for an image that is gone', () =>
     inScene(async ({ cluster }) => {
       cluster.removeImages();
       await carryOut({ undo, on: undefined }, handlers(cluster));
     }));
 
-  test('never removes one of somebody else', () =>
+  test('the undo of an RBD snapshot never removes one of somebody else', () =>
     inScene(async ({ cluster }) => {
       cluster.snapshots.add('one/one-3@snap');
       const theirs = { ...undo, snapshot: 'snap' };
@@ -497,7 +499,7 @@ describe('the undo of a snapshot', () => {
       expect(cluster.calls).toEqual([]);
     }));
 
-  test('that failed is told with the command that does it', () => {
+  test('the undo of an RBD snapshot that failed is reported with the command that does it', () => {
     expect(remedy({ undo, on: undefined })).toBe(
       `the snapshot one/one-3@onevmdump-1 of disk 0 of VM 7 may be left; remove it with: rbd --id libvirt --keyfile '/etc/it'\\''s' --conf /etc/c.conf snap rm one/one-3@onevmdump-1`,
     );

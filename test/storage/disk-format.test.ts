@@ -17,7 +17,7 @@ describe('the format of a disk', () => {
     ['raw for a CD-ROM that says iso', { type: 'CDROM', format: 'iso' }, none, 'raw'],
     ['raw for a CD-ROM that says qcow2', { type: 'CDROM', format: 'qcow2' }, 'qcow2', 'raw'],
     ['raw for a CD-ROM of two formats', { type: 'CDROM', driver: 'qcow2' }, none, 'raw'],
-  ])('is %s', (_, facts, image, expected) => {
+  ])('the format of a disk is %s', (_, facts, image, expected) => {
     expect(declaredFormat(disk(0, facts), image)).toBe(expected);
   });
 
@@ -28,7 +28,7 @@ describe('the format of a disk', () => {
     ['another one', { format: 'vmdk', driver: none }, none, 'disk 3 has the format vmdk'],
     ['iso without being a CD-ROM', { format: 'iso', driver: none }, none, 'the format iso'],
     ['the image’s, and another one', { format: none, driver: none }, 'vdi', 'the format vdi'],
-  ])('that is %s is refused', (_, facts, image, message) => {
+  ])('the format of a disk that is %s is refused', (_, facts, image, message) => {
     const decide = (): unknown => declaredFormat(disk(3, facts), image);
     expect(decide).toThrow(UnsupportedError);
     expect(decide).toThrow(message);

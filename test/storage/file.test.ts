@@ -46,7 +46,7 @@ async function image(world: World, format: 'raw' | 'qcow2', size = 16 * MiB): Pr
 }
 
 describe('a raw disk', () => {
-  test('is dumped with its holes and its exact size', () =>
+  test('a raw disk in a file is dumped with its holes and its exact size', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       await rawFile(path, 9 * MiB + 77, [
@@ -68,7 +68,7 @@ describe('a raw disk', () => {
       await reader.close();
     }));
 
-  test('is dumped right when every piece is given back as soon as it was copied', () =>
+  test('a raw disk in a file is dumped right when every piece is given back as soon as it was copied', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       const size = 48 * MiB;
@@ -87,14 +87,14 @@ describe('a raw disk', () => {
       expect(memories.size).toBeLessThan(40);
     }));
 
-  test('of 0 bytes is dumped as such', () =>
+  test('a raw disk in a file of 0 bytes is dumped as such', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 0);
       expect((await dumpOf(world, disk(0, { sizeMb: undefined }))).length).toBe(0);
     }));
 
   // OpenNebula rounds SIZE up to MiB.
-  test('shorter than SIZE is refused, but not by less than a MiB, and a larger one is dumped', () =>
+  test('a raw disk in a file shorter than SIZE is refused, but not by less than a MiB, and a larger one is dumped', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       for (const [size, sizeMb] of [
@@ -111,7 +111,7 @@ describe('a raw disk', () => {
       );
     }));
 
-  test('stays raw when a guest wrote a qcow2 header into it, and nobody opens what it names', () =>
+  test('a raw disk in a file stays raw when a guest wrote a qcow2 header into it, and nobody opens what it names', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       const secret = join(world.outside, 'secret');
@@ -122,7 +122,7 @@ describe('a raw disk', () => {
       expect((await dumpOf(world, disk(0))).equals(bytes)).toBe(true);
     }));
 
-  test('of a CD-ROM is a raw file too, behind a link into the image datastore', () =>
+  test('a CD-ROM is a raw file, too, behind a link into the image datastore', () =>
     inWorld(async (world) => {
       const path = await image(world, 'raw');
       symlinkSync(path, join(world.vmFolder, 'disk.3'));
@@ -132,7 +132,7 @@ describe('a raw disk', () => {
 });
 
 describe('a qcow2 disk', () => {
-  test('of TM ssh stands alone and keeps its cluster size', () =>
+  test('a qcow2 disk in a file of TM ssh stands alone and keeps its cluster size', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       const raw = await image(world, 'raw');
@@ -145,16 +145,18 @@ describe('a qcow2 disk', () => {
       expect(bytes.equals(readFileSync(raw))).toBe(true);
     }));
 
-  test.each(['raw', 'qcow2'] as const)('of TM qcow2 is read together with its %s image', (format) =>
-    inWorld(async (world) => {
-      const path = cloneAsQcow2Tm(world, 0, await image(world, format), format);
-      qemuIo(path, 'write -P 17 1M 300k', 'write -z 5M 600k', 'write -P 18 15M 1M');
-      const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
-      expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
-    }),
+  test.each(['raw', 'qcow2'] as const)(
+    'a qcow2 disk in a file of TM qcow2 is read together with its %s image',
+    (format) =>
+      inWorld(async (world) => {
+        const path = cloneAsQcow2Tm(world, 0, await image(world, format), format);
+        qemuIo(path, 'write -P 17 1M 300k', 'write -z 5M 600k', 'write -P 18 15M 1M');
+        const bytes = await dumpOf(world, disk(0, { format: 'qcow2', tmMad: 'qcow2' }));
+        expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
+      }),
   );
 
-  test('with snapshots is read through the relative names OpenNebula gives them', () =>
+  test('a qcow2 disk in a file with snapshots is read through the relative names OpenNebula gives them', () =>
     inWorld(async (world) => {
       const path = cloneAsQcow2Tm(world, 0, await image(world, 'qcow2'), 'qcow2');
       qemuIo(path, 'write -P 1 0 2M');
@@ -176,7 +178,7 @@ describe('a qcow2 disk', () => {
       expect(bytes[2 * MiB]).toBe(22);
     }));
 
-  test('of a persistent image is read behind its absolute links', () =>
+  test('a qcow2 disk in a file of a persistent image is read behind its absolute links', () =>
     inWorld(async (world) => {
       const path = await image(world, 'qcow2');
       mkdirSync(`${path}.snap`);
@@ -188,7 +190,7 @@ describe('a qcow2 disk', () => {
       expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
     }));
 
-  test('smaller and larger than its backing files reads as QEMU reads it', () =>
+  test('a qcow2 disk in a file smaller and larger than its backing files reads as QEMU reads it', () =>
     inWorld(async (world) => {
       const base = await image(world, 'raw', 7 * MiB + 100);
       const path = cloneAsQcow2Tm(world, 0, base, 'raw');
@@ -198,7 +200,7 @@ describe('a qcow2 disk', () => {
       expect(bytes.equals(asQemuSees(world, 'qcow2', path))).toBe(true);
     }));
 
-  test('left dirty by lazy refcounts is read', () =>
+  test('a qcow2 disk in a file left dirty by lazy refcounts is read', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       qemuImg('create', '-f', 'qcow2', '-o', 'lazy_refcounts=on', path, '8M');
@@ -215,7 +217,7 @@ describe('a qcow2 disk', () => {
     }));
 
   test.each(['raw', 'qcow2'] as const)(
-    'in the format %s that is open for writing is refused before it is read: the guest may run',
+    'a disk in the format %s that is open for writing is refused before it is read: the guest may run',
     (format) =>
       inWorld(async (world) => {
         const path = join(world.vmFolder, 'disk.0');
@@ -254,9 +256,10 @@ describe('a qcow2 disk', () => {
         await snapshot.requireUnwritten();
       });
 
-    test('that was only read is as it was', () => readWhile(() => undefined));
+    test('the file of a VM that is off that was only read is as it was', () =>
+      readWhile(() => undefined));
 
-    test('that was written to while it was read is refused at the end', () =>
+    test('the file of a VM that is off that was written to while it was read is refused at the end', () =>
       expect(
         readWhile((_, path) => {
           qemuIo(path, 'write -P 1 0 512');
@@ -265,7 +268,7 @@ describe('a qcow2 disk', () => {
         /^disk 0 of VM 7 was written to while it was being read: .*disk.0.snap\/0/,
       ));
 
-    test('whose image was written to is refused at the end', () =>
+    test('the file of a VM that is off whose image was written to is refused at the end', () =>
       expect(
         readWhile(({ location }) => {
           const file = join(location, '1', 'image');
@@ -275,7 +278,7 @@ describe('a qcow2 disk', () => {
         }),
       ).rejects.toThrow(/was written to while it was being read: .*\/1\/image has changed/));
 
-    test('that was replaced is refused at the end', () =>
+    test('the file of a VM that is off that was replaced is refused at the end', () =>
       expect(
         readWhile((_, path) => {
           execFileSync('cp', ['-p', `${path}.snap/0`, `${path}.copy`]);
@@ -286,7 +289,7 @@ describe('a qcow2 disk', () => {
 });
 
 describe('the files of a disk', () => {
-  test('that are missing are named together with disk and VM, before anything is started', () =>
+  test('the files of a disk that are missing are named together with disk and VM, before anything is started', () =>
     inWorld(async (world) => {
       await expect(dumpOf(world, disk(0))).rejects.toThrow(
         `disk 0 of VM 7 (${world.vmFolder}/disk.0): realpath: `,
@@ -295,7 +298,7 @@ describe('the files of a disk', () => {
       expect(world.undone()).toEqual([]);
     }));
 
-  test('that are a device behind a link are refused by its name', () =>
+  test('the files of a disk that are a device behind a link are refused by its name', () =>
     inWorld(async (world) => {
       symlinkSync('/dev/null', join(world.vmFolder, 'disk.0'));
       await expect(dumpOf(world, disk(0))).rejects.toThrow(
@@ -303,13 +306,13 @@ describe('the files of a disk', () => {
       );
     }));
 
-  test('that are no files are refused', () =>
+  test('the files of a disk that are no files are refused', () =>
     inWorld(async (world) => {
       execFileSync('mkfifo', [join(world.vmFolder, 'disk.0')]);
       await expect(dumpOf(world, disk(0))).rejects.toThrow('it is not a regular file');
     }));
 
-  test('that lead out of the datastores are refused', () =>
+  test('the files of a disk that lead out of the datastores are refused', () =>
     inWorld(async (world) => {
       await rawFile(join(world.outside, 'secret'), 4096);
       symlinkSync(join(world.outside, 'secret'), join(world.vmFolder, 'disk.0'));
@@ -318,7 +321,7 @@ describe('the files of a disk', () => {
       );
     }));
 
-  test('are read where a datastore is a link to its mount point', () =>
+  test('the files of a disk are read where a datastore is a link to its mount point', () =>
     inWorld(async (world) => {
       const mounted = join(world.outside, 'mounted');
       renameSync(join(world.location, '0'), mounted);
@@ -328,7 +331,7 @@ describe('the files of a disk', () => {
       expect(bytes.equals(readFileSync(join(mounted, '7', 'disk.0')))).toBe(true);
     }));
 
-  test('are read from a folder that the configuration allows', () =>
+  test('the files of a disk are read from a folder that the configuration allows', () =>
     inWorld(
       async (world) => {
         const base = join(world.outside, 'golden', 'image');
@@ -340,7 +343,7 @@ describe('the files of a disk', () => {
       { allowed: ['golden'] },
     ));
 
-  test('may have names that look like options and hold anything else', () =>
+  test('the files of a disk may have names that look like options and hold anything else', () =>
     inWorld(async (world) => {
       const base = join(world.location, '1', `-rf "a' $(id) \\ ü,b=c`);
       await rawFile(base, 4 * MiB, [[0, 4096]]);
@@ -354,7 +357,7 @@ describe('the files of a disk', () => {
 });
 
 describe('what is started for a dump', () => {
-  test('is gone after the reader was closed, and nothing is left to undo', () =>
+  test('what is started to read a file is gone after the reader was closed, and nothing is left to undo', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, MiB]]);
       const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
@@ -372,7 +375,7 @@ describe('what is started for a dump', () => {
       expect(() => execFileSync('stat', [path], { stdio: 'ignore' })).toThrow();
     }));
 
-  test('never opens the image for writing, and spells out every layer', () =>
+  test('what is started to read a file never opens the image for writing, and spells out every layer', () =>
     inWorld(async (world) => {
       const base = await image(world, 'raw');
       cloneAsQcow2Tm(world, 0, base, 'raw');
@@ -391,7 +394,7 @@ describe('what is started for a dump', () => {
       });
     }));
 
-  test('ends when its reader was interrupted, with the reason of the interruption', () => {
+  test('what is started to read a file ends when its reader was interrupted, with the reason of the interruption', () => {
     const abort = new AbortController();
     return inWorld(
       async (world) => {
@@ -416,7 +419,7 @@ describe('what is started for a dump', () => {
     );
   });
 
-  test('that dies in the middle is reported with its end', () =>
+  test('what is started to read a file that dies in the middle is reported with its end', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 64 * MiB]]);
       const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
@@ -437,7 +440,7 @@ describe('what is started for a dump', () => {
       expect(world.undone()).toEqual([]);
     }));
 
-  test('ends by itself when this process is killed', () =>
+  test('what is started to read a file ends by itself when this process is killed', () =>
     inWorld(async (world) => {
       const path = join(world.vmFolder, 'disk.0');
       await rawFile(path, 8 * MiB, [[0, 8 * MiB]]);
@@ -479,7 +482,7 @@ describe('what is started for a dump', () => {
       rmSync(folder, { recursive: true });
     }));
 
-  test('that is not installed is said so', () =>
+  test('what is started to read a file that is not installed is said so', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 4096);
       const bin = join(world.outside, 'bin');

@@ -49,7 +49,7 @@ describe('a backing file', () => {
     'file:/etc/passwd',
     'fd:0',
     'rbd:pool/image',
-  ])('named %s is refused', (name) =>
+  ])('a backing file named %s is refused', (name) =>
     inWorld(async (world) => {
       backedBy(world, name, '-F', 'raw');
       const error = await refusal(world);
@@ -62,7 +62,7 @@ describe('a backing file', () => {
     ['/etc/passwd', /^the backing file .* of disk 0 of VM 7 lies at .* outside of/],
     ['../../../secret', /^the backing file .* of disk 0 of VM 7 lies at .* outside of/],
     ['/dev/null', /^the backing file .* of disk 0 of VM 7 leads to the device \/dev\/null/],
-  ])('at %s is refused', (name, why) =>
+  ])('a backing file at %s is refused', (name, why) =>
     inWorld(async (world) => {
       await rawFile(join(world.outside, 'secret'), 4096);
       backedBy(world, name, '-F', 'raw');
@@ -72,7 +72,7 @@ describe('a backing file', () => {
     }),
   );
 
-  test('behind a link that leads out of the datastores is refused', () =>
+  test('a backing file behind a link that leads out of the datastores is refused', () =>
     inWorld(async (world) => {
       await rawFile(join(world.outside, 'secret'), 4096);
       symlinkSync(join(world.outside, 'secret'), join(world.location, '1', 'image'));
@@ -80,7 +80,7 @@ describe('a backing file', () => {
       expect((await refusal(world)).message).toContain('outside of');
     }));
 
-  test('whose folder only begins like a datastore’s is refused', () =>
+  test('a backing file whose folder only begins like a datastore’s is refused', () =>
     inWorld(async (world) => {
       const name = join(`${world.location}-old`, 'image');
       await rawFile(name, 4096);
@@ -88,7 +88,7 @@ describe('a backing file', () => {
       expect((await refusal(world)).message).toContain('outside of');
     }));
 
-  test('that is missing is named together with the file that names it', () =>
+  test('a backing file that is missing is named together with the file that names it', () =>
     inWorld(async (world) => {
       const name = join(world.location, '1', 'gone');
       backedBy(world, name, '-F', 'raw');
@@ -99,34 +99,34 @@ describe('a backing file', () => {
       );
     }));
 
-  test('that is a folder is refused', () =>
+  test('a backing file that is a folder is refused', () =>
     inWorld(async (world) => {
       mkdirSync(join(world.location, '1', 'image'));
       backedBy(world, join(world.location, '1', 'image'), '-F', 'raw');
       expect((await refusal(world)).message).toContain('not a regular file');
     }));
 
-  test('in a format that cannot be handled is refused', () =>
+  test('a backing file in a format that cannot be handled is refused', () =>
     inWorld(async (world) => {
       await rawFile(join(world.location, '1', 'image'), MiB);
       backedBy(world, join(world.location, '1', 'image'), '-F', 'vmdk');
       expect((await refusal(world)).message).toContain('in the format vmdk');
     }));
 
-  test('that is declared as qcow2 and is none is refused', () =>
+  test('a backing file that is declared as qcow2 and is none is refused', () =>
     inWorld(async (world) => {
       await rawFile(join(world.location, '1', 'image'), MiB);
       backedBy(world, join(world.location, '1', 'image'), '-F', 'qcow2');
       expect((await refusal(world)).message).toContain('is not a qcow2 file');
     }));
 
-  test('of itself is refused', () =>
+  test('a backing file of itself is refused', () =>
     inWorld(async (world) => {
       backedBy(world, '../7/disk.0', '-F', 'qcow2');
       expect((await refusal(world)).message).toContain('is its own backing file');
     }));
 
-  test('that two names lead to differently is refused', () =>
+  test('a backing file that two names lead to differently is refused', () =>
     inWorld(async (world) => {
       // QEMU takes one or the other, depending on the name by which it was told to open the disk.
       const folder = join(world.vmFolder, 'disk.0.snap');
@@ -155,7 +155,7 @@ describe('a header that does not say the format of its backing file', () => {
     return image;
   }
 
-  test('is read when the backing file is the image OpenNebula made the disk from', () =>
+  test('a qcow2 header that does not say the format of its backing file is read when the backing file is the image OpenNebula made the disk from', () =>
     inWorld(async (world) => {
       const image = await undeclared(world);
       const source = image.replace('/1/', '//1/');
@@ -163,7 +163,7 @@ describe('a header that does not say the format of its backing file', () => {
       expect(bytes.equals(readFileSync(`${image}.raw`))).toBe(true);
     }));
 
-  test('is refused otherwise, with the command that mends it', () =>
+  test('a qcow2 header that does not say the format of its backing file is refused otherwise, with the command that mends it', () =>
     inWorld(async (world) => {
       await undeclared(world);
       const error = await refusal(world, { ...qcow2, source: `${world.location}/1/other` });
@@ -173,7 +173,7 @@ describe('a header that does not say the format of its backing file', () => {
 });
 
 describe('a chain', () => {
-  test('with relative and absolute names is followed to its end', () =>
+  test('a chain of qcow2 files with relative and absolute names is followed to its end', () =>
     inWorld(async (world) => {
       const folder = join(world.location, '1');
       await rawFile(join(folder, 'base'), 4 * MiB, [[MiB, 70_000]]);
@@ -182,7 +182,7 @@ describe('a chain', () => {
       expect((await dumpOf(world, qcow2)).equals(readFileSync(join(folder, 'base')))).toBe(true);
     }));
 
-  test('with a layer that is marked as corrupt is refused by the name of that layer', () =>
+  test('a chain of qcow2 files with a layer that is marked as corrupt is refused by the name of that layer', () =>
     inWorld(async (world) => {
       const image = join(world.location, '1', 'image');
       qemuImg('create', '-f', 'qcow2', image, '4M');
@@ -195,7 +195,7 @@ describe('a chain', () => {
       );
     }));
 
-  test('with a layer that was cut short is refused by the name of that layer', () =>
+  test('a chain of qcow2 files with a layer that was cut short is refused by the name of that layer', () =>
     inWorld(async (world) => {
       const image = join(world.location, '1', 'image');
       qemuImg('create', '-f', 'qcow2', image, '4M');
@@ -211,7 +211,7 @@ describe('a chain', () => {
       );
     }));
 
-  test('on a raw image that is shorter than its ORIGINAL_SIZE is refused by the name of the image', () =>
+  test('a chain of qcow2 files on a raw image that is shorter than its ORIGINAL_SIZE is refused by the name of the image', () =>
     inWorld(async (world) => {
       const image = join(world.location, '1', 'image');
       await rawFile(image, 2 * MiB);
@@ -224,7 +224,7 @@ describe('a chain', () => {
       await dumpOf(world, disk(0, { ...qcow2, ...source, originalSizeMb: 2 }));
     }));
 
-  test('of more than 256 layers is refused', () =>
+  test('a chain of qcow2 files of more than 256 layers is refused', () =>
     inWorld(async (world) => {
       const first = join(world.vmFolder, 'disk.0');
       qemuImg('create', '-q', '-u', '-f', 'qcow2', '-b', 'l1', '-F', 'qcow2', first, '1M');

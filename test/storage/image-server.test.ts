@@ -38,12 +38,12 @@ async function openAfter(looks: number, world: World): Promise<number> {
   return reader.virtualSize;
 }
 
-test('a server that has begun to listen after the last try is no reason to blame sshd', () =>
+test('an image server that has begun to listen after the last try is no reason to blame sshd', () =>
   inWorld(async (world) => {
     expect(await openAfter(1, world)).toBe(MiB);
   }));
 
-test('a server that listens and cannot be reached all the same is told, and what can be done', () =>
+test('an image server that listens and cannot be reached all the same is reported with what can be done', () =>
   inWorld(async (world) => {
     await expect(openAfter(Infinity, world)).rejects.toThrow(
       /^the socket \/tmp\/onevmdump-[0-9a-f]{16}\/nbd of .* its sshd_config does not allow it/,

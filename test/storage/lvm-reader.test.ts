@@ -81,26 +81,26 @@ const thin: FakeVolume = { name, mb: 4, origin: 'lv-one-7-0', pool: 'pool', data
 const pool: FakeVolume = { name: 'pool', mb: 40, isPool: true, data: 60, metadata: 3 };
 
 describe('a volume', () => {
-  test('that is no snapshot is read without a further look', () =>
+  test('a volume on LVM that is no snapshot is read without a further look', () =>
     inScene([{ name, mb: 4, active: true }], async ({ read, lvm }, { outside, undone }) => {
       expect((await read()).equals(await readFile(join(outside, 'device')))).toBe(true);
       expect(lvm.lines).toEqual([]);
       expect(undone()).toEqual([]);
     }));
 
-  test('that is a good snapshot is looked at once it was read', () =>
+  test('a volume on LVM that is a good snapshot is looked at once it was read', () =>
     inScene([thick], async ({ read, lvm }) => {
       expect(await read('thick')).toHaveLength(4 * MiB);
       expect(lvm.lines).toHaveLength(1);
     }));
 
-  test('that is a thin snapshot is activated first', () =>
+  test('a volume on LVM that is a thin snapshot is activated first', () =>
     inScene([thin, pool], async ({ read, lvm }) => {
       expect(await read('thin')).toHaveLength(4 * MiB);
       expect(lvm.changes).toEqual([`lvchange --quiet -ay -K vg/${name}`]);
     }));
 
-  test('that overflows fails although every byte could be read, and says what to raise', () =>
+  test('a volume on LVM that overflows fails although every byte could be read, and says what to raise', () =>
     inScene([thick], async (scene) => {
       scene.onStart = () => scene.turn({ invalid: true });
       await expect(scene.read('thick')).rejects.toThrow(
@@ -108,19 +108,19 @@ describe('a volume', () => {
       );
     }));
 
-  test('that overflowed before it was opened says so instead of an I/O error', () =>
+  test('a volume on LVM that overflowed before it was opened says so instead of an I/O error', () =>
     inScene([{ ...thick, invalid: true }], async (scene, { outside }) => {
       await rawFile(join(outside, 'device'), 0);
       await expect(scene.read('thick')).rejects.toThrow('the snapshot of disk 0 of VM 7 is full');
     }));
 
-  test('that somebody removes meanwhile fails', () =>
+  test('a volume on LVM that somebody removes meanwhile fails', () =>
     inScene([thick], async (scene) => {
       scene.onStart = () => scene.lvm.volumes.delete(name);
       await expect(scene.read('thick')).rejects.toThrow('was removed by somebody while');
     }));
 
-  test('whose thin pool runs full fails, with figures', () =>
+  test('a volume on LVM whose thin pool runs full fails, with figures', () =>
     inScene([thin, pool], async (scene) => {
       scene.onStart = () => scene.turn({ health: 'out_of_data', data: 100 }, 'pool');
       await expect(scene.read('thin')).rejects.toThrow(
@@ -128,7 +128,7 @@ describe('a volume', () => {
       );
     }));
 
-  test('that cannot be opened though it is good keeps its own error', () =>
+  test('a volume on LVM that cannot be opened though it is good keeps its own error', () =>
     inScene([thick], async (scene, { outside }) => {
       await rawFile(join(outside, 'device'), MiB);
       await expect(scene.read('thick')).rejects.not.toThrow('is full');

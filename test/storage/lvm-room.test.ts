@@ -24,12 +24,12 @@ describe('the room for what a guest overwrites', () => {
     ['a share of a large disk', 100 * GiB, { percent: 20, minMb: 1024 }, 20 * GiB],
     ['at least the minimum', 2 * GiB, { percent: 20, minMb: 1024 }, GiB],
     ['less than a byte more is a byte', 1001, { percent: 1, minMb: 0 }, 11],
-  ])('is %s', (_, bytes, wish, expected) => {
+  ])('the room on LVM for what a guest overwrites is %s', (_, bytes, wish, expected) => {
     expect(snapshotBytes(bytes, wish)).toBe(expected);
   });
 
   test.each([4 * MiB, 64 * MiB, GiB, 100 * GiB])(
-    'of %s bytes is never larger than all chunks and their places, and not less when all is wished',
+    'the room on LVM of %s bytes is never larger than all chunks and their places, and not less when all is requested',
     (bytes) => {
       const most = snapshotBytes(bytes, { percent: 100, minMb: 1e9 });
       // 16 bytes for each chunk of 4 KiB, and no more than the rounding above that.
@@ -38,11 +38,11 @@ describe('the room for what a guest overwrites', () => {
     },
   );
 
-  test('is counted in extents of the volume group', () => {
+  test('the room on LVM for what a guest overwrites is counted in extents of the volume group', () => {
     expect(snapshotExtents(volume(100 * MiB), group(0), { percent: 9, minMb: 1 })).toBe(3);
   });
 
-  test('must be free in the volume group for all thick volumes together', () => {
+  test('the room on LVM for what a guest overwrites must be free in the volume group for all thick volumes together', () => {
     const wish = { percent: 10, minMb: 1 };
     const both = [volume(80 * MiB), volume(40 * MiB)];
     expect(() => requireRoom(both, group(12 * MiB), wish)).not.toThrow();
@@ -51,7 +51,7 @@ describe('the room for what a guest overwrites', () => {
     );
   });
 
-  test('of thin volumes is looked for in their pool, for what is mapped', () => {
+  test('the room of thin volumes for what a guest overwrites is looked for in their pool, for what is mapped', () => {
     const wish = { percent: 50, minMb: 1 };
     const thin = volume(100 * MiB, { thin: true, pool: 'pool', dataPercent: 10 });
     const pool = (dataPercent: number): Volume =>

@@ -44,14 +44,14 @@ describe('the undo of a snapshot', () => {
     ['thin', { origin: 'lv-one-7-0', pool: 'lv-one-7-pool' }],
     ['thin, of a disk that is gone', { pool: 'lv-one-7-pool' }],
     ['one that an lvcreate left half-way', {}],
-  ])('removes it when it is %s', async (_, facts) => {
+  ])('the undo of an LVM snapshot removes a snapshot that is %s', async (_, facts) => {
     const used = { name: 'lv-one-7-1', mb: 4, active: true, pool: pool.name };
     const lvm = lvmWith([origin, pool, used, { name: own.name, mb: 4, ...facts }]);
     await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect(lvm.changes).toEqual(['lvremove --quiet --force vg/onevmdump-1234-0']);
   });
 
-  test('leaves it alone where its origin is not active, as the VM may run on another host by now', async () => {
+  test('the undo of an LVM snapshot leaves it alone where its origin is not active, as the VM may run on another host by now', async () => {
     const idle = { ...origin, active: false };
     const lvm = lvmWith([idle, { name: own.name, mb: 4, origin: origin.name }]);
     await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, own)).rejects.toThrow(
@@ -60,7 +60,7 @@ describe('the undo of a snapshot', () => {
     expect(lvm.changes).toEqual([]);
   });
 
-  test('leaves a thin one alone where its pool is not in use, as LVM would activate the pool on a second host', async () => {
+  test('the undo of an LVM snapshot leaves a thin one alone where its pool is not in use, as LVM would activate the pool on a second host', async () => {
     const idle = { name: pool.name, mb: 8, isPool: true };
     const thin = { name: own.name, mb: 4, origin: origin.name, pool: pool.name };
     const lvm = lvmWith([{ ...origin, active: false, pool: pool.name }, idle, thin]);
@@ -70,20 +70,20 @@ describe('the undo of a snapshot', () => {
     expect(lvm.changes).toEqual([]);
   });
 
-  test('has nothing to do when it is gone', async () => {
+  test('the undo of an LVM snapshot has nothing to do when it is gone', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4 });
     await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect(lvm.changes).toEqual([]);
   });
 
-  test('finds one that is made a moment later', async () => {
+  test('the undo of an LVM snapshot finds one that is made a moment later', async () => {
     const lvm = lvmWith(origin);
     setTimeout(() => lvm.volumes.set(own.name, { ...own, mb: 4, origin: other.name }), 300);
     await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
-  test('waits for the lvcreate that still makes it', async () => {
+  test('the undo of an LVM snapshot waits for the lvcreate that still makes it', async () => {
     const lvm = lvmWith(origin);
     const name = `onevmdump-${process.pid}-0`;
     await whileRunning('lvcreate', name, () => {
@@ -93,7 +93,7 @@ describe('the undo of a snapshot', () => {
     expect([...lvm.volumes.keys()]).toEqual([other.name]);
   });
 
-  test('touches no volume of another name, whatever it is', async () => {
+  test('the undo of an LVM snapshot touches no volume of another name, whatever it is', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, origin: 'lv-one-7-1' });
     const named = { ...other, origin: 'lv-one-7-1' };
     await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, named)).rejects.toThrow(
@@ -102,7 +102,7 @@ describe('the undo of a snapshot', () => {
     expect(lvm.changes).toEqual([]);
   });
 
-  test('touches no volume that is no snapshot and in use', async () => {
+  test('the undo of an LVM snapshot touches no volume that is no snapshot and in use', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4, open: true });
     await expect(undoVolumeSnapshot(lvm.runner, lvm.runner, own)).rejects.toThrow(
       'not made by onevmdump',
@@ -110,7 +110,7 @@ describe('the undo of a snapshot', () => {
     expect(lvm.changes).toEqual([]);
   });
 
-  test('tries again while something has it open', async () => {
+  test('the undo of an LVM snapshot tries again while something has it open', async () => {
     let tries = 0;
     const lvm = lvmWith([origin, { name: own.name, mb: 4, origin: 'lv-one-7-0' }], (line) => {
       if (line.startsWith('lvremove') && ++tries < 3)
@@ -120,7 +120,7 @@ describe('the undo of a snapshot', () => {
     expect([...lvm.volumes.keys()]).toEqual([origin.name]);
   });
 
-  test('tells why it fails where LVM cannot be asked', async () => {
+  test('the undo of an LVM snapshot tells why it fails where LVM cannot be asked', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4 });
     await expect(
       undoVolumeSnapshot(lvm.runner, lvm.runner, { ...own, group: 'gone' }),
@@ -129,7 +129,7 @@ describe('the undo of a snapshot', () => {
 });
 
 describe('the undo of an activation', () => {
-  test('deactivates the volume', async () => {
+  test('the undo of an LVM activation deactivates the volume', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, active: true });
     await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual(['lvchange --quiet -an vg/lv-one-7-0']);
@@ -138,13 +138,13 @@ describe('the undo of an activation', () => {
   test.each([
     ['is inactive', { active: false }],
     ['is in use', { active: true, open: true }],
-  ])('leaves alone one that %s', async (_, facts) => {
+  ])('the undo of an LVM activation leaves a volume alone that %s', async (_, facts) => {
     const lvm = lvmWith({ name: other.name, mb: 4, ...facts });
     await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual([]);
   });
 
-  test('is content when the volume is opened in the very moment', async () => {
+  test('the undo of an LVM activation is content when the volume is opened in the very moment', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4, active: true }, (line) => {
       if (!line.startsWith('lvchange')) return;
       lvm.volumes.set(other.name, { ...other, mb: 4, active: true, open: true });
@@ -154,7 +154,7 @@ describe('the undo of an activation', () => {
     expect(lvm.volumes.get(other.name)?.active).toBe(true);
   });
 
-  test('waits for the lvchange that still activates it', async () => {
+  test('the undo of an LVM activation waits for the lvchange that still activates it', async () => {
     const name = `lv-one-${process.pid}-0`;
     const lvm = lvmWith({ name, mb: 4 });
     await whileRunning('lvchange', `vg/${name}`, () => {
@@ -164,7 +164,7 @@ describe('the undo of an activation', () => {
     expect(lvm.changes).toEqual([`lvchange --quiet -an vg/${name}`]);
   });
 
-  test('has nothing to do for a volume that is gone', async () => {
+  test('the undo of an LVM activation has nothing to do for a volume that is gone', async () => {
     const lvm = lvmWith({ name: own.name, mb: 4 });
     await undoActivation(lvm.runner, lvm.runner, other);
     expect(lvm.changes).toEqual([]);

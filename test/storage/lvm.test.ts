@@ -102,13 +102,16 @@ const plan = (one: Partial<Disk>, facts: Partial<Vm> = off): unknown =>
   planDisks(vm([lvmDisk(0, one)], facts), new Map());
 
 describe('a disk on LVM', () => {
-  test.each(['fs_lvm', 'fs_lvm_ssh'])('of TM_MAD %s can be planned, off or running', (tmMad) => {
-    expect(plan({ tmMad }, { ...off, state: 8 })).toHaveLength(1);
-    expect(plan({ tmMad }, { ...off, state: 9 })).toHaveLength(1);
-    expect(plan({ tmMad }, running)).toHaveLength(1);
-  });
+  test.each(['fs_lvm', 'fs_lvm_ssh'])(
+    'a disk on LVM of TM_MAD %s can be planned, off or running',
+    (tmMad) => {
+      expect(plan({ tmMad }, { ...off, state: 8 })).toHaveLength(1);
+      expect(plan({ tmMad }, { ...off, state: 9 })).toHaveLength(1);
+      expect(plan({ tmMad }, running)).toHaveLength(1);
+    },
+  );
 
-  test('that is volatile follows the system datastore', () => {
+  test('a disk on LVM that is volatile follows the system datastore', () => {
     expect(plan({ type: 'fs', tmMad: 'ssh' }, on('fs_lvm'))).toHaveLength(1);
   });
 
@@ -116,14 +119,14 @@ describe('a disk on LVM', () => {
     ['in another state', {}, { state: 3, lcmState: 4 }, 'in state MIGRATE'],
     ['declared as qcow2', { format: 'qcow2' }, {}, 'which is raw, but declared as qcow2'],
     ['of a VM that never ran', {}, { history: undefined }, 'was never deployed'],
-  ])('%s is refused', (_, one, facts, why) => {
+  ])('a disk on LVM %s is refused', (_, one, facts, why) => {
     expect(() => plan(one, { ...off, ...facts })).toThrow(UnsupportedError);
     expect(() => plan(one, { ...off, ...facts })).toThrow(why);
   });
 });
 
 describe('the volumes of a VM that is off', () => {
-  test('are named when their volume group cannot be looked at', () =>
+  test('the volumes of a VM that is off are named when their volume group cannot be looked at', () =>
     inScene(
       {
         vm: off,
@@ -138,7 +141,7 @@ describe('the volumes of a VM that is off', () => {
       },
     ));
 
-  test('are activated with the way back in the journal first, and inactive after the undo', () => {
+  test('the volumes of a VM that is off are activated with the way back in the journal first, and inactive after the undo', () => {
     let recorded = 0;
     const meddle = (line: string): void => {
       if (line.startsWith('lvchange') && line.includes('-ay')) {
@@ -164,14 +167,14 @@ describe('the volumes of a VM that is off', () => {
     });
   });
 
-  test('that were active stay so', () =>
+  test('the volumes of a VM that is off that were active stay so', () =>
     inScene({ vm: off, volumes: active(thick) }, async ({ fix, undo, lvm }) => {
       await fix();
       await undo();
       expect(lvm.changes).toEqual([]);
     }));
 
-  test('that somebody uses by the time of the undo stay active', () =>
+  test('the volumes of a VM that is off that somebody uses by the time of the undo stay active', () =>
     inScene({ vm: off }, async ({ fix, undo, lvm }) => {
       await fix();
       const one = lvm.volumes.get('lv-one-7-1');
@@ -180,7 +183,7 @@ describe('the volumes of a VM that is off', () => {
       expect([...lvm.volumes.values()].map((each) => each.active)).toEqual([false, true]);
     }));
 
-  test('one of which stays open are refused, since the guest may run in spite of the state', () => {
+  test('the volumes of a VM that is off are refused when one stays open, since the guest may run in spite of the state', () => {
     const volumes = [thick[0]!, { ...thick[1]!, active: true, open: true }];
     return inScene({ vm: off, volumes }, async ({ fix, lvm, world }) => {
       await expect(fix()).rejects.toThrow(
@@ -191,7 +194,7 @@ describe('the volumes of a VM that is off', () => {
     });
   });
 
-  test('are exported when who has one open lets go of it in a moment, such as udev', () => {
+  test('the volumes of a VM that is off are exported when who has one open lets go of it in a moment, such as udev', () => {
     const volumes = [thick[0]!, { ...thick[1]!, active: true, open: true }];
     let looks = 0;
     const meddle = (line: string): void => {
@@ -214,7 +217,7 @@ describe('the volumes of a VM that is off', () => {
       hostname: 'node2.invalid',
     };
 
-    test('are not activated on another machine than that of the VM, since that would destroy their pool', () =>
+    test('thin volumes of a VM that is off are not activated on another machine than that of the VM, since that would destroy their pool', () =>
       inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm, world }) => {
         const planned = vm([lvmDisk(0)], { history: elsewhere });
         const plans = planDisks(planned, new Map());
@@ -226,7 +229,7 @@ describe('the volumes of a VM that is off', () => {
         expect(world.undone()).toEqual([]);
       }));
 
-    test('are not activated by ssh on another host than that of the VM', () =>
+    test('thin volumes of a VM that is off are not activated by ssh on another host than that of the VM', () =>
       inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm }) => {
         const runner = { ...run.runner, target: { host: 'node1.invalid' } };
         const plans = planDisks(vm([lvmDisk(0)], { history: elsewhere }), new Map());
@@ -246,7 +249,7 @@ describe('the volumes of a VM that is off', () => {
         { history: elsewhere, state: 9 },
         undefined,
       ],
-    ])('are activated %s', (_, facts, target) =>
+    ])('thin volumes of a VM that is off are activated %s', (_, facts, target) =>
       inScene({ vm: facts, volumes: thin }, async ({ run, lvm }) => {
         const runner = { ...run.runner, target };
         const plans = planDisks(vm([lvmDisk(0)], facts), new Map());
@@ -255,7 +258,7 @@ describe('the volumes of a VM that is off', () => {
       }),
     );
 
-    test('are read on another machine when somebody has activated them there', () =>
+    test('thin volumes of a VM that is off are read on another machine when somebody has activated them there', () =>
       inScene({ vm: { history: elsewhere }, volumes: active(thin) }, async ({ fix, lvm }) => {
         expect((await fix()).consistency.level).toBe('offline');
         expect(lvm.changes).toEqual([]);
@@ -277,26 +280,26 @@ describe('the volumes of a VM that is off', () => {
       }).then(() => result);
     };
 
-    test('are good when nobody has touched them', () =>
+    test('the volumes of a VM that is off that are looked at again after reading are good when nobody has touched them', () =>
       expect(changed({})).resolves.toBeUndefined());
 
-    test('are refused when one is in use by then, since its guest has been started meanwhile', () =>
+    test('the volumes of a VM that is off that are looked at again after reading are refused when one is in use by then, since its guest has been started meanwhile', () =>
       expect(changed({ open: true })).rejects.toThrow(
         /^disk 1 of VM 7 is in use, although the VM is POWEROFF: .*lv-one-7-1 is open on /,
       ));
 
-    test('are refused when one was written to, as by a guest that ran and was shut down meanwhile', () =>
+    test('the volumes of a VM that is off that are looked at again after reading are refused when one was written to, as by a guest that ran and was shut down meanwhile', () =>
       expect(changed({ writes: 3 })).rejects.toThrow(
         /^disk 1 of VM 7 was written to while it was being read: \/dev\/vg-one-0\/lv-one-7-1 on .*; export it again$/,
       ));
 
-    test('are good when it is a CD-ROM that is in use, since nobody writes to one', () =>
+    test('the volumes of a VM that is off that are looked at again after reading are good when it is a CD-ROM that is in use, since nobody writes to one', () =>
       expect(
         changed({ open: true }, [lvmDisk(0), lvmDisk(1, { type: 'CDROM' })]),
       ).resolves.toBeUndefined());
   });
 
-  test('are handled by sudo for everybody but root', () =>
+  test('the volumes of a VM that is off are handled by sudo for everybody but root', () =>
     inScene({ vm: off, user: 9869 }, async ({ fix, lvm }) => {
       await fix();
       expect(lvm.lines[0]).toMatch(/^sudo -n lvs --reportformat json /);
@@ -304,7 +307,7 @@ describe('the volumes of a VM that is off', () => {
       expect(lvm.lines.every((line) => line.startsWith('sudo -n lv'))).toBe(true);
     }));
 
-  test('that are missing are named', () =>
+  test('the volumes of a VM that is off that are missing are named', () =>
     inScene({ vm: off, volumes: thick.slice(0, 1) }, async ({ fix, lvm }) => {
       await expect(fix()).rejects.toThrow(
         'disk 1 of VM 7 is missing: there is no volume lv-one-7-1 in the volume group vg-one-0',
@@ -312,19 +315,19 @@ describe('the volumes of a VM that is off', () => {
       expect(lvm.changes).toEqual([]);
     }));
 
-  test('in a volume group that is not there fail with LVM’s words', () =>
+  test('the volumes of a VM that is off that are in a missing volume group fail with LVM’s words', () =>
     inScene({ vm: off, group: 'vg-one-1' }, async ({ fix }) => {
       await expect(fix()).rejects.toThrow(/volume group vg-one-0: lvs: .*"vg-one-0" not found/);
     }));
 
-  test('that we may not read are refused with the reason', () =>
+  test('volumes that the export may not read are refused with the reason', () =>
     inScene({ vm: off, unreadable: ['/dev/vg-one-0/lv-one-7-1'] }, async ({ fix }) => {
       await expect(fix()).rejects.toThrow(/disk 1 of VM 7: .*oneadmin is in the group disk/);
     }));
 });
 
 describe('the volumes of a running VM', () => {
-  test('get one snapshot each between a freeze and a thaw, and nothing else', () =>
+  test('the volumes of a running VM get one snapshot each between a freeze and a thaw, and nothing else', () =>
     inScene({ vm: running, volumes: active(thick) }, async ({ fix, lvm, libvirt, world }) => {
       const { consistency } = await fix();
       expect(consistency.level).toBe('agent');
@@ -340,7 +343,7 @@ describe('the volumes of a running VM', () => {
       ]);
     }));
 
-  test('are made while the guest is frozen, with the way back in the journal first', () => {
+  test("the snapshots of a running VM's volumes are made while the guest is frozen, with the way back in the journal first", () => {
     const seen: unknown[] = [];
     let scene: Scene | undefined;
     const meddle = (line: string): void => {
@@ -359,7 +362,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('are made under the locks of OpenNebula, which are taken before the guest is frozen', () => {
+  test("the snapshots of a running VM's volumes are made under the locks of OpenNebula, which are taken before the guest is frozen", () => {
     const seen: unknown[] = [];
     let scene: Scene | undefined;
     const look = (what: string): void => void seen.push([what, [...(scene?.lvm.locks ?? [])]]);
@@ -385,7 +388,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('are not made, and the guest is not frozen, when one of these locks is not free in time', () => {
+  test("the snapshots of a running VM's volumes are not made, and the guest is not frozen, when one of OpenNebula's locks is not free in time", () => {
     const meddleLock = (name: string): void => {
       if (name.startsWith('tm-onelvm')) throw new Error('');
     };
@@ -400,7 +403,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('are not made yet, and the lock of the front-end is free for OpenNebula, while that of the host is not', () => {
+  test("the snapshots of a running VM's volumes are not made yet, and the lock of the front-end is free for OpenNebula, while that of the host is not", () => {
     let tries = 0;
     const meddleLock = (name: string): void => {
       if (name.startsWith('tm-onelvm') && ++tries <= 3) throw new Error('');
@@ -414,7 +417,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('of which one cannot be made fail with its disk, and the locks are free again', () => {
+  test("of the snapshots of a running VM's volumes one that cannot be made fails the export with its disk's name, and the locks are free again", () => {
     const meddle = (line: string): void => {
       if (/^lvcreate.*lv-one-7-1$/.test(line)) throw new Error('insufficient free space');
     };
@@ -428,7 +431,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('of twelve disks are made by one command, since each by ssh would cost the guest a session', () => {
+  test('the snapshots of twelve disks are made by one command, since each by ssh would cost the guest a session', () => {
     const ids = Array.from({ length: 12 }, (_, id) => id);
     const facts = {
       vm: running,
@@ -456,7 +459,7 @@ describe('the volumes of a running VM', () => {
   });
 
   test.each(['agent', 'none'] as const)(
-    'of a guest without an agent are each of a point in time of its own with %s: it is not paused, and a warning says so',
+    'the volumes of a guest without an agent are each of a point in time of its own with %s: it is not paused, and a warning says so',
     (mode) => {
       const facts = { vm: running, volumes: active(thick), agentAnswers: false };
       return inScene(facts, async ({ run, libvirt, warnings }) => {
@@ -469,7 +472,7 @@ describe('the volumes of a running VM', () => {
     },
   );
 
-  test('of which there is only one need no pause', () => {
+  test('the only volume of a running VM needs no pause of the guest', () => {
     const disks = [lvmDisk(0)];
     return inScene({ vm: running, volumes: active(thick), disks }, async ({ run, libvirt }) => {
       const planned = planDisks(vm(disks, running), new Map());
@@ -479,7 +482,7 @@ describe('the volumes of a running VM', () => {
     });
   });
 
-  test('that are thin get thin snapshots, which need no size', () =>
+  test('thin volumes of a running VM get thin snapshots, which need no size', () =>
     inScene({ vm: running, volumes: active(thin) }, async ({ fix, undo, lvm }) => {
       await fix();
       expect(lvm.changes[0]).toBe(
@@ -489,7 +492,7 @@ describe('the volumes of a running VM', () => {
       expect([...lvm.volumes.keys()]).toEqual(thin.map(({ name }) => name));
     }));
 
-  test('that hold a CD-ROM get no snapshot', () => {
+  test('the volumes of a running VM that hold a CD-ROM get no snapshot', () => {
     const disks = [lvmDisk(0), lvmDisk(1, { type: 'CDROM' })];
     return inScene({ vm: running, volumes: active(thick), disks }, async ({ fix, lvm }) => {
       expect((await fix()).disks).toHaveLength(2);
@@ -521,12 +524,14 @@ describe('the volumes of a running VM', () => {
       'is being copied or merged',
     ],
     ['has no room in the volume group', { freeMb: 55 }, /has 55.0 MiB free, but .* need 56.0 MiB/],
-  ])('one of which %s are refused before the guest is held', (_, facts, why) =>
-    inScene({ vm: running, volumes: active(thick), ...facts }, async ({ fix, lvm, libvirt }) => {
-      await expect(fix()).rejects.toThrow(why);
-      expect(lvm.changes).toEqual([]);
-      expect(libvirt.calls).not.toContain('domfsfreeze');
-    }),
+  ])(
+    'the volumes of a running VM one of which %s are refused before the guest is frozen',
+    (_, facts, why) =>
+      inScene({ vm: running, volumes: active(thick), ...facts }, async ({ fix, lvm, libvirt }) => {
+        await expect(fix()).rejects.toThrow(why);
+        expect(lvm.changes).toEqual([]);
+        expect(libvirt.calls).not.toContain('domfsfreeze');
+      }),
   );
 
   test.each([
@@ -537,15 +542,18 @@ describe('the volumes of a running VM', () => {
     ],
     ['has no room for its metadata', { metadata: 96 }, 'are full to 96 %'],
     ['is in trouble', { health: 'out_of_data' }, 'is not healthy: out_of_data'],
-  ])('whose thin pool %s are refused before the guest is held', (_, facts, why) => {
-    const volumes = active(thin).map((one) => (one.isPool ? { ...one, ...facts } : one));
-    return inScene({ vm: running, volumes }, async ({ fix, lvm }) => {
-      await expect(fix()).rejects.toThrow(why);
-      expect(lvm.changes).toEqual([]);
-    });
-  });
+  ])(
+    'the volumes of a running VM whose thin pool %s are refused before the guest is frozen',
+    (_, facts, why) => {
+      const volumes = active(thin).map((one) => (one.isPool ? { ...one, ...facts } : one));
+      return inScene({ vm: running, volumes }, async ({ fix, lvm }) => {
+        await expect(fix()).rejects.toThrow(why);
+        expect(lvm.changes).toEqual([]);
+      });
+    },
+  );
 
-  test('with snapshots of other exports are exported with a warning, and those stay', () => {
+  test('the volumes of a running VM with snapshots of other exports are exported with a warning, and those stay', () => {
     const foreign = { name: 'onevmdump-0000-0', mb: 4, origin: 'lv-one-7-0', active: true };
     return inScene(
       { vm: running, volumes: [...active(thick), foreign] },
@@ -558,27 +566,29 @@ describe('the volumes of a running VM', () => {
     );
   });
 
-  test.each([1, 2])('are as before when snapshot %s fails, and the guest goes on', (which) =>
-    inScene(
-      {
-        vm: running,
-        volumes: active(thick),
-        meddle: (line) => {
-          if (line.startsWith('lvcreate') && line.includes(`-${which - 1} vg`)) {
-            throw new Error('no luck');
-          }
+  test.each([1, 2])(
+    'the volumes of a running VM are as before when snapshot %s fails, and the guest goes on',
+    (which) =>
+      inScene(
+        {
+          vm: running,
+          volumes: active(thick),
+          meddle: (line) => {
+            if (line.startsWith('lvcreate') && line.includes(`-${which - 1} vg`)) {
+              throw new Error('no luck');
+            }
+          },
         },
-      },
-      async ({ fix, undo, lvm, libvirt }) => {
-        await expect(fix()).rejects.toThrow(/make the snapshot onevmdump-test-\d .*no luck/);
-        expect(libvirt.frozen()).toBe(false);
-        await undo();
-        expect([...lvm.volumes.keys()]).toEqual(thick.map(({ name }) => name));
-      },
-    ),
+        async ({ fix, undo, lvm, libvirt }) => {
+          await expect(fix()).rejects.toThrow(/make the snapshot onevmdump-test-\d .*no luck/);
+          expect(libvirt.frozen()).toBe(false);
+          await undo();
+          expect([...lvm.volumes.keys()]).toEqual(thick.map(({ name }) => name));
+        },
+      ),
   );
 
-  test('are as before when the run is interrupted between two snapshots', () =>
+  test('the volumes of a running VM are as before when the run is interrupted between two snapshots', () =>
     inScene(
       {
         vm: running,

@@ -38,7 +38,7 @@ async function inScene(
 }
 
 describe('a storage that takes longer than the guest waits', () => {
-  test('has ended, with its lock still held, before the failure is told of a guest that cannot be resumed', () => {
+  test('a storage that takes longer than the guest waits has ended, with its lock still held, before the failure is reported of a guest that cannot be resumed', () => {
     const seen: string[] = [];
     const slow = {
       claim: () => Promise.resolve(() => Promise.resolve(void seen.push('lock released'))),
@@ -66,7 +66,7 @@ describe('a storage that takes longer than the guest waits', () => {
 
 describe('what a storage must have for itself alone', () => {
   // OpenNebula's drivers give up on its locks after 120 s, and a guest may take longer to boot.
-  test('is not taken before the agent of a guest that boots is there', () => {
+  test("a storage's lock is not taken before the agent of a guest that boots is there", () => {
     const seen: string[] = [];
     let asked = 0;
     const claimed = {
@@ -92,7 +92,7 @@ describe('what a storage must have for itself alone', () => {
     );
   });
 
-  test('is not kept while an agent is awaited that has gone away since', () => {
+  test("a storage's lock is not kept while an agent is awaited that has gone away since", () => {
     let asked = 0;
     const goes = (command: string): void => {
       if (!command.startsWith('qemu-agent-command') || ++asked === 1) return;

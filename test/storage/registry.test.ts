@@ -22,33 +22,36 @@ test.each([
 });
 
 describe('a disk on files', () => {
-  test.each(['ssh', 'local', 'shared', 'qcow2'])('of TM_MAD %s can be planned', (tmMad) => {
-    expect(plan({ tmMad })).toHaveLength(1);
-  });
+  test.each(['ssh', 'local', 'shared', 'qcow2'])(
+    'a disk on files of TM_MAD %s can be planned',
+    (tmMad) => {
+      expect(plan({ tmMad })).toHaveLength(1);
+    },
+  );
 
   test.each([
     ['powered off', 8, 0],
     ['undeployed', 9, 0],
     ['powered off and being backed up', 8, 70],
     ['powered off and being backed up by OpenNebula 6.10', 3, 70],
-  ])('of a VM that is %s can be planned', (_, state, lcmState) => {
+  ])('a disk on files of a VM that is %s can be planned', (_, state, lcmState) => {
     expect(plan({}, { state, lcmState })).toHaveLength(1);
   });
 
   test.each([
     ['runs', 3, 3],
     ['runs and is being backed up', 3, 69],
-  ])('of a VM that %s can be planned', (_, state, lcmState) => {
+  ])('a disk on files of a VM that %s can be planned', (_, state, lcmState) => {
     expect(plan({}, { state, lcmState })).toHaveLength(1);
   });
 
-  test('of a VM in any other state is refused, with the state', () => {
+  test('a disk on files of a VM in any other state is refused, with the state', () => {
     expect(() => plan({}, { state: 3, lcmState: 4 })).toThrow(
       'disk 0 of VM 7 is a file, which cannot be dumped in state MIGRATE',
     );
   });
 
-  test('without FORMAT has the format that oned knows of its image', () => {
+  test('a disk on files without FORMAT has the format that oned knows of its image', () => {
     const bare = vm([disk(0, { format: undefined })]);
     const [found] = planDisks(bare, new Map([[0, { format: 'qcow2' }]]));
     expect(found?.plan.format).toBe('qcow2');
@@ -58,11 +61,11 @@ describe('a disk on files', () => {
 describe('a folder that the host shares with its guest (FILESYSTEM)', () => {
   const shared = vm([disk(0), disk(1, { type: 'FILESYSTEM', format: undefined, tmMad: 'shared' })]);
 
-  test('is no disk, and left out', () => {
+  test('a folder that the host shares with its guest (FILESYSTEM) is no disk, and left out', () => {
     expect(planDisks(shared, new Map()).map(({ plan: { disk: one } }) => one.id)).toEqual([0]);
   });
 
-  test('is refused when it is asked for by its number', () => {
+  test('a folder that the host shares with its guest (FILESYSTEM) is refused when it is asked for by its number', () => {
     expect(() => planDisks(shared, new Map(), [1])).toThrow(
       'disk 1 of VM 7 is a folder that its host shares with it (FILESYSTEM), and cannot be dumped',
     );
@@ -71,7 +74,7 @@ describe('a folder that the host shares with its guest (FILESYSTEM)', () => {
 
 describe('the storage of a disk', () => {
   test.each(['lvm', 'vcenter', 'constructor', ''])(
-    'of TM_MAD "%s" is refused by this name, or for want of one',
+    'the storage of a disk of TM_MAD "%s" is refused by this name, or for want of one',
     (tmMad) => {
       const facts = { tmMadSystem: undefined, history: undefined };
       expect(() => plan({ tmMad }, facts)).toThrow(UnsupportedError);
@@ -79,27 +82,30 @@ describe('the storage of a disk', () => {
     },
   );
 
-  test('is that of its own TM_MAD, and not of the last history record', () => {
+  test('the storage of a disk is that of its own TM_MAD, and not of the last history record', () => {
     expect(plan({ tmMad: 'shared' }, history('vcenter'))).toHaveLength(1);
     expect(() => plan({ tmMad: 'vcenter' }, history('ssh'))).toThrow('TM_MAD vcenter');
   });
 
-  test('is that of the history record when the disk names none', () => {
+  test('the storage of a disk is that of the history record when the disk names none', () => {
     expect(plan({ tmMad: undefined }, history('ssh'))).toHaveLength(1);
     expect(() => plan({ tmMad: undefined }, history('lvm'))).toThrow('TM_MAD lvm');
   });
 
-  test.each(['fs', 'swap', 'FS'])('of a volatile disk (%s) is the system datastore’s', (type) => {
-    expect(plan({ type, tmMad: 'vcenter' }, history('ssh'))).toHaveLength(1);
-    expect(() => plan({ type, tmMad: 'ssh' }, history('vcenter'))).toThrow('TM_MAD vcenter');
-  });
+  test.each(['fs', 'swap', 'FS'])(
+    'the storage of a volatile disk (%s) is the system datastore’s',
+    (type) => {
+      expect(plan({ type, tmMad: 'vcenter' }, history('ssh'))).toHaveLength(1);
+      expect(() => plan({ type, tmMad: 'ssh' }, history('vcenter'))).toThrow('TM_MAD vcenter');
+    },
+  );
 
-  test('of a volatile disk is TM_MAD_SYSTEM where the VM has one', () => {
+  test('the storage of a volatile disk is TM_MAD_SYSTEM where the VM has one', () => {
     const facts = { ...history('vcenter'), tmMadSystem: 'ssh' };
     expect(plan({ type: 'fs', tmMad: 'vcenter' }, facts)).toHaveLength(1);
   });
 
-  test('of a VM that was never deployed is nowhere', () => {
+  test('the storage of a disk of a VM that was never deployed is nowhere', () => {
     expect(() => plan({}, { history: undefined })).toThrow('was never deployed');
   });
 });

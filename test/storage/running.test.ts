@@ -110,7 +110,7 @@ const refusal = (word: string, why: string): Partial<FakeFacts> => ({
 });
 
 describe('the disks of a running VM', () => {
-  test('get one instant between a freeze and a thaw, with everything slow before', () =>
+  test('the disks of a running VM get one point in time between a freeze and a thaw, with everything slow before', () =>
     inScene(async ({ fix, libvirt }) => {
       const { disks, consistency } = await fix();
       expect(acts(libvirt)).toEqual([
@@ -137,7 +137,7 @@ describe('the disks of a running VM', () => {
       ]);
     }));
 
-  test('have every way back in the journal before it is needed', () =>
+  test('the disks of a running VM have every way back in the journal before it is needed', () =>
     inScene(async ({ fix, recordedAt, world }) => {
       await fix();
       expect(recordedAt.get('domfsfreeze')?.at(-1)).toBe('thaw');
@@ -146,7 +146,7 @@ describe('the disks of a running VM', () => {
     }));
 
   // OpenNebula's packages set dynamic_ownership = 0: libvirt would make them as root, and QEMU runs as oneadmin.
-  test('are overwritten into files that are there before, for QEMU alone', () => {
+  test('what a guest overwrites of its disks goes into files that are there before, for QEMU alone', () => {
     const found: object[] = [];
     let folder = '';
     return inScene(
@@ -176,7 +176,7 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('are as before after the undo: no job, no file of ours', () =>
+  test('the disks of a running VM are as before after the undo: no job, no file of ours', () =>
     inScene(async ({ fix, undo, libvirt, world }) => {
       await fix();
       expect(libvirt.job()).toContain(world.vmFolder);
@@ -187,21 +187,21 @@ describe('the disks of a running VM', () => {
       expect(files.filter((file) => existsSync(file))).toEqual([]);
     }));
 
-  test('with --fs-freeze suspend have the guest paused instead', () =>
+  test('the disks of a running VM with --fs-freeze suspend have the guest paused instead', () =>
     inScene(async ({ fix, libvirt }) => {
       const { consistency } = await fix({ mode: 'suspend', required: true });
       expect(consistency.level).toBe('suspend');
       expect(acts(libvirt)).toEqual(['guard', 'suspend', 'backup-begin', 'resume', 'guard ended']);
     }));
 
-  test('with --fs-freeze none leave the guest alone', () =>
+  test('the disks of a running VM with --fs-freeze none leave the guest alone', () =>
     inScene(async ({ fix, libvirt }) => {
       const { consistency } = await fix({ mode: 'none', required: false });
       expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
       expect(acts(libvirt)).toEqual(['backup-begin']);
     }));
 
-  test('of a guest whose agent does not answer are never told to freeze', () =>
+  test('a guest whose agent does not answer is never told to freeze', () =>
     inScene(
       async ({ fix, libvirt }) => {
         const { consistency } = await fix();
@@ -212,7 +212,7 @@ describe('the disks of a running VM', () => {
       refusal('qemu-agent-command', 'Guest agent is not responding'),
     ));
 
-  test('of a guest that is booting are held by its agent as soon as that is there', () => {
+  test('a guest that is booting is frozen by its agent as soon as that is there', () => {
     let asked = 0;
     return inScene(
       async ({ fix, libvirt }) => {
@@ -231,7 +231,7 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('of a guest that has no agent do not wait for one', () =>
+  test('a guest that has no agent is exported without waiting for one', () =>
     inScene(
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
@@ -241,7 +241,7 @@ describe('the disks of a running VM', () => {
       refusal('qemu-agent-command', 'argument unsupported: QEMU guest agent is not configured'),
     ));
 
-  test('of such a guest are not dumped when the freeze is required', () =>
+  test('the disks of a guest without an agent are not exported when the freeze is required', () =>
     inScene(
       async ({ fix, libvirt }) => {
         await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
@@ -254,7 +254,7 @@ describe('the disks of a running VM', () => {
 
   // Nobody knows what the guest does then: that is no agent that does not answer.
   test.each(['qemu-agent-command', 'guest-agent-timeout', 'domfsfreeze'])(
-    'are not dumped, and are thawed, when the connection is lost in %s',
+    'a guest is not exported, and is thawed, when the connection is lost in %s',
     (word) =>
       inScene(
         async ({ fix, libvirt }) => {
@@ -277,23 +277,25 @@ describe('the disks of a running VM', () => {
     test.each([
       ['with its connection', new ConnectionError('host1 is lost', { command: 'ssh' }), 4],
       ['before its time', undefined, 1],
-    ])('are not dumped when its guard has ended %s', (_, lost, exitCode) =>
-      inScene(
-        async ({ fix, undo, libvirt }) => {
-          const message = lost ? /let go by its guard .*: host1 is lost$/ : /guard .*too long$/;
-          await expect(fix({ mode, required: false })).rejects.toMatchObject({
-            exitCode,
-            message: expect.stringMatching(message) as unknown,
-          });
-          await undo();
-          expect([libvirt.frozen(), libvirt.paused()]).toEqual([false, false]);
-        },
-        { guardEnd: { status: undefined, stderr: '', lost } },
-      ),
+    ])(
+      `the disks of a guest that is held (${mode}) are not exported when its watchdog has ended %s`,
+      (_, lost, exitCode) =>
+        inScene(
+          async ({ fix, undo, libvirt }) => {
+            const message = lost ? /let go by its guard .*: host1 is lost$/ : /guard .*too long$/;
+            await expect(fix({ mode, required: false })).rejects.toMatchObject({
+              exitCode,
+              message: expect.stringMatching(message) as unknown,
+            });
+            await undo();
+            expect([libvirt.frozen(), libvirt.paused()]).toEqual([false, false]);
+          },
+          { guardEnd: { status: undefined, stderr: '', lost } },
+        ),
     );
   });
 
-  test('of a guest whose agent may not tell whether it is frozen are not frozen', () =>
+  test('a guest whose agent may not tell whether it is frozen is not frozen', () =>
     inScene(
       async ({ fix, libvirt }) => {
         expect((await fix()).consistency.level).toBe('crash');
@@ -310,7 +312,7 @@ describe('the disks of a running VM', () => {
   describe('where libvirt cannot limit the time of the agent', () => {
     const old = refusal('guest-agent-timeout', "unknown command: 'guest-agent-timeout'");
 
-    test('are as after a power cut, and nobody is told to freeze or thaw', () =>
+    test('where libvirt cannot limit the time of the agent, disks are as after a power cut, and nobody is told to freeze or thaw', () =>
       inScene(async ({ fix, libvirt, world }) => {
         expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
         expect(acts(libvirt)).toEqual([
@@ -321,7 +323,7 @@ describe('the disks of a running VM', () => {
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
       }, old));
 
-    test('are not dumped when a freeze is required', () =>
+    test('where libvirt cannot limit the time of the agent, the disks of a running VM are not dumped when a freeze is required', () =>
       inScene(async ({ fix, libvirt }) => {
         await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
           /cannot be frozen: .*unknown command: 'guest-agent-timeout'; nothing was exported/,
@@ -333,7 +335,7 @@ describe('the disks of a running VM', () => {
   describe('of a guest that another tool has frozen', () => {
     const frozenByOthers = { frozenByOthers: true };
 
-    test('are neither frozen nor thawed by us, and are as after a power cut', () =>
+    test('a guest that another tool has frozen is neither frozen nor thawed by an export, and its disks are as after a power cut', () =>
       inScene(async ({ fix, undo, libvirt, world }) => {
         expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
@@ -344,7 +346,7 @@ describe('the disks of a running VM', () => {
         expect(libvirt.frozen()).toBe(true);
       }, frozenByOthers));
 
-    test('are not dumped when a freeze is required, and the guest stays frozen', () =>
+    test('a guest that another tool has frozen is not exported when a freeze is required, and stays frozen', () =>
       inScene(async ({ fix, undo, libvirt }) => {
         await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
           /another tool has frozen them, .*; nothing was exported/,
@@ -355,7 +357,7 @@ describe('the disks of a running VM', () => {
         expect(libvirt.frozen()).toBe(true);
       }, frozenByOthers));
 
-    test('right after we asked are not thawed by us', () =>
+    test('a guest that another tool has frozen right after the export asked is not thawed by it', () =>
       inScene(
         async ({ fix, undo, libvirt, world }) => {
           expect((await fix()).consistency.level).toBe('crash');
@@ -368,7 +370,7 @@ describe('the disks of a running VM', () => {
       ));
   });
 
-  test('are thawed after a freeze that failed, which may have been carried out', () =>
+  test('a guest is thawed after a freeze that failed, which may have been carried out', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
         expect((await fix()).consistency.level).toBe('crash');
@@ -378,7 +380,7 @@ describe('the disks of a running VM', () => {
       refusal('domfsfreeze', 'took too long'),
     ));
 
-  test('of a guest with nothing to freeze are as after a power cut', () =>
+  test('the disks of a guest with nothing to freeze are as after a power cut', () =>
     inScene(
       async ({ fix, libvirt }) => {
         expect((await fix()).consistency.level).toBe('crash');
@@ -387,7 +389,7 @@ describe('the disks of a running VM', () => {
       { frozenSystems: 0 },
     ));
 
-  test('thaw again when the thaw fails at first', () => {
+  test('a guest is thawed again when the thaw fails at first', () => {
     let failures = 2;
     return inScene(
       async ({ fix, libvirt }) => {
@@ -406,7 +408,7 @@ describe('the disks of a running VM', () => {
   describe('of a guest that has ended its freeze by itself, as Windows does after 10 s', () => {
     const endsItsFreeze = { endsItsFreeze: true };
 
-    test('are as after a power cut, with a warning', () =>
+    test('the disks of a guest that has ended its freeze by itself, as Windows does after 10 s, are as after a power cut, with a warning', () =>
       inScene(async ({ fix, libvirt, world }) => {
         const warnings: string[] = [];
         const log = { ...world.run.log, warn: (text: string) => void warnings.push(text) };
@@ -420,7 +422,7 @@ describe('the disks of a running VM', () => {
         expect(libvirt.calls).toContain('guard ended');
       }, endsItsFreeze));
 
-    test('are not dumped when a freeze is required', () =>
+    test('the disks of a guest that has ended its freeze by itself, as Windows does after 10 s, are not dumped when a freeze is required', () =>
       inScene(async ({ fix, undo, libvirt, world }) => {
         await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
           /did not stay frozen: .*limited up to 10 seconds; nothing was exported/s,
@@ -431,7 +433,7 @@ describe('the disks of a running VM', () => {
       }, endsItsFreeze));
   });
 
-  test('of a guest that another tool has thawed too early are not dumped when a freeze is required', () => {
+  test('the disks of a guest that another tool has thawed too early are not exported when a freeze is required', () => {
     let scene: Scene | undefined;
     const thawedByOthers = (command: string): void => {
       if (command.startsWith('backup-begin')) scene?.libvirt.thaw();
@@ -448,7 +450,7 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('are frozen to the end when the answer to a thaw was lost that was carried out', () => {
+  test('the disks are frozen to the end when the answer to a thaw was lost that was carried out', () => {
     let scene: Scene | undefined;
     let lost = false;
     const loseAnswer = (command: string): void => {
@@ -466,7 +468,7 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('whose backup job cannot begin are thawed at once', () =>
+  test('a guest whose backup job cannot begin is thawed at once', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
         await expect(fix()).rejects.toThrow('cannot begin a backup job of one-7: virsh: error: no');
@@ -476,7 +478,7 @@ describe('the disks of a running VM', () => {
       refusal('backup-begin', 'no'),
     ));
 
-  test('of an export that is interrupted in the thaw have the thaw in the journal, to be undone first', () => {
+  test('an export that is interrupted in the thaw has the thaw in the journal, to be undone first', () => {
     let broken = true;
     return inScene(
       async ({ fix, undo, libvirt, world }) => {
@@ -500,7 +502,7 @@ describe('the disks of a running VM', () => {
     );
   });
 
-  test('are refused before the freeze while libvirt has another job', () =>
+  test('a running VM is refused before the freeze while libvirt has another job', () =>
     inScene(async ({ fix, libvirt }) => {
       await fix();
       const [job, before] = [libvirt.job(), libvirt.calls.length];
@@ -509,7 +511,7 @@ describe('the disks of a running VM', () => {
       expect(libvirt.calls.slice(before)).toEqual(['list', 'domstate', 'domjobinfo']);
     }));
 
-  test('are refused before the freeze when a file was cut short', () =>
+  test('a running VM is refused before the freeze when a file was cut short', () =>
     inScene(
       async ({ fix, libvirt }) => {
         await expect(fix()).rejects.toThrow(/^disk 1 of VM 7 .* was cut short: .* is 2 MiB$/);
@@ -519,7 +521,7 @@ describe('the disks of a running VM', () => {
       [disk(0), disk(1, { target: 'vdb', sizeMb: 2 })],
     ));
 
-  test('are refused before the freeze when a layer below one was cut short', () =>
+  test('a running VM is refused before the freeze when a layer below one was cut short', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
         const image = join(world.location, '1', 'image');
@@ -538,7 +540,7 @@ describe('the disks of a running VM', () => {
   test.each([
     ['the order', '.xml'],
     ['a scratch file', '.scratch.0'],
-  ])('are refused when %s would be written through a link', (_, name) =>
+  ])('a running VM is refused when %s would be written through a link', (_, name) =>
     inScene(async ({ fix, undo, libvirt, world }) => {
       const [target, link] = [join(world.outside, 'target'), `onevmdump-test${name}`];
       writeFileSync(target, 'as it was');
@@ -551,13 +553,13 @@ describe('the disks of a running VM', () => {
     }),
   );
 
-  test('are refused when a scratch file would be written into a device behind a link', () =>
+  test('a running VM is refused when a scratch file would be written into a device behind a link', () =>
     inScene(async ({ fix, world }) => {
       symlinkSync('/dev/null', join(world.vmFolder, 'onevmdump-test.scratch.0'));
       await expect(fix()).rejects.toThrow('is there already');
     }));
 
-  test('are refused before the freeze when libvirt has no backup jobs', () =>
+  test('a running VM is refused before the freeze when libvirt has no backup jobs', () =>
     inScene(
       async ({ fix, libvirt, world }) => {
         await expect(fix()).rejects.toThrow(
@@ -569,7 +571,7 @@ describe('the disks of a running VM', () => {
       { backupSupported: false },
     ));
 
-  test('are refused before the freeze when there is no room for what the guest overwrites', () =>
+  test('a running VM is refused before the freeze when there is no room for what the guest overwrites', () =>
     inScene(async ({ fix, libvirt, world }) => {
       // More than a test machine has; the file itself is one hole.
       await rawFile(join(world.vmFolder, 'disk.1'), 15 * 1024 ** 4);
@@ -583,7 +585,7 @@ describe('the disks of a running VM', () => {
       expect(world.undone()).toEqual([]);
     }));
 
-  test('are not ended by the undo of another run', () =>
+  test('the backup job of a running VM is not ended by the undo of another run', () =>
     inScene(async ({ fix, libvirt, world }) => {
       await fix();
       const handlers = undoHandlers({
@@ -617,14 +619,14 @@ describe('the disks of a running VM', () => {
       { disks: [{ target: 'vda', file: '/etc/hosts', format: 'raw', more: '<mirror/>' }] },
       'is being copied or merged by libvirt',
     ],
-  ])('are refused when one is %s', (_, facts, message) =>
+  ])('a running VM is refused when one of its disks is %s', (_, facts, message) =>
     inScene(async ({ fix, libvirt }) => {
       await expect(fix()).rejects.toThrow(message);
       expect(libvirt.calls).not.toContain('domfsfreeze');
     }, facts),
   );
 
-  test('are refused when libvirt uses another format than declared', () =>
+  test('a running VM is refused when libvirt uses another format than declared', () =>
     inWorld(async (world) => {
       const file = join(world.vmFolder, 'disk.0');
       await rawFile(file, MiB);
@@ -636,7 +638,7 @@ describe('the disks of a running VM', () => {
       );
     }));
 
-  test('are refused when DEPLOY_ID is an option for virsh', () =>
+  test('a running VM is refused when its DEPLOY_ID is an option for virsh', () =>
     inScene(async ({ world }) => {
       const plans = planDisks(vm([disk(0)], { ...running, deployId: '--help' }), new Map());
       await expect(snapshotDisks(plans, world.run)).rejects.toThrow(

@@ -9,11 +9,11 @@ describe('the room for scratch files', () => {
     ['a part of all disks together', [100 * GiB, 100 * GiB], 20 * GiB],
     ['not less than the floor', [2 * GiB, 3 * GiB], GiB],
     ['never more than the disks', [100 * MiB, 200 * MiB], 300 * MiB],
-  ])('is %s', (_, sizes, needed) => {
+  ])('the room for scratch files is %s', (_, sizes, needed) => {
     expect(neededRoom(sizes, { percent: 10, minMb: 1024 })).toBe(needed);
   });
 
-  test('is not looked for when both settings are 0', () => {
+  test('the room for scratch files is not looked for when both settings are 0', () => {
     expect(neededRoom([100 * GiB], { percent: 0, minMb: 0 })).toBe(0);
   });
 });
