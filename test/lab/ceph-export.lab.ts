@@ -198,7 +198,7 @@ fi`,
 }
 
 describe('an export of a VM on Ceph that is powered off', () => {
-  test('follows a disk that was reverted to a snapshot of its own', async () => {
+  test('an export of a VM on Ceph that is powered off follows a disk that was reverted to a snapshot of its own', async () => {
     const [image] = lab.images;
     const older = `${image}-0`;
     // As tm/ceph/snap_create and snap_revert leave it.
@@ -246,21 +246,24 @@ describe('an export of a VM on Ceph that is powered off', () => {
       (xml) => xml.replaceAll('ceph.conf]', 'ceph.none]'),
       'unable to open config file',
     ],
-  ])('with %s is refused before anything is changed', async (_, change, message) => {
-    const wrongKey = join(folder, 'wrong.key');
-    await writeFile(wrongKey, await runProgram('ceph-authtool', ['--gen-print-key']));
-    const { code, stderr } = await exportOf(lab.vm, [], {
-      xml: change(await lab.vm.xml(), wrongKey),
-    });
-    expect({ code, stderr }).toEqual({
-      code: 4,
-      stderr: expect.stringContaining(message) as unknown,
-    });
-    expect(await left(lab.vm)).toEqual(nothing);
-    expect(await readdir(bundles)).toEqual([]);
-  });
+  ])(
+    'an export from Ceph with %s is refused before anything is changed',
+    async (_, change, message) => {
+      const wrongKey = join(folder, 'wrong.key');
+      await writeFile(wrongKey, await runProgram('ceph-authtool', ['--gen-print-key']));
+      const { code, stderr } = await exportOf(lab.vm, [], {
+        xml: change(await lab.vm.xml(), wrongKey),
+      });
+      expect({ code, stderr }).toEqual({
+        code: 4,
+        stderr: expect.stringContaining(message) as unknown,
+      });
+      expect(await left(lab.vm)).toEqual(nothing);
+      expect(await readdir(bundles)).toEqual([]);
+    },
+  );
 
-  test('never shows a key', async () => {
+  test('an export from Ceph never shows a key', async () => {
     const key = (await readFile(lab.keyfile, 'utf8')).trim();
     const { env: recording } = await standIn('rbd', { before: 'echo "$*" >> "$bin/argv"' });
     const { stdout, stderr } = await exportOf(lab.vm, ['-D'], { env: recording });
@@ -277,7 +280,7 @@ describe('an export of a running VM on Ceph', () => {
     await lab.mixed.start();
   });
 
-  test('holds the bytes of its snapshots while the guest goes on writing', async () => {
+  test('an export of a running VM on Ceph holds the bytes of its snapshots while the guest goes on writing', async () => {
     const copies = await mkdtemp(join(folder, 'copies-'));
     const ended = await whileReading(lab.vm, async () => {
       expect(await lab.vm.isFrozen()).toBe(false);
@@ -296,7 +299,7 @@ describe('an export of a running VM on Ceph', () => {
   });
 
   test.each(['vm', 'mixed'] as const)(
-    '(%s) without an agent lets the guest run on, with a warning',
+    'an export of a running VM on Ceph (%s) without an agent lets the guest run on, with a warning',
     async (which) => {
       const vm = lab[which];
       await vm.stopAgent();
@@ -322,16 +325,19 @@ describe('an export of a running VM on Ceph', () => {
   test.each([
     ['suspend', 'suspend'],
     ['none', 'crash'],
-  ])('with --fs-freeze %s lets it go on', async (mode, level) => {
-    const { bundle, consistency } = reportOf(await exportOf(lab.vm, ['--fs-freeze', mode]));
-    expect(consistency.level).toBe(level);
-    const { vda, vdb } = await numbersIn(bundle);
-    expect([vda.clean, vdb.clean]).toEqual([false, false]);
-    expect(await leftOn(lab.vm)).toEqual(nothingOn);
-    await expectWriting(lab.vm);
-  });
+  ])(
+    'an export of a running VM on Ceph with --fs-freeze %s lets the guest go on',
+    async (mode, level) => {
+      const { bundle, consistency } = reportOf(await exportOf(lab.vm, ['--fs-freeze', mode]));
+      expect(consistency.level).toBe(level);
+      const { vda, vdb } = await numbersIn(bundle);
+      expect([vda.clean, vdb.clean]).toEqual([false, false]);
+      expect(await leftOn(lab.vm)).toEqual(nothingOn);
+      await expectWriting(lab.vm);
+    },
+  );
 
-  test('is refused when QEMU writes to another image than OpenNebula says', async () => {
+  test('an export of a running VM on Ceph is refused when QEMU writes to another image than OpenNebula says', async () => {
     const xml = (await lab.vm.xml()).replace('[one/one-32]', '[one/one-31]');
     const { code, stderr } = await exportOf(lab.vm, [], { xml });
     expect({ code, stderr }).toEqual({
@@ -343,7 +349,7 @@ describe('an export of a running VM on Ceph', () => {
     expect(await leftOn(lab.vm)).toEqual(nothingOn);
   });
 
-  test('does not hold the guest while the cluster waits for a client that was killed', async () => {
+  test('an export of a running VM on Ceph does not freeze the guest while the cluster waits for a client that was killed', async () => {
     const [image] = lab.images;
     const clients = async (): Promise<unknown[]> => {
       const status = await lab.rbd('status', '--format', 'json', image);
@@ -365,7 +371,7 @@ describe('an export of a running VM on Ceph', () => {
     expect(await leftOn(lab.vm)).toEqual(nothingOn);
   });
 
-  test('goes on when the guest is shut down meanwhile', async () => {
+  test('an export of a running VM on Ceph goes on when the guest is shut down meanwhile', async () => {
     const before = await lab.vm.lastNumber();
     const ended = await whileReading(lab.vm, () => lab.vm.destroy());
     const { bundle, consistency } = reportOf(ended);
@@ -379,7 +385,7 @@ describe('an export of a running VM on Ceph', () => {
 });
 
 describe('an export of a running VM on Ceph that is ended', () => {
-  test('by SIGKILL while it reads is undone by cleanup', async () => {
+  test('an export of a running VM on Ceph that is ended by SIGKILL while it reads is undone by cleanup', async () => {
     await whileReading(lab.vm, (pid) => process.kill(pid, 'SIGKILL'));
     expect(await lab.vm.isFrozen()).toBe(false);
     expect(await ourSnapshots()).toHaveLength(3);
@@ -396,7 +402,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
     expect(await leftOn(lab.vm)).toEqual(nothingOn);
   });
 
-  test('by SIGKILL, and has a snapshot that was protected since, is no obstacle for the next', async () => {
+  test('a snapshot of a killed export on Ceph that was protected since is no obstacle for the next export', async () => {
     await whileReading(lab.vm, (pid) => process.kill(pid, 'SIGKILL'));
     const [spec = ''] = await ourSnapshots();
     await lab.rbd('snap', 'protect', spec);
@@ -422,7 +428,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
     ['suspend', 'virsh', 'suspend', 1],
     ['suspend', 'rbd', 'snap create', 2],
   ])(
-    'by SIGKILL while the guest is held by %s (after %s %s, %d times) has it go on within seconds',
+    'an export of a running VM on Ceph that is ended by SIGKILL while the guest is held by %s (after %s %s, %d times) has it go on within seconds',
     async (mode, program, command, times) => {
       const { env: killing } = await standIn(program, {
         after: `if [[ " $* " == *' ${command} '* ]]; then

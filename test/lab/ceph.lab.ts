@@ -27,7 +27,7 @@ async function imageInfo(image: string): Promise<Record<string, unknown>> {
 }
 
 describe('the Ceph lab', () => {
-  test('a second start finds the cluster running', async () => {
+  test('a second start of the Ceph lab finds the cluster running', async () => {
     const again = await upCeph();
     expect({ started: again.startedNow, conf: again.conf }).toEqual({
       started: false,
@@ -35,7 +35,7 @@ describe('the Ceph lab', () => {
     });
   });
 
-  test('the VM XML tells the images as they are', async () => {
+  test('the VM XML of the Ceph lab tells the images as they are', async () => {
     const vm = parseVm(Buffer.from(await lab.vm.xml()));
     expect(vm.state).toBe(8);
     expect(vm.disks.map(({ type, source }) => [type, source])).toEqual([
@@ -56,20 +56,20 @@ describe('the Ceph lab', () => {
     }
   });
 
-  test('disk 0 is a clone of its image', async () => {
+  test("disk 0 of the Ceph lab's VM is a clone of its image", async () => {
     expect(await imageInfo(lab.images[0])).toMatchObject({
       parent: { image: 'one-30', snapshot: 'snap' },
     });
   });
 
-  test('a wrong key is refused', async () => {
+  test('a wrong key is refused by the Ceph lab', async () => {
     const wrong = join(folder, 'wrong.key');
     await writeFile(wrong, await runProgram('ceph-authtool', ['--gen-print-key']));
     const args = ['--id', lab.user, '--keyfile', wrong, '--conf', lab.conf, 'ls', 'one'];
     await expect(runProgram('rbd', args)).rejects.toThrow();
   });
 
-  test('snapshots of a frozen guest are clean and of one instant', async () => {
+  test('snapshots on Ceph of a frozen guest are clean and of one point in time', async () => {
     const libvirt = await upLibvirt();
     try {
       await lab.vm.start();

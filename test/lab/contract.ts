@@ -78,7 +78,7 @@ export function describeContract(
         if (await vm.isRunning()) await vm.powerOff();
       });
 
-      test('has and restores the bytes that a foreign tool reads, and changes nothing', async () => {
+      test(`an export of a VM on ${name} that is powered off has and restores the bytes that a foreign tool reads, and changes nothing`, async () => {
         const before = await storage.traces();
         const { bundle, consistency } = reportOf(await storage.exportVm([]));
         expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
@@ -95,7 +95,7 @@ export function describeContract(
         before = await storage.traces();
       });
 
-      test('freezes the guest once, for all disks, and both file systems are clean', async () => {
+      test(`an export of a VM on ${name} that runs freezes the guest once, for all disks, and both file systems are clean`, async () => {
         const last = await vm.lastNumber();
         const ended = await storage.exportVm(['-D']);
         const { bundle, consistency } = reportOf(ended);
@@ -115,7 +115,7 @@ export function describeContract(
         await expectWriting(vm);
       });
 
-      test('has and restores the very bytes of the instant', async () => {
+      test(`an export of a VM on ${name} that runs has and restores the very bytes of its point in time`, async () => {
         await vm.pauseWriter();
         try {
           const ended = await storage.exportVm(['--fs-freeze', 'suspend']);
@@ -130,7 +130,7 @@ export function describeContract(
 
       if (atEachCommand.length === 0) return;
       test.each(atEachCommand)(
-        'leaves guest and storage as they were when any command gets %s',
+        `an export of a VM on ${name} that runs leaves guest and storage as they were when any command gets %s`,
         async (then) => {
           const standIns = await storage.standIns();
           await standIns.reset(0, then);

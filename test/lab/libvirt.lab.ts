@@ -28,7 +28,7 @@ async function bothNumbers(vda: string, vdb: string) {
 }
 
 describe('the libvirt lab', () => {
-  test('a second start finds the lab running and leaves the guest alone', async () => {
+  test('a second start of the libvirt lab finds it running and leaves the guest alone', async () => {
     const before = await lab.qcow2.virsh('domid', lab.qcow2.domain);
     const again = await upLibvirt();
     expect(again.startedNow).toBe(false);
@@ -36,7 +36,7 @@ describe('the libvirt lab', () => {
     expect(await lab.qcow2.virsh('domid', lab.qcow2.domain)).toBe(before);
   });
 
-  test('the domain is transient, and the VM XML names it', async () => {
+  test('the domain of the libvirt lab is transient, and the VM XML names it', async () => {
     const info = await lab.qcow2.virsh('dominfo', lab.qcow2.domain);
     expect(info).toMatch(/^Persistent:\s+no$/m);
     const vm = parseVm(Buffer.from(await lab.qcow2.xml()));
@@ -45,7 +45,7 @@ describe('the libvirt lab', () => {
   });
 
   test.each(['qcow2', 'ssh'] as const)(
-    'the VM XML of TM %s tells the disks as they are',
+    'the VM XML of TM %s in the libvirt lab tells the disks as they are',
     async (tm) => {
       const { disks, history } = parseVm(Buffer.from(await lab[tm].xml()));
       expect(disks.map(({ type, format, tmMad }) => [type, format, tmMad])).toEqual([
@@ -85,7 +85,7 @@ describe('the libvirt lab', () => {
     expect(JSON.parse(info)).not.toHaveProperty('backing-filename');
   });
 
-  test('a frozen guest writes nothing, its disks are clean and of one instant, and it goes on', async () => {
+  test('a frozen guest of the libvirt lab writes nothing, its disks are clean and of one point in time, and it goes on', async () => {
     const vm = lab.qcow2;
     expect(await vm.isFrozen()).toBe(false);
     await vm.virsh('domfsfreeze', vm.domain);
@@ -105,7 +105,7 @@ describe('the libvirt lab', () => {
     expect(await vm.lastNumber()).toBeGreaterThan(then);
   });
 
-  test('disks of two instants are told apart from disks of one', async () => {
+  test('disks of two points in time are told apart from disks of one', async () => {
     const vm = lab.qcow2;
     const frozen = async (read: () => Promise<Numbers>): Promise<Numbers> => {
       await vm.virsh('domfsfreeze', vm.domain);
@@ -152,7 +152,7 @@ describe('the libvirt lab', () => {
     await vm.virsh('qemu-agent-command', vm.domain, '{"execute":"guest-ping"}');
   });
 
-  test('a pull backup serves both disks of one instant on a socket in the VM folder', async () => {
+  test('a pull backup serves both disks of one point in time on a socket in the VM folder', async () => {
     const vm = lab.qcow2;
     const [socket, request] = [join(vm.folder, 'lab.sock'), join(vm.folder, 'lab-backup.xml')];
     const scratch = (name: string): string =>

@@ -60,7 +60,7 @@ async function expectWriting(vm: LabVm): Promise<void> {
 describe('an export of a VM on LVM that is powered off', () => {
   beforeAll(powerOffAll);
 
-  test('needs of sudo no more than OpenNebula gives oneadmin, and leaves active what was active', async () => {
+  test('an export of a VM on LVM that is powered off needs of sudo no more than OpenNebula gives oneadmin, and leaves active what was active', async () => {
     const vm = lab.thin;
     const names = ['lvcreate', 'lvremove', 'lvs', 'vgdisplay', 'lvchange', 'lvscan', 'lvextend'];
     const list = names.map((name) => `/sbin/${name}`).join(', ');
@@ -80,7 +80,7 @@ describe('an export of a VM on LVM that is powered off', () => {
     }
   });
 
-  test('whose volume is missing says which, and activates nothing for good', async () => {
+  test('an export of a VM on LVM that is powered off whose volume is missing says which, and activates nothing for good', async () => {
     await lab.run('lvrename -q vg-one-110 lv-one-20-1 elsewhere');
     try {
       const { code, stderr } = await exportOn(lab, lab.thick);
@@ -96,7 +96,7 @@ describe('an export of a VM on LVM that is powered off', () => {
     expect(await activeVolumes(lab, lab.thick)).toEqual([]);
   });
 
-  test('and that is killed leaves active volumes to cleanup', async () => {
+  test('an export of a VM on LVM that is killed leaves active volumes to cleanup', async () => {
     const meddling = { when: 'before', match: 'qemu-nbd*', action: 'kill -KILL $PPID' } as const;
     expect((await exportOn(lab, lab.thick, { meddling })).code).not.toBe(0);
     expect(await activeVolumes(lab, lab.thick)).toEqual(['lv-one-20-0', 'lv-one-20-1']);
@@ -113,7 +113,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
     await lab[kind].start();
   });
 
-  test('has both disks at one instant, with clean file systems', async () => {
+  test(`an export of a running VM on ${kind} volumes has both disks at one point in time, with clean file systems`, async () => {
     const vm = lab[kind];
     const before = await vm.lastNumber();
     const { bundle, consistency } = reportOf(await exportOn(lab, vm, { user: 'oneadmin' }));
@@ -128,7 +128,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
     await expectWriting(vm);
   });
 
-  test('is refused before the guest is held when what it may overwrite has no room', async () => {
+  test(`an export of a running VM on ${kind} volumes is refused before the guest is frozen when what it may overwrite has no room`, async () => {
     const fill =
       kind === 'thick'
         ? `lvcreate -q -Wn -Zn -l 95%FREE -n fill ${group}`
@@ -148,7 +148,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
     }
   });
 
-  test('that is killed while it reads is undone by the next one', async () => {
+  test(`an export of a running VM on ${kind} volumes that is killed while it reads is undone by the next one`, async () => {
     const vm = lab[kind];
     const meddling = { when: 'before', match: 'qemu-nbd*', action: 'kill -KILL $PPID' } as const;
     expect((await exportOn(lab, vm, { meddling })).code).not.toBe(0);
@@ -166,7 +166,7 @@ describe('an export of a running VM', () => {
     await lab.thick.start();
   });
 
-  test('without an agent lets the guest run on, and tells of foreign snapshots', async () => {
+  test('an export of a running VM on LVM without an agent lets the guest run on, and tells of foreign snapshots', async () => {
     const vm = lab.thick;
     const foreign = 'onevmdump-0123456789abcdef-0';
     await vm.stopAgent();
@@ -196,30 +196,33 @@ describe('an export of a running VM', () => {
       'lvs*',
       'pgrep -x qemu-nbd >&2 || { rmdir /tmp/lvm-export/done; return; }',
     ],
-  ])('whose snapshot overflows %s fails, and says why', async (_, match, condition) => {
-    const vm = lab.thick;
-    await vm.pauseWriter();
-    try {
-      // The same bytes again: a snapshot keeps what is overwritten all the same.
-      const device = '/dev/vg-one-110/lv-one-20-0';
-      const overwrite = `dd if=${device} of=${device} bs=1M count=12 iflag=direct oflag=direct conv=notrunc status=none`;
-      const action = `${condition}\n${overwrite}`;
-      const { code, stderr } = await exportOn(lab, vm, {
-        env: { ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '4', ONEVMDUMP_LVM_SNAPSHOT_PERCENT: '1' },
-        meddling: { when: 'before', match, action },
-      });
-      expect({ code, stderr }).toEqual({
-        code: 1,
-        stderr: expect.stringContaining(
-          'the snapshot of disk 0 of VM 20 is full: its guest overwrote more than the 4.0 MiB there were for it',
-        ) as unknown,
-      });
-    } finally {
-      await vm.continueWriter();
-    }
-    expect(await lab.run('ls /tmp/lvm-export')).not.toContain('tar.gz');
-    await expectWriting(vm);
-  });
+  ])(
+    'an export of a running VM on LVM whose snapshot overflows %s fails, and says why',
+    async (_, match, condition) => {
+      const vm = lab.thick;
+      await vm.pauseWriter();
+      try {
+        // The same bytes again: a snapshot keeps what is overwritten all the same.
+        const device = '/dev/vg-one-110/lv-one-20-0';
+        const overwrite = `dd if=${device} of=${device} bs=1M count=12 iflag=direct oflag=direct conv=notrunc status=none`;
+        const action = `${condition}\n${overwrite}`;
+        const { code, stderr } = await exportOn(lab, vm, {
+          env: { ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '4', ONEVMDUMP_LVM_SNAPSHOT_PERCENT: '1' },
+          meddling: { when: 'before', match, action },
+        });
+        expect({ code, stderr }).toEqual({
+          code: 1,
+          stderr: expect.stringContaining(
+            'the snapshot of disk 0 of VM 20 is full: its guest overwrote more than the 4.0 MiB there were for it',
+          ) as unknown,
+        });
+      } finally {
+        await vm.continueWriter();
+      }
+      expect(await lab.run('ls /tmp/lvm-export')).not.toContain('tar.gz');
+      await expectWriting(vm);
+    },
+  );
 
   test.each([
     'virsh*domfsfreeze*',
@@ -227,16 +230,19 @@ describe('an export of a running VM', () => {
     'lvcreate*-1 vg-*',
     'qemu-nbd*',
     'lvremove*',
-  ])('ended by SIGTERM in %s leaves the guest as it was', async (match) => {
-    // All volumes are made by one shell: the command is the Node above it.
-    const action = `command=$PPID
+  ])(
+    'an export of a running VM on LVM that is ended by SIGTERM in %s leaves the guest as it was',
+    async (match) => {
+      // All volumes are made by one shell: the command is the Node above it.
+      const action = `command=$PPID
 while [[ $(readlink "/proc/$command/exe") != */node ]]; do read -r _ _ _ command _ <"/proc/$command/stat"; done
 kill -TERM "$command"`;
-    const meddling = { when: 'before', match, action } as const;
-    const { code } = await exportOn(lab, lab.thick, { meddling });
-    // By the time of the removal the bundle is there.
-    expect(code).toBe(match === 'lvremove*' ? 0 : 143);
-    expect(await lab.thick.isFrozen()).toBe(false);
-    await expectWriting(lab.thick);
-  });
+      const meddling = { when: 'before', match, action } as const;
+      const { code } = await exportOn(lab, lab.thick, { meddling });
+      // By the time of the removal the bundle is there.
+      expect(code).toBe(match === 'lvremove*' ? 0 : 143);
+      expect(await lab.thick.isFrozen()).toBe(false);
+      await expectWriting(lab.thick);
+    },
+  );
 });

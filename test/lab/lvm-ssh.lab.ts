@@ -71,7 +71,7 @@ describe('an export from a host with LVM', () => {
     for (const one of [lab.thick, lab.thin]) if (await one.isRunning()) await one.powerOff();
   });
 
-  test('has all of its volumes on the wire, and little more', async () => {
+  test('an export from a host with LVM has all of its volumes on the wire, and little more', async () => {
     const before = await received();
     const { disks } = reportOf(await scene.exportOf(vm));
     const bytes = (await received()) - before;
@@ -81,7 +81,7 @@ describe('an export from a host with LVM', () => {
     expect(bytes).toBeLessThan(size * 1.04);
   });
 
-  test('has swap disks and CD-ROMs that are volumes, also of an undeployed VM', async () => {
+  test('an export from a host with LVM has swap disks and CD-ROMs that are volumes, also of an undeployed VM', async () => {
     const names = [3, 4].map((id) => `vg-one-110/lv-one-20-${id}`);
     for (const name of names) {
       const create = `lvcreate -q -Wn -Zn -L 8M -n ${name.slice(11)} vg-one-110`;
@@ -139,7 +139,7 @@ describe('an export of a running VM from a host with LVM', () => {
     ['ssh is killed', 'reached; sleep 5'],
     ['sshd is killed', killSshd],
   ])(
-    'whose connection is cut after the freeze (%s) ends, and the guest goes on',
+    'an export of a running VM from a host with LVM whose connection is cut after the freeze (%s) ends, and the guest goes on',
     async (_how, action) => {
       const meddling = { when: 'after', match: 'virsh*domfsfreeze*', action } as const;
       const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
@@ -158,7 +158,7 @@ describe('an export of a running VM from a host with LVM', () => {
     ['in the data', 'ssh is killed', 'qemu-nbd*', '(sleep 2; reached) &'],
     ['in the data', 'sshd is killed', 'qemu-nbd*', `(sleep 2; ${killSshd}) &`],
   ])(
-    'whose connection is cut %s (%s) leaves the guest as it was, and no bundle',
+    'an export of a running VM from a host with LVM whose connection is cut %s (%s) leaves the guest as it was, and no bundle',
     async (_place, _how, match, action) => {
       const meddling = { when: 'before', match, action } as const;
       const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
@@ -169,7 +169,7 @@ describe('an export of a running VM from a host with LVM', () => {
     },
   );
 
-  test('whose connection is cut when the bundle has just got its name is whole, and undone', async () => {
+  test('an export of a running VM from a host with LVM whose connection is cut when the bundle has just got its name is whole, and undone', async () => {
     const meddling = { when: 'before', match: 'lvremove*', action: 'reached; sleep 2' } as const;
     const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
     expect({ code: ended.code, stderr: ended.stderr }).toEqual({
@@ -181,7 +181,7 @@ describe('an export of a running VM from a host with LVM', () => {
     await expectAsBefore();
   });
 
-  test('whose host falls silent while the guest is frozen ends, and the guest goes on', async () => {
+  test('an export of a running VM from a host with LVM ends when the host falls silent while the guest is frozen, and the guest goes on', async () => {
     const stop = `pkill -STOP -f '^sshd: oneadmin'`;
     const ended = await scene.meddled(
       { when: 'before', match: 'lvcreate*-1 vg-*', action: stop },
@@ -196,7 +196,7 @@ describe('an export of a running VM from a host with LVM', () => {
     await expectAsBefore();
   });
 
-  test('whose host stays away names what is left, and cleanup removes it later', async () => {
+  test('an export of a running VM from a host with LVM that stays away names what is left, and cleanup removes it later', async () => {
     const bin = join(scene.folder, 'away-bin');
     const away = join(bin, 'away');
     const ssh = join(lab.sshFolder, 'ssh');
@@ -231,13 +231,16 @@ describe('an export of a running VM from a host with LVM', () => {
     ['DS_ID', /<DS_ID>.*?</g, '<DS_ID>110/$(touch CANARY);touch CANARY<'],
     ['TM_MAD', /<TM_MAD>.*?</g, '<TM_MAD>fs_lvm_ssh;touch CANARY<'],
     ['NAME', /<NAME>.*?</, "<NAME>'; touch CANARY; $(touch CANARY)\n`touch CANARY`<"],
-  ] as const)('with a hostile %s runs nothing', async (_, attribute, hostile) => {
-    const canary = '/tmp/onevmdump-CANARY';
-    const xml = await vm.xml();
-    const changed = xml.replace(attribute, () => hostile.replaceAll('CANARY', canary));
-    expect(changed).not.toBe(xml);
-    await scene.exportOf(vm, [], { xml: changed });
-    // On the host, all of such a name is found by what follows each test.
-    expect(await readdir('/tmp')).not.toContain('onevmdump-CANARY');
-  });
+  ] as const)(
+    'an export of a running VM from a host with LVM with a hostile %s runs nothing',
+    async (_, attribute, hostile) => {
+      const canary = '/tmp/onevmdump-CANARY';
+      const xml = await vm.xml();
+      const changed = xml.replace(attribute, () => hostile.replaceAll('CANARY', canary));
+      expect(changed).not.toBe(xml);
+      await scene.exportOf(vm, [], { xml: changed });
+      // On the host, all of such a name is found by what follows each test.
+      expect(await readdir('/tmp')).not.toContain('onevmdump-CANARY');
+    },
+  );
 });

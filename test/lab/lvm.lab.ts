@@ -28,13 +28,13 @@ async function numbersOf(device: string): Promise<Numbers> {
 }
 
 describe('the LVM lab', () => {
-  test('a second start finds the host running', async () => {
+  test('a second start of the LVM lab finds the host running', async () => {
     const boot = await lab.run('cat /proc/sys/kernel/random/boot_id');
     expect((await upLvm()).startedNow).toBe(false);
     expect(await lab.run('cat /proc/sys/kernel/random/boot_id')).toBe(boot);
   });
 
-  test('oneadmin is an ordinary user who may sudo', async () => {
+  test('oneadmin of the LVM lab is an ordinary user who may sudo', async () => {
     expect(await lab.run('id -un; sudo -n id -un', 'oneadmin')).toBe('oneadmin\nroot\n');
     await expect(lab.run('lvs', 'oneadmin')).rejects.toThrow();
     expect(await lab.run('sudo -n lvs --noheadings -o lv_name vg-one-110', 'oneadmin')).toContain(
@@ -42,13 +42,13 @@ describe('the LVM lab', () => {
     );
   });
 
-  test('the ssh of the lab reaches the host without options', async () => {
+  test('the ssh of the LVM lab reaches the host without options', async () => {
     const ssh = join(lab.sshFolder, 'ssh');
     expect(await runProgram(ssh, [lab.host, 'id', '-un'])).toBe('oneadmin\n');
   });
 
   test.each(['thick', 'thin'] as const)(
-    'the VM XML of the %s VM tells its volumes',
+    'the VM XML of the %s VM in the LVM lab tells its volumes',
     async (kind) => {
       const vm = parseVm(Buffer.from(await lab[kind].xml()));
       expect(vm.state).toBe(8);
@@ -66,7 +66,7 @@ describe('the LVM lab', () => {
     },
   );
 
-  test('thin volumes are activated with -K only', async () => {
+  test('thin volumes of the LVM lab are activated with -K only', async () => {
     await lab.run('lvchange -q -ay vg-one-111/lv-one-21-0');
     await expect(lab.run('test -e /dev/vg-one-111/lv-one-21-0')).rejects.toThrow();
     await lab.run('lvchange -q -ay -K vg-one-111/lv-one-21-0');
@@ -78,7 +78,7 @@ describe('the LVM lab', () => {
     ['thick', 'vg-one-110', '-L 32M'],
     ['thin', 'vg-one-111', '-ky'],
   ] as const)(
-    'snapshots of a frozen guest on %s volumes are clean and of one instant',
+    'snapshots of a frozen guest on %s LVM volumes are clean and of one point in time',
     async (kind, group, size) => {
       const vm = lab[kind];
       await vm.start();

@@ -75,7 +75,7 @@ async function expectAsBefore(bundles = 0): Promise<void> {
 }
 
 describe('a backup of a running VM', () => {
-  test('holds both file systems clean and of one instant, and leaves nothing', async () => {
+  test('a backup of a running VM holds both file systems clean and of one point in time, and leaves nothing', async () => {
     const bundle = bundleOf(await backUp(await actions()));
     const { vda, vdb } = await scene.numbersIn(bundle);
     expect([vda.clean, vdb.clean]).toEqual([true, true]);
@@ -85,7 +85,7 @@ describe('a backup of a running VM', () => {
     expect(JSON.parse(stdout)).toMatchObject({ consistency: { level: 'agent' } });
   });
 
-  test('has the instant of prebackup, although backup comes later, with nothing staged', async () => {
+  test('a backup of a running VM has the point in time of prebackup, although backup comes later, with nothing staged', async () => {
     const one = await actions();
     expect(await one.pre()).toMatchObject({ code: 0, stdout: '' });
     const then = await vm.lastNumber();
@@ -101,7 +101,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore(1);
   });
 
-  test('is released by postbackup when backup failed, and a second postbackup is fine', async () => {
+  test('a backup of a running VM is released by postbackup when backup failed, and a second postbackup is fine', async () => {
     const one = await actions();
     expect((await one.pre()).code).toBe(0);
     expect(await one.post()).toEqual({ code: 0, stdout: '', stderr: '' });
@@ -109,7 +109,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore();
   });
 
-  test('is kept by cleanup only while oned is known to need it', async () => {
+  test('a backup of a running VM is kept by cleanup only while oned is known to need it', async () => {
     const one = await actions();
     expect((await one.pre()).code).toBe(0);
     const { code, stderr } = await scene.onevmdump(['cleanup']);
@@ -120,7 +120,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore();
   });
 
-  test('that never ended is undone by the next one', async () => {
+  test('a backup of a running VM that never ended is undone by the next one', async () => {
     const one = await actions();
     expect((await one.pre()).code).toBe(0);
     const { stderr, ...ended } = await backUp(await actions());
@@ -129,7 +129,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore(1);
   });
 
-  test('is refused when the agent does not answer and FS_FREEZE=AGENT, and made with NONE', async () => {
+  test('a backup of a running VM is refused when the agent does not answer and FS_FREEZE=AGENT, and made with NONE', async () => {
     await vm.stopAgent();
     try {
       const { code, stderr } = await backUp(await actions());
@@ -142,7 +142,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore(1);
   });
 
-  test('that is cancelled while prebackup waits for the agent leaves nothing', async () => {
+  test('a backup of a running VM that is cancelled while prebackup waits for the agent leaves nothing', async () => {
     await vm.hangAgent();
     const env = { ...scene.env };
     let begun = (): void => undefined;
@@ -160,7 +160,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore();
   });
 
-  test('that is cancelled in the data leaves no bundle, and the cancel waits for that', async () => {
+  test('a backup of a running VM that is cancelled in the data leaves no bundle, and the cancel waits for that', async () => {
     const one = await actions({ env: { ...scene.env, ONEVMDUMP_COMPRESS: 'gzip:9' } });
     const ended = backUp(one);
     await partAppears();
@@ -170,7 +170,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore();
   });
 
-  test('of which prebackup is killed when the job has begun is undone by postbackup', async () => {
+  test('a backup of a running VM of which prebackup is killed when the job has begun is undone by postbackup', async () => {
     const kill = 'if [[ " $* " == *" backup-begin "* ]]; then kill -KILL "$PPID"; fi';
     const path = await virshThat(join(scene.folder, 'bin'), { after: kill });
     const { code, stdout } = await backUp(await actions({ env: { ...scene.env, ...path } }));
@@ -180,7 +180,7 @@ describe('a backup of a running VM', () => {
     await expectAsBefore();
   });
 
-  test('of which backup is killed in the data is undone by postbackup', async () => {
+  test('a backup of a running VM of which backup is killed in the data is undone by postbackup', async () => {
     const one = await actions({
       env: { ...scene.env, ONEVMDUMP_COMPRESS: 'gzip:9' },
       started(action, pid) {
@@ -201,7 +201,7 @@ describe('a backup of a VM that is powered off', () => {
     if (await vm.isRunning()) await vm.powerOff();
   });
 
-  test('has the disks as they are, and leaves nothing', async () => {
+  test('a backup of a VM that is powered off has the disks as they are, and leaves nothing', async () => {
     const one = actionsOf({
       xml: await vm.xml(),
       host: 'localhost',

@@ -105,7 +105,7 @@ describe.each([
     '103',
   ],
 ])('the recorded calls of a backup on TM %s', (tm, vmFolder, pre, backup, post, datastore) => {
-  test('make a bundle with the very disk, and leave nothing', async () => {
+  test(`the recorded calls of a backup (${tm}) make a bundle with the very disk, and leave nothing`, async () => {
     const raw = await makeDisk(pre, vmFolder);
     const basePath = join(folder, 'one/datastores', datastore);
     await mkdir(basePath, { recursive: true });

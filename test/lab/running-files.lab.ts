@@ -48,7 +48,7 @@ async function leftOn(vm: LabVm): Promise<object> {
 const nothing = { ...asBefore, files: [], journals: [], parts: [] };
 
 describe('an export of a running VM', () => {
-  test('whose guest has no agent is as after a power cut, with a warning', async () => {
+  test('an export of a running VM on files whose guest has no agent is as after a power cut, with a warning', async () => {
     const vm = lab.qcow2;
     await vm.stopAgent();
     try {
@@ -72,7 +72,7 @@ describe('an export of a running VM', () => {
     }
   });
 
-  test('whose agent hangs is not held up by it, and the guest is not frozen when it comes back', async () => {
+  test('an export of a running VM on files whose agent hangs is not held up by it, and the guest is not frozen when it comes back', async () => {
     const vm = lab.qcow2;
     await vm.hangAgent();
     try {
@@ -87,7 +87,7 @@ describe('an export of a running VM', () => {
     await expectWriting(vm);
   });
 
-  test('whose agent begins to hang in the freeze thaws the guest when it comes back', async () => {
+  test('an export of a running VM on files whose agent begins to hang in the freeze thaws the guest when the agent comes back', async () => {
     const vm = lab.qcow2;
     const bin = await mkdtemp(join(scene.folder, 'bin-'));
     const env = await virshThat(bin, {
@@ -125,7 +125,7 @@ fi`,
     await expectWriting(vm);
   });
 
-  test('with --fs-freeze suspend pauses the guest and lets it go on', async () => {
+  test('an export of a running VM on files with --fs-freeze suspend pauses the guest and lets it go on', async () => {
     const vm = lab.qcow2;
     const { bundle, consistency } = reportOf(await scene.exportOf(vm, ['--fs-freeze', 'suspend']));
     expect(consistency.level).toBe('suspend');
@@ -135,13 +135,13 @@ fi`,
     expect(await leftOn(vm)).toEqual(nothing);
   });
 
-  test('with --fs-freeze none does not touch the guest', async () => {
+  test('an export of a running VM on files with --fs-freeze none does not touch the guest', async () => {
     const { consistency } = reportOf(await scene.exportOf(lab.qcow2, ['--fs-freeze', 'none']));
     expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
     expect(await leftOn(lab.qcow2)).toEqual(nothing);
   });
 
-  test('is refused at once while libvirt has another job, which goes on', async () => {
+  test('an export of a running VM on files is refused at once while libvirt has another job, which goes on', async () => {
     const vm = lab.qcow2;
     const socket = join(scene.folder, 'other.sock');
     const order = `<domainbackup mode='pull'><server transport='unix' socket='${socket}'/><disks><disk name='vdb' backup='yes' type='file'><scratch file='${join(scene.folder, 'other.scratch')}'/></disk></disks></domainbackup>`;
@@ -159,7 +159,7 @@ fi`,
     }
   });
 
-  test('whose guest is shut down meanwhile says so, and leaves nothing', async () => {
+  test('an export of a running VM on files whose guest is shut down meanwhile says so, and leaves nothing', async () => {
     const vm = lab.ssh;
     await vm.start();
     const { code, stderr } = await scene.whileReading(vm, () => vm.destroy());
@@ -174,7 +174,7 @@ fi`,
 });
 
 describe('an export of a running VM that is ended', () => {
-  test('by SIGKILL while it reads is undone by cleanup', async () => {
+  test('an export of a running VM on files that is ended by SIGKILL while it reads is undone by cleanup', async () => {
     const vm = lab.qcow2;
     await scene.whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
     expect(await vm.isFrozen()).toBe(false);
@@ -192,7 +192,7 @@ describe('an export of a running VM that is ended', () => {
     expect(await readdir(scene.bundles)).toEqual([]);
   });
 
-  test('by SIGKILL while it reads is undone by the next export of the VM', async () => {
+  test('an export of a running VM on files that is ended by SIGKILL while it reads is undone by the next export of the VM', async () => {
     const vm = lab.qcow2;
     await scene.whileReading(vm, (pid) => process.kill(pid, 'SIGKILL'));
     const ended = await scene.exportOf(vm);
@@ -207,7 +207,7 @@ describe('an export of a running VM that is ended', () => {
     ['suspend', 'suspend'],
     ['suspend', 'backup-begin'],
   ])(
-    'by SIGKILL while the guest is held by %s (in %s) has the guest go on within seconds',
+    'an export of a running VM on files that is ended by SIGKILL while the guest is held by %s (in %s) has the guest go on within seconds',
     async (mode, command) => {
       const vm = lab.qcow2;
       const bin = await mkdtemp(join(scene.folder, 'bin-'));

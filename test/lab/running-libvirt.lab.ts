@@ -45,7 +45,7 @@ async function expectNothingLeft(vm: LabVm): Promise<void> {
 }
 
 describe('an export of a running VM', () => {
-  test('goes on while libvirtd is restarted', async () => {
+  test('an export of a running VM on files goes on while libvirtd is restarted', async () => {
     const vm = lab.qcow2;
     const ended = await scene.whileReading(vm, () => lab.restartLibvirtd());
     const { bundle, consistency } = reportOf(ended);
@@ -57,7 +57,7 @@ describe('an export of a running VM', () => {
     await expectWriting(vm);
   });
 
-  test('before which another job slips in fails, and that job goes on', async () => {
+  test('an export of a running VM on files before which another job slips in fails, and that job goes on', async () => {
     const vm = lab.qcow2;
     const socket = join(scene.folder, 'other.sock');
     const scratch = join(scene.folder, 'other.scratch');
@@ -86,7 +86,7 @@ fi`,
     await expectWriting(vm);
   });
 
-  test('freezes the guest no longer for 8 GiB than for 1 GiB', async () => {
+  test('an export of a running VM on files freezes the guest no longer for 8 GiB than for 1 GiB', async () => {
     const vm = lab.qcow2;
     const medians: number[] = [];
     for (const gib of [1, 8]) {

@@ -55,7 +55,7 @@ const stopped: readonly Cut[] = [
 
 describe('an export from a host with Ceph', () => {
   test.each(['vm', 'mixed'] as const)(
-    '(%s) has little more than the data cross the network, off and running',
+    'of an export from a host with Ceph (%s) little more than the data crosses the network, off and running',
     async (which) => {
       const vm = lab[which];
       const before = await snapshots();
@@ -89,16 +89,19 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
     ['sshd is killed', 'rbd', 'export-diff', 'before'],
     ['ssh is killed', 'rbd', 'export-diff', 'before'],
     ...(each ? stopped : []),
-  ])('(%s) around %s %s (%s) leaves nothing, and the guest goes on', async (...cut) => {
-    const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut);
-    expectLost(ended);
-    expect(seconds * 1000).toBeLessThan(limits.soonMs);
-    await expectNothingLeft(before);
-    expect(await leftOfGuest(lab.vm)).toEqual(asBefore);
-    await expectWriting(lab.vm);
-  });
+  ])(
+    'an export of a running VM from a host with Ceph whose connection is cut (%s) around %s %s (%s) leaves nothing, and the guest goes on',
+    async (...cut) => {
+      const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut);
+      expectLost(ended);
+      expect(seconds * 1000).toBeLessThan(limits.soonMs);
+      await expectNothingLeft(before);
+      expect(await leftOfGuest(lab.vm)).toEqual(asBefore);
+      await expectWriting(lab.vm);
+    },
+  );
 
-  test('and that stays away names its snapshots, and cleanup removes them later', async () => {
+  test('an export of a running VM from a host with Ceph whose connection is cut and that stays away names its snapshots, and cleanup removes them later', async () => {
     const act = async (): Promise<void> => {
       await scene.setAway(true);
       await cutsOf(scene.host)['ssh is killed']();

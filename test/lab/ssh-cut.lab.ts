@@ -57,7 +57,7 @@ describe('when the connection to the host is cut', () => {
     ...(each ? ([['sshd is stopped', 'virsh', 'backup-begin', 'after']] as const) : []),
   ];
   test.each(cases)(
-    '(%s) around %s %s (%s), the guest goes on, and nothing is left',
+    'when the connection to the host is cut (%s) around %s %s (%s), the guest goes on, and nothing is left',
     async (...cut) => {
       const { ended, seconds } = await exportWhileCut(scene, vm, cut);
       expect(seconds * 1000).toBeLessThan(limits.soonMs);
@@ -69,7 +69,7 @@ describe('when the connection to the host is cut', () => {
 
   const inData = ['ssh is killed', 'sshd is killed', ...(each ? (['sshd is stopped'] as const) : [])] as const; // prettier-ignore
   test.each(inData)(
-    '(%s) while data is read, no bundle appears, and nothing is left',
+    'when the connection to the host is cut (%s) while data is read, no bundle appears, and nothing is left',
     async (how) => {
       const ended = await scene.whileReading(vm, () => cutsOf(scene.host)[how]());
       process.stderr.write(`${how} in the data: code ${ended.code}: ${lastWords(ended)}\n`);
@@ -83,7 +83,7 @@ describe('when the connection to the host is cut', () => {
     },
   );
 
-  test('and the host stays away, what is left is named and kept, and cleanup removes it later', async () => {
+  test('when the connection to the host is cut and the host stays away, what is left is named and kept, and cleanup removes it later', async () => {
     const ended = await scene.whileReading(vm, async () => {
       await scene.setAway(true);
       await cutsOf(scene.host)['ssh is killed']();
@@ -110,7 +110,7 @@ describe('when the connection to the machine that gets the bundle is cut', () =>
     ...(each ? ([['sshd is stopped', 'ln', '-T', 'after']] as const) : []),
   ];
   test.each(cases)(
-    '(%s) at its rename, around %s %s (%s), the bundle is whole, or none appears',
+    'when the connection to the machine that gets the bundle is cut (%s) at its rename, around %s %s (%s), the bundle is whole, or none appears',
     async (how, program, word, when) => {
       await scene.disturb({ program, word, when, act: () => cutsOf(scene.store)[how]() });
       const ended = await scene.exportOf(vm);
@@ -128,7 +128,7 @@ describe('when the connection to the machine that gets the bundle is cut', () =>
 
   const inData = ['ssh is killed', 'sshd is killed', ...(each ? (['sshd is stopped'] as const) : [])] as const; // prettier-ignore
   test.each(inData)(
-    '(%s) while data is written, no bundle appears, and nothing is left',
+    'when the connection to the machine that gets the bundle is cut (%s) while data is written, no bundle appears, and nothing is left',
     async (how) => {
       const ended = await scene.whileReading(vm, () => cutsOf(scene.store)[how]());
       process.stderr.write(`${how} in the data: code ${ended.code}: ${lastWords(ended)}\n`);

@@ -52,7 +52,7 @@ async function expectNothingLeft(vm: LabVm): Promise<void> {
 }
 
 describe('an export from a host', () => {
-  test('holds the very bytes of a running VM, and little more than its data crosses the network', async () => {
+  test('an export from a host holds the very bytes of a running VM, and little more than its data crosses the network', async () => {
     const vm = lab.qcow2;
     await vm.pauseWriter();
     try {
@@ -67,13 +67,13 @@ describe('an export from a host', () => {
     await expectNothingLeft(vm);
   });
 
-  test('of a VM that is powered off has little more than its data cross the network', async () => {
+  test('an export from a host of a VM that is powered off has little more than its data cross the network', async () => {
     const { bundle } = await expectFewBytes(scene, lab.ssh, 'files, off');
     await expectSameBytes(lab.ssh, bundle);
     await expectNothingLeft(lab.ssh);
   });
 
-  test('takes the host from the VM’s history when told so', async () => {
+  test('an export from a host takes the host from the VM’s history when told so', async () => {
     const { sshd, host, env } = scene;
     const xml = (await lab.qcow2.xml()).replace(
       /<HOSTNAME>.*?<\/HOSTNAME>/,
@@ -89,7 +89,7 @@ describe('an export from a host', () => {
     await expectNothingLeft(lab.qcow2);
   });
 
-  test('to another account’s machine has the bundle there, and only there, whatever its folder is called', async () => {
+  test('an export from a host to another account’s machine has the bundle there, and only there, whatever its folder is called', async () => {
     const { sshd, store } = scene;
     const folder = join(scene.folder, `b 'a' "b" $(touch canary) ; & \\x ü`);
     await mkdir(folder);
@@ -105,7 +105,7 @@ describe('an export from a host', () => {
     await expectNothingLeft(lab.qcow2);
   });
 
-  test('with quotes, blanks and commands in the datastores’ path runs nothing of it', async () => {
+  test('an export from a host with quotes, blanks and commands in the datastores’ path runs nothing of it', async () => {
     const location = join(scene.folder, `d 'a' "b" $(touch canary) ; & \\x ü`);
     await symlink(lab.datastores, location);
     const env = { ONEVMDUMP_DATASTORE_LOCATION: location };
@@ -142,7 +142,7 @@ describe('an export from a host', () => {
         text.replace(/<NAME>.*?</, "<NAME>'; touch CANARY; $(touch CANARY)\n`touch CANARY`<"),
     ],
     ['TM_MAD', (text: string) => text.replaceAll(/<TM_MAD>.*?</g, '<TM_MAD>qcow2;touch CANARY<')],
-  ])('with a hostile %s runs nothing', async (_, change) => {
+  ])('an export from a host with a hostile %s runs nothing', async (_, change) => {
     // A folder where the host's account could make it.
     const canary = join(lab.qcow2.folder, 'CANARY');
     const xml = change(await lab.qcow2.xml()).replaceAll('CANARY', canary);
@@ -152,7 +152,7 @@ describe('an export from a host', () => {
     await expectNothingLeft(lab.qcow2);
   });
 
-  test('with a hostile HOSTNAME connects to nobody', async () => {
+  test('an export from a host with a hostile HOSTNAME connects to nobody', async () => {
     const canary = join(scene.folder, 'CANARY');
     const host = `-oProxyCommand=touch ${canary}`;
     const xml = (await lab.qcow2.xml()).replace(/<HOSTNAME>.*?</, `<HOSTNAME>${host}<`);
@@ -162,7 +162,7 @@ describe('an export from a host', () => {
     expect(await readdir(scene.folder)).not.toContain('CANARY');
   });
 
-  test('whose command is killed while the guest is frozen thaws it within seconds, and cleanup removes the rest', async () => {
+  test('an export from a host whose command is killed while the guest is frozen thaws it within seconds, and cleanup removes the rest', async () => {
     const vm = lab.qcow2;
     let pid = 0;
     await scene.disturb({

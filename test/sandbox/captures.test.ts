@@ -96,19 +96,19 @@ test.each([
   ['a body that is no XML', '078'],
   ['a GET', '079'],
   ['another path', '080'],
-])('it answers %s as recorded (%s)', async (_what, number) => {
+])('the stand-in answers %s as recorded (%s)', async (_what, number) => {
   const { request, response } = capture(number);
   await expectSameReply(request, response);
 });
 
 describe('a locked VM', () => {
-  test('can be locked again, which replaces the lock', async () => {
+  test('a locked VM of the stand-in can be locked again, which replaces the lock', async () => {
     await replay(sandbox.endpoint, capture('051').request);
     const { request, response } = capture('052');
     await expectSameReply(request, response);
   });
 
-  test('answers a test of the lock with its time', async () => {
+  test('a locked VM of the stand-in answers a test of the lock with its time', async () => {
     await replay(sandbox.endpoint, capture('051').request);
     const time = 1795396920;
     const vm = sandbox.world.vms.get(105)!;
@@ -120,7 +120,7 @@ describe('a locked VM', () => {
   test.each([
     ['an action', '055'],
     ['a backup', '056'],
-  ])('refuses %s even to oneadmin', async (_what, number) => {
+  ])('a locked VM of the stand-in refuses %s even to oneadmin', async (_what, number) => {
     await replay(sandbox.endpoint, capture('051').request);
     const { request, response } = capture(number);
     await expectSameReply(request, response);
@@ -128,13 +128,13 @@ describe('a locked VM', () => {
 });
 
 describe('images', () => {
-  test('their XML is the recorded one', () => {
+  test('the XML of images in the stand-in is the recorded one', () => {
     const id = addRecordedImage();
     const recorded = replyValue(capture('064').response.body);
     expect(imageXml(sandbox.world.images.get(id)!)).toBe(recorded);
   });
 
-  test('one that VMs use is not deleted', async () => {
+  test('an image that VMs use is not deleted by the stand-in', async () => {
     addRecordedImage();
     const { request, response } = capture('077');
     await expectSameReply(request, response);
@@ -144,7 +144,7 @@ describe('images', () => {
     ['by the client', '019', 39],
     ['with three parameters', '065', 41],
     ['with an empty type', '067', 42],
-  ])('one allocated %s gets the next id', async (_how, number, lastId) => {
+  ])('an image allocated %s gets the next id in the stand-in', async (_how, number, lastId) => {
     const file = join(dir, 'data.raw');
     await writeFile(file, '');
     await truncate(file, 1048576);
@@ -154,7 +154,7 @@ describe('images', () => {
     await expectSameReply({ ...request, body }, response);
   });
 
-  test('a taken name is refused', async () => {
+  test('a taken name of an image is refused by the stand-in', async () => {
     const file = join(dir, 'data.raw');
     await writeFile(file, 'x');
     sandbox.world.reserveId('image', 39);
@@ -164,7 +164,7 @@ describe('images', () => {
     await expectSameReply({ ...request, body }, response);
   });
 
-  test('a file outside the safe folders is accepted first', async () => {
+  test('an image of a file outside the safe folders is accepted first by the stand-in', async () => {
     sandbox.world.reserveId('image', 40);
     const { request, response } = capture('021');
     await expectSameReply(request, response);
@@ -179,7 +179,7 @@ describe('templates', () => {
     ['XML with a backslash', '084', 17, 'abc\\'],
     ['unquoted text, of which the first word counts', '086', 18, 'bare'],
     ['a tab', '088', 20, 'a\ttab'],
-  ])('%s is kept', async (_what, number, lastId, value) => {
+  ])('the stand-in keeps %s in a template', async (_what, number, lastId, value) => {
     sandbox.world.reserveId('template', lastId);
     const { request, response } = capture(number);
     await expectSameReply(request, response);
@@ -189,7 +189,7 @@ describe('templates', () => {
   test.each([
     ['<TEMPLATE>', '071', 10],
     ['<VMTEMPLATE>', '072', 11],
-  ])('XML with the root %s is accepted', async (_root, number, lastId) => {
+  ])('the stand-in accepts a template in XML with the root %s', async (_root, number, lastId) => {
     sandbox.world.reserveId('template', lastId);
     const { request, response } = capture(number);
     await expectSameReply(request, response);

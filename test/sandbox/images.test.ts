@@ -56,7 +56,7 @@ function field(xml: string, name: string): string {
 }
 
 describe('an image by path', () => {
-  test('is READY with a copy that has the same bytes and its holes', async () => {
+  test('an image that the stand-in makes by path is READY with a copy that has the same bytes and its holes', async () => {
     const xml = await allocate(`NAME="a" PATH="${raw}"`);
     expect(field(xml, 'STATE')).toBe('1');
     expect(field(xml, 'FORMAT')).toBe('raw');
@@ -67,27 +67,27 @@ describe('an image by path', () => {
     expect((await stat(source)).blocks * 512).toBeLessThan(1048576);
   });
 
-  test('is LOCKED while it is copied, and other calls are answered meanwhile', async () => {
+  test('an image that the stand-in makes by path is LOCKED while it is copied, and other calls are answered meanwhile', async () => {
     sandbox.imageCopyMs = 60_000;
     const id = Number(await mustCall(sandbox, 'one.image.allocate', `NAME="a" PATH="${raw}"`, 1));
     expect(field(await mustCall(sandbox, 'one.image.info', id), 'STATE')).toBe('4');
     expect(await mustCall(sandbox, 'one.system.version')).toBe('6.10.5');
   });
 
-  test('is converted to the DRIVER of its datastore', async () => {
+  test('an image that the stand-in makes by path is converted to the DRIVER of its datastore', async () => {
     const xml = await allocate(`NAME="a" PATH="${raw}"`, 101);
     expect(field(xml, 'FORMAT')).toBe('qcow2');
     const compare = ['compare', '-f', 'raw', '-F', 'qcow2', raw, field(xml, 'SOURCE')];
     expect(execFileSync('qemu-img', compare).toString()).toContain('identical');
   });
 
-  test('is not converted when it is a CD-ROM', async () => {
+  test('an image that the stand-in makes by path is not converted when it is a CD-ROM', async () => {
     const xml = await allocate(`NAME="a" TYPE=CDROM PATH="${raw}"`, 101);
     expect(field(xml, 'FORMAT')).toBe('raw');
     expect(field(xml, 'DEV_PREFIX')).toBe('hd');
   });
 
-  test('keeps its attributes and loses those that oned makes itself', async () => {
+  test('an image that the stand-in makes by path keeps its attributes and loses those that oned makes itself', async () => {
     const more = 'PERSISTENT=yes DESCRIPTION="a \\"b\\"" DEV_PREFIX=vd FORMAT=qcow2 DRIVER=qcow2';
     const xml = await allocate(`NAME="a" TYPE=DATABLOCK PATH="${raw}" ${more}`);
     expect(field(xml, 'TYPE')).toBe('2');
@@ -108,17 +108,20 @@ describe('an image by path', () => {
         return link;
       },
     ],
-  ])('goes to ERROR for a file %s', async (_where, make) => {
-    const path = await make();
-    const xml = await allocate(`NAME="a" PATH="${path}"`);
-    expect(field(xml, 'STATE')).toBe('5');
-    expect(field(xml, 'ERROR')).toContain(
-      `Not allowed to copy image from ${path}, check RESTRICTED_DIRS in your datastore`,
-    );
-    expect(await readdir(join(dir, 'one', 'datastores', '1'))).toEqual([]);
-  });
+  ])(
+    'an image that the stand-in makes by path goes to ERROR for a file %s',
+    async (_where, make) => {
+      const path = await make();
+      const xml = await allocate(`NAME="a" PATH="${path}"`);
+      expect(field(xml, 'STATE')).toBe('5');
+      expect(field(xml, 'ERROR')).toContain(
+        `Not allowed to copy image from ${path}, check RESTRICTED_DIRS in your datastore`,
+      );
+      expect(await readdir(join(dir, 'one', 'datastores', '1'))).toEqual([]);
+    },
+  );
 
-  test('is decompressed when its first bytes look like gzip, and the sandbox remembers it', async () => {
+  test('an image that the stand-in makes by path is decompressed when its first bytes look like gzip, and the sandbox remembers it', async () => {
     await writeFile(raw, gzipSync(Buffer.alloc(2 * 1048576, 'x')));
     const xml = await allocate(`NAME="a" PATH="${raw}"`);
     expect(field(xml, 'SIZE')).toBe('2');
@@ -126,14 +129,14 @@ describe('an image by path', () => {
     expect(sandbox.unpacked).toEqual([{ path: raw, type: 'application/gzip' }]);
   });
 
-  test('goes to ERROR when it looks like a tar archive', async () => {
+  test('an image that the stand-in makes by path goes to ERROR when it looks like a tar archive', async () => {
     execFileSync('tar', ['-cf', join(dir, 'safe', 'x.raw'), '-C', dir, 'safe/disk.raw']);
     const xml = await allocate(`NAME="a" PATH="${join(dir, 'safe', 'x.raw')}"`);
     expect(field(xml, 'STATE')).toBe('5');
     expect(field(xml, 'ERROR')).toContain('Unknown image format');
   });
 
-  test('that names a backing file is noted, since OpenNebula would open it', async () => {
+  test('an image that the stand-in makes by path that names a backing file is noted, since OpenNebula would open it', async () => {
     const overlay = join(dir, 'safe', 'disk.qcow2');
     const target = join(dir, 'secret');
     await copyFile(raw, target);
@@ -145,7 +148,7 @@ describe('an image by path', () => {
     );
   });
 
-  test('of no bytes is refused', async () => {
+  test('an image that the stand-in makes by path of no bytes is refused', async () => {
     await writeFile(raw, '');
     expect(await call(sandbox, 'one.image.allocate', `NAME="a" PATH="${raw}"`, 1)).toEqual({
       ok: false,
@@ -180,7 +183,7 @@ describe('an image by HTTP', () => {
   const url = (path: string): string =>
     `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
 
-  test('has the same bytes, whatever SAFE_DIRS says, and a raw one is asked for its length', async () => {
+  test('an image that the stand-in fetches by HTTP has the same bytes, whatever SAFE_DIRS says, and a raw one is asked for its length', async () => {
     const xml = await allocate(`NAME="a" PATH="${url('/disk')}"`);
     expect(field(xml, 'STATE')).toBe('1');
     expect(() => execFileSync('cmp', [raw, field(xml, 'SOURCE')])).not.toThrow();
@@ -188,7 +191,7 @@ describe('an image by HTTP', () => {
     expect(served.filter((method) => method === 'GET').length).toBeGreaterThanOrEqual(4);
   });
 
-  test('of format qcow2 is registered with its virtual size', async () => {
+  test('an image that the stand-in fetches by HTTP of format qcow2 is registered with its virtual size', async () => {
     const qcow2 = join(dir, 'disk.qcow2');
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
     raw = qcow2;
@@ -197,7 +200,7 @@ describe('an image by HTTP', () => {
     expect(() => execFileSync('cmp', [qcow2, field(xml, 'SOURCE')])).not.toThrow();
   });
 
-  test('that is not there is refused with the misleading words of the driver', async () => {
+  test('an image that the stand-in fetches by HTTP that is not there is refused with the misleading words of the driver', async () => {
     const missing = url('/nothing');
     expect(await call(sandbox, 'one.image.allocate', `NAME="a" PATH="${missing}"`, 1)).toEqual({
       ok: false,
@@ -230,7 +233,7 @@ test('an image larger than the datastore is refused, unless oneadmin insists', a
   expect((await call(sandbox, ...args, true)).ok).toBe(true);
 });
 
-test('a plain user may not name a SOURCE', async () => {
+test('a plain user of the stand-in may not name a SOURCE', async () => {
   const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
   const template = 'NAME="a" SOURCE="/x" FORMAT=raw SIZE=1';
   expect(await call(bob, 'one.image.allocate', template, 1)).toEqual({
@@ -240,13 +243,13 @@ test('a plain user may not name a SOURCE', async () => {
   });
 });
 
-test('the same name is free for another user', async () => {
+test('the same name of an image is free for another user of the stand-in', async () => {
   await allocate(`NAME="a" PATH="${raw}"`);
   const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
   expect((await call(bob, 'one.image.allocate', `NAME="a" PATH="${raw}"`, 1)).ok).toBe(true);
 });
 
-test('a deleted image is gone with its file', async () => {
+test('a deleted image of the stand-in is gone with its file', async () => {
   const xml = await allocate(`NAME="a" PATH="${raw}"`);
   await mustCall(sandbox, 'one.image.delete', Number(field(xml, 'ID')));
   await sandbox.settle();
@@ -254,7 +257,7 @@ test('a deleted image is gone with its file', async () => {
   await expect(stat(field(xml, 'SOURCE'))).rejects.toThrow('ENOENT');
 });
 
-test('persistence, type and owner can be changed', async () => {
+test('persistence, type and owner of an image can be changed in the stand-in', async () => {
   const bob = await sandbox.addUser('bob');
   const id = Number(field(await allocate(`NAME="a" PATH="${raw}"`), 'ID'));
   await mustCall(sandbox, 'one.image.persistent', id, true);

@@ -40,7 +40,7 @@ describe('a template in XML', () => {
     .map((list) => list.join(''))
     .filter((text) => !text.includes(']]>'));
 
-  test('gives every value back in CDATA, single or in a vector', async () => {
+  test('a template in XML that the stand-in stores gives every value back in CDATA, single or in a vector', async () => {
     await fc.assert(
       fc.asyncProperty(value, async (text) => {
         const data = `<![CDATA[${text}]]>`;
@@ -51,7 +51,7 @@ describe('a template in XML', () => {
     );
   });
 
-  test('comes back in the order of its names, and equal names in the order they came', async () => {
+  test('a template in XML that the stand-in stores comes back in the order of its names, and equal names in the order they came', async () => {
     expect(await stored('<B>1</B><DISK><Z>1</Z><A>1</A></DISK><a>2</a><DISK><X>2</X></DISK>')).toBe(
       '<A><![CDATA[2]]></A><B><![CDATA[1]]></B><DISK><A><![CDATA[1]]></A><Z><![CDATA[1]]></Z></DISK>' +
         '<DISK><X><![CDATA[2]]></X></DISK>',
@@ -62,15 +62,18 @@ describe('a template in XML', () => {
     ['an empty element', '<D></D>'],
     ['text beside CDATA', '<D>a<![CDATA[b]]></D>'],
     ['a comment in a value', '<D>a<!-- c --></D>'],
-  ])('loses %s, as in oned', async (_what, attributes) => {
-    expect(await stored(attributes)).toBe('');
-  });
+  ])(
+    'a template in XML that the stand-in stores loses %s, as in oned',
+    async (_what, attributes) => {
+      expect(await stored(attributes)).toBe('');
+    },
+  );
 
-  test('keeps an empty CDATA section', async () => {
+  test('a template in XML that the stand-in stores keeps an empty CDATA section', async () => {
     expect(await stored('<D><![CDATA[]]></D>')).toBe('<D><![CDATA[]]></D>');
   });
 
-  test('loses carriage returns, which XML cannot keep', async () => {
+  test('a template in XML that the stand-in stores loses carriage returns, which XML cannot keep', async () => {
     expect(await stored('<D>a&#13;b</D>')).toBe('<D><![CDATA[a\nb]]></D>');
   });
 
@@ -80,7 +83,7 @@ describe('a template in XML', () => {
     ['a bare ampersand', '<TEMPLATE><NAME>x</NAME><D>a & b</D></TEMPLATE>'],
     ['two roots', '<TEMPLATE></TEMPLATE><TEMPLATE></TEMPLATE>'],
     ['a control character', '<TEMPLATE><NAME>x</NAME><D>&#1;</D></TEMPLATE>'],
-  ])('is refused with %s', async (_what, xml) => {
+  ])('a template in XML that the stand-in stores is refused with %s', async (_what, xml) => {
     expect(await call(sandbox, 'one.template.allocate', xml)).toEqual({
       ok: false,
       code: 8192,
@@ -100,11 +103,11 @@ describe('a template as text', () => {
     ['a lower-case name', 'd="x"', 'x'],
     // A value that was meant to end in a backslash swallows what follows, up to the next quote.
     ['a backslash at the end, with more behind it', 'D="abc\\" E="', 'abc" E='],
-  ])('%s is read as oned reads it', (_what, text, value) => {
+  ])('%s in a template as text is read by the stand-in as oned reads it', (_what, text, value) => {
     expect(parseTemplate(text).get('D')).toBe(value);
   });
 
-  test('a vector holds upper-case names, of which the first counts', () => {
+  test('a vector of a template as text holds upper-case names, of which the first counts', () => {
     const [vector] = parseTemplate('DISK = [ image_id = "1" ,\n SIZE=2, SIZE="3" ]').vectors(
       'DISK',
     );
@@ -115,7 +118,7 @@ describe('a template as text', () => {
   });
 });
 
-test('a name that the user has already given is refused', async () => {
+test('a template with a name that the user has already given is refused by the stand-in', async () => {
   const id = await mustCall(sandbox, 'one.template.allocate', 'NAME=twice CPU=1');
   expect(await call(sandbox, 'one.template.allocate', 'NAME=twice CPU=1')).toEqual({
     ok: false,
@@ -124,12 +127,12 @@ test('a name that the user has already given is refused', async () => {
   });
 });
 
-test('a name with a slash is refused', async () => {
+test('a template with a slash in its name is refused by the stand-in', async () => {
   const { value } = await call(sandbox, 'one.template.allocate', 'NAME="a/b" CPU=1');
   expect(value).toBe("[one.template.allocate] Invalid NAME, char '/' is not allowed");
 });
 
-test('a plain user may not set a MAC, oneadmin may', async () => {
+test('a plain user of the stand-in may not set a MAC, oneadmin may', async () => {
   const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
   const template = 'NAME=mac CPU=1 NIC=[NETWORK=net1,MAC="02:00:00:00:00:01"]';
   expect(await call(bob, 'one.template.allocate', template)).toEqual({
@@ -140,13 +143,13 @@ test('a plain user may not set a MAC, oneadmin may', async () => {
   expect((await call(sandbox, 'one.template.allocate', template)).ok).toBe(true);
 });
 
-test('a deleted template is gone', async () => {
+test('a deleted template of the stand-in is gone', async () => {
   const id = Number(await mustCall(sandbox, 'one.template.allocate', 'NAME=gone CPU=1'));
   await mustCall(sandbox, 'one.template.delete', id, false);
   expect((await call(sandbox, 'one.template.info', id)).code).toBe(1024);
 });
 
-test('calls are recorded without their passwords', async () => {
+test('calls of the stand-in are recorded without their passwords', async () => {
   await mustCall(sandbox, 'one.template.allocate', 'NAME=recorded CPU=1');
   expect(sandbox.calls.at(-1)).toEqual({
     method: 'one.template.allocate',

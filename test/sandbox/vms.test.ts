@@ -49,7 +49,7 @@ function imageState(id: number): number | undefined {
 }
 
 describe('with TM ssh', () => {
-  test('disks are full copies in the folder of the VM, whatever the image is', async () => {
+  test('with TM ssh of the stand-in disks are full copies in the folder of the VM, whatever the image is', async () => {
     const system = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
     await sandbox.makeImage({
       name: 'data',
@@ -66,7 +66,7 @@ describe('with TM ssh', () => {
     expect((await stat(`${folder}/disk.0`)).blocks * 512).toBeLessThan(1048576);
   });
 
-  test('a disk with a larger SIZE grows', async () => {
+  test('with TM ssh of the stand-in a disk with a larger SIZE grows', async () => {
     const id = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
     const vm = await sandbox.makeVm({ template: `CPU=1 MEMORY=64 DISK=[IMAGE_ID=${id},SIZE=9]` });
     expect((await stat(`${sandbox.vmFolder(vm)}/disk.0`)).size).toBe(9 * 1048576);
@@ -74,7 +74,7 @@ describe('with TM ssh', () => {
 });
 
 describe('with TM qcow2', () => {
-  test('a disk is a relative link to an overlay that names image and format', async () => {
+  test('with TM qcow2 of the stand-in a disk is a relative link to an overlay that names image and format', async () => {
     const image = { name: 'os', file: qcow2, format: 'qcow2', datastore: 101 } as const;
     const id = await sandbox.makeImage(image);
     const vm = await sandbox.makeVm({ template: `CPU=1 MEMORY=64 DISK=[IMAGE_ID=${id}]` });
@@ -87,7 +87,7 @@ describe('with TM qcow2', () => {
     expect(overlay['backing-filename-format']).toBe('qcow2');
   });
 
-  test('a persistent image is an absolute link through its snap folder', async () => {
+  test('with TM qcow2 of the stand-in a persistent image is an absolute link through its snap folder', async () => {
     const id = await sandbox.makeImage({
       name: 'os',
       file: qcow2,
@@ -101,7 +101,7 @@ describe('with TM qcow2', () => {
     expect(await readlink(`${source}.snap/0`)).toBe(source);
   });
 
-  test('a CD-ROM is an absolute link to the image', async () => {
+  test('with TM qcow2 of the stand-in a CD-ROM is an absolute link to the image', async () => {
     const image = { name: 'cd', file: raw, format: 'raw', datastore: 101, type: 'CDROM' } as const;
     const id = await sandbox.makeImage(image);
     const vm = await sandbox.makeVm({ template: `CPU=1 MEMORY=64 DISK=[IMAGE_ID=${id}]` });
@@ -109,7 +109,7 @@ describe('with TM qcow2', () => {
     expect(await readlink(disk)).toBe(sandbox.world.images.get(id)?.source);
   });
 
-  test('TM_MAD_SYSTEM=ssh makes full copies on the ssh system datastore', async () => {
+  test('with TM qcow2 of the stand-in TM_MAD_SYSTEM=ssh makes full copies on the ssh system datastore', async () => {
     const image = { name: 'os', file: qcow2, format: 'qcow2', datastore: 101 } as const;
     const id = await sandbox.makeImage(image);
     const template = `CPU=1 MEMORY=64 TM_MAD_SYSTEM=ssh DISK=[IMAGE_ID=${id}]`;
@@ -121,7 +121,7 @@ describe('with TM qcow2', () => {
 });
 
 describe('a VM', () => {
-  test('has its volatile disks and its context on the system datastore', async () => {
+  test('a VM of the stand-in has its volatile disks and its context on the system datastore', async () => {
     const disks = 'DISK=[TYPE=fs,SIZE=8,FORMAT=qcow2,FS=ext4] DISK=[TYPE=swap,SIZE=4]';
     const context = 'CONTEXT=[NETWORK=YES,GREETING="it\'s \\"me\\""] NIC=[NETWORK=net1]';
     const template = `CPU=0.1 MEMORY=64 ${disks} ${context}`;
@@ -136,7 +136,7 @@ describe('a VM', () => {
     expect(context2).toContain("ETH0_IP='10.9.0.10'");
   });
 
-  test('gets ids and targets as oned gives them', async () => {
+  test('a VM of the stand-in gets ids and targets as oned gives them', async () => {
     const os = await sandbox.makeImage({
       name: 'os',
       file: raw,
@@ -164,7 +164,7 @@ describe('a VM', () => {
     expect([context?.get('DISK_ID'), context?.get('TARGET')]).toEqual(['4', 'hdb']);
   });
 
-  test('keeps attributes of the user in USER_TEMPLATE and moves those that oned knows', async () => {
+  test('a VM of the stand-in keeps attributes of the user in USER_TEMPLATE and moves those that oned knows', async () => {
     const known =
       'CPU=0.5 MEMORY=64 VCPU=2 FEATURES=[ACPI=yes] OS=[ARCH=x86_64] GRAPHICS=[TYPE=VNC]';
     const vm = await sandbox.makeVm({
@@ -206,7 +206,7 @@ describe('a VM', () => {
       'CPU=1 MEMORY=1 NIC=[NETWORK=x]',
       'User 0 does not own a network with name: x . Set NETWORK_UNAME or NETWORK_UID of owner in NIC.',
     ],
-  ])('is not made with %s', async (_what, template, reason) => {
+  ])('a VM of the stand-in is not made with %s', async (_what, template, reason) => {
     const id = Number(await mustCall(sandbox, 'one.template.allocate', `NAME=t ${template}`));
     const reply = await call(sandbox, 'one.template.instantiate', id, '', false, '', false);
     expect(reply).toEqual({
@@ -219,20 +219,23 @@ describe('a VM', () => {
   test.each([
     ['a later disk cannot be had', 'DISK=[IMAGE_ID=99]', 'Image with ID: 99 does not exist'],
     ['its boot order is wrong', 'OS=[BOOT="nic0"]', 'Device with NIC_ID 0 not found'],
-  ])('gives back the images it had taken when %s', async (_when, more, reason) => {
-    const id = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
-    const template = `CPU=1 MEMORY=1 DISK=[IMAGE_ID=${id}] ${more}`;
-    await expect(sandbox.makeVm({ template })).rejects.toThrow(reason);
-    expect(imageState(id)).toBe(1);
-  });
+  ])(
+    'a VM of the stand-in gives back the images it had taken when %s',
+    async (_when, more, reason) => {
+      const id = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
+      const template = `CPU=1 MEMORY=1 DISK=[IMAGE_ID=${id}] ${more}`;
+      await expect(sandbox.makeVm({ template })).rejects.toThrow(reason);
+      expect(imageState(id)).toBe(1);
+    },
+  );
 
-  test('is not started beside a running one with the same UUID', async () => {
+  test('a VM of the stand-in is not started beside a running one with the same UUID', async () => {
     const template = 'CPU=1 MEMORY=64 OS=[UUID="26926f03-1ff4-446a-bdaa-43714656215c"]';
     await sandbox.makeVm({ template });
     await expect(sandbox.makeVm({ template })).rejects.toThrow('already exists with uuid');
   });
 
-  test('uses its images until it is terminated', async () => {
+  test('a VM of the stand-in uses its images until it is terminated', async () => {
     const id = await sandbox.makeImage({ name: 'os', file: raw, format: 'raw' });
     const own = await sandbox.makeImage({
       name: 'own',
@@ -252,7 +255,7 @@ describe('a VM', () => {
     await expect(stat(sandbox.vmFolder(vm))).rejects.toThrow('ENOENT');
   });
 
-  test('waits on hold until it is deployed to the datastore one names', async () => {
+  test('a VM of the stand-in waits on hold until it is deployed to the datastore one names', async () => {
     const id = Number(await mustCall(sandbox, 'one.template.allocate', 'NAME=t CPU=1 MEMORY=1'));
     const vm = Number(
       await mustCall(sandbox, 'one.template.instantiate', id, 'n', true, '', false),
@@ -266,7 +269,7 @@ describe('a VM', () => {
 });
 
 describe('actions', () => {
-  test('power off, undeploy and resume leave the disks alone', async () => {
+  test('the VM actions of the stand-in: power off, undeploy and resume leave the disks alone', async () => {
     const vm = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64 DISK=[TYPE=fs,SIZE=1]' });
     await writeFile(`${sandbox.vmFolder(vm)}/disk.0`, 'guest data');
     const states: string[] = [];
@@ -279,7 +282,7 @@ describe('actions', () => {
     expect(await readFile(`${sandbox.vmFolder(vm)}/disk.0`, 'utf8')).toBe('guest data');
   });
 
-  test('are refused in a state that does not allow them', async () => {
+  test('VM actions of the stand-in are refused in a state that does not allow them', async () => {
     const vm = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64', state: 'poweroff' });
     expect(await call(sandbox, 'one.vm.action', 'poweroff', vm)).toEqual({
       ok: false,
@@ -296,13 +299,13 @@ describe('locks', () => {
     [2, 2],
     [3, 3],
     [4, 1],
-  ])('level %i is shown as %i', async (level, shown) => {
+  ])('a lock of level %i is shown as %i by the stand-in', async (level, shown) => {
     const vm = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64' });
     await mustCall(sandbox, 'one.vm.lock', vm, level);
     expect(sandbox.vmXml(vm)).toContain(`<LOCK><LOCKED>${shown}</LOCKED><OWNER>0</OWNER>`);
   });
 
-  test('of another user cannot be taken off by the owner of the VM', async () => {
+  test('a lock of another user cannot be taken off by the owner of the VM', async () => {
     const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
     const vm = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64', owner: 'bob' });
     await mustCall(sandbox, 'one.vm.lock', vm, 4);
@@ -359,14 +362,17 @@ test('a recorded template makes the recorded VM', async () => {
 
 describe('the XML of recorded VMs', () => {
   const folder = join(import.meta.dirname, '../fixtures/vm');
-  test.each(readdirSync(folder))('%s comes back byte for byte', (name) => {
-    const recorded = readFileSync(join(folder, name), 'utf8').trimEnd();
-    const vm = sandbox.addVm(recorded);
-    expect(prettyXml(sandbox.vmXml(vm))).toBe(recorded);
-  });
+  test.each(readdirSync(folder))(
+    'the XML of the recorded VM %s comes back byte for byte from the stand-in',
+    (name) => {
+      const recorded = readFileSync(join(folder, name), 'utf8').trimEnd();
+      const vm = sandbox.addVm(recorded);
+      expect(prettyXml(sandbox.vmXml(vm))).toBe(recorded);
+    },
+  );
 });
 
-test('a pool shows the VMs one may use, without those that are done', async () => {
+test('a VM pool of the stand-in shows the VMs one may use, without those that are done', async () => {
   const bob = { ...sandbox, authFile: await sandbox.addUser('bob') };
   const mine = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64', name: 'mine' });
   const his = await sandbox.makeVm({ template: 'CPU=1 MEMORY=64', name: 'his', owner: 'bob' });
