@@ -2,7 +2,7 @@
 // of pipes. Through pipes Node would carry every byte; this way the kernel gives the program the file.
 // A shell of its own starts the program each time, because a fork of Node takes 2 ms and then costs a
 // page fault for every page of memory that is in use.
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { CommandError, errorMessage } from '../report/errors.ts';
 import { quoteCommand } from './quote.ts';
 import type { Command } from './runner.ts';
@@ -43,88 +43,116 @@ done`;
 
 /** A filter over the files behind two descriptors, which stay open; they may have been unlinked. */
 export function startFilter(
-  { program, args }: Command,
+  command: Command,
   files: { readonly input: number; readonly output: number },
-  { doing, signal }: FilterOptions,
+  options: FilterOptions,
 ): Filter {
-  const child = spawn('/bin/sh', ['-c', script, 'sh', program, ...args], {
-    stdio: ['pipe', 'pipe', 'pipe', files.input, files.output],
-    // Nothing else: GZIP, PIGZ, ZSTD_CLEVEL and the like would change the output.
-    env: { LANG: 'C', LC_ALL: 'C', PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
-    // A process group of its own: a Ctrl-C reaches us alone, and shell and program are killed together.
-    detached: true,
-  });
-  const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  let answer = '';
-  let stderr = '';
-  let over = false;
-  let waiting: ((answer: string) => void) | undefined;
+  return new ShellLoop(command, files, options);
+}
 
-  child.stdin?.on('error', () => undefined);
-  child.stdout?.setEncoding('latin1').on('data', (text: string) => {
-    answer += text;
-    if (answer.endsWith('\n')) settle();
-  });
-  child.stderr?.on('data', (data: Buffer) => {
-    stderr = (stderr + data.toString()).slice(-2000);
-  });
-  child.once('error', (error) => {
-    stderr = errorMessage(error);
-    settle();
-  });
-  child.once('close', () => {
-    over = true;
-    settle();
-  });
-  signal.addEventListener('abort', kill);
+/** The shell that runs the program once for each line that it is given. */
+class ShellLoop implements Filter {
+  readonly #command: Command;
+  readonly #doing: string;
+  readonly #signal: AbortSignal;
+  readonly #shell: ChildProcess;
+  readonly #ended: Promise<void>;
+  #answer = '';
+  #stderr = '';
+  #hasEnded = false;
+  /** Takes the answer to the line that was given last. */
+  #waiting: ((answer: string) => void) | undefined;
 
-  function settle(): void {
-    waiting?.(answer);
-    waiting = undefined;
-    answer = '';
+  constructor(
+    command: Command,
+    files: { readonly input: number; readonly output: number },
+    { doing, signal }: FilterOptions,
+  ) {
+    this.#command = command;
+    this.#doing = doing;
+    this.#signal = signal;
+    const { program, args } = command;
+    this.#shell = spawn('/bin/sh', ['-c', script, 'sh', program, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe', files.input, files.output],
+      // Nothing else: GZIP, PIGZ, ZSTD_CLEVEL and the like would change the output.
+      env: { LANG: 'C', LC_ALL: 'C', PATH: process.env['PATH'] ?? '/usr/bin:/bin' },
+      // A process group of its own: a Ctrl-C reaches us alone, and shell and program are killed together.
+      detached: true,
+    });
+    this.#ended = new Promise((resolve) => this.#shell.once('close', () => resolve()));
+    this.#listen();
+    signal.addEventListener('abort', this.#kill);
   }
 
-  function kill(): void {
-    const running = child.exitCode === null && child.signalCode === null;
-    if (!running || child.pid === undefined) return;
+  async run(): Promise<number> {
+    this.#signal.throwIfAborted();
+    this.#stderr = '';
+    const answered = new Promise<string>((resolve) => {
+      this.#waiting = resolve;
+    });
+    if (this.#hasEnded) this.#settle();
+    else this.#shell.stdin?.write('\n');
+    const match = /^(\d+) (\d+)\n$/.exec(await answered);
+    const status = Number(match?.[1]);
+    if (status === 0) return Number(match?.[2]);
+    this.#signal.throwIfAborted();
+    const { program, args } = this.#command;
+    const reason = saidBy(program, why(status, this.#stderr));
+    throw new CommandError(`cannot ${this.#doing}: ${reason}`, {
+      command: quoteCommand(program, args),
+      status: match ? status : undefined,
+      stderr: this.#stderr,
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#kill);
+    this.#kill();
+    await this.#ended;
+  }
+
+  #listen(): void {
+    const shell = this.#shell;
+    shell.stdin?.on('error', () => undefined);
+    shell.stdout?.setEncoding('latin1').on('data', (text: string) => {
+      this.#answer += text;
+      if (this.#answer.endsWith('\n')) this.#settle();
+    });
+    shell.stderr?.on('data', (data: Buffer) => {
+      this.#stderr = (this.#stderr + data.toString()).slice(-2000);
+    });
+    shell.once('error', (error) => {
+      this.#stderr = errorMessage(error);
+      this.#settle();
+    });
+    shell.once('close', () => {
+      this.#hasEnded = true;
+      this.#settle();
+    });
+  }
+
+  #settle(): void {
+    this.#waiting?.(this.#answer);
+    this.#waiting = undefined;
+    this.#answer = '';
+  }
+
+  readonly #kill = (): void => {
+    const { exitCode, signalCode, pid } = this.#shell;
+    const isRunning = exitCode === null && signalCode === null;
+    if (!isRunning || pid === undefined) return;
     try {
-      process.kill(-child.pid, 'SIGKILL');
+      process.kill(-pid, 'SIGKILL');
     } catch {
-      // It has ended in this moment.
+      // It has just ended.
     }
-  }
-
-  return {
-    async run() {
-      signal.throwIfAborted();
-      stderr = '';
-      const settled = new Promise<string>((resolve) => {
-        waiting = resolve;
-      });
-      if (over) settle();
-      else child.stdin?.write('\n');
-      const match = /^(\d+) (\d+)\n$/.exec(await settled);
-      const status = Number(match?.[1]);
-      if (status === 0) return Number(match?.[2]);
-      signal.throwIfAborted();
-      throw new CommandError(`cannot ${doing}: ${saidBy(program, why(status, stderr))}`, {
-        command: quoteCommand(program, args),
-        status: match ? status : undefined,
-        stderr,
-      });
-    },
-    async close() {
-      signal.removeEventListener('abort', kill);
-      kill();
-      await ended;
-    },
   };
 }
 
 function why(status: number, stderr: string): string {
   if (Number.isNaN(status)) return stderr.trim() || 'its shell has ended';
   if (status === 127) return 'is not installed';
-  // So the shell says that a signal ended it.
+  // How the shell reports a program that a signal ended.
   if (status > 128) return `was killed by signal ${status - 128}`;
   return stderr.trim().split('\n').slice(-3).join(' ') || `ended with exit status ${status}`;
 }

@@ -1,7 +1,7 @@
-// The one connection to a host: an ssh process of ours, the master, through which all commands and
-// forwarded sockets go. At its far end a keeper waits for heartbeats: when we are killed, or the network is
-// gone, it ends the connection there, and with it all that we run there.
-import { spawn, type ChildProcess } from 'node:child_process';
+// The one connection to a host: our ssh process, the master, through which all commands and forwarded
+// sockets go. At its far end a keeper waits for heartbeats: when this process is killed, or the network is
+// gone, it ends the connection there, and everything that was started through it.
+import { spawn, type ChildProcess, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
@@ -16,7 +16,7 @@ import { forwardArgs, masterArgs } from './ssh-args.ts';
 import { isSessionRefusal, sshReason } from './ssh-errors.ts';
 
 const heartbeatMs = 15_000;
-/** How long the keeper waits for one. A process that was stopped (Ctrl-Z) for longer loses its hosts. */
+/** How long the keeper waits for a heartbeat. A process that was stopped (Ctrl-Z) for longer loses its hosts. */
 const keeperSeconds = 120;
 /** Everything until our script runs: the connection, the login, a slow profile. */
 const startLimitMs = 60_000;
@@ -27,93 +27,131 @@ export interface SshConnection {
   readonly target: SshTarget;
   /** Path of the master's socket. */
   readonly control: string;
-  /** What the `sh` at its far end is found by that keeps the connection, and ends it on SIGTERM. */
+  /** In the command line of the `sh` that keeps the connection at its far end, and ends it on SIGTERM. */
   readonly keeper: string;
-  /** Why it has ended; undefined while it stands. */
-  readonly failure: () => ConnectionError | undefined;
-  /** The same, for a caller who has noticed that something is wrong: it may take a moment to end. */
+  /** Returns why it has ended; undefined while it is open. */
+  failure(): ConnectionError | undefined;
+  /** The same, for a caller who has noticed that something is wrong: waits a moment for the connection's end. */
   lost(): Promise<ConnectionError | undefined>;
-  /** The same for one who knows that it has failed, and has `stderr` to show. */
+  /** The same, for a caller who knows that it has failed: `stderr` is what ssh said. */
   explain(stderr: string): Promise<ConnectionError>;
   /** A new local socket that leads to `remote`; whether the host allows that shows when it is used. */
   forward(remote: string): Promise<string>;
 }
 
+export interface ConnectionOptions {
+  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  readonly ciphers: string;
+  readonly log: Log;
+}
+
 /**
  * Connects and logs in.
- * @param control path for the master's socket, with nothing special in it; forwarded sockets lie beside it.
- * @param ciphers as in ssh_config(5); empty for what ssh's configuration says.
+ * @param control path for the master's socket, with nothing special in it; forwarded sockets are beside it.
  * @throws ConnectionError
  */
 export async function openConnection(
   target: SshTarget,
   control: string,
-  { ciphers, log }: { readonly ciphers: string; readonly log: Log },
+  options: ConnectionOptions,
 ): Promise<SshConnection> {
-  const args = masterArgs(target, control, ciphers);
-  const command = quoteCommand('ssh', args);
-  log.debug(`start ${command}`);
-  const master = spawn('ssh', args, { detached: true, env: environment() });
-  const nonce = randomBytes(16).toString('hex');
-  const keeper = `onevmdump-keeper-${randomBytes(8).toString('hex')}`;
-  const tail = collected(master.stderr);
-  const stderr = (): string => parseStderr(Buffer.from(tail()), nonce).text;
-  const ended = endOf(master);
-  let failure: ConnectionError | undefined;
-  const fail = (reason: string): ConnectionError =>
-    (failure ??= new ConnectionError(reason, { command, stderr: stderr() }));
+  const master = new Master(target, control, options);
+  await master.ready();
+  return master;
+}
 
-  master.stdin.on('error', () => undefined);
-  master.stdin.write(keeperLine(keeper, nonce, keeperSeconds));
-  const late = setTimeout(() => master.kill('SIGKILL'), startLimitMs);
-  const start = await readStart(master.stdout, nonce);
-  clearTimeout(late);
-  if ('noise' in start) {
-    master.kill();
-    const why = await ended.then((end) => end ?? sshReason(target, stderr(), start.noise));
-    throw fail(`cannot connect to ${target.host}: ${why}`);
-  }
-  master.stdout.resume();
-  const beating = setInterval(() => master.stdin.write(heartbeat), heartbeatMs).unref();
-  void ended.then(() => {
-    clearInterval(beating);
-    fail(`the connection to ${target.host} was lost: ${sshReason(target, stderr())}`);
-  });
+/** The ssh process that has the connection. */
+class Master implements SshConnection {
+  readonly target: SshTarget;
+  readonly control: string;
+  readonly keeper = `onevmdump-keeper-${randomBytes(8).toString('hex')}`;
+  readonly #log: Log;
+  readonly #nonce = randomBytes(16).toString('hex');
+  /** As a person would type it, for messages. */
+  readonly #command: string;
+  readonly #process: ChildProcessWithoutNullStreams;
+  readonly #stderrTail: () => string;
+  /** Resolves with the reason when ssh could not be started. */
+  readonly #ended: Promise<string | undefined>;
+  #failure: ConnectionError | undefined;
+  #forwarded = 0;
 
-  async function lost(): Promise<ConnectionError | undefined> {
-    await Promise.race([ended, sleep(lastWordsMs)]);
-    return failure;
+  constructor(target: SshTarget, control: string, { ciphers, log }: ConnectionOptions) {
+    this.target = target;
+    this.control = control;
+    this.#log = log;
+    const args = masterArgs(target, control, ciphers);
+    this.#command = quoteCommand('ssh', args);
+    log.debug(`start ${this.#command}`);
+    this.#process = spawn('ssh', args, { detached: true, env: environment() });
+    this.#stderrTail = collected(this.#process.stderr);
+    this.#ended = endOf(this.#process);
   }
 
-  let forwarded = 0;
-  return {
-    target,
-    control,
-    keeper,
-    failure: () => failure,
-    lost,
-    async explain(text) {
-      const reason = sshReason(target, text);
-      return (
-        // A connection that refuses a session goes on.
-        (isSessionRefusal(text) ? failure : await lost()) ??
-        new ConnectionError(`the connection to ${target.host} failed: ${reason}`, {
-          command,
-          stderr: text,
-        })
-      );
-    },
-    async forward(remote) {
-      const local = `${control}.${++forwarded}`;
-      try {
-        await orderForward(target, control, local, remote, log);
-      } catch (error) {
-        // A master that has just ended refuses the order, as if nobody listened at the host.
-        throw (await lost()) ?? error;
-      }
-      return local;
-    },
-  };
+  /** Waits for the login, and keeps the connection from then on. @throws ConnectionError */
+  async ready(): Promise<void> {
+    const { stdin, stdout } = this.#process;
+    stdin.on('error', () => undefined);
+    stdin.write(keeperLine(this.keeper, this.#nonce, keeperSeconds));
+    const late = setTimeout(() => this.#process.kill('SIGKILL'), startLimitMs);
+    const start = await readStart(stdout, this.#nonce);
+    clearTimeout(late);
+    if ('noise' in start) {
+      this.#process.kill();
+      const why = (await this.#ended) ?? sshReason(this.target, this.#stderr(), start.noise);
+      throw this.#fail(`cannot connect to ${this.target.host}: ${why}`);
+    }
+    stdout.resume();
+    const beating = setInterval(() => stdin.write(heartbeat), heartbeatMs).unref();
+    void this.#ended.then(() => {
+      clearInterval(beating);
+      const why = sshReason(this.target, this.#stderr());
+      this.#fail(`the connection to ${this.target.host} was lost: ${why}`);
+    });
+  }
+
+  failure(): ConnectionError | undefined {
+    return this.#failure;
+  }
+
+  async lost(): Promise<ConnectionError | undefined> {
+    await Promise.race([this.#ended, sleep(lastWordsMs)]);
+    return this.#failure;
+  }
+
+  async explain(stderr: string): Promise<ConnectionError> {
+    const { target } = this;
+    const reason = sshReason(target, stderr);
+    return (
+      // A connection that refuses a session stays open.
+      (isSessionRefusal(stderr) ? this.#failure : await this.lost()) ??
+      new ConnectionError(`the connection to ${target.host} failed: ${reason}`, {
+        command: this.#command,
+        stderr,
+      })
+    );
+  }
+
+  async forward(remote: string): Promise<string> {
+    const local = `${this.control}.${++this.#forwarded}`;
+    try {
+      await orderForward(this.target, this.control, local, remote, this.#log);
+    } catch (error) {
+      // A master that has just ended refuses the order, as if nobody listened at the host.
+      throw (await this.lost()) ?? error;
+    }
+    return local;
+  }
+
+  #stderr(): string {
+    return parseStderr(Buffer.from(this.#stderrTail()), this.#nonce).text;
+  }
+
+  /** The first failure stays. */
+  #fail(reason: string): ConnectionError {
+    const facts = { command: this.#command, stderr: this.#stderr() };
+    return (this.#failure ??= new ConnectionError(reason, facts));
+  }
 }
 
 /** Resolves when the process has ended, with the reason where it could not even be started. */
@@ -127,7 +165,7 @@ async function endOf(child: ChildProcess): Promise<string | undefined> {
   }
 }
 
-/** What a stream has said last. */
+/** Returns a function that gives the end of what the stream has said so far. */
 function collected(stream: Readable): () => string {
   let tail = '';
   stream.on('data', (data: Buffer) => {
@@ -137,8 +175,8 @@ function collected(stream: Readable): () => string {
 }
 
 /**
- * Reads up to where our script begins to speak; what follows can be read as usual then.
- * @returns the script's process group; or what else was said, when it never spoke.
+ * Reads up to where our script begins to speak; what follows it can then be read as usual.
+ * @returns the script's process group; or all that was said, when the script never spoke.
  */
 export async function readStart(
   stdout: Readable,

@@ -7,6 +7,7 @@ import { quoteCommand } from './quote.ts';
 import { saidBy } from './said-by.ts';
 import type {
   Command,
+  ForwardedSocket,
   Output,
   PipedService,
   Runner,
@@ -20,7 +21,7 @@ import type { SessionKind, SessionSlots, Slot } from './ssh-slots.ts';
 
 export interface SshRunnerDeps {
   readonly target: SshTarget;
-  /** One of the connections to the host, from 0, made anew if need be. @throws ConnectionError */
+  /** Returns one of the connections to the host, counted from 0; connects again if it was lost. @throws ConnectionError */
   readonly connect: (lane: number) => Promise<SshConnection>;
   /** Shared by all runners of these connections. */
   readonly slots: SessionSlots;
@@ -29,86 +30,22 @@ export interface SshRunnerDeps {
   readonly signal?: AbortSignal | undefined;
 }
 
-export function sshRunner({ target, connect, slots, log, signal }: SshRunnerDeps): Runner {
-  const { host } = target;
+/** Runs programs on one host, each in a session of its own. */
+export class SshRunner implements Runner {
+  readonly where: string;
+  readonly target: SshTarget;
+  readonly #deps: SshRunnerDeps;
 
-  /** The slot is released when the session has ended, unless that was refused. */
-  async function begin(
-    kind: SessionKind,
-    command: Command,
-    interrupt: AbortSignal | undefined,
-  ): Promise<{ session: Session; slot: Slot }> {
-    interrupt?.throwIfAborted();
-    const slot = await slots.take(kind);
-    try {
-      interrupt?.throwIfAborted();
-      const connection = await connect(slot.lane);
-      const verb = kind === 'command' ? 'run' : 'start';
-      log.debug(`${verb} on ${host}: ${quoteCommand(command.program, command.args)}`);
-      const session = startSession(connection, command, kill);
-      void session.ended.then(({ refused }) => {
-        if (!refused) slot.release();
-      });
-      return { session, slot };
-    } catch (error) {
-      slot.release();
-      throw error;
-    }
+  constructor(deps: SshRunnerDeps) {
+    this.#deps = deps;
+    this.target = deps.target;
+    this.where = deps.target.host;
   }
 
-  /** Runs a program that ends another one; whatever becomes of it. */
-  async function kill(killer: Command): Promise<void> {
-    for (;;) {
-      const { session, slot } = await begin('other', killer, undefined);
-      session.stdin.end();
-      session.stdout.resume();
-      if (!(await session.ended).refused || !(await slot.refused())) return;
-    }
-  }
-
-  /** A program that runs, and goes on running. */
-  async function startRunning(command: Command): Promise<{ session: Session; service: Service }> {
-    const { session, slot } = await begin('other', command, signal);
-    const pid = await session.started;
-    if (pid === undefined) {
-      const end = await session.ended;
-      if (end.refused && (await slot.refused())) return startRunning(command);
-      throw failure(command, end, { doing: 'start' });
-    }
-    const ended = session.ended.then(({ status, stderr, lost }) => ({
-      status: typeof status === 'number' ? status : undefined,
-      stderr: lost ? lost.message : lastWords(stderr),
-      lost,
-    }));
-    return { session, service: { pid, ended, stop: () => session.end() } };
-  }
-
-  function failure(
-    { program, args }: Command,
-    { status, stderr, lost }: SessionEnd,
-    { doing, why }: { readonly doing: string; readonly why?: string | undefined },
-  ): CommandError {
-    if (lost) return lost;
-    const reason =
-      why ??
-      (status === 'missing'
-        ? 'is not installed'
-        : lastWords(stderr) || `exit status ${status ?? '?'}`);
-    const text =
-      doing === 'start'
-        ? `cannot start ${program} on ${host}: ${reason}`
-        : `cannot ${doing} on ${host}: ${saidBy(program, reason)}`;
-    return new CommandError(text, {
-      command: `ssh ${host}: ${quoteCommand(program, args)}`,
-      status: typeof status === 'number' ? status : undefined,
-      stderr,
-    });
-  }
-
-  async function run(command: Command, options: RunOptions = {}): Promise<Output> {
+  async run(command: Command, options: RunOptions = {}): Promise<Output> {
     const { input = '', timeoutMs = defaultTimeoutMs, maxOutput = 16 * 1024 * 1024 } = options;
-    const interrupt = options.uninterrupted === true ? undefined : signal;
-    const { session, slot } = await begin('command', command, interrupt);
+    const interrupt = options.uninterrupted === true ? undefined : this.#deps.signal;
+    const { session, slot } = await this.#begin('command', command, interrupt);
     let why: string | undefined;
     const end = (): void => void session.end();
     const timer =
@@ -128,7 +65,7 @@ export function sshRunner({ target, connect, slots, log, signal }: SshRunnerDeps
     const result = await session.ended;
     clearTimeout(timer);
     interrupt?.removeEventListener('abort', end);
-    if (result.refused && (await slot.refused())) return run(command, options);
+    if (result.refused && (await slot.refused())) return this.run(command, options);
     interrupt?.throwIfAborted();
     const { status } = result;
     const accepted: readonly unknown[] = [0, ...(options.acceptStatus ?? [])];
@@ -136,35 +73,103 @@ export function sshRunner({ target, connect, slots, log, signal }: SshRunnerDeps
       return { status, stdout, stderr: result.stderr };
     }
     const { doing = `run ${command.program}` } = options;
-    throw failure(command, result, { doing, why });
+    throw this.#failure(command, result, { doing, why });
   }
 
-  return {
-    where: host,
-    target,
+  async start(command: Command): Promise<Service> {
+    const { session, service } = await this.#startRunning(command);
+    session.stdin.end();
+    session.stdout.resume();
+    return service;
+  }
 
-    run,
+  async startPiped(command: Command): Promise<PipedService> {
+    const { session, service } = await this.#startRunning(command);
+    return { ...service, stdin: session.stdin, stdout: session.stdout };
+  }
 
-    async start(command: Command): Promise<Service> {
-      const { session, service } = await startRunning(command);
+  async forwardSocket(path: string): Promise<ForwardedSocket> {
+    const connection = await this.#deps.connect(0);
+    return { path: await connection.forward(path), lost: () => connection.lost() };
+  }
+
+  /** Starts a session. Its slot is released when the session has ended, unless the host refused the session. */
+  async #begin(
+    kind: SessionKind,
+    command: Command,
+    interrupt: AbortSignal | undefined,
+  ): Promise<{ session: Session; slot: Slot }> {
+    const { connect, slots, log } = this.#deps;
+    interrupt?.throwIfAborted();
+    const slot = await slots.take(kind);
+    try {
+      interrupt?.throwIfAborted();
+      const connection = await connect(slot.lane);
+      const verb = kind === 'command' ? 'run' : 'start';
+      log.debug(`${verb} on ${this.where}: ${quoteCommand(command.program, command.args)}`);
+      const session = startSession(connection, command, (killer) => this.#kill(killer));
+      void session.ended.then(({ refused }) => {
+        if (!refused) slot.release();
+      });
+      return { session, slot };
+    } catch (error) {
+      slot.release();
+      throw error;
+    }
+  }
+
+  /** Runs a program that ends another one, whatever its result. */
+  async #kill(killer: Command): Promise<void> {
+    for (;;) {
+      const { session, slot } = await this.#begin('other', killer, undefined);
       session.stdin.end();
       session.stdout.resume();
-      return service;
-    },
+      if (!(await session.ended).refused || !(await slot.refused())) return;
+    }
+  }
 
-    async startPiped(command: Command): Promise<PipedService> {
-      const { session, service } = await startRunning(command);
-      return { ...service, stdin: session.stdin, stdout: session.stdout };
-    },
+  /** Starts a program that keeps running. */
+  async #startRunning(command: Command): Promise<{ session: Session; service: Service }> {
+    const { session, slot } = await this.#begin('other', command, this.#deps.signal);
+    const pid = await session.started;
+    if (pid === undefined) {
+      const end = await session.ended;
+      if (end.refused && (await slot.refused())) return this.#startRunning(command);
+      throw this.#failure(command, end, { doing: 'start' });
+    }
+    const ended = session.ended.then(({ status, stderr, lost }) => ({
+      status: typeof status === 'number' ? status : undefined,
+      stderr: lost ? lost.message : lastWords(stderr),
+      lost,
+    }));
+    return { session, service: { pid, ended, stop: () => session.end() } };
+  }
 
-    async forwardSocket(path) {
-      const connection = await connect(0);
-      return { path: await connection.forward(path), lost: () => connection.lost() };
-    },
-  };
+  #failure(
+    { program, args }: Command,
+    { status, stderr, lost }: SessionEnd,
+    { doing, why }: { readonly doing: string; readonly why?: string | undefined },
+  ): CommandError {
+    if (lost) return lost;
+    const host = this.where;
+    const reason =
+      why ??
+      (status === 'missing'
+        ? 'is not installed'
+        : lastWords(stderr) || `exit status ${status ?? '?'}`);
+    const text =
+      doing === 'start'
+        ? `cannot start ${program} on ${host}: ${reason}`
+        : `cannot ${doing} on ${host}: ${saidBy(program, reason)}`;
+    return new CommandError(text, {
+      command: `ssh ${host}: ${quoteCommand(program, args)}`,
+      status: typeof status === 'number' ? status : undefined,
+      stderr,
+    });
+  }
 }
 
-/** All that a program prints; more than `most` bytes is told, and not kept. */
+/** All that a program prints. More than `most` bytes are reported by `tooMuch`, and not kept. */
 async function collect(session: Session, most: number, tooMuch: () => void): Promise<Buffer> {
   if ((await session.started) === undefined) return Buffer.alloc(0);
   const { stdout } = session;

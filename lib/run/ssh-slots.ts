@@ -26,10 +26,6 @@ export interface Slot {
   refused(): Promise<boolean>;
 }
 
-export interface SessionSlots {
-  take(kind: SessionKind): Promise<Slot>;
-}
-
 interface Lane {
   used: number;
   limit: number;
@@ -37,56 +33,64 @@ interface Lane {
   refusals: number;
 }
 
-/** For all runners of one host and user. */
-export function sessionSlots(): SessionSlots {
-  const lanes: Lane[] = [];
-  let commands = 0;
-  let waiting: (() => void)[] = [];
+/** The sessions of all runners of one host and user. */
+export class SessionSlots {
+  readonly #lanes: Lane[] = [];
+  /** Commands that run now. */
+  #commands = 0;
+  #waiting: (() => void)[] = [];
 
-  function free(): number {
-    const found = lanes.findIndex(({ used, limit }) => used < limit);
-    return found >= 0 ? found : lanes.push({ used: 0, limit: mostSessions, refusals: 0 }) - 1;
+  /** Waits until a session may be started. */
+  async take(kind: SessionKind): Promise<Slot> {
+    while (kind === 'command' && !this.#mayStartCommand()) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    const at = this.#freeLane();
+    const lane = this.#lanes[at];
+    if (!lane) throw new Error('there is no such connection');
+    lane.used += 1;
+    if (kind === 'command') this.#commands += 1;
+    let isHeld = true;
+    const release = (): void => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#release(lane, kind);
+    };
+    return { lane: at, release, refused: () => refuse(lane, release) };
   }
 
-  function mayStart(): boolean {
-    if (commands === 0) return true;
-    return commands < mostCommands && lanes.some(({ used, limit }) => used < limit);
+  #mayStartCommand(): boolean {
+    if (this.#commands === 0) return true;
+    return this.#commands < mostCommands && this.#lanes.some(hasRoom);
   }
 
-  return {
-    async take(kind) {
-      while (kind === 'command' && !mayStart()) {
-        await new Promise<void>((resolve) => waiting.push(resolve));
-      }
-      const at = free();
-      const lane = lanes[at];
-      if (!lane) throw new Error('there is no such connection');
-      lane.used += 1;
-      if (kind === 'command') commands += 1;
-      let held = true;
-      const release = (): void => {
-        if (!held) return;
-        held = false;
-        lane.used -= 1;
-        lane.refusals = 0;
-        if (kind === 'command') commands -= 1;
-        const woken = waiting;
-        waiting = [];
-        for (const wake of woken) wake();
-      };
-      return {
-        lane: at,
-        release,
-        async refused() {
-          const others = lane.used - 1;
-          lane.limit = Math.max(1, Math.min(lane.limit, others));
-          const { refusals } = lane;
-          if (others === 0) await sleep(settleMs);
-          release();
-          lane.refusals = others === 0 ? refusals + 1 : 0;
-          return lane.refusals < mostRefusals;
-        },
-      };
-    },
-  };
+  #freeLane(): number {
+    const found = this.#lanes.findIndex(hasRoom);
+    if (found >= 0) return found;
+    return this.#lanes.push({ used: 0, limit: mostSessions, refusals: 0 }) - 1;
+  }
+
+  #release(lane: Lane, kind: SessionKind): void {
+    lane.used -= 1;
+    lane.refusals = 0;
+    if (kind === 'command') this.#commands -= 1;
+    const woken = this.#waiting;
+    this.#waiting = [];
+    for (const wake of woken) wake();
+  }
+}
+
+function hasRoom({ used, limit }: Lane): boolean {
+  return used < limit;
+}
+
+/** `Slot.refused` for a session on this lane. */
+async function refuse(lane: Lane, release: () => void): Promise<boolean> {
+  const others = lane.used - 1;
+  lane.limit = Math.max(1, Math.min(lane.limit, others));
+  const { refusals } = lane;
+  if (others === 0) await sleep(settleMs);
+  release();
+  lane.refusals = others === 0 ? refusals + 1 : 0;
+  return lane.refusals < mostRefusals;
 }

@@ -14,7 +14,7 @@ import { createJournal, type Journal } from '../run/journal.ts';
 import { localRunner } from '../run/local-runner.ts';
 import type { Run } from '../run/run.ts';
 import type { Runner, SshTarget } from '../run/runner.ts';
-import { sshConnections, type SshConnections } from '../run/ssh-connections.ts';
+import { SshConnections } from '../run/ssh-connections.ts';
 import { stateFolder } from './state-folder.ts';
 import type { UndoHandlers } from '../run/undo.ts';
 import { undoHandlers } from './undo-handlers.ts';
@@ -69,7 +69,7 @@ async function runIn<T>(
   const transient = lazyJournal(() =>
     createJournal({ stateFolder: folder, action, vmId: undefined, log }),
   );
-  const connections = sshConnections({
+  const connections = new SshConnections({
     log,
     ciphers: config.sshCiphers,
     record: (undo) => (hold ? transient : journal).record(undo),
@@ -146,7 +146,7 @@ export async function withConnections<T>(
     const folder = await stateFolder(config.stateDir, process.env);
     return createJournal({ stateFolder: folder, action, vmId: undefined, log });
   });
-  const connections = sshConnections({
+  const connections = new SshConnections({
     log,
     ciphers: config.sshCiphers,
     record: (undo) => journal.record(undo),

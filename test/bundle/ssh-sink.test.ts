@@ -57,7 +57,11 @@ function when(
   runner = host.runner,
 ): Runner {
   return {
-    ...runner,
+    where: runner.where,
+    target: runner.target,
+    start: (command) => runner.start(command),
+    startPiped: (command) => runner.startPiped(command),
+    forwardSocket: (path) => runner.forwardSocket(path),
     async run(command: Command, options) {
       const here = command.args[1]?.includes(text) === true;
       if (here) await act.before?.();

@@ -142,9 +142,9 @@ describe.each([
       stdin: {
         contents: `
         import { createLog } from './lib/report/log.ts';
-        import { sshConnections } from './lib/run/ssh-connections.ts';
+        import { SshConnections } from './lib/run/ssh-connections.ts';
         const log = createLog({ script: 'test', debug: false, write: () => undefined });
-        const connections = sshConnections({ log, record: async (undo) => console.log(undo.path ?? '') });
+        const connections = new SshConnections({ log, record: async (undo) => console.log(undo.path ?? '') });
         const runner = connections.runner({ host: ${JSON.stringify(sshd.host)} });
         await runner.start({ program: 'sleep', args: ['8804'] });
         process.kill(process.pid, 'SIGKILL');

@@ -1,7 +1,7 @@
 // Hosts whose sshd allows only a few sessions on one connection, against a real one.
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sessionSlots } from '../../lib/run/ssh-slots.ts';
+import { SessionSlots } from '../../lib/run/ssh-slots.ts';
 import { connectionsTo, processesWith, useSshd, type Connected } from '../support/ssh-support.ts';
 import { startSshd, type TestSshd } from '../support/sshd.ts';
 
@@ -73,7 +73,7 @@ describe.each([1, 2, 3, 10])('a host with MaxSessions %d', (most) => {
 
 describe('the sessions of one host', () => {
   test('the sessions of one host are never more than four commands at the same time', async () => {
-    const slots = sessionSlots();
+    const slots = new SessionSlots();
     let now = 0;
     let peak = 0;
     await Promise.all(
@@ -90,7 +90,7 @@ describe('the sessions of one host', () => {
   });
 
   test('the sessions of one host get a second connection when the first is full of what goes on running', async () => {
-    const slots = sessionSlots();
+    const slots = new SessionSlots();
     const lanes = [];
     for (let count = 0; count < 10; count++) lanes.push((await slots.take('other')).lane);
     expect(lanes).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
@@ -98,7 +98,7 @@ describe('the sessions of one host', () => {
   });
 
   test('the sessions of one host are as many as the host takes, once it has refused one', async () => {
-    const slots = sessionSlots();
+    const slots = new SessionSlots();
     const first = await slots.take('other');
     const second = await slots.take('other');
     expect(await second.refused()).toBe(true);

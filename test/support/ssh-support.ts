@@ -3,7 +3,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { createLog } from '../../lib/report/log.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
-import { sshConnections } from '../../lib/run/ssh-connections.ts';
+import { SshConnections } from '../../lib/run/ssh-connections.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { stopProcesses } from '../../lib/run/processes.ts';
 import { quiet } from './nbd-servers.ts';
@@ -34,7 +34,7 @@ export function useSshd({ bin }: TestSshd): () => void {
 export function connectionsTo(host: string): Connected {
   const undos: Undo[] = [];
   const warnings: string[] = [];
-  const connections = sshConnections({
+  const connections = new SshConnections({
     log: createLog({
       script: 'test',
       debug: false,
