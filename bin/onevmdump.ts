@@ -1,28 +1,35 @@
-// The command `onevmdump`: words and options. What each command does is in bin/commands/.
-// -h is the remote host, as in the older onevmdump; help is --help.
-import yargs from 'yargs';
+// The command `onevmdump`: parses its words. The commands are described in bin/commands/*-options.ts and carried out in
+// bin/commands/. -h is the remote host, as in the older onevmdump; help is --help.
+import yargs, { type Argv } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { runEntrypoint, type EntrypointContext } from '../lib/entrypoint.ts';
 import { UsageError } from '../lib/report/errors.ts';
+import { exitCodes } from '../lib/report/exit-codes.ts';
 import { toolVersion } from '../lib/report/version.ts';
-import { requireOnce, type CommandDefinition } from './commands/command.ts';
+import { printFailure, type Command } from './commands/command.ts';
+import {
+  checkedArguments,
+  commandWords,
+  declareCommand,
+  declareOptions,
+} from './commands/declare.ts';
 import { cleanupCommand } from './commands/cleanup.ts';
 import { exportCommand } from './commands/export.ts';
 import { extractCommand } from './commands/extract.ts';
+import { globalOptions } from './commands/global-options.ts';
 import { listCommand } from './commands/list.ts';
 import { restoreCommand } from './commands/restore.ts';
 import { showCommand } from './commands/show.ts';
 import { verifyCommand } from './commands/verify.ts';
 
-const exitCodes = `Exit codes:
-  0 done   1 failed   2 wrong usage or input   3 unsupported state or storage
-  4 an external command failed   5 bundle damaged   6 OpenNebula refused
-  7 restored or extracted what was left of a bundle that lost its end
-  129, 130, 143 interrupted by SIGHUP, SIGINT or SIGTERM (everything was undone)`;
+/** For the end of --help. */
+const exitCodeLines = exitCodes.map(
+  ({ code, summary }) => `  ${String(code).padEnd(3)}  ${summary}`,
+);
 
 type Chosen = (context: EntrypointContext) => Promise<void>;
 
-/** Parses the words; undefined when all was said by --help or --version. @throws UsageError */
+/** Parses the words; undefined when --help or --version has said everything. @throws UsageError */
 async function choose(words: readonly string[]): Promise<Chosen | undefined> {
   let chosen: Chosen | undefined;
   const parser = yargs()
@@ -32,27 +39,14 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
     )
     // --no-lock is an option of its own, and "8" is a text until it was checked.
     .parserConfiguration({ 'boolean-negation': false, 'parse-positional-numbers': false })
-    .option('debug', {
-      alias: 'D',
-      type: 'boolean',
-      default: false,
-      describe: 'Log the commands that are run, and stacks of errors',
-    })
-    .option('json', {
-      type: 'boolean',
-      default: false,
-      describe: 'Print the result as one JSON object',
-    })
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Configuration file',
-      defaultDescription: '/etc/one/onevmdump.conf',
-    });
-  const define = <Options>(definition: CommandDefinition<Options>): void => {
-    parser.command(definition.words, definition.describe, definition.options, (args) => {
-      requireOnce(args, definition.repeatable);
-      chosen = (context) => definition.run(args as Options, context);
+    .updateStrings({ 'Positionals:': 'Arguments:', 'Options:': 'General options:' });
+  declareOptions(parser, globalOptions);
+  const define = <Options>({ description, run }: Command<Options>): void => {
+    const options = { ...globalOptions, ...description.options };
+    const declare = (argv: Argv): Argv => declareCommand(argv, description);
+    parser.command(commandWords(description), description.summary, declare, (args) => {
+      const checked = checkedArguments(args, options) as Options;
+      chosen = (context) => run(checked, context);
     });
   };
   define(exportCommand);
@@ -67,7 +61,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
     .strict()
     .help('help')
     .version(toolVersion)
-    .epilogue(exitCodes)
+    .epilogue(['Exit codes:', ...exitCodeLines].join('\n'))
     .wrap(Math.min(110, process.stdout.columns || 100))
     .exitProcess(false)
     .fail((message, error) => {
@@ -82,9 +76,12 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
 }
 
 const words = hideBin(process.argv);
+// Also when the words cannot be parsed.
+const wantsJson = words.some((word) => word === '--json' || word === '--json=true');
 void runEntrypoint({
   script: 'onevmdump',
   debug: words.some((word) => word === '--debug' || /^-[A-Za-z]*D$/.test(word)),
+  ...(wantsJson ? { onFailure: printFailure } : {}),
   main: async (context) => {
     const chosen = await choose(words);
     await chosen?.(context);

@@ -3,6 +3,7 @@
 import { createLog, type Log } from './report/log.ts';
 import { guardOutput, writeToStderr } from './report/print.ts';
 import { CommandError, errorMessage, InterruptedError, OnevmdumpError } from './report/errors.ts';
+import { failureOf, internalFailure, stackOf, type Failure } from './report/failure.ts';
 import { Fault } from './run/fault.ts';
 
 export interface Entrypoint {
@@ -19,6 +20,8 @@ export interface Entrypoint {
    * then the warnings.
    */
   readonly driver?: boolean;
+  /** Tells a program of a failure, after stderr has told a person. */
+  readonly onFailure?: (failure: Failure) => Promise<void>;
   /** @returns the exit code, where it is another program's; nothing is 0 */
   readonly main: (context: EntrypointContext) => Promise<number | undefined> | Promise<void>;
 }
@@ -45,7 +48,7 @@ export function isDebug(env: NodeJS.ProcessEnv): boolean {
  * error that nobody has caught: the run is undone, and the exit code is 1.
  */
 export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
-  const { script, debug, light = false, driver = false, main } = entrypoint;
+  const { script, debug, light = false, driver = false, onFailure, main } = entrypoint;
   const later: string[] = [];
   const write = driver && !debug ? (text: string): unknown => later.push(text) : writeToStderr;
   const log = createLog({ script, debug, quiet: driver, write });
@@ -62,14 +65,20 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
     // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
     process.exit(exitCode);
   };
-  abortOnFaults(controller, log, (fault) => end(report(fault, log, driver)));
+  const fail = async (error: unknown): Promise<number> => {
+    const failure = report(error, log, driver);
+    // Whoever reads stdout may have gone away: the exit code says enough.
+    await onFailure?.(failure).catch((why: unknown) => log.debug(errorMessage(why)));
+    return failure.exitCode;
+  };
+  abortOnFaults(controller, log, (fault) => void fail(fault).then(end));
   const { signal } = controller;
   const exitCode = await Promise.resolve()
     .then(async () => await main({ log, signal }))
     .then(
       // Work that ended well in spite of an uncaught error is not to be trusted.
-      (code) => (signal.reason instanceof Fault ? report(signal.reason, log, driver) : (code ?? 0)),
-      (error: unknown) => report(signal.aborted ? signal.reason : error, log, driver),
+      (code) => (signal.reason instanceof Fault ? fail(signal.reason) : (code ?? 0)),
+      (error: unknown) => fail(signal.aborted ? signal.reason : error),
     );
   end(exitCode);
 }
@@ -77,12 +86,12 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
 /**
  * Aborts the run after an uncaught exception or an unhandled rejection, so that it is undone like an interrupted one.
  * Work that nothing will ever continue (a promise that nobody settles) is aborted too, when Node has nothing left to do.
- * @param giveUp ends the process; called when even the aborted work has stopped without an end
+ * @param giveUp tells of the fault and ends the process; called when even the aborted work has stopped without an end
  */
 function abortOnFaults(
   controller: AbortController,
   log: Log,
-  giveUp: (fault: unknown) => never,
+  giveUp: (fault: unknown) => void,
 ): void {
   const abort = (error: unknown): void => {
     // The first one is reported at the end; it is often the cause of the others.
@@ -93,35 +102,22 @@ function abortOnFaults(
   process.on('unhandledRejection', abort);
   let stopped = false;
   process.on('beforeExit', () => {
-    if (stopped) giveUp(controller.signal.reason);
-    stopped = true;
-    abort(new Error('the work has stopped without a result'));
-    // Without something to wait for, Node would end before the undo has begun.
+    // Without something to wait for, Node would end before the undo has begun, or the failure is told.
     setTimeout(() => undefined, stoppedGraceMs);
+    if (stopped) giveUp(controller.signal.reason);
+    else abort(new Error('the work has stopped without a result'));
+    stopped = true;
   });
 }
 
 /** Tells of an error on stderr: its facts in the log's form, then one plain line for the person. */
-function report(error: unknown, log: Log, driver: boolean): number {
+function report(error: unknown, log: Log, driver: boolean): Failure {
   if (error instanceof CommandError && !driver)
     log.error(`${error.command}: ${error.stderr || 'failed'}`);
-  if (error instanceof OnevmdumpError) {
-    if (error.stack !== undefined) log.debug(error.stack);
-    writeToStderr(`${errorMessage(error).replaceAll(/\s*\n\s*/g, ' ')}\n`);
-    return error.exitCode;
-  }
-  // A fault of this program. Its authors need the place in the code; the whole stack is for --debug.
-  const fault = error instanceof Fault ? error.cause : error;
-  const stack = stackOf(fault);
-  log.debug(stack ?? String(fault));
-  const place = /^\s*at (.*)$/m.exec(stack ?? '')?.[1];
-  const text = `internal error: ${errorMessage(fault)}${place === undefined ? '' : ` (at ${place})`}`;
-  writeToStderr(`${text.replaceAll(/\s*\n\s*/g, ' ')}\n`);
-  return 1;
-}
-
-/** Not by instanceof: an error of another realm, or no error at all, may have been thrown. */
-function stackOf(error: unknown): string | undefined {
-  const stack: unknown = (error as { stack?: unknown } | null | undefined)?.stack;
-  return typeof stack === 'string' ? stack : undefined;
+  // The whole stack is for --debug.
+  const cause = error instanceof Fault ? error.cause : error;
+  log.debug(stackOf(cause) ?? String(cause));
+  const failure = error instanceof OnevmdumpError ? failureOf(error) : internalFailure(cause);
+  writeToStderr(`${failure.message}\n`);
+  return failure;
 }

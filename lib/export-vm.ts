@@ -81,11 +81,13 @@ export async function exportVm(
   if (isInBackup(vm.lcmState)) {
     throw new FailedError(
       `OpenNebula is backing up VM ${vm.id} (${state}); export it when that has ended`,
+      { code: 'vm-busy', facts: { vmId: vm.id, state } },
     );
   }
   if (!activityOf(vm.state, vm.lcmState)) {
     throw new UnsupportedError(
       `VM ${vm.id} is in state ${state}; only RUNNING, POWEROFF and UNDEPLOYED VMs can be exported`,
+      { code: 'unsupported-state', facts: { vmId: vm.id, state } },
     );
   }
   // Before anything is asked or changed: a format nobody here can write is told at once.

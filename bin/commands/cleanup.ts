@@ -21,37 +21,11 @@ import {
 } from '../../lib/run/process-identity.ts';
 import { stateFolder, userStateFolder } from '../../lib/session/state-folder.ts';
 import { connect, withConnections } from '../../lib/session/with-run.ts';
-import {
-  configFor,
-  parseId,
-  printResult,
-  type CommandDefinition,
-  type GlobalOptions,
-} from './command.ts';
+import { configFor, parseId, printResult, type Command } from './command.ts';
+import { cleanupDescription, type CleanupOptions } from './cleanup-options.ts';
 
-interface CleanupOptions extends GlobalOptions {
-  readonly vm: string | undefined;
-  readonly dryRun: boolean;
-  readonly gone: string | undefined;
-}
-
-export const cleanupCommand: CommandDefinition<CleanupOptions> = {
-  words: 'cleanup',
-  describe: 'Undo what killed exports, restores and extracts left behind',
-  options: (argv) =>
-    argv
-      .usage('$0 cleanup [options]')
-      .options({
-        vm: { type: 'string', requiresArg: true, describe: 'Only what runs on this VM left' },
-        'dry-run': { type: 'boolean', default: false, describe: 'Only say what is left' },
-        gone: {
-          type: 'string',
-          requiresArg: true,
-          describe:
-            'Also undo what runs on this machine or container left, which is gone for good; named as cleanup names it',
-        },
-      })
-      .example('$0 cleanup --dry-run', 'say what is left, and how it would be removed by hand'),
+export const cleanupCommand: Command<CleanupOptions> = {
+  description: cleanupDescription,
   run: runCleanup,
 };
 
@@ -103,7 +77,11 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   // Most belong to the exports that are named anyway.
   const claims = swept.filter((claim) => !elsewhere.some((one) => isOf(claim, one)));
   const lines = [...runs.flatMap(describeRun), ...claims.map(describeClaim)];
-  await printResult(options, lines.length === 0 ? 'nothing is left' : lines.join('\n'), {
+  const left = !options.dryRun && runs.some(({ end }) => end === 'left');
+  const failure = left
+    ? new FailedError('not everything could be undone; see the warnings', { code: 'not-undone' })
+    : undefined;
+  const report = {
     runs: runs.map(({ remains: { header, pending }, end }) => ({
       ...header,
       pending,
@@ -116,10 +94,9 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
       process,
       elsewhere: placeName(process),
     })),
-  });
-  if (!options.dryRun && runs.some(({ end }) => end === 'left')) {
-    throw new FailedError('not everything could be undone; see the warnings');
-  }
+  };
+  await printResult(options, lines.join('\n') || 'nothing is left', report, failure);
+  if (failure) throw failure;
 }
 
 /**

@@ -1,28 +1,18 @@
 // What each command of `onevmdump` provides, and what they share.
-import type { Argv } from 'yargs';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { loadConfig, type Config } from '../../lib/config/config.ts';
-import { UsageError } from '../../lib/report/errors.ts';
+import { UsageError, type OnevmdumpError } from '../../lib/report/errors.ts';
+import { failureOf, type Failure } from '../../lib/report/failure.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { printLine } from '../../lib/report/print.ts';
 import { progressBars, progressLines } from '../../lib/report/progress-bars.ts';
 import type { Progress } from '../../lib/report/progress.ts';
+import type { CommandDescription } from './description.ts';
+import type { GlobalOptions } from './global-options.ts';
 
-/** Options every command has. */
-export interface GlobalOptions {
-  readonly debug: boolean;
-  readonly json: boolean;
-  readonly config: string | undefined;
-}
-
-export interface CommandDefinition<Options> {
-  /** As yargs takes them: `export [vm_id]`. */
-  readonly words: string;
-  readonly describe: string;
-  readonly options: (argv: Argv) => Argv;
-  /** Options that may be given several times, as they arrive in `Options`. */
-  readonly repeatable?: readonly string[];
-  /** `options` declares what arrives here as `Options`. */
+export interface Command<Options> {
+  readonly description: CommandDescription;
+  /** `description` declares what arrives here as `Options`. */
   readonly run: (options: Options, context: EntrypointContext) => Promise<void>;
 }
 
@@ -45,35 +35,31 @@ export async function withProgress<T>(
   }
 }
 
-/** Prints the result: the plain text, or the report object with --json. Waits until it is out. */
+let printed = false;
+
+/**
+ * Prints the result: the plain text, or the report object with --json. Waits until it is out.
+ * @param failure why the result is not all that was asked for: it stands in the report, and the caller throws it
+ */
 export async function printResult(
   options: GlobalOptions,
   plain: string,
   report: object,
+  failure?: OnevmdumpError,
 ): Promise<void> {
-  await printLine(options.json ? JSON.stringify(report) : plain);
+  printed = true;
+  const whole = failure ? { ...report, error: failureOf(failure) } : report;
+  await printLine(options.json ? JSON.stringify(whole) : plain);
 }
 
-/** An id as OpenNebula counts: 0, 1, 2, ... @throws UsageError */
+/** Prints a failure for --json, unless the result is out: stdout carries one object. */
+export async function printFailure(failure: Failure): Promise<void> {
+  if (!printed) await printLine(JSON.stringify({ error: failure }));
+}
+
+/** An id of OpenNebula: 0, 1, 2, ... @throws UsageError */
 export function parseId(text: string, what: string): number {
   const id = /^\d{1,9}$/.test(text.trim()) ? Number(text) : NaN;
   if (Number.isNaN(id)) throw new UsageError(`${what} must be a number, not '${text}'`);
   return id;
-}
-
-/**
- * Refuses options that were given several times and are to be given once: yargs collects them in a list.
- * @throws UsageError
- */
-export function requireOnce(
-  args: Readonly<Record<string, unknown>>,
-  repeatable: readonly string[] = [],
-): void {
-  for (const [name, value] of Object.entries(args)) {
-    // The other names of an option that has a long one, and the words that are none.
-    if (name.length === 1 || name.includes('-') || repeatable.includes(name)) continue;
-    if (!Array.isArray(value) || value.every((one) => typeof one === 'boolean')) continue;
-    const option = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new UsageError(`--${option} was given more than once`);
-  }
 }

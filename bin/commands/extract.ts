@@ -1,6 +1,6 @@
 // onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
 import { resolve } from 'node:path';
-import type { Bundle, BundleSource } from '../../lib/bundle/read/bundle.ts';
+import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
 import { salvaged, warnOfLostEnd } from '../../lib/bundle/read/lost-end.ts';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
@@ -11,64 +11,11 @@ import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { withConnections } from '../../lib/session/with-run.ts';
-import {
-  configFor,
-  parseId,
-  printResult,
-  withProgress,
-  type CommandDefinition,
-  type GlobalOptions,
-} from './command.ts';
+import { configFor, parseId, printResult, withProgress, type Command } from './command.ts';
+import { extractDescription, type ExtractOptions } from './extract-options.ts';
 
-interface ExtractOptions extends GlobalOptions {
-  readonly bundle: string;
-  readonly disk: string | undefined;
-  readonly vmXml: boolean;
-  readonly output: string | undefined;
-  readonly format: 'raw' | 'qcow2' | undefined;
-  readonly force: boolean;
-  readonly salvage: boolean;
-}
-
-export const extractCommand: CommandDefinition<ExtractOptions> = {
-  words: 'extract <bundle>',
-  describe: "Write one disk of a bundle, or the VM's XML, into a file; OpenNebula is not needed",
-  options: (argv) =>
-    argv
-      .usage('$0 extract <bundle> --disk <id> [options]')
-      .positional('bundle', {
-        type: 'string',
-        describe: 'The bundle; [user@]host:path on another machine',
-        demandOption: true,
-      })
-      .options({
-        disk: { type: 'string', requiresArg: true, describe: 'The disk to extract' },
-        'vm-xml': {
-          type: 'boolean',
-          default: false,
-          describe: "Extract the VM's XML instead, to stdout without --output",
-        },
-        output: {
-          alias: 'o',
-          type: 'string',
-          requiresArg: true,
-          describe: 'The file to write',
-          defaultDescription: 'disk.<id>.<format>',
-        },
-        format: {
-          choices: ['raw', 'qcow2'],
-          describe: 'Convert the disk to this format, by qemu-img',
-          defaultDescription: 'as in the bundle',
-        },
-        force: { type: 'boolean', default: false, describe: 'Replace the file if it exists' },
-        salvage: {
-          type: 'boolean',
-          default: false,
-          describe: 'Also from a bundle that lost its end, if the disk is whole (exit code 7)',
-        },
-      })
-      .example('$0 extract bundle.tar.gz --disk 0 -o web.qcow2', 'one disk')
-      .example('$0 extract store:/backups/bundle.tar.gz --vm-xml', "a remote bundle's XML"),
+export const extractCommand: Command<ExtractOptions> = {
+  description: extractDescription,
   run: runExtract,
 };
 
@@ -133,16 +80,21 @@ async function extractFrom(
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     warnOfLostEnd(bundle, log);
+    const partial =
+      bundle.cut === undefined
+        ? undefined
+        : salvaged(`${told} was extracted; the rest may be lost`);
     if (diskId === undefined) {
       if (output === undefined) {
         await printBytes(bundle.vmXml);
-        requireWhole(bundle, told);
+        if (partial) throw partial;
         return;
       }
       const file = resolve(output);
       await extractBytes(bundle.vmXml, { file, force, source: source.identity }, record);
-      await printResult(options, file, { bundle: bundle.name, file, size: bundle.vmXml.length });
-      requireWhole(bundle, told);
+      const report = { bundle: bundle.name, file, size: bundle.vmXml.length };
+      await printResult(options, file, report, partial);
+      if (partial) throw partial;
       return;
     }
     const format = options.format ?? formatOf(bundle, diskOf(bundle, diskId));
@@ -153,14 +105,9 @@ async function extractFrom(
         { log, signal, progress, record },
       ),
     );
-    await printResult(options, file, report);
-    requireWhole(bundle, told);
+    await printResult(options, file, report, partial);
+    if (partial) throw partial;
   } finally {
     await bundle.close();
   }
-}
-
-/** After the work is done. @throws PartialError when there was more than could be read */
-function requireWhole({ cut }: Bundle, extracted: string): void {
-  if (cut !== undefined) throw salvaged(`${extracted} was extracted; the rest may be lost`);
 }

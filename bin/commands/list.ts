@@ -5,12 +5,9 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { ConnectionError, errorMessage } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { withBundleFolder, type BundleFolder } from '../../lib/session/with-bundle.ts';
-import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { configFor, printResult, type Command } from './command.ts';
+import { listDescription, type ListOptions } from './list-options.ts';
 import { textTable } from './text-table.ts';
-
-interface ListOptions extends GlobalOptions {
-  readonly folder: string;
-}
 
 type ListedFacts = Pick<Manifest, 'vm' | 'consistency' | 'created' | 'compression'> & {
   /** How many it holds. */
@@ -29,15 +26,8 @@ interface ListedBundle {
   readonly note?: string;
 }
 
-export const listCommand: CommandDefinition<ListOptions> = {
-  words: 'list <folder>',
-  describe: 'List the bundles in a folder',
-  options: (argv) =>
-    argv.usage('$0 list <folder>').positional('folder', {
-      type: 'string',
-      describe: 'The folder; [user@]host:path on another machine',
-      demandOption: true,
-    }),
+export const listCommand: Command<ListOptions> = {
+  description: listDescription,
   run: runList,
 };
 

@@ -1,132 +1,102 @@
-// The options of `onevmdump restore`: docs/restore.md says what they are good for.
-import type { Argv } from 'yargs';
-import type { GlobalOptions } from './command.ts';
+// The description of `onevmdump restore`; docs/restore.md says more.
+import { bundleArgument } from './bundle-argument.ts';
+import type { CommandDescription, OptionsOf } from './description.ts';
+import type { GlobalOptions } from './global-options.ts';
 
-export interface RestoreOptions extends GlobalOptions {
-  readonly bundle: string;
-  readonly instantiate: boolean;
-  readonly name: string | undefined;
-  readonly restoreNics: boolean;
-  readonly noIp: boolean;
-  readonly datastore: string | undefined;
-  readonly mapDatastore: readonly string[] | undefined;
-  readonly mapNetwork: readonly string[] | undefined;
-  readonly owner: string | undefined;
-  readonly noRestricted: boolean;
-  readonly disk: readonly string[] | undefined;
-  readonly salvage: boolean;
-  readonly volatile: 'image' | 'fresh';
-  readonly stagingDir: string | undefined;
-  readonly noCheckCapacity: boolean;
-  readonly endpoint: string | undefined;
-}
+const what = 'What is restored:';
+const made = 'The template and the VM:';
+const nics = 'NICs:';
+const place = 'Datastores and OpenNebula:';
 
-/** Declares them; they arrive as `RestoreOptions`. */
-export function restoreOptions(argv: Argv): Argv {
-  return argv
-    .usage('$0 restore [options] <bundle>')
-    .positional('bundle', {
-      type: 'string',
-      describe: 'The bundle; [user@]host:path on another machine',
-      demandOption: true,
-    })
-    .options({
-      instantiate: {
-        type: 'boolean',
-        default: false,
-        describe: 'Also instantiate the template',
-      },
-      name: {
-        alias: 'n',
-        type: 'string',
-        requiresArg: true,
-        describe: 'Name of the template, and of the images before "-disk-<id>"',
-        defaultDescription: 'backup-<vm id>-<time of the export>',
-      },
-      'restore-nics': {
-        type: 'boolean',
-        default: false,
-        describe: 'Keep the NICs: same networks, same addresses',
-      },
-      'no-ip': {
-        type: 'boolean',
-        default: false,
-        describe: 'With --restore-nics: same networks, new addresses',
-      },
-      datastore: {
-        type: 'string',
-        requiresArg: true,
-        describe: 'Image datastore (id or name) for all disks',
-        defaultDescription: 'where each came from',
-      },
-      'map-datastore': {
-        type: 'string',
-        array: true,
-        requiresArg: true,
-        describe:
-          'OLD=NEW: disks that came from datastore OLD go to NEW (ids or names; may be repeated)',
-      },
-      'map-network': {
-        type: 'string',
-        array: true,
-        requiresArg: true,
-        describe:
-          'OLD=NEW: with --restore-nics, NICs of network OLD are put into NEW (ids or names; may be repeated)',
-      },
-      owner: {
-        type: 'string',
-        requiresArg: true,
-        describe: 'USER[:GROUP] that images, template and VM are given to; for administrators',
-        defaultDescription: 'the user who restores',
-      },
-      'no-restricted': {
-        type: 'boolean',
-        default: false,
-        describe:
-          'Leave out attributes that reach the host, such as RAW, EMULATOR, PCI and CONTEXT/FILES: for bundles from others',
-      },
-      disk: {
-        type: 'string',
-        array: true,
-        requiresArg: true,
-        describe: 'Register only the image of this disk (may be repeated), and no template',
-      },
-      salvage: {
-        type: 'boolean',
-        default: false,
-        describe:
-          'Restore what is left of a bundle that lost its end: every disk that is whole (exit code 7)',
-      },
-      volatile: {
-        choices: ['image', 'fresh'],
-        default: 'image',
-        describe: 'Volatile disks: images with their data, or new empty disks (swap is always new)',
-      },
-      'staging-dir': {
-        type: 'string',
-        requiresArg: true,
-        describe:
-          "Where disks are written for OpenNebula to take; must lie in the datastore's SAFE_DIRS",
-        defaultDescription: '/var/tmp/onevmdump',
-      },
-      'no-check-capacity': {
-        type: 'boolean',
-        default: false,
-        describe:
-          'Restore even if the datastore has less free space than the virtual size of the disks',
-      },
-      endpoint: {
-        type: 'string',
-        requiresArg: true,
-        describe: 'URL of the OpenNebula XML-RPC API',
-      },
-    })
-    .example(
-      '$0 restore /backups/onevmdump-8-1795404000.tar.gz --instantiate',
-      'a running copy of VM 8',
-    )
-    .example(
-      '$0 restore bundle.tar.gz --disk 1 --datastore 101',
-      'one disk, into another datastore',
-    );
-}
+export const restoreDescription = {
+  name: 'restore',
+  argument: bundleArgument,
+  usage: '[options] <bundle>',
+  summary: 'Register the disks of a bundle as images, and a template for the VM',
+  details: [
+    'Everything is checked before data moves: the bundle, the rights and quotas of the user, the datastores and the networks. If the restore fails or is interrupted, the images and the template it made are removed.',
+    'Prints the id of the VM (with --instantiate), of the template, or of the images (with --disk).',
+  ],
+  options: {
+    disk: {
+      argument: 'ID',
+      repeatable: true,
+      help: 'Register only the image of this disk, and no template',
+      group: what,
+    },
+    salvage: {
+      help: 'Restore every complete disk of a bundle that lost its end (exit code 7)',
+      group: what,
+    },
+    volatile: {
+      choices: ['image', 'fresh'],
+      initial: 'image',
+      help: 'Volatile disks become images with their data, or new empty disks; swap is always new',
+      group: what,
+    },
+    name: {
+      alias: 'n',
+      argument: 'NAME',
+      help: 'Name of the template and the VM; images are called NAME-disk-ID',
+      default: 'backup-<vm id>-<time of the export>',
+      group: made,
+    },
+    instantiate: { help: 'Also instantiate the template', group: made },
+    owner: {
+      argument: 'USER[:GROUP]',
+      help: 'Give images, template and VM to this user; for administrators',
+      default: 'the user who restores',
+      group: made,
+    },
+    'no-restricted': {
+      help: 'Leave out attributes that reach the host, such as RAW, EMULATOR, PCI and CONTEXT/FILES: for bundles from others',
+      group: made,
+    },
+    'restore-nics': { help: 'Keep the NICs, with the same networks and addresses', group: nics },
+    'no-ip': { help: 'Same networks, new addresses', needs: 'restore-nics', group: nics },
+    'map-network': {
+      argument: 'OLD=NEW',
+      repeatable: true,
+      help: 'Put NICs of network OLD into network NEW (ids or names)',
+      needs: 'restore-nics',
+      group: nics,
+    },
+    datastore: {
+      argument: 'ID|NAME',
+      help: 'Image datastore for all disks',
+      default: 'where each disk came from',
+      excludes: 'map-datastore',
+      group: place,
+    },
+    'map-datastore': {
+      argument: 'OLD=NEW',
+      repeatable: true,
+      help: 'Put disks that came from datastore OLD into NEW (ids or names)',
+      group: place,
+    },
+    'staging-dir': {
+      argument: 'FOLDER',
+      help: "Write the disks here for OpenNebula to copy; it must lie in the datastore's SAFE_DIRS",
+      default: '/var/tmp/onevmdump',
+      group: place,
+    },
+    'no-check-capacity': {
+      help: 'Restore even if the datastore has less free space than the virtual size of the disks',
+      group: place,
+    },
+    endpoint: { argument: 'URL', help: 'Address of the XML-RPC API of OpenNebula', group: place },
+  },
+  examples: [
+    {
+      command: 'onevmdump restore /backups/onevmdump-8-1795404000.tar.gz --instantiate',
+      help: 'a running copy of VM 8',
+    },
+    {
+      command: 'onevmdump restore bundle.tar.gz --disk 1 --datastore 101',
+      help: 'one disk, into another datastore',
+    },
+  ],
+} as const satisfies CommandDescription;
+
+export type RestoreOptions = GlobalOptions &
+  OptionsOf<(typeof restoreDescription)['options']> & { readonly bundle: string };

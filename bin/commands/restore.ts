@@ -11,20 +11,11 @@ import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
-import {
-  configFor,
-  parseId,
-  printResult,
-  withProgress,
-  type CommandDefinition,
-} from './command.ts';
-import { restoreOptions, type RestoreOptions } from './restore-options.ts';
+import { configFor, parseId, printResult, withProgress, type Command } from './command.ts';
+import { restoreDescription, type RestoreOptions } from './restore-options.ts';
 
-export const restoreCommand: CommandDefinition<RestoreOptions> = {
-  words: 'restore <bundle>',
-  describe: 'Register the disks of a bundle as images, and a template for the VM',
-  options: restoreOptions,
-  repeatable: ['disk', 'mapDatastore', 'mapNetwork'],
+export const restoreCommand: Command<RestoreOptions> = {
+  description: restoreDescription,
   run: runRestore,
 };
 
@@ -33,13 +24,6 @@ async function runRestore(
   { log, signal }: EntrypointContext,
 ): Promise<void> {
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
-  if (options.noIp && !options.restoreNics) throw new UsageError('--no-ip needs --restore-nics');
-  if (options.datastore !== undefined && options.mapDatastore) {
-    throw new UsageError('--datastore and --map-datastore exclude each other');
-  }
-  if (options.mapNetwork && !options.restoreNics) {
-    throw new UsageError('--map-network needs --restore-nics');
-  }
   const mapDatastores = parseMappings(options.mapDatastore ?? [], '--map-datastore');
   const mapNetworks = parseMappings(options.mapNetwork ?? [], '--map-network');
   if (onlyDisks && (options.instantiate || options.restoreNics)) {
@@ -104,8 +88,9 @@ async function restoreFrom(
       ),
     );
     const cut = bundle.cut ?? null;
-    await printResult(options, resultLine(report), { ...report, cut });
-    if (cut !== null) throw salvaged(whatIsMissing(report));
+    const partial = cut === null ? undefined : salvaged(whatIsMissing(report));
+    await printResult(options, resultLine(report), { ...report, cut }, partial);
+    if (partial) throw partial;
   } finally {
     await bundle.close();
   }

@@ -3,42 +3,22 @@ import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
 import { declaredVirtualSize } from '../../lib/qcow2/stand-alone.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { UsageError } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { printBytes } from '../../lib/report/print.ts';
 import { bundleVm } from '../../lib/restore/restorable.ts';
 import { stateName } from '../../lib/vm/states.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
-import { configFor, printResult, type CommandDefinition, type GlobalOptions } from './command.ts';
+import { configFor, printResult, type Command } from './command.ts';
+import { showDescription, type ShowOptions } from './show-options.ts';
 import { printable, textTable } from './text-table.ts';
 
-interface ShowOptions extends GlobalOptions {
-  readonly bundle: string;
-  readonly xml: boolean;
-}
-
-export const showCommand: CommandDefinition<ShowOptions> = {
-  words: 'show <bundle>',
-  describe: 'Show what is in a bundle',
-  options: (argv) =>
-    argv
-      .usage('$0 show <bundle>')
-      .positional('bundle', {
-        type: 'string',
-        describe: 'The bundle; [user@]host:path on another machine',
-        demandOption: true,
-      })
-      .option('xml', {
-        type: 'boolean',
-        default: false,
-        describe: "Print the VM's XML instead, byte for byte",
-      }),
+export const showCommand: Command<ShowOptions> = {
+  description: showDescription,
   run: runShow,
 };
 
 async function runShow(options: ShowOptions, { log, signal }: EntrypointContext): Promise<void> {
-  if (options.xml && options.json) throw new UsageError('--xml and --json exclude each other');
   const config = await configFor(options, log);
   await withBundleSource(options.bundle, { config, log, signal }, (source) =>
     showBundle(options, source, { log, signal }),

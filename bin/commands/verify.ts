@@ -4,27 +4,11 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { requireRestorable } from '../../lib/restore/restorable.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
-import {
-  configFor,
-  printResult,
-  withProgress,
-  type CommandDefinition,
-  type GlobalOptions,
-} from './command.ts';
+import { configFor, printResult, withProgress, type Command } from './command.ts';
+import { verifyDescription, type VerifyOptions } from './verify-options.ts';
 
-interface VerifyOptions extends GlobalOptions {
-  readonly bundle: string;
-}
-
-export const verifyCommand: CommandDefinition<VerifyOptions> = {
-  words: 'verify <bundle>',
-  describe: 'Read all of a bundle and check it; exit code 5 and the place when it is damaged',
-  options: (argv) =>
-    argv.usage('$0 verify <bundle>').positional('bundle', {
-      type: 'string',
-      describe: 'The bundle; [user@]host:path on another machine',
-      demandOption: true,
-    }),
+export const verifyCommand: Command<VerifyOptions> = {
+  description: verifyDescription,
   run: runVerify,
 };
 

@@ -35,7 +35,10 @@ export async function prebackup(
   refuseIncrements(vm);
   if (!activityOf(vm.state, vm.lcmState)) {
     const state = stateName(vm.state, vm.lcmState);
-    throw new UnsupportedError(`VM ${vm.id} is in state ${state} and cannot be backed up in it`);
+    throw new UnsupportedError(`VM ${vm.id} is in state ${state} and cannot be backed up in it`, {
+      code: 'unsupported-state',
+      facts: { vmId: vm.id, state },
+    });
   }
   const { remote, config } = await disksPlace(known, await load());
   const images = await imageFacts(vm, config, log);

@@ -44,7 +44,7 @@ function parseValue(setting: Setting<unknown>, { from, text }: Value): unknown {
   try {
     return setting.parse(text);
   } catch (error) {
-    throw new UsageError(`${from}: ${setting.key}: ${errorMessage(error)}`, { cause: error });
+    throw wrong(`${from}: ${setting.key}: ${errorMessage(error)}`, { cause: error });
   }
 }
 
@@ -82,8 +82,13 @@ async function readConfigFile(
       warn(`${file} cannot be read by this user: its settings are not used`);
       return new Map();
     }
-    throw new UsageError(`cannot read the configuration: ${errorMessage(error)}`, { cause: error });
+    throw wrong(`cannot read the configuration: ${errorMessage(error)}`, { cause: error });
   }
+}
+
+/** The file, or a variable of the environment, is wrong. */
+function wrong(message: string, options: { readonly cause?: unknown } = {}): UsageError {
+  return new UsageError(message, { ...options, code: 'wrong-configuration' });
 }
 
 const assignment =
@@ -98,13 +103,13 @@ export function parseConfig(content: string, file: string): ReadonlyMap<string, 
     if (stripped === '' || stripped.startsWith('#')) continue;
     const from = `${file}, line ${index + 1}`;
     const { key, double, single, bare } = assignment.exec(stripped)?.groups ?? {};
-    if (key === undefined) throw new UsageError(`${from}: expected KEY = value or KEY = "value"`);
-    if (!known.has(key)) throw new UsageError(`${from}: there is no setting ${key}`);
+    if (key === undefined) throw wrong(`${from}: expected KEY = value or KEY = "value"`);
+    if (!known.has(key)) throw wrong(`${from}: there is no setting ${key}`);
     const before = values.get(key);
-    if (before) throw new UsageError(`${from}: ${key} was set already (${before.from})`);
+    if (before) throw wrong(`${from}: ${key} was set already (${before.from})`);
     const text = double ?? single ?? bare ?? '';
     if (text.includes('$')) {
-      throw new UsageError(`${from}: variables are not expanded; write out the value of ${key}`);
+      throw wrong(`${from}: variables are not expanded; write out the value of ${key}`);
     }
     values.set(key, { from, text });
   }

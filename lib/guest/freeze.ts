@@ -71,6 +71,7 @@ export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run
       if (required) {
         throw new FailedError(
           `${what}; nothing was exported, since that is required (--require-freeze, or FS_FREEZE of a backup)`,
+          { code: 'freeze-failed', facts: { vmId: vm.id } },
         );
       }
       run.log.warn(`${what}; its disks will be as after a power cut (crash)`);

@@ -63,11 +63,13 @@ export function numberIn(element: XmlElement, name: string): number {
 }
 
 /** Whether oned refused the call. After any other error it is unknown whether oned carried the call out. */
-export function isRefusal(error: unknown): error is OpenNebulaError & { readonly code: number } {
-  return error instanceof OpenNebulaError && error.code !== undefined;
+export function isRefusal(error: unknown): error is OpenNebulaError & { readonly oneCode: number } {
+  return error instanceof OpenNebulaError && error.oneCode !== undefined;
 }
 
 /** Whether oned answered that the object does not exist. */
-export function noSuchObject(error: unknown): boolean {
-  return isRefusal(error) && error.code === 1024;
+export function noSuchObject(
+  error: unknown,
+): error is OpenNebulaError & { readonly oneCode: number } {
+  return isRefusal(error) && error.oneCode === 1024;
 }

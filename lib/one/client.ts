@@ -98,7 +98,7 @@ async function post(body: Buffer, method: string, options: OneClientOptions): Pr
     if (error instanceof OpenNebulaError) throw error;
     signal?.throwIfAborted();
     const why = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : networkReason(error);
-    throw new OpenNebulaError(`${doing}: ${why}`, { cause: error });
+    throw new OpenNebulaError(`${doing}: ${why}`, { code: 'opennebula-unreachable', cause: error });
   } finally {
     signal?.removeEventListener('abort', waits);
   }

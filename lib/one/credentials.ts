@@ -32,6 +32,7 @@ export async function findSession(env: Environment, folder = oneadminFolder): Pr
     named
       ? `there are no OpenNebula credentials: $ONE_AUTH names ${named}, which does not exist`
       : `there are no OpenNebula credentials: set $ONE_AUTH, or write user:password to ${files.join(' or ')}`,
+    { code: 'no-credentials' },
   );
 }
 

@@ -55,9 +55,9 @@ export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Pro
     // A refusal changed nothing: there is nothing to put back. Without an answer nobody knows.
     if (!isRefusal(error)) throw error;
     await entry.done();
-    if (error.code !== codeAction || before !== null) throw error;
+    if (error.oneCode !== codeAction || before !== null) throw error;
     throw new OpenNebulaError(`VM ${vm.id} was locked by somebody else meanwhile`, {
-      code: error.code,
+      oneCode: error.oneCode,
       cause: error,
     });
   }

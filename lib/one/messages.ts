@@ -55,7 +55,9 @@ export async function readReply(body: Buffer, method: string): Promise<RpcValue>
   if (success === false && typeof value === 'string' && typeof code === 'number') {
     // Every text begins with the method's name in brackets.
     const text = value.replace(/^\[[\w.]*\]\s*/, '').trim();
-    throw new OpenNebulaError(`OpenNebula refused ${method}: ${text || `error ${code}`}`, { code });
+    throw new OpenNebulaError(`OpenNebula refused ${method}: ${text || `error ${code}`}`, {
+      oneCode: code,
+    });
   }
   throw new OpenNebulaError(`the reply to ${method} is not one of OpenNebula`);
 }
@@ -83,7 +85,7 @@ function deserialize(body: Buffer, method: string): Promise<unknown> {
         code === undefined
           ? `the reply to ${method} is not XML-RPC`
           : `OpenNebula could not take the call ${method} (fault ${code})`;
-      reject(new OpenNebulaError(`${what}: ${error.message}`, { code, cause: error }));
+      reject(new OpenNebulaError(`${what}: ${error.message}`, { oneCode: code, cause: error }));
     });
     stream.end(text);
   });

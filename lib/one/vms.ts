@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseVm } from '../vm/vm-xml.ts';
 import { child, textIn } from '../xml/xml.ts';
 import { isInBackup } from '../vm/states.ts';
+import { OpenNebulaError } from '../report/errors.ts';
 import type { Vm } from '../vm/vm.ts';
 import { askPool, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
@@ -14,7 +15,18 @@ import type { OneClient } from './client.ts';
  * @throws OpenNebulaError, UsageError when the answer is not a VM's XML
  */
 export async function getVm(client: OneClient, id: number): Promise<Vm> {
-  return parseVm(Buffer.from(await client.text('one.vm.info', id, false)));
+  return parseVm(Buffer.from(await vmInfo(client, id)));
+}
+
+async function vmInfo(client: OneClient, id: number): Promise<string> {
+  try {
+    return await client.text('one.vm.info', id, false);
+  } catch (error) {
+    if (!noSuchObject(error)) throw error;
+    const { message, oneCode } = error;
+    const facts = { vmId: id };
+    throw new OpenNebulaError(message, { oneCode, code: 'vm-not-found', facts, cause: error });
+  }
 }
 
 /** Whether oned is backing up the VM at this moment. A VM that is gone is not. @throws OpenNebulaError */
@@ -68,7 +80,7 @@ export async function terminateVm(client: OneClient, id: number, waitMs: number)
       return;
     } catch (error) {
       if (noSuchObject(error)) return;
-      const isWrongState = isRefusal(error) && error.code === codeWrongState;
+      const isWrongState = isRefusal(error) && error.oneCode === codeWrongState;
       if (!isWrongState || Date.now() >= deadline) throw error;
     }
     await sleep(500);

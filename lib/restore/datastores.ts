@@ -74,7 +74,7 @@ async function sameDatastore(plan: ImagePlan, old: OldObject, one: OneClient): P
     if (!isRefusal(error)) throw error;
     throw new OpenNebulaError(
       `datastore ${nameOf(old)}, which disk ${plan.disk.id} came from, cannot be used (${error.message}): ${advice}`,
-      { code: error.code, cause: error },
+      { oneCode: error.oneCode, cause: error },
     );
   }
   if (here.name === old.name) return here;

@@ -131,7 +131,12 @@ async function requireFree({ file, force, source }: Target): Promise<void> {
     }
     return;
   }
-  if (!force) throw new UsageError(`cannot write ${file}: it exists already (--force replaces it)`);
+  if (!force) {
+    throw new UsageError(`cannot write ${file}: it exists already (--force replaces it)`, {
+      code: 'file-exists',
+      facts: { file },
+    });
+  }
   if (there.dev === source?.dev && there.ino === source.ino) {
     throw new UsageError(`cannot write ${file}: it is the bundle itself`);
   }

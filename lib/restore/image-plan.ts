@@ -55,7 +55,9 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
     }
   }
   for (const id of options.only ?? []) {
-    if (!inBundle.has(id)) throw new UsageError(`${bundle.name} has no disk ${id}`);
+    if (inBundle.has(id)) continue;
+    const facts = { bundle: bundle.name, diskId: id };
+    throw new UsageError(`${bundle.name} has no disk ${id}`, { code: 'disk-not-found', facts });
   }
   const os = vm.disks.find(
     (disk) => !isCdrom(disk) && !isVolatile(disk) && !isSharedFolder(disk),

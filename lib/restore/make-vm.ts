@@ -36,7 +36,7 @@ export async function makeVm(
     const isAddress = /Cannot get IP\/MAC lease/;
     if (!(error instanceof OpenNebulaError) || !isAddress.test(error.message)) throw error;
     throw new OpenNebulaError(`${error.message.replace(/\.$/, '')}: ${addressAdvice}`, {
-      code: error.code,
+      oneCode: error.oneCode,
       cause: error,
     });
   }

@@ -110,7 +110,7 @@ async function explained(error: unknown, plan: ImagePlan, { name }: Datastore): 
   const size = formatBytes((await imageSizeMb(plan)) * 2 ** 20);
   return new OpenNebulaError(
     `${error.message} ${name}: disk ${plan.disk.id} counts with its holes, ${size}; administrators can skip this check by onevmdump restore --no-check-capacity`,
-    { code: error.code, cause: error },
+    { oneCode: error.oneCode, cause: error },
   );
 }
 

@@ -38,7 +38,10 @@ export function diskOf(bundle: Bundle, id: number): BundleDisk {
       `bundle ${bundle.name} has no whole disk ${id}, since it lost its end; whole: ${ids}`,
     );
   }
-  throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids}`);
+  throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids}`, {
+    code: 'disk-not-found',
+    facts: { bundle: bundle.name, diskId: id },
+  });
 }
 
 /** The format that a disk has in the bundle, as the manifest or, without one, vm.xml declares it. @throws BundleError */

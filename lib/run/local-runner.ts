@@ -100,6 +100,7 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
       throw new CommandError(
         `cannot ${options.doing ?? `run ${program}`}: ${saidBy(program, why)}`,
         {
+          code: result.code === 'ENOENT' ? 'command-not-found' : undefined,
           command: line,
           status: result.exitCode,
           stderr,
@@ -147,6 +148,7 @@ async function startChild({ program, args, env }: Command, pipes: 'ignore' | 'pi
     const result = await child;
     const why = result.code === 'ENOENT' ? 'is not installed' : result.originalMessage;
     throw new CommandError(`cannot start ${program}: ${why ?? 'unknown reason'}`, {
+      code: result.code === 'ENOENT' ? 'command-not-found' : undefined,
       command: line,
       cause: result,
     });

@@ -53,6 +53,7 @@ export async function* pipeThrough(
       ? 'is not installed'
       : lastWords.trim().split('\n').slice(-3).join(' ') || result.originalMessage;
   throw new CommandError(`cannot ${doing}: ${saidBy(program, why ?? 'unknown reason')}`, {
+    code: result.code === 'ENOENT' ? 'command-not-found' : undefined,
     command: quoteCommand(program, args),
     status: result.exitCode,
     stderr: lastWords,

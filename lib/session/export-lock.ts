@@ -18,7 +18,11 @@ import {
 import { makeStateFolder } from '../run/state-folder.ts';
 
 /** The VM is being exported by another process. */
-export class BusyError extends FailedError {}
+export class BusyError extends FailedError {
+  constructor(message: string) {
+    super(message, { code: 'vm-busy' });
+  }
+}
 
 /** The VM is being exported, or was when its machine or container ended: only there it can be seen. */
 export class BusyElsewhereError extends BusyError {}

@@ -32,7 +32,10 @@ export function planDisks(
   only?: readonly number[],
 ): readonly DiskPlan[] {
   const missing = only?.find((id) => !vm.disks.some((disk) => disk.id === id));
-  if (missing !== undefined) throw new UsageError(`VM ${vm.id} has no disk ${missing}`);
+  if (missing !== undefined) {
+    const facts = { vmId: vm.id, diskId: missing };
+    throw new UsageError(`VM ${vm.id} has no disk ${missing}`, { code: 'disk-not-found', facts });
+  }
   const wanted = vm.disks.filter(({ id }) => only?.includes(id) ?? true);
   const folder = wanted.find((disk) => only && isSharedFolder(disk));
   if (folder) {
@@ -62,6 +65,7 @@ function moduleOf(vm: Vm, disk: Disk): StorageModule {
   if (module) return module;
   throw new UnsupportedError(
     `disk ${disk.id} of VM ${vm.id} lies on a storage that cannot be dumped: TM_MAD ${tmMad} (supported: ${[...modules.keys()].join(', ')})`,
+    { code: 'unsupported-storage', facts: { vmId: vm.id, diskId: disk.id, tmMad } },
   );
 }
 

@@ -311,7 +311,10 @@ describe('a bundle that lost its end', () => {
     const { code, stdout, stderr } = await extract(cut, '--disk', '0', '--salvage', '--json');
     expect(code).toBe(7);
     expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
-    expect((JSON.parse(stdout) as { cut: string }).cut).toContain('disk 1');
+    expect(JSON.parse(stdout)).toMatchObject({
+      cut: expect.stringContaining('disk 1') as unknown,
+      error: { code: 'bundle-incomplete', exitCode: 7 },
+    });
     isSame(join(out, 'disk.0.raw'), 'raw', 0);
   });
 

@@ -54,10 +54,11 @@ describe('an error that nobody catches', () => {
        }, 20);
        timer.unref();`,
     );
-    const { code, stdout, stderr } = await world.run(['export', String(vmId)], {
+    const { code, stdout, stderr } = await world.run(['export', String(vmId), '--json'], {
       env: { PATH: slowPath, NODE_OPTIONS: `--require=${wrong}` },
     });
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'internal-error', exitCode: 1 } });
     expect(stderr).toMatch(/internal error: out of the blue.*\n$/);
     expect(await world.leftovers()).toEqual([]);
     expect(await readdir(join(world.folder, 'state/claims'))).toEqual([]);

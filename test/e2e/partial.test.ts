@@ -123,7 +123,9 @@ describe('a bundle that lost its end', () => {
       images: { diskId: number }[];
       missing: number[];
       cut: string;
+      error: object;
     };
+    expect(report.error).toMatchObject({ code: 'bundle-incomplete', exitCode: 7 });
     expect(report.images.map(({ diskId }) => diskId)).toEqual([0]);
     expect(report.missing).toContain(1);
     expect(report.cut).toContain('disk 1');

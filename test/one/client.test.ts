@@ -73,7 +73,7 @@ describe('recorded answers', () => {
     async (name, code, text) => {
       const { client } = await serve(answers(recorded(name)));
       const error = await failure(client().call('one.x.y'));
-      expect(error.code).toBe(code);
+      expect(error.oneCode).toBe(code);
       expect(error.message).toContain(`OpenNebula refused one.x.y: ${text}`);
       expect(error.exitCode).toBe(6);
     },
@@ -88,7 +88,7 @@ describe('recorded answers', () => {
     async (name, code, text) => {
       const { client } = await serve(answers(recorded(name)));
       const error = await failure(client().call('one.x.y'));
-      expect(error.code).toBe(code);
+      expect(error.oneCode).toBe(code);
       expect(error.message).toContain(`OpenNebula could not take the call one.x.y (fault ${code})`);
       expect(error.message).toContain(text);
     },
@@ -101,7 +101,7 @@ describe('recorded answers', () => {
     const { client, endpoint } = await serve(answers(recorded(name)));
     const error = await failure(client().call('one.x.y'));
     expect(error.message).toContain(`cannot call one.x.y at ${endpoint}: ${text}`);
-    expect(error.code).toBeUndefined();
+    expect(error.oneCode).toBeUndefined();
   });
 });
 
@@ -184,7 +184,7 @@ describe('what is received', () => {
   test('the client reads an <i8> anywhere in an answer of oned', async () => {
     const body = recorded('notfound-one.vm.info').body.replace('<i8>-1<', '<i8>9999999999<');
     const { client } = await serve(answers({ status: 200, body }));
-    expect((await failure(client().call('one.vm.info', 999))).code).toBe(1024);
+    expect((await failure(client().call('one.vm.info', 999))).oneCode).toBe(1024);
   });
 
   test.each([
@@ -207,7 +207,7 @@ describe('what is received', () => {
     const { client } = await serve(answers({ status: 200, body }));
     const error = await failure(client().call('one.test'));
     expect(error.message).toMatch(/^the reply to one\.test is not (?:XML-RPC|one of OpenNebula)/);
-    expect(error.code).toBeUndefined();
+    expect(error.oneCode).toBeUndefined();
   });
 
   test('an answer of oned with bytes that are not UTF-8 is an error, since they would be replaced silently', async () => {

@@ -145,7 +145,7 @@ describe('registering', () => {
     const image = newImage();
     await allocateImage(world.one, 1, image);
     await expect(allocateImage(world.one, 1, image)).rejects.toThrow('NAME is already taken');
-    await expect(allocateImage(world.one, 0, newImage())).rejects.toMatchObject({ code: 16384 });
+    await expect(allocateImage(world.one, 0, newImage())).rejects.toMatchObject({ oneCode: 16384 });
   });
 });
 
@@ -196,7 +196,7 @@ describe('waiting', () => {
   });
 
   test('waiting for an image that was deleted meanwhile ends with an error', async () => {
-    await expect(waitForImage(world.one, 9999, fast)).rejects.toMatchObject({ code: 1024 });
+    await expect(waitForImage(world.one, 9999, fast)).rejects.toMatchObject({ oneCode: 1024 });
   });
 
   test('waiting for an image goes on when some polls get no answer, as when oned is restarted', async () => {
@@ -251,7 +251,7 @@ describe('finding and deleting', () => {
     await waitForImage(world.one, id, fast);
     await deleteImage(world.one, id, now);
     await world.sandbox.settle();
-    await expect(getImage(world.one, id)).rejects.toMatchObject({ code: 1024 });
+    await expect(getImage(world.one, id)).rejects.toMatchObject({ oneCode: 1024 });
     await deleteImage(world.one, id, now);
   });
 
@@ -279,7 +279,7 @@ describe('finding and deleting', () => {
       .slice(before)
       .filter(({ method }) => method === 'one.image.delete');
     expect(deleted.map(({ args }) => args)).toEqual([[id]]);
-    await expect(getImage(world.one, id)).rejects.toMatchObject({ code: 1024 });
+    await expect(getImage(world.one, id)).rejects.toMatchObject({ oneCode: 1024 });
   });
 });
 

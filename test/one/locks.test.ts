@@ -51,7 +51,7 @@ test('the XML of a VM comes as oned sent it, byte for byte', async () => {
 
 test('a VM that does not exist is oned’s error 1024', async () => {
   await expect(getVm(world.one, 999)).rejects.toMatchObject({
-    code: 1024,
+    oneCode: 1024,
     message: 'OpenNebula refused one.vm.info: Error getting virtual machine [999].',
   });
 });
@@ -123,7 +123,7 @@ describe('holdLock', () => {
     await lockVm(world.one, vmId, 3);
     const { journal, pending } = memoryJournal();
     await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({
-      code: 2048,
+      oneCode: 2048,
       message: `VM ${vmId} was locked by somebody else meanwhile`,
     });
     expect(await locked()).toBe(3);
@@ -134,7 +134,7 @@ describe('holdLock', () => {
     const vm = await getVm(world.one, vmId);
     const bob = await world.as(await world.sandbox.addUser('bob'));
     const { journal, pending, order } = memoryJournal();
-    await expect(holdLock(bob, vm, journal)).rejects.toMatchObject({ code: 512 });
+    await expect(holdLock(bob, vm, journal)).rejects.toMatchObject({ oneCode: 512 });
     expect([order, pending]).toEqual([['record'], []]);
   });
 
@@ -142,7 +142,7 @@ describe('holdLock', () => {
     const vm = await getVm(world.one, vmId);
     world.sandbox.spoilNext('one.vm.lock', 'reset');
     const { journal, pending } = memoryJournal();
-    await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({ code: undefined });
+    await expect(holdLock(world.one, vm, journal)).rejects.toMatchObject({ oneCode: undefined });
     expect(pending).toHaveLength(1);
     expect(await locked()).toBe(1);
   });

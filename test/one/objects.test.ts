@@ -85,7 +85,7 @@ describe('templates', () => {
     await deleteTemplate(world.one, id);
     expect((await templateNames(world.one)).has('short')).toBe(false);
     await expect(instantiateTemplate(world.one, id, { name: 'x' })).rejects.toMatchObject({
-      code: 1024,
+      oneCode: 1024,
     });
   });
 
@@ -148,7 +148,7 @@ describe('datastores', () => {
 
   test('an unknown datastore is a usage error, and by id the error of oned', async () => {
     await expect(findDatastore(world.one, 'nowhere')).rejects.toThrow(UsageError);
-    await expect(getDatastore(world.one, 77)).rejects.toMatchObject({ code: 1024 });
+    await expect(getDatastore(world.one, 77)).rejects.toMatchObject({ oneCode: 1024 });
   });
 });
 
@@ -178,7 +178,7 @@ describe('oned', () => {
     const { client, close } = await replay((response) => {
       response.end(recorded('badsession-one.vm.info').body);
     });
-    await expect(oneVersion(client())).rejects.toMatchObject({ code: 256 });
+    await expect(oneVersion(client())).rejects.toMatchObject({ oneCode: 256 });
     await close();
   });
 
@@ -188,7 +188,7 @@ describe('oned', () => {
       world.sandbox.spoilNext('one.system.version', how);
       const error: unknown = await oneVersion(world.one).catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(OpenNebulaError);
-      expect((error as OpenNebulaError).code).toBeUndefined();
+      expect((error as OpenNebulaError).oneCode).toBeUndefined();
     },
   );
 });

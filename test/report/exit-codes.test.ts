@@ -1,41 +1,66 @@
-// The exit codes that people read of: the same everywhere.
+// The exit codes that users read about are those of the one table.
 import { expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
-import {
-  BundleError,
-  CommandError,
-  FailedError,
-  InterruptedError,
-  OpenNebulaError,
-  PartialError,
-  UnsupportedError,
-  UsageError,
-} from '../../lib/report/errors.ts';
+import * as errors from '../../lib/report/errors.ts';
+import { exitCodes, type ExitCode } from '../../lib/report/exit-codes.ts';
+import { runToEnd } from '../support/shell.ts';
 
+const rows: readonly ExitCode[] = exitCodes;
 const file = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 
-/** The numbers that `text` has in its first columns. */
-const numbers = (text: string, pattern: RegExp): number[] =>
-  [...text.matchAll(pattern)].flatMap(([, found = '']) => found.split(',').map(Number));
-
-const codes = [
-  0,
-  new FailedError('').exitCode,
-  new UsageError('').exitCode,
-  new UnsupportedError('').exitCode,
-  new CommandError('', { command: '', status: 1 }).exitCode,
-  new BundleError('').exitCode,
-  new OpenNebulaError('').exitCode,
-  new PartialError('').exitCode,
-  ...(['SIGHUP', 'SIGINT', 'SIGTERM'] as const).map((one) => new InterruptedError(one).exitCode),
+const thrown: readonly errors.OnevmdumpError[] = [
+  new errors.FailedError(''),
+  new errors.UsageError(''),
+  new errors.UnsupportedError(''),
+  new errors.CommandError('', { command: '', status: 1 }),
+  new errors.ConnectionError('', { command: '', status: 255 }),
+  new errors.BundleError(''),
+  new errors.OpenNebulaError(''),
+  new errors.PartialError(''),
+  ...(['SIGHUP', 'SIGINT', 'SIGTERM'] as const).map((one) => new errors.InterruptedError(one)),
 ];
 
-test.each([
-  ['README.md', /^\| (\d[\d, ]*?) +\|/gm],
-  ['docs/errors.md', /^\| (\d+) +\| (?:`\w+Error`| +\|)/gm],
-  ['bin/onevmdump.ts', /(?<=^| {2})(\d+(?:, \d+)*) (?=[A-Za-z])/gm],
-])('the exit codes in %s are those of the errors', (path, pattern) => {
-  const text = file(path);
-  const part = path.endsWith('.ts') ? text.slice(text.indexOf('Exit codes:')).split('`')[0] : text;
-  expect(numbers(part ?? '', pattern)).toEqual(codes);
+test('each class of errors has the exit code of its row in the table', () => {
+  for (const error of thrown) {
+    const row = rows.find(({ code }) => code === error.exitCode);
+    const above = Object.getPrototypeOf(error.constructor) as { readonly name: string };
+    expect([error.name, above.name]).toContain(row?.errorClass);
+  }
+  expect(new Set(thrown.map(({ exitCode }) => exitCode))).toEqual(
+    new Set(rows.map(({ code }) => code).filter((code) => code !== 0)),
+  );
+});
+
+test('the exit code of a signal is 128 and its number, as a shell has it', () => {
+  const numbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
+  for (const { signal, code } of rows.filter((row) => row.signal !== undefined)) {
+    expect(code).toBe(128 + numbers[signal as keyof typeof numbers]);
+  }
+});
+
+test('a word of the table stands in one row only, so that it decides the exit code', () => {
+  const words = rows.flatMap((row) => Object.keys(row.words));
+  expect(words).toEqual([...new Set(words)]);
+  expect(new errors.UsageError('', { code: 'disk-not-found' }).exitCode).toBe(2);
+  expect(words.filter((word) => !/^[a-z]+(-[a-z]+)*$/.test(word))).toEqual([]);
+});
+
+test('the exit codes in docs/errors.md are those of the table', () => {
+  const found = [...file('docs/errors.md').matchAll(/^\| (\d+) +\| (?:`\w+Error`| +\|)/gm)];
+  const numbers = found.map(([, text]) => Number(text));
+  expect(numbers).toEqual(rows.map(({ code }) => code));
+});
+
+test('--help names each exit code with its meaning', async () => {
+  const { stdout } = await runToEnd(new URL('../../dist/bin/onevmdump', import.meta.url).pathname, [
+    '--help',
+  ]);
+  for (const { code, summary } of rows) {
+    expect(stdout).toMatch(new RegExp(`^  ${code} +${summary.replaceAll(/[()]/g, '.')}$`, 'm'));
+  }
+});
+
+test('a full disk has a word of its own, whoever found it', () => {
+  const cause = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+  expect(new errors.FailedError('cannot write', { cause }).code).toBe('no-space');
 });

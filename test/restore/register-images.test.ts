@@ -53,7 +53,7 @@ function scene({
     id: () => {
       if (full) {
         const text = 'OpenNebula refused one.image.allocate: Not enough space in datastore';
-        return Promise.reject(new OpenNebulaError(text, { code: 8192 }));
+        return Promise.reject(new OpenNebulaError(text, { oneCode: 8192 }));
       }
       events.push(`allocate ${allocated}`);
       return Promise.resolve(allocated++);

@@ -28,7 +28,11 @@ async function openRegular(path: string): Promise<{ file: FileHandle; stats: Big
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const missing = hasCode(cause, 'ENOENT') || hasCode(cause, 'ENOTDIR');
-    if (missing) throw new UsageError(`cannot open bundle ${path}: no such file`, { cause });
+    if (missing) {
+      const facts = { bundle: path };
+      const code = 'bundle-not-found';
+      throw new UsageError(`cannot open bundle ${path}: no such file`, { cause, code, facts });
+    }
     throw new FailedError(`cannot open bundle ${path}: ${errorMessage(cause)}`, { cause });
   }
   const stats = await file.stat({ bigint: true });

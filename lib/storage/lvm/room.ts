@@ -39,6 +39,10 @@ export function requireRoom(volumes: readonly Volume[], group: VolumeGroup, wish
   if (needed > group.freeBytes) {
     throw new FailedError(
       `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; see ${settings(wish)}`,
+      {
+        code: 'no-space',
+        facts: { volumeGroup: group.name, freeBytes: group.freeBytes, neededBytes: needed },
+      },
     );
   }
   for (const pool of new Set(volumes.flatMap((one) => (one.thin ? [one.pool ?? ''] : [])))) {

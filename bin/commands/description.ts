@@ -1,0 +1,83 @@
+// How a command is described: plain data, from which come the parser and its --help (declare.ts), the man pages and the
+// option tables of the documents (scripts/manual/), and the types in which the options arrive.
+
+export interface OptionDescription {
+  /** One letter. */
+  readonly alias?: string;
+  /** The word for its argument, such as FOLDER. Without one, and without `choices`, the option is a flag. */
+  readonly argument?: string;
+  readonly choices?: readonly string[];
+  /** What it does; a sentence without a full stop. */
+  readonly help: string;
+  /** What holds without it, in words. */
+  readonly default?: string;
+  /** The value it then has; `default` need not say it again. */
+  readonly initial?: string;
+  readonly repeatable?: true;
+  /** It may be given with this option only. */
+  readonly needs?: string;
+  /** It may not be given together with this option. */
+  readonly excludes?: string;
+  /** The heading under which it stands. */
+  readonly group?: string;
+}
+
+/** By name, without the two hyphens. */
+export type OptionTable = Readonly<Record<string, OptionDescription>>;
+
+export interface CommandDescription {
+  readonly name: string;
+  /** The word that follows the name; in brackets if it may be left out. */
+  readonly argument?: { readonly name: string; readonly required: boolean; readonly help: string };
+  /** As typed, after the name. */
+  readonly usage: string;
+  /** One sentence without a full stop. */
+  readonly summary: string;
+  /** What the man page says of it, in paragraphs of plain text. */
+  readonly details: readonly string[];
+  readonly options: OptionTable;
+  readonly examples: readonly { readonly command: string; readonly help: string }[];
+}
+
+type Camel<Name> = Name extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<Camel<Tail>>}`
+  : Name;
+
+type ValueOf<Option> = Option extends { readonly choices: readonly (infer Choice)[] }
+  ? Option extends { readonly initial: string }
+    ? Choice
+    : Choice | undefined
+  : Option extends { readonly repeatable: true }
+    ? readonly string[] | undefined
+    : Option extends { readonly argument: string }
+      ? string | undefined
+      : boolean;
+
+/** The options of a table as they arrive: `--no-ip` as `noIp`. */
+export type OptionsOf<Table> = {
+  readonly [Name in keyof Table as Camel<Name>]: ValueOf<Table[Name]>;
+};
+
+/** A flag has no argument. */
+export function isFlag({ argument, choices }: OptionDescription): boolean {
+  return argument === undefined && choices === undefined;
+}
+
+/** `-d, --destination-path FOLDER`, or with --json: `--json`. */
+export function spelled(name: string, { alias, argument, choices }: OptionDescription): string {
+  const words = alias === undefined ? `--${name}` : `-${alias}, --${name}`;
+  const value = argument ?? choices?.join('|');
+  return value === undefined ? words : `${words} ${value}`;
+}
+
+/** The help and what follows from the other facts, as sentences. */
+export function explained(option: OptionDescription): string {
+  const { help, repeatable, needs, excludes, initial, default: byDefault } = option;
+  return [
+    `${help}.`,
+    ...(repeatable ? ['May be repeated.'] : []),
+    ...(needs === undefined ? [] : [`Needs --${needs}.`]),
+    ...(excludes === undefined ? [] : [`Not together with --${excludes}.`]),
+    ...((byDefault ?? initial) === undefined ? [] : [`Default: ${byDefault ?? initial}.`]),
+  ].join(' ');
+}
