@@ -1,11 +1,25 @@
 // The map of an RBD image: what `rbd diff --format json` prints, one array of small objects. It can have
 // millions of them, so it is read while it comes.
 import { FailedError } from '../report/errors.ts';
+import { count, made, object, parseShape } from '../run/json-shape.ts';
 import type { Extent } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
 
 /** One object has three short fields. */
 const maxObject = 1000;
+
+/** In Ceph 16 `exists` is a text; JSON has words of its own for that. */
+const truths = new Map<unknown, boolean>([
+  ['true', true],
+  [true, true],
+  ['false', false],
+  [false, false],
+]);
+const extentShape = object({
+  offset: count(),
+  length: count(),
+  exists: made('true or false', (value) => truths.get(value)),
+});
 
 /**
  * The extents that were written, in order; those that touch are one, and more than can be kept are joined.
@@ -25,10 +39,13 @@ export async function parseRbdExtents(
     new FailedError(`cannot find the data of ${label}: rbd diff printed ${why}`);
 
   const add = (text: string): void => {
-    const [, before, object] = /^\s*([[,])\s*(\{[^{}]*\})$/.exec(text) ?? [];
-    if (object === undefined || before !== (opened ? ',' : '[')) throw wrong('no list of extents');
+    const [, before, extent] = /^\s*([[,])\s*(\{[^{}]*\})$/.exec(text) ?? [];
+    if (extent === undefined || before !== (opened ? ',' : '[')) throw wrong('no list of extents');
     opened = true;
-    const { offset, length, exists } = parseExtent(object, wrong);
+    const { offset, length, exists } = parseShape(extentShape, extent, (why) =>
+      wrong(`an extent that is not one, since ${why}: ${extent.slice(0, 100)}`),
+    );
+    if (length === 0) throw wrong('an extent without a length');
     if (offset < end) throw wrong('its extents out of order');
     if (length > virtualSize - offset) {
       throw wrong(`an extent that ends behind the ${virtualSize} bytes of the image`);
@@ -50,28 +67,4 @@ export async function parseRbdExtents(
   }
   if (!(opened ? /^\s*\]\s*$/ : /^\s*\[\s*\]\s*$/).test(rest)) throw wrong('no whole list');
   return list.extents;
-}
-
-/** In Ceph 16 `exists` is a text; JSON has words for that, too. */
-function parseExtent(
-  text: string,
-  wrong: (why: string) => FailedError,
-): { readonly offset: number; readonly length: number; readonly exists: boolean } {
-  let value: Record<string, unknown>;
-  try {
-    // What stands in braces is an object.
-    value = JSON.parse(text) as Record<string, unknown>;
-  } catch {
-    throw wrong('no list of extents');
-  }
-  const { offset, length, exists } = value;
-  if (isCount(offset) && isCount(length) && length > 0) {
-    if (exists === 'true' || exists === true) return { offset, length, exists: true };
-    if (exists === 'false' || exists === false) return { offset, length, exists: false };
-  }
-  throw wrong(`an extent that is none: ${text.slice(0, 100)}`);
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

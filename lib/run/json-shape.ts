@@ -138,8 +138,8 @@ export function fact<T>(shape: Shape<T>): Optional<T> {
   return { optional: shape, isFact: true };
 }
 
-/** @param most how many items it may have */
-export function list<T>(shape: Shape<T>, most: number): Shape<readonly T[]> {
+/** @param most how many items it may have; leave it out only where the whole text is limited, as a program's output is */
+export function list<T>(shape: Shape<T>, most = Infinity): Shape<readonly T[]> {
   return (value, place, drop) => {
     if (!Array.isArray(value)) throw new ShapeError(place, 'a list');
     if (value.length > most) throw new ShapeError(place, `a list of at most ${most}`);

@@ -7,7 +7,7 @@ import { lastWords } from '../run/local-runner.ts';
 import { quoteCommand } from '../run/quote.ts';
 import type { Command, Output, Runner } from '../run/runner.ts';
 import { saidBy } from '../run/said-by.ts';
-import { parseLvs, type VolumeGroup } from './lvs-report.ts';
+import { lvsFields, parseLvs, type VolumeGroup } from './lvs-report.ts';
 
 export type { Volume, VolumeGroup } from './lvs-report.ts';
 
@@ -40,15 +40,10 @@ export function devicePath({ group, name }: VolumeName): string {
 /** A volume group with its volumes. @throws CommandError when there is none of that name. */
 export async function readVolumeGroup(lvm: Lvm, group: string): Promise<VolumeGroup> {
   const doing = `look at the volume group ${group}`;
-  const fields = 'lv_name,lv_size,lv_active,lv_device_open,lv_layout,lv_role,origin,pool_lv';
-  const state = 'data_percent,metadata_percent,lv_snapshot_invalid,lv_health_status';
   const { stdout } = await run(
     lvm,
     'lvs',
-    [
-      ...['--reportformat', 'json', '--units', 'b', '--nosuffix'],
-      ...['-o', `${fields},${state},vg_extent_size,vg_free`, group],
-    ],
+    [...['--reportformat', 'json', '--units', 'b', '--nosuffix'], ...['-o', lvsFields, group]],
     doing,
   );
   return parseLvs(stdout.toString(), group);

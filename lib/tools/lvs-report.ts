@@ -1,6 +1,7 @@
 // What `lvs --reportformat json --units b --nosuffix` prints: {"report":[{"lv":[{field: "text", ...}]}]}.
 // Fields: lvmreport(7), `lvs -o help`.
 import { FailedError } from '../report/errors.ts';
+import { list, made, object, parseShape } from '../run/json-shape.ts';
 
 export interface Volume {
   readonly group: string;
@@ -31,68 +32,83 @@ export interface VolumeGroup {
   readonly volumes: ReadonlyMap<string, Volume>;
 }
 
-type Row = Readonly<Record<string, string>>;
+/** Newer forms of the report have numbers where the older one has texts. */
+function asText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' ? String(value) : undefined;
+}
+
+const field = made('a text or a number', asText);
+const bytes = made('a number of bytes', (value) => {
+  const text = asText(value) ?? '';
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : undefined;
+});
+
+/** Every field that lvs is asked for; it prints all of them, empty where they do not apply. */
+const rowFields = {
+  lv_name: field,
+  lv_size: bytes,
+  lv_active: field,
+  lv_device_open: field,
+  lv_layout: field,
+  origin: field,
+  pool_lv: field,
+  data_percent: field,
+  metadata_percent: field,
+  lv_snapshot_invalid: field,
+  lv_health_status: field,
+  vg_extent_size: bytes,
+  vg_free: bytes,
+};
+
+/** The value of the option `-o`. */
+export const lvsFields = Object.keys(rowFields).join(',');
+
+const reportShape = object({ report: list(object({ lv: list(object(rowFields)) })) });
 
 /** @throws FailedError when this is not what lvs prints. */
 export function parseLvs(text: string, group: string): VolumeGroup {
-  const rows = rowsOf(text, group);
+  const { report } = parseShape(
+    reportShape,
+    text,
+    (why) =>
+      new FailedError(
+        `cannot look at the volume group ${group}: unexpected output of lvs: ${why}: ${JSON.stringify(text.slice(0, 200))}`,
+      ),
+  );
+  const rows = report.flatMap(({ lv }) => lv);
   const volumes = rows.map((row): Volume => {
-    const layout = (row['lv_layout'] ?? '').split(',');
+    const layout = row.lv_layout.split(',');
     return {
       group,
-      name: row['lv_name'] ?? '',
-      bytes: bytes(row, 'lv_size', group),
+      name: row.lv_name,
+      bytes: row.lv_size,
       // "active", "active exclusively", but "active remotely" is on another machine.
-      active: /^active(?! remotely)/.test(row['lv_active'] ?? ''),
-      open: row['lv_device_open'] === 'open',
+      active: /^active(?! remotely)/.test(row.lv_active),
+      open: row.lv_device_open === 'open',
       thin: layout.includes('thin') && !layout.includes('pool'),
-      origin: word(row['origin']),
-      pool: word(row['pool_lv']),
-      dataPercent: percent(row['data_percent']),
-      metadataPercent: percent(row['metadata_percent']),
+      origin: word(row.origin),
+      pool: word(row.pool_lv),
+      dataPercent: percent(row.data_percent),
+      metadataPercent: percent(row.metadata_percent),
       // "snapshot invalid", "" or, where it does not apply, "unknown".
-      invalid: (row['lv_snapshot_invalid'] ?? '').includes('invalid'),
-      health: row['lv_health_status'] ?? '',
+      invalid: row.lv_snapshot_invalid.includes('invalid'),
+      health: row.lv_health_status,
     };
   });
   const [first] = rows;
   return {
     name: group,
-    extentBytes: first ? bytes(first, 'vg_extent_size', group) : 0,
-    freeBytes: first ? bytes(first, 'vg_free', group) : 0,
+    extentBytes: first?.vg_extent_size ?? 0,
+    freeBytes: first?.vg_free ?? 0,
     volumes: new Map(volumes.map((volume) => [volume.name, volume])),
   };
 }
 
-function rowsOf(text: string, group: string): readonly Row[] {
-  try {
-    const { report } = JSON.parse(text) as { report: { lv: Record<string, unknown>[] }[] };
-    const rows = report.flatMap(({ lv }) => lv);
-    // Newer forms of the report have numbers where this one has texts.
-    return rows.map((row) =>
-      Object.fromEntries(Object.entries(row).map(([field, value]) => [field, String(value)])),
-    );
-  } catch (error) {
-    throw new FailedError(
-      `cannot look at the volume group ${group}: lvs printed ${JSON.stringify(text.slice(0, 200))}`,
-      { cause: error },
-    );
-  }
+function percent(text: string): number | undefined {
+  return /^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined;
 }
 
-function bytes(row: Row, field: string, group: string): number {
-  const text = row[field] ?? '';
-  const value = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
-  throw new FailedError(
-    `cannot look at the volume group ${group}: lvs printed ${JSON.stringify(text)} for ${field}`,
-  );
-}
-
-function percent(text: string | undefined): number | undefined {
-  return text === undefined || !/^\d+(\.\d+)?$/.test(text) ? undefined : Number(text);
-}
-
-function word(text: string | undefined): string | undefined {
-  return text === undefined || text === '' ? undefined : text;
+function word(text: string): string | undefined {
+  return text === '' ? undefined : text;
 }

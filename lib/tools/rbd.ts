@@ -1,6 +1,7 @@
 // rbd: images of a Ceph cluster, their snapshots, and what has been written to them. Manual page: rbd(8).
 // Keys are given as the path of a file, never themselves.
 import { CommandError, FailedError } from '../report/errors.ts';
+import { count, list, object, parseShape, text, type Shape } from '../run/json-shape.ts';
 import type { Command, Runner } from '../run/runner.ts';
 
 /** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */
@@ -14,6 +15,16 @@ export interface CephAccess {
 const createLimitMs = 15_000;
 /** ENOENT is what rbd ends with when an image, a snapshot or a pool is missing. */
 const enoent = 2;
+
+const infoShape = object({ size: count() });
+const snapshotsShape = list(object({ name: text }));
+const watcherList = list(object({ address: text }));
+/** A list; up to Ceph 13 an object. */
+const watchersShape: typeof watcherList = (value, place) => {
+  const isObject = typeof value === 'object' && value !== null;
+  return watcherList(isObject ? Object.values(value) : value, place);
+};
+const statusShape = object({ watchers: watchersShape });
 
 /** A command of rbd, with the options by which OpenNebula's drivers reach the cluster. */
 function rbd({ user, keyfile, conf }: CephAccess, ...args: readonly string[]): Command {
@@ -37,10 +48,8 @@ export async function imageSize(
   what: string,
 ): Promise<number> {
   const doing = `look at ${what}`;
-  const info = await answer(runner, rbd(access, 'info', '--format', 'json', image), doing);
-  const size: unknown = isObject(info) && info['size'];
-  if (typeof size === 'number' && Number.isSafeInteger(size) && size >= 0) return size;
-  throw new FailedError(`cannot ${doing}: rbd does not say its size`);
+  const command = rbd(access, 'info', '--format', 'json', image);
+  return (await answer(runner, command, infoShape, doing)).size;
 }
 
 /** The names of an image's snapshots. @throws CommandError */
@@ -51,12 +60,8 @@ export async function snapshotNames(
   what: string,
 ): Promise<readonly string[]> {
   const doing = `list the snapshots of ${what}`;
-  const list = await answer(runner, rbd(access, 'snap', 'ls', '--format', 'json', image), doing);
-  if (!Array.isArray(list)) throw new FailedError(`cannot ${doing}: rbd printed no list`);
-  return list.map((snapshot: unknown) => {
-    if (isObject(snapshot) && typeof snapshot['name'] === 'string') return snapshot['name'];
-    throw new FailedError(`cannot ${doing}: rbd printed a snapshot without a name`);
-  });
+  const command = rbd(access, 'snap', 'ls', '--format', 'json', image);
+  return (await answer(runner, command, snapshotsShape, doing)).map(({ name }) => name);
 }
 
 /**
@@ -71,14 +76,9 @@ export async function imageClients(
   what: string,
 ): Promise<readonly string[]> {
   const doing = `see who has ${what} open`;
-  const status = await answer(runner, rbd(access, 'status', '--format', 'json', image), doing);
-  const watchers: unknown = isObject(status) ? status['watchers'] : undefined;
-  if (!isObject(watchers)) throw new FailedError(`cannot ${doing}: rbd printed no watchers`);
-  // A list; up to Ceph 13 an object.
-  return Object.values(watchers).map((watcher: unknown) => {
-    if (isObject(watcher) && typeof watcher['address'] === 'string') return watcher['address'];
-    throw new FailedError(`cannot ${doing}: rbd printed a watcher without an address`);
-  });
+  const command = rbd(access, 'status', '--format', 'json', image);
+  const { watchers } = await answer(runner, command, statusShape, doing);
+  return watchers.map(({ address }) => address);
 }
 
 /** Whether rbd failed because the image, or its pool, is not there. */
@@ -86,17 +86,19 @@ export function isMissing(error: unknown): boolean {
   return error instanceof CommandError && error.status === enoent;
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
-}
-
-async function answer(runner: Runner, command: Command, doing: string): Promise<unknown> {
+/** What a command prints. @throws CommandError; FailedError when the output does not have the shape */
+async function answer<T>(
+  runner: Runner,
+  command: Command,
+  shape: Shape<T>,
+  doing: string,
+): Promise<T> {
   const { stdout } = await runner.run(command, { doing });
-  try {
-    return JSON.parse(stdout.toString());
-  } catch (error) {
-    throw new FailedError(`cannot ${doing}: rbd printed no JSON`, { cause: error });
-  }
+  return parseShape(
+    shape,
+    stdout.toString(),
+    (why) => new FailedError(`cannot ${doing}: unexpected output of rbd: ${why}`),
+  );
 }
 
 /**

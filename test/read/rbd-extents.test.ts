@@ -62,6 +62,7 @@ describe('a list is refused', () => {
     ['with an offset beyond all numbers', '[{"offset":1e300,"length":1,"exists":"true"}]'],
     ['with an extent of no length', '[{"offset":0,"length":0,"exists":"true"}]'],
     ['with an extent that may exist', '[{"offset":0,"length":1,"exists":"maybe"}]'],
+    ['with an extent whose word is in a list', '[{"offset":0,"length":1,"exists":["true"]}]'],
     ['with an extent that does not say', '[{"offset":0,"length":1}]'],
     ['with an extent behind the end of the disk', '[{"offset":9999,"length":2,"exists":"true"}]'],
     ['that goes backwards', `[{"offset":5,"length":1,"exists":"true"},${one}]`],
