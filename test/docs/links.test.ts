@@ -63,21 +63,21 @@ function fault(document: string, link: string): string | undefined {
 }
 
 describe('the check of links', () => {
-  test('finds a link to a missing file and to a missing heading, and takes those that exist', () => {
+  test('the check of links finds a link to a missing file and to a missing heading, and takes those that exist', () => {
     const here = join(root, 'README.md');
     expect(fault(here, 'docs/no-such-page.md')).toMatch('no such file');
     expect(fault(here, 'docs/install.md#no-such-heading')).toMatch('no such heading');
     expect(fault(here, 'docs/install.md#install')).toBeUndefined();
     expect(fault(here, 'docs/decisions/')).toBeUndefined();
   });
-  test('sees links in text and in HTML, and none in code or on the web', () => {
+  test('the check of links sees links in text and in HTML, and none in code or on the web', () => {
     expect(
       linksOf(
         'see [a `b`](c.md) ![d](e.svg) <img src="f.svg"> [g](https://h.example)\n\n    [i](j.md)\n\n`[k](l.md)`',
       ),
     ).toEqual(['c.md', 'e.svg', 'f.svg']);
   });
-  test('makes the anchors of headings as GitHub does', () => {
+  test('the check of links makes the anchors of headings as GitHub does', () => {
     expect([...anchorsOf('# Backup jobs (6.8 and newer)\n## `a`, b\n## a, b\n')]).toEqual([
       'backup-jobs-68-and-newer',
       'a-b',

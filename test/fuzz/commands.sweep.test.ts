@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
+import { limits } from '../support/limits.ts';
 import { makeWorld, type World } from '../support/world.ts';
 import { makeForms, mutateInside, type Form } from './forms.ts';
 import { measured, type Measured } from './measured.ts';
@@ -94,4 +95,4 @@ test(`${rounds} mutated bundles end show, verify and restore in order`, async ()
     process.stderr.write(`commands, ${rounds} rounds, exit codes of show, verify, restore: ${JSON.stringify(counts)}, at most ${JSON.stringify(worst)}\n`);
   }
   expect(Object.values(counts).reduce((sum, one) => sum + one, 0)).toBe(rounds);
-}, 8 * 3600_000); // prettier-ignore
+}, limits.fuzzMs); // prettier-ignore

@@ -12,6 +12,7 @@ import { silent } from '../../lib/report/progress.ts';
 import { requireRestorable } from '../../lib/restore/restorable.ts';
 import { memorySource } from '../support/read-bundle.ts';
 import { noLog } from '../support/write-bundle.ts';
+import { limits } from '../support/limits.ts';
 import { makeForms, mutateInside } from './forms.ts';
 import { Chance, mutate } from './mutations.ts';
 
@@ -82,4 +83,4 @@ test(`${rounds} mutated bundles are refused with an error of ours, or hold what 
   if (isLong) process.stderr.write(`reader, ${rounds} rounds: ${JSON.stringify(counts)}\n`);
   expect(counts.refused).toBeGreaterThan(rounds * 0.5);
   expect(counts.unchanged).toBeGreaterThan(0);
-}, 8 * 3600_000); // prettier-ignore
+}, limits.fuzzMs); // prettier-ignore

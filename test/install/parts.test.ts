@@ -8,7 +8,7 @@ const repository = new URL('../..', import.meta.url).pathname;
 describe.each(['hooks', 'drivers/tm', 'drivers/datastore'])('dist/%s', (folder) => {
   const built = join(repository, 'dist', folder);
 
-  test('has one program for each source, and else only parts', async () => {
+  test(`dist/${folder} has one program for each source, and else only parts`, async () => {
     const sources = (await readdir(join(repository, folder)))
       .filter((name) => name.endsWith('.ts'))
       .map((name) => basename(name, '.ts'));
@@ -17,7 +17,7 @@ describe.each(['hooks', 'drivers/tm', 'drivers/datastore'])('dist/%s', (folder) 
     for (const name of sources) expect((await stat(join(built, name))).mode & 0o777).toBe(0o755);
   });
 
-  test('has every error class once, so that instanceof holds across its parts', async () => {
+  test(`dist/${folder} has every error class once, so that instanceof holds across its parts`, async () => {
     const texts = await Promise.all(
       (await readdir(built)).map((name) => readFile(join(built, name), 'utf8')),
     );

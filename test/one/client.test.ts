@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { InterruptedError, OpenNebulaError, UsageError } from '../../lib/report/errors.ts';
+import { limits } from '../support/limits.ts';
 import { answers, recorded, replay, type Answer, type Replay } from './replay.ts';
 
 let running: Replay | undefined;
@@ -375,7 +376,7 @@ test('the client speaks https; an unknown certificate is refused, one that the a
       stdin: {
         contents: `import { createOneClient } from './lib/one/client.ts';
           const log = { debug() {}, info() {}, warn() {}, error() {} };
-          createOneClient({ endpoint: '${endpoint}', session: 'a:b', timeoutMs: 5000, log })
+          createOneClient({ endpoint: '${endpoint}', session: 'a:b', timeoutMs: ${limits.answerMs}, log })
             .text('one.system.version').then(console.log);`,
         resolveDir: join(import.meta.dirname, '../..'),
         loader: 'ts',

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { limits } from '../support/limits.ts';
 import { runToEnd } from '../support/shell.ts';
 
 /** Answers on 127.0.0.1 alone, and asks itself by a name: by Node's own means, then by our client. */
@@ -19,7 +20,7 @@ server.listen(0, '127.0.0.1', async () => {
   const endpoint = 'http://' + process.argv[2] + ':' + server.address().port + '/RPC2';
   const byNode = await new Promise((resolve) => get(endpoint, () => resolve('reached')).on('error', (error) => resolve(error.code)));
   const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-  const client = createOneClient({ endpoint, session: 'a:b', timeoutMs: 60000, log });
+  const client = createOneClient({ endpoint, session: 'a:b', timeoutMs: ${limits.answerMs}, log });
   const byUs = await client.text('one.system.version').catch((error) => error.message);
   process.stdout.write(JSON.stringify({ byNode, byUs }));
   process.exit(0);

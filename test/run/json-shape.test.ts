@@ -36,7 +36,7 @@ const machine = object({
 });
 
 describe('the type of a shape', () => {
-  test('is that of the values it reads', () => {
+  test('the type of a shape is that of the values it reads', () => {
     type Expected = {
       readonly id: number;
       readonly name: string;
@@ -52,7 +52,7 @@ describe('the type of a shape', () => {
 describe('a value that is read by a shape', () => {
   const sound = { id: 1, name: 'a', kind: 'small' };
 
-  test('has the fields that the shape knows, and no others', () => {
+  test('a value that is read by a shape has the fields that the shape knows, and no others', () => {
     const value = { ...sound, note: 'x', parts: [{ size: 2, more: 3 }], more: 4 };
     expect(read(machine, value)).toEqual({ ...sound, note: 'x', parts: [{ size: 2 }] });
     expect(value.more).toBe(4);
@@ -73,11 +73,11 @@ describe('a value that is read by a shape', () => {
     ['a fault far inside', { ...sound, parts: [{ size: 1 }, {}] }, 'parts[1].size is not a whole number from 0 to 9007199254740991'],
     ['a field of its prototype only', Object.create(sound), 'id is not a whole number from 0 to 999'],
     ['a long text', { ...sound, name: 'x'.repeat(65_537) }, 'name is not a text'],
-  ])('is refused for %s, with the place and what was expected', (_what, value: unknown, why) => {
+  ])('a value that is read by a shape is refused for %s, with the place and what was expected', (_what, value: unknown, why) => {
     expect(() => read(machine, value)).toThrow(new RangeError(`the thing: ${why}`));
   }); // prettier-ignore
 
-  test('loses a fact that is wrong when somebody is told, and is refused when nobody is', () => {
+  test('a value that is read by a shape loses a fact that is wrong when somebody is told, and is refused when nobody is', () => {
     const dropped: string[] = [];
     const value = { ...sound, note: 5 };
     expect(readShape(machine, value, fail, (why) => dropped.push(why))).toEqual(sound);
@@ -85,12 +85,12 @@ describe('a value that is read by a shape', () => {
     expect(() => read(machine, value)).toThrow('note is not a text');
   });
 
-  test('loses no field that is optional but no fact', () => {
+  test('a value that is read by a shape loses no field that is optional but no fact', () => {
     const value = { ...sound, parts: 5 };
     expect(() => readShape(machine, value, fail, () => undefined)).toThrow('parts is not a list');
   });
 
-  test('is refused with the error of a bug when a shape has one', () => {
+  test('a value that is read by a shape is refused with the error of a bug when a shape has one', () => {
     const broken: Shape<string> = () => {
       throw new TypeError('a bug');
     };
@@ -108,12 +108,12 @@ describe('single shapes', () => {
     ['a pair', pair(count(), text), [1, 'a'], [1, 'a', 2]],
     ['the first of a pair', pair(count(), text), [1, 'a'], ['a', 'a']],
     ['a word of numbers', oneOf(512, 1024), 512, 513],
-  ])('take %s and refuse another', (_name, shape, right, wrong) => {
+  ])('single shapes take %s and refuse another', (_name, shape, right, wrong) => {
     expect(read(shape, right)).toEqual(right);
     expect(() => read(shape, wrong)).toThrow(/^the thing: (?:the whole|\[0\]) is not /);
   });
 
-  test('of variants say which words there are, and check the fields of the word that is given', () => {
+  test('a shape of variants says which words there are, and checks the fields of the word that is given', () => {
     const shape = variants('kind', { file: object({ path: text }), none: object({}) });
     type Expected = { readonly kind: 'file'; readonly path: string } | { readonly kind: 'none' };
     const isSame: Same<Infer<typeof shape>, Expected> = true;
@@ -126,7 +126,7 @@ describe('single shapes', () => {
     expect(() => read(shape, { kind: 'file' })).toThrow('path is not a text');
   });
 
-  test('of a dictionary drop single entries, whatever their names', () => {
+  test('a shape of a dictionary drops single entries, whatever their names', () => {
     const value: unknown = JSON.parse('{"a":"1","__proto__":"2","b":3}');
     const dropped: string[] = [];
     const kept = readShape(dictionary(text), value, fail, (why) => dropped.push(why));
@@ -140,13 +140,13 @@ describe('single shapes', () => {
 });
 
 describe('text that is read by a shape', () => {
-  test('is refused without being quoted when it is not JSON', () => {
+  test('text that is read by a shape is refused without being quoted when it is not JSON', () => {
     expect(() => parseShape(machine, '{"id": secret', fail)).toThrow(
       new RangeError('the thing: it is not JSON'),
     );
   });
 
-  test('is read like a value', () => {
+  test('text that is read by a shape is read like a value', () => {
     expect(parseShape(list(count(), 3), '[1,2]', fail)).toEqual([1, 2]);
   });
 });

@@ -12,6 +12,8 @@ export const limits = {
   labTestMs: 60 * minute,
   /** An export that is ended or killed at each of its commands in turn. */
   sweepMs: 180 * minute,
+  /** Ten thousand mutated bundles: by hand, ONEVMDUMP_FUZZ=long. */
+  fuzzMs: 480 * minute,
   /** One program that a test runs, or one question to a guest. */
   programMs: 10 * minute,
   /** A lab's start, from an empty folder: packages, a download. */
