@@ -165,13 +165,16 @@ describe('old bundles', () => {
     expect(stderr).toContain('it is of the cloud "west"');
   });
 
-  (isRoot ? test : test.skip)('of another user are neither counted nor removed', async () => {
-    await world.makeVm(47);
-    await makeFiles(old(47, 9_000_000_000), old(47, 1000));
-    await chown(join(world.bundles, old(47, 9_000_000_000)), 65534, 65534);
-    const { kept, made } = await exportVm(47, { ONEVMDUMP_HOOK_KEEP_LAST: '2' });
-    expect({ kept, made }).toEqual({ kept: [old(47, 1000), old(47, 9_000_000_000)], made: 1 });
-  });
+  (isRoot ? test : test.skip)(
+    'a hook neither counts nor removes old bundles of another user',
+    async () => {
+      await world.makeVm(47);
+      await makeFiles(old(47, 9_000_000_000), old(47, 1000));
+      await chown(join(world.bundles, old(47, 9_000_000_000)), 65534, 65534);
+      const { kept, made } = await exportVm(47, { ONEVMDUMP_HOOK_KEEP_LAST: '2' });
+      expect({ kept, made }).toEqual({ kept: [old(47, 1000), old(47, 9_000_000_000)], made: 1 });
+    },
+  );
 
   test('old bundles of a hook stay when the new one fails at its last step', async () => {
     await world.makeVm(48, marked('1'));

@@ -27,7 +27,12 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'onevmdump-journal-'));
   lines = [];
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+/** Those of a test, which may leave them as a killed run does: with their files open. */
+const opened: Journal[] = [];
+afterEach(async () => {
+  for (const journal of opened.splice(0)) await journal.undoAll(recordingHandlers().handlers);
+  await rm(folder, { recursive: true, force: true });
+});
 
 const file = (path: string): Undo => ({ kind: 'remove-file', path });
 
@@ -62,8 +67,16 @@ function recordingHandlers(
   };
 }
 
-function newJournal() {
-  return createJournal({ stateFolder: folder, action: 'export', vmId: 8, log });
+async function newJournal(stateFolder = folder): Promise<Journal> {
+  const journal = await createJournal({ stateFolder, action: 'export', vmId: 8, log });
+  opened.push(journal);
+  return journal;
+}
+
+async function adopted(path: string): ReturnType<typeof adoptJournal> {
+  const all = await adoptJournal(path, log);
+  opened.push(all.journal);
+  return all;
 }
 
 async function journalFiles(): Promise<string[]> {
@@ -142,10 +155,10 @@ describe('the undo journal', () => {
     // And so does a later cleanup, until that is gone.
     const path = join(folder, 'journal', (await journalFiles())[0]!);
     const again = recordingHandlers();
-    await (await adoptJournal(path, log)).journal.undoAll(again.handlers);
+    await (await adopted(path)).journal.undoAll(again.handlers);
     expect(again.seen).toEqual([undo]);
     const last = recordingHandlers(() => false);
-    await (await adoptJournal(path, log)).journal.undoAll(last.handlers);
+    await (await adopted(path)).journal.undoAll(last.handlers);
     expect(last.seen).toEqual([undo, lock]);
     expect(await journalFiles()).toEqual([]);
   });
@@ -174,9 +187,9 @@ describe('the undo journal', () => {
     await (await journal.record(file('/a'))).done();
     await journal.record(file('/b'));
     const path = join(folder, 'journal', (await journalFiles())[0]!);
-    const adopted = await adoptJournal(path, log);
-    expect(adopted.pending).toEqual([{ undo: file('/b'), on: undefined }]);
-    await adopted.journal.undoAll(recordingHandlers().handlers);
+    const taken = await adopted(path);
+    expect(taken.pending).toEqual([{ undo: file('/b'), on: undefined }]);
+    await taken.journal.undoAll(recordingHandlers().handlers);
     expect(await journalFiles()).toEqual([]);
   });
 
@@ -197,8 +210,8 @@ describe('the undo journal', () => {
     const path = join(folder, 'journal', (await journalFiles())[0]!);
     const text = await readFile(path, 'utf8');
     await writeFile(path, text.slice(0, -7));
-    const adopted = await adoptJournal(path, log);
-    await adopted.journal.record(file('/c'));
+    const taken = await adopted(path);
+    await taken.journal.record(file('/c'));
     const { pending } = parseJournal(await readFile(path, 'utf8'), path);
     expect(pending.map(({ undo }) => undo)).toEqual([file('/a'), file('/c')]);
   });
@@ -209,7 +222,7 @@ describe('the undo journal', () => {
 
   // Only root can give files away.
   (userInfo().uid === 0 ? test : test.skip)(
-    "of root's in oneadmin's state folder is oneadmin's, to be undone by him",
+    "root's undo journal in oneadmin's state folder belongs to oneadmin, who can then undo it",
     async () => {
       await chown(folder, 65534, 65534);
       await newJournal();
@@ -239,8 +252,7 @@ describe('the undo journal', () => {
           }
         }
       }
-      const newJournalThere = () =>
-        createJournal({ stateFolder: mounted, action: 'export', vmId: 8, log });
+      const newJournalThere = () => newJournal(mounted);
 
       test('a full file system makes the undo journal refuse to record, and only warn when it takes note that an undo is not needed', async () => {
         const journal = await newJournalThere();

@@ -8,12 +8,17 @@ import ts from 'typescript';
 
 const root = join(import.meta.dirname, '../..');
 
+/** `test`, `test.each(...)`, `(isRoot ? test : test.skip)`. */
+function isTest(called: ts.Expression): boolean {
+  return /^(test|it)\b/.test(called.getText()) || /^\([^?]+\? (test|it)\b/.test(called.getText());
+}
+
 /** The titles of the tests in a source, without those of its groups. */
 function titlesIn(path: string, text: string): string[] {
   const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
   const titles: string[] = [];
   const visit = (node: ts.Node): void => {
-    if (ts.isCallExpression(node) && /^(test|it)\b/.test(node.expression.getText())) {
+    if (ts.isCallExpression(node) && isTest(node.expression)) {
       const [title] = node.arguments;
       if (title && ts.isStringLiteralLike(title)) titles.push(title.text);
       else if (title && ts.isTemplateExpression(title)) titles.push(title.getText().slice(1, -1));

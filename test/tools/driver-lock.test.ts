@@ -81,7 +81,7 @@ describe("a lock of OpenNebula's drivers", () => {
 
   // Only root can give files away.
   (userInfo().uid === 0 ? test : test.skip)(
-    'that root takes first belongs to oneadmin, who must be able to open it',
+    "a lock of OpenNebula's drivers that root takes first belongs to oneadmin, who must be able to open it",
     async () => {
       chownSync(folder, 65534, 65534);
       await (await take()).release();
