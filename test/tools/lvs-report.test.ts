@@ -23,7 +23,7 @@ const report = (...rows: readonly unknown[]) => JSON.stringify({ report: [{ lv: 
 const read = (text: string) => parseLvs(text, 'vg-one-0');
 
 describe('what lvs prints', () => {
-  test('is a volume group with its volumes', () => {
+  test('what lvs prints is a volume group with its volumes', () => {
     const snapshot = { ...row, lv_name: 's', origin: 'lv-one-7-0', lv_snapshot_invalid: 'snapshot invalid', data_percent: '12.50' }; // prettier-ignore
     const thin = { ...row, lv_name: 't', lv_layout: 'thin,sparse', pool_lv: 'pool', lv_active: 'active remotely', lv_device_open: '' }; // prettier-ignore
     const { name, extentBytes, freeBytes, volumes } = read(report(row, snapshot, thin));
@@ -53,22 +53,22 @@ describe('what lvs prints', () => {
     });
   });
 
-  test('may have numbers where older versions have texts', () => {
+  test('what lvs prints may have numbers where older versions have texts', () => {
     const newer = { ...row, lv_size: 1073741824, vg_free: 0, data_percent: 3 };
     const { freeBytes, volumes } = read(report(newer));
     expect(freeBytes).toBe(0);
     expect(volumes.get('lv-one-7-0')).toMatchObject({ bytes: 1073741824, dataPercent: 3 });
   });
 
-  test('may be of a volume group without volumes', () => {
+  test('what lvs prints may be of a volume group without volumes', () => {
     expect(read(report()).volumes.size).toBe(0);
   });
 
-  test('is asked for with just the fields that are read', () => {
+  test('what lvs prints is asked for with just the fields that are read', () => {
     expect(lvsFields.split(',').sort()).toEqual(Object.keys(row).sort());
   });
 
-  test.each(Object.keys(row))('is refused without the field %s', (field) => {
+  test.each(Object.keys(row))('what lvs prints is refused without the field %s', (field) => {
     expect(() => read(report(row, { ...row, [field]: undefined }))).toThrow(
       `cannot look at the volume group vg-one-0: unexpected output of lvs: report[0].lv[1].${field} is not`,
     );
@@ -86,7 +86,7 @@ describe('what lvs prints', () => {
     ['a size beyond all numbers', report({ ...row, lv_size: '9'.repeat(30) }), 'lv_size is not a number of bytes'],
     ['a size in a list', report({ ...row, lv_size: ['1'] }), 'lv_size is not a number of bytes'],
     ['a name that is an object', report({ ...row, lv_name: {} }), 'lv_name is not a text or a number'],
-  ])('is refused when it is %s', (_what, text, message) => {
+  ])('what lvs prints is refused when it is %s', (_what, text, message) => {
     expect(() => read(text)).toThrow(FailedError);
     expect(() => read(text)).toThrow(message);
   }); // prettier-ignore

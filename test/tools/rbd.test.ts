@@ -16,7 +16,7 @@ const asked = {
 };
 
 describe('what rbd prints', () => {
-  test('is read where it has the fields that are needed, whatever else it has', async () => {
+  test('what rbd prints is read where it has the fields that are needed, whatever else it has', async () => {
     expect(await asked.size('{"name":"one-7","size":1048576,"objects":1}')).toBe(1048576);
     expect(await asked.snapshots('[{"id":4,"name":"a","size":1},{"name":"b"}]')).toEqual([
       'a',
@@ -28,7 +28,7 @@ describe('what rbd prints', () => {
     ]);
   });
 
-  test('may have the clients of an image as an object, as up to Ceph 13', async () => {
+  test('what rbd prints may have the clients of an image as an object, as up to Ceph 13', async () => {
     const text = '{"watchers":{"watcher":{"address":"10.0.0.1:0/1"}}}';
     expect(await asked.clients(text)).toEqual(['10.0.0.1:0/1']);
     expect(await asked.clients('{"watchers":{}}')).toEqual([]);
@@ -48,7 +48,7 @@ describe('what rbd prints', () => {
     ['clients', '{}', 'watchers is not a list'],
     ['clients', '{"watchers":"none"}', 'watchers is not a list'],
     ['clients', '{"watchers":[{"client":1}]}', 'watchers[0].address is not a text'],
-  ] as const)('is refused as the %s of an image when it is %j', async (question, text, message) => {
+  ] as const)('what rbd prints is refused as the %s of an image when it is %j', async (question, text, message) => {
     const error = await asked[question](text).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(FailedError);
     expect(String(error)).toContain(message);
