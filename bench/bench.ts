@@ -7,6 +7,7 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { compressionNames } from '../lib/bundle/compression/compressions.ts';
 import { runToEnd, sh } from '../test/support/shell.ts';
 import { fileVm } from '../test/support/file-vm.ts';
 import { startSandbox } from '../test/sandbox/sandbox.ts';
@@ -91,8 +92,14 @@ async function bench(folder: string, dataMiB: number, rounds: number): Promise<v
     { name: 'igzip -1, the same bytes', line: `igzip -1 -c < ${data} > /dev/null` },
     { name: 'export, raw, gzip', line: exportLine(rawXml), output: bundle, env },
     { name: 'export, qcow2, gzip', line: exportLine(qcow2Xml), output: bundle, env },
-    { name: 'export, raw, zstd', line: exportLine(rawXml, '--compress zstd'), output: bundle, env },
-    { name: 'export, raw, none', line: exportLine(rawXml, '--compress none'), output: bundle, env },
+    ...compressionNames
+      .filter((name) => name !== 'gzip')
+      .map((name) => ({
+        name: `export, raw, ${name}`,
+        line: exportLine(rawXml, `--compress ${name}`),
+        output: bundle,
+        env,
+      })),
     { name: 'export, 20 GiB virtual', line: exportLine(wideXml), output: bundle, env },
     {
       name: 'older steps, raw: cp, tar -czS',

@@ -2,7 +2,7 @@
 // outside is in the journal first; withRun undoes what is left recorded when it ends.
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/format/manifest.ts';
 import { bundleTarget } from './bundle/location/destination.ts';
-import type { CompressionChoice } from './bundle/write/compressor.ts';
+import type { CompressionChoice } from './bundle/compression/compressions.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';

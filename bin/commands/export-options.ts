@@ -1,4 +1,8 @@
 // The description of `onevmdump export`.
+import {
+  compressionsInWords,
+  defaultCompression,
+} from '../../lib/bundle/compression/compressions.ts';
 import type { CommandDescription, OptionsOf } from './description.ts';
 import type { GlobalOptions } from './global-options.ts';
 
@@ -52,8 +56,8 @@ export const exportDescription = {
     },
     compress: {
       argument: 'METHOD[:LEVEL]',
-      help: 'Compress with gzip, zstd or none; a level may follow, as in zstd:3',
-      default: 'gzip',
+      help: `Compress with ${compressionsInWords}; a level may follow, as in zstd:3`,
+      default: defaultCompression,
       group: bundle,
     },
     'remote-host': {

@@ -1,4 +1,5 @@
 // onevmdump list: the bundles of a folder, a line each, from their manifests alone.
+import { endsLikeBundle } from '../../lib/bundle/format/bundle-name.ts';
 import type { Manifest } from '../../lib/bundle/format/manifest.ts';
 import { readManifestOnly } from '../../lib/bundle/read/reader.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
@@ -37,7 +38,7 @@ async function runList(options: ListOptions, context: EntrypointContext): Promis
   const config = await configFor(options, log);
   const bundles = await withBundleFolder(folder, { config, log, signal }, async (there) => {
     const found: ListedBundle[] = [];
-    for (const name of there.names.filter((one) => /\.(tar(\.gz|\.zst)?|tgz)$/.test(one)).sort()) {
+    for (const name of there.names.filter(endsLikeBundle).sort()) {
       found.push(await look(there, name, context));
     }
     return found;

@@ -1,5 +1,10 @@
 // Every setting of etc/onevmdump.conf: the one table from which the file is read, the shipped copy
 // is checked, and the defaults come. Long because it is a table: a dozen lines for each setting.
+import {
+  compressionsInWords,
+  defaultCompression,
+  levelsInWords,
+} from '../bundle/compression/compressions.ts';
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
@@ -77,10 +82,10 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
   },
   compress: {
     key: 'COMPRESS',
-    default: 'gzip',
+    default: defaultCompression,
     description: [
-      'How bundles are compressed: gzip, zstd or none. gzip and zstd may have a level: gzip:6, zstd:3.',
-      'gzip has the levels 0 to 9, zstd 1 to 19.',
+      `How bundles are compressed: ${compressionsInWords}. A level may follow, as in gzip:6 or zstd:3.`,
+      `${levelsInWords}.`,
     ],
     parse: (text) => {
       parseCompression(text);

@@ -7,8 +7,8 @@ import { parseSshTarget } from '../run/ssh-target.ts';
 import type { XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import type { SshTarget } from '../run/runner.ts';
-import type { CompressionChoice } from '../bundle/write/compressor.ts';
-import { parseBundleName } from '../vm/names.ts';
+import type { CompressionChoice } from '../bundle/compression/compressions.ts';
+import { parseBundleName } from '../bundle/format/bundle-name.ts';
 import { idAt, requiredAt, valueAt } from './action-data.ts';
 
 export interface BackupDatastore {

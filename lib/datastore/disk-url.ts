@@ -5,7 +5,7 @@
 // guessing its name, and has no character that a shell knows.
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { UsageError } from '../report/errors.ts';
-import { parseBundleName } from '../vm/names.ts';
+import { parseBundleName } from '../bundle/format/bundle-name.ts';
 
 /**
  * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like something

@@ -1,5 +1,5 @@
 // Every name that OpenNebula or this tool gives to something on a storage. DO NOT CHANGE: other
-// runs, `cleanup` and OpenNebula itself find things by these names.
+// runs, `cleanup` and OpenNebula itself find things by these names. The names of bundles: lib/bundle/format/bundle-name.ts.
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 
@@ -34,18 +34,6 @@ export function stateFolderOf(folder: string, runId: string): string {
 /** A disk's member in a bundle. */
 export function diskMember(diskId: number): string {
   return `./backup.disk.${diskId}`;
-}
-
-/** The file name of a bundle; `epoch` in seconds. */
-export function bundleName(vmId: number, epoch: number, extension: string): string {
-  return `${ownPrefix}${vmId}-${epoch}.${extension}`;
-}
-
-/** What `bundleName` made, taken apart; undefined for any other name. */
-export function parseBundleName(name: string): { vmId: number; epoch: number } | undefined {
-  const [, vmId, epoch] =
-    /^onevmdump-(0|[1-9]\d{0,14})-(0|[1-9]\d{0,11})\.(?:tar\.gz|tar\.zst|tar)$/.exec(name) ?? [];
-  return epoch === undefined ? undefined : { vmId: Number(vmId), epoch: Number(epoch) };
 }
 
 /**

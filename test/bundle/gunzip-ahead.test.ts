@@ -14,7 +14,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const source = `
 import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { gunzippedBytes, startGunzip } from './lib/bundle/read/decompress.ts';
+import { startDecompressing } from './lib/bundle/read/decompress.ts';
 
 const sound = gzipSync(Buffer.concat([Buffer.alloc(300_000, 'abc'), randomBytes(1_200_000)]), { level: 1 });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -30,15 +30,15 @@ const round = async (n, damage) => {
   const bytes = damage(Buffer.from(sound), Math.floor((sound.length * n) / rounds));
   const range = { offset: 0, length: bytes.length };
   const file = { read: async (offset, length) => Buffer.from(bytes.subarray(offset, offset + length)) };
-  const gunzip = startGunzip(file, range, undefined, n % 2 === 0 ? 2 : 256);
+  const started = startDecompressing(file, range, 'gzip', { buffered: n % 2 === 0 ? 2 : 256 });
   await pause(n % 3 === 0 ? 0 : 30);
   try {
-    if (n % 5 > 0) for await (const chunk of gunzippedBytes(gunzip, range)) await pause(0);
+    if (n % 5 > 0) for await (const chunk of started.chunks) await pause(0);
   } catch (error) {
     if (error.exitCode === 5) refused += 1;
     else throw error;
   } finally {
-    gunzip.destroy();
+    started.stop();
   }
 };
 for (const damage of Object.values(damages)) {

@@ -3,21 +3,20 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
-import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
-import { gunzippedBytes, startGunzip } from '../../lib/bundle/read/decompress.ts';
+import type { StoredBytes } from '../../lib/bundle/compression/compression-format.ts';
+import { gunzipped, startGunzip } from '../../lib/bundle/compression/gunzip.ts';
 
 const first = randomBytes(3_000_000);
 const second = gzipSync(randomBytes(1000));
 const member = gzipSync(first);
 
-function sourceOf(bytes: Buffer): BundleSource {
-  return {
-    name: 'bundle',
-    size: bytes.length,
-    modified: new Date(0),
-    read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
-    close: () => Promise.resolve(),
-  };
+function storedAs(bytes: Buffer, buffered: number): StoredBytes {
+  async function* chunks() {
+    for (let at = 0; at < bytes.length; at += 262_144) {
+      yield await Promise.resolve(bytes.subarray(at, at + 262_144));
+    }
+  }
+  return { offset: 0, length: bytes.length, chunks: chunks(), buffered };
 }
 
 test.each([
@@ -28,13 +27,12 @@ test.each([
   'a reader %s gets all that was decompressed before the cut, then the error',
   async (_, late, buffered) => {
     for (const rest of [5, 12, 500, second.length - 8, second.length - 1]) {
-      const bytes = Buffer.concat([member, second.subarray(0, rest)]);
-      const range = { offset: 0, length: bytes.length };
-      const gunzip = startGunzip(sourceOf(bytes), range, undefined, buffered);
+      const stored = storedAs(Buffer.concat([member, second.subarray(0, rest)]), buffered);
+      const gunzip = startGunzip(stored);
       if (late) await new Promise((resolve) => gunzip.once('close', resolve));
       const chunks: Buffer[] = [];
       const read = async () => {
-        for await (const chunk of gunzippedBytes(gunzip, range)) {
+        for await (const chunk of gunzipped(gunzip, stored)) {
           chunks.push(chunk);
           await pause(5);
         }

@@ -87,7 +87,7 @@ test.each(['gzip', 'zstd', 'none'] as const)(
   'a bundle (%s) that lost a part of its index is read whole, with a warning',
   async (method) => {
     const bytes = await writeOne(method, 'raw');
-    const size = trailerSize[method];
+    const size = trailerSize(method);
     for (let lost = 1; lost < size; lost += method === 'none' ? 73 : 3) {
       const warnings = await readWhole(bytes.subarray(0, bytes.length - lost));
       expect(warnings).toEqual([expect.stringContaining('the index at the end of the bundle')]);
@@ -106,7 +106,7 @@ test.each(['gzip', 'zstd'] as const)(
   'a bundle (%s) whose checksum of the manifest is cut off with the index is not taken for whole',
   async (method) => {
     const bytes = await writeOne(method, 'raw');
-    const { source } = memorySource(bytes.subarray(0, bytes.length - trailerSize[method] - 2));
+    const { source } = memorySource(bytes.subarray(0, bytes.length - trailerSize(method) - 2));
     await expect(openBundle(source, { log: noLog })).rejects.toThrow('restore --salvage');
   },
 );

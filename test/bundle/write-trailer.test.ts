@@ -13,11 +13,11 @@ const compressions = ['gzip', 'zstd', 'none'] as const;
 describe.each(compressions)('the %s trailer', (compression) => {
   const offset = 5 * 2 ** 40 + 77;
   const trailer = { compression, offset, stored: 1234, crc32: 0xfedcba98 };
-  const fileSize = offset + 1234 + trailerSize[compression];
+  const fileSize = offset + 1234 + trailerSize(compression);
   const bytes = encodeTrailer(trailer);
 
   test(`the ${compression} trailer has its documented size`, () => {
-    expect(bytes).toHaveLength(trailerSize[compression]);
+    expect(bytes).toHaveLength(trailerSize(compression));
   });
 
   test(`the ${compression} trailer is found at the end of other bytes`, () => {

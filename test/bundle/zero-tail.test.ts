@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
 import { verifyBundle } from '../../lib/bundle/read/verify.ts';
-import { withoutZeroTail } from '../../lib/bundle/read/zstd-end.ts';
+import { withoutZeroTail } from '../../lib/bundle/compression/frame-walk.ts';
+import { ZstdWalk } from '../../lib/bundle/compression/zstd-walk.ts';
 import { BundleError } from '../../lib/report/errors.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
@@ -172,7 +173,7 @@ describe('the end of zstd frames is found', () => {
           }
         }
         const found: Buffer[] = [];
-        for await (const chunk of withoutZeroTail(pieces())) found.push(chunk);
+        for await (const chunk of withoutZeroTail(pieces(), new ZstdWalk())) found.push(chunk);
         expect(Buffer.concat(found).equals(all)).toBe(true);
       }
     },

@@ -16,11 +16,9 @@ import {
   type Infer,
   type Shape,
 } from '../../run/json-shape.ts';
+import { compressionNames } from '../compression/compressions.ts';
 
 export const manifestVersion = 1;
-
-const compressionShape = oneOf('gzip', 'zstd', 'none');
-export type Compression = Infer<typeof compressionShape>;
 
 const diskFormatShape = oneOf('raw', 'qcow2');
 /** The format a disk had on its storage, and has in the bundle. */
@@ -35,7 +33,7 @@ const consistencyLevelShape = oneOf('offline', 'agent', 'suspend', 'crash');
 export type ConsistencyLevel = Infer<typeof consistencyLevelShape>;
 
 /**
- * One frame: a complete gzip member or zstd frame (with compression `none` the bytes themselves).
+ * One frame: complete in the bundle's compression (with `none` the bytes themselves).
  * `[offset in the file, stored bytes, bytes of the tar stream, CRC-32 of those]`.
  */
 export type Frame = readonly [offset: number, stored: number, length: number, crc32: number];
@@ -112,7 +110,7 @@ export const manifestShape = (frames: Shape<FrameList>) =>
     version: count(),
     tool: object({ name: text, version: text }),
     created: time,
-    compression: compressionShape,
+    compression: oneOf(...compressionNames),
     vm: object({
       id: count(),
       name: text,

@@ -5,25 +5,23 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { createFileSink, isWritten, partsOf } from './file-sink.ts';
 import { createSshSink } from './ssh-sink.ts';
 import type { BundleSink } from '../sink.ts';
-import type { Compression } from '../format/manifest.ts';
+import { bundleName, type BundleNameFacts } from '../format/bundle-name.ts';
 import { errorMessage, FailedError, hasCode, UsageError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import type { Runner, SshTarget } from '../../run/runner.ts';
 import { loginName } from '../../run/ssh-errors.ts';
 import type { Undo } from '../../run/undo.ts';
 import { canWriteFolder, kindOfPath, namesIn } from './host-file.ts';
-import { bundleName, isPartOf, partName } from '../../vm/names.ts';
-
-const extensions: Record<Compression, string> = { gzip: 'tar.gz', zstd: 'tar.zst', none: 'tar' };
+import { isPartOf, partName } from '../../vm/names.ts';
 
 /**
  * The bundle's full path. Checked before anything is done: its folder exists and can be written,
- * the name is free. `epoch` is in seconds.
+ * the name is free.
  * @throws UsageError, FailedError
  */
 export async function bundleDestination(
   destination: string,
-  facts: { readonly vmId: number; readonly epoch: number; readonly compression: Compression },
+  facts: BundleNameFacts,
   place: Place = here,
 ): Promise<string> {
   if (place !== here && !isAbsolute(destination)) {
@@ -32,7 +30,7 @@ export async function bundleDestination(
     );
   }
   const path = resolve(destination);
-  const name = bundleName(facts.vmId, facts.epoch, extensions[facts.compression]);
+  const name = bundleName(facts);
   const isFolder = destination.endsWith('/') || (await place.kind(path)) === 'folder';
   const bundle = isFolder ? join(path, name) : path;
   const folder = dirname(bundle);

@@ -9,7 +9,7 @@ import { findTrailer } from '../read/reader.ts';
 import { errorMessage, hasCode } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import { whyAnother, type KnownVm } from '../../vm/identity.ts';
-import { parseBundleName } from '../../vm/names.ts';
+import { parseBundleName } from '../format/bundle-name.ts';
 
 /** A folder that holds bundles. */
 export interface BundleFolder {

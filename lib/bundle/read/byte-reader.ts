@@ -1,5 +1,5 @@
 // Pulls exact numbers of bytes out of a stream of chunks: what a tar archive is parsed with.
-import { LostEndError } from './lost-end.ts';
+import { LostEndError } from '../lost-end-error.ts';
 
 export class ByteReader {
   /** Bytes given out so far. */

@@ -1,18 +1,19 @@
 // The tar stream of some frames of an indexed bundle, each checked against the index: its length and
-// its CRC-32. gzip frames are decompressed side by side in libuv's threads.
+// its CRC-32. Where the compression can, several frames are decompressed at a time.
 import { availableParallelism } from 'node:os';
-import { crc32, type Gunzip } from 'node:zlib';
+import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
-import type { BundleSource } from './bundle.ts';
-import { ByteReader } from './byte-reader.ts';
 import {
   chunkSize,
-  decompress,
-  gunzippedBytes,
-  startGunzip,
-  type ByteRange,
-} from './decompress.ts';
-import type { Compression, Frame, FrameList } from '../format/manifest.ts';
+  frameEndSize,
+  type CompressionFormat,
+  type Decompression,
+} from '../compression/compression-format.ts';
+import { compressions, type Compression } from '../compression/compressions.ts';
+import type { Frame, FrameList } from '../format/manifest.ts';
+import type { BundleSource } from './bundle.ts';
+import { ByteReader } from './byte-reader.ts';
+import { decompress, startDecompressing, type ByteRange } from './decompress.ts';
 
 export interface FrameStreamOptions {
   /** For messages: `disk 0`. */
@@ -41,8 +42,9 @@ export async function* frameBytes(
   frames: FrameList,
   options: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
-  if (compression === 'gzip') yield* gzipFrames(source, frames, options);
-  else yield* otherFrames(source, compression, frames, options);
+  const { frameEnd } = compressions[compression];
+  if (frameEnd) yield* framesAlone(source, compression, frameEnd, frames, options);
+  else yield* framesInOneStream(source, compression, frames, options);
 }
 
 /** A frame that is damaged. */
@@ -62,35 +64,39 @@ function frameError(label: string, index: number, frame: Frame, reason: unknown)
   return new FrameError(label, index, frame, reason);
 }
 
-async function* gzipFrames(
+/** Frames that are decompressed each alone, some of them before they are asked for. */
+async function* framesAlone(
   source: BundleSource,
+  compression: Compression,
+  frameEnd: FrameEnd,
   frames: FrameList,
   { label, parallel = mostParallel, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
-  const started: Gunzip[] = [];
+  const started: Decompression[] = [];
   const ahead = readAhead(frames, parallel);
   try {
     let index = 0;
     for (const frame of frames) {
       for (const next of ahead.after(index)) {
         // As many chunks as hold what the index says: a frame that holds far more waits before it fills the memory.
-        const chunks = Math.ceil(next[2] / chunkSize) + 1;
-        started.push(startGunzip(source, rangeOf(next), signal, chunks));
+        const buffered = Math.ceil(next[2] / chunkSize) + 1;
+        const range = rangeOf(next);
+        started.push(startDecompressing(source, range, compression, { buffered, signal }));
       }
-      const gunzip = started.shift();
-      if (!gunzip) return;
+      const current = started.shift();
+      if (!current) return;
       try {
-        await checkEnd(source, frame);
-        yield* exactly(gunzippedBytes(gunzip, rangeOf(frame)), frame[2]);
+        await checkEnd(source, frame, frameEnd);
+        yield* exactly(current.chunks, frame[2]);
       } catch (error) {
         throw frameError(label, first + index, frame, error);
       } finally {
-        gunzip.destroy();
+        current.stop();
       }
       index += 1;
     }
   } finally {
-    for (const gunzip of started) gunzip.destroy();
+    for (const one of started) one.stop();
   }
 }
 
@@ -116,15 +122,20 @@ function rangeOf([offset, length]: Frame): ByteRange {
   return { offset, length };
 }
 
-/**
- * A gzip member ends in the CRC-32 and the length of its data (RFC 1952), and zlib checks the data
- * against them: comparing them with the index saves a second computation.
- */
-async function checkEnd(source: BundleSource, [offset, stored, length, crc]: Frame) {
-  const end = await source.read(offset + stored - 8, 8);
-  if (end.length < 8) throw new BundleError('the file ends before it');
-  if (end.readUInt32LE(0) !== crc) throw new BundleError('CRC is not that of the index');
-  if (end.readUInt32LE(4) !== length) throw new BundleError('length is not that of the index');
+type FrameEnd = NonNullable<CompressionFormat['frameEnd']>;
+
+/** The decompressor compares the data with the frame's end: comparing that with the index saves a second computation. */
+async function checkEnd(
+  source: BundleSource,
+  [offset, stored, length, crc]: Frame,
+  frameEnd: FrameEnd,
+) {
+  if (stored < frameEndSize) throw new BundleError('is too short to be one');
+  const end = await source.read(offset + stored - frameEndSize, frameEndSize);
+  if (end.length < frameEndSize) throw new BundleError('the file ends before it');
+  const stated = frameEnd(end);
+  if (stated.crc32 !== crc) throw new BundleError('CRC is not that of the index');
+  if (stated.length !== length) throw new BundleError('length is not that of the index');
 }
 
 async function* exactly(chunks: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
@@ -141,10 +152,10 @@ async function* exactly(chunks: AsyncIterable<Buffer>, length: number): AsyncGen
   }
 }
 
-/** zstd frames go through one process; frames without compression are what they are. */
-async function* otherFrames(
+/** Frames that are decompressed as one stream, by one process. */
+async function* framesInOneStream(
   source: BundleSource,
-  compression: Exclude<Compression, 'gzip'>,
+  compression: Compression,
   frames: FrameList,
   { label, first = 0, signal }: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
@@ -156,7 +167,7 @@ async function* otherFrames(
     let index = 0;
     for (const frame of frames) {
       try {
-        if (compression === 'zstd') await checkZstdStart(source, frame);
+        await checkStart(source, frame, compression);
         yield* crcChecked(input, frame);
       } catch (error) {
         throw frameError(label, first + index, frame, error);
@@ -171,12 +182,12 @@ async function* otherFrames(
   }
 }
 
-/** RFC 8878, 3.1.1: one process sees only whether all frames together make sense. */
-async function checkZstdStart(source: BundleSource, [offset]: Frame): Promise<void> {
-  const start = await source.read(offset, 4);
-  if (start.length < 4 || start.readUInt32LE(0) !== 0xfd2fb528) {
-    throw new BundleError('no zstd frame begins here');
-  }
+/** One stream shows only whether all frames together make sense. */
+async function checkStart(source: BundleSource, [offset]: Frame, compression: Compression) {
+  const { frameMagic } = compressions[compression];
+  if (!frameMagic) return;
+  const start = await source.read(offset, frameMagic.length);
+  if (!start.equals(frameMagic)) throw new BundleError(`no ${compression} frame begins here`);
 }
 
 async function* crcChecked(input: ByteReader, [, , length, crc]: Frame): AsyncGenerator<Buffer> {

@@ -1,13 +1,7 @@
-// Bundles that lost their end: the error that says where, and the messages of commands that salvage one.
-import { BundleError, PartialError } from '../../report/errors.ts';
+// Bundles that lost their end: the messages of commands that salvage one.
+import { PartialError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { Bundle } from './bundle.ts';
-
-/**
- * A bundle cannot be read any further: the file ends early, or its compressed data are damaged. If the bundle has no
- * index, what comes before this place can be salvaged.
- */
-export class LostEndError extends BundleError {}
 
 /** Warns when a bundle that was opened to be salvaged has lost its end. */
 export function warnOfLostEnd({ cut }: Bundle, log: Log): void {

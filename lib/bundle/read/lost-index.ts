@@ -2,7 +2,8 @@
 import { BundleError } from '../../report/errors.ts';
 import type { BundleSource } from './bundle.ts';
 import { decompress } from './decompress.ts';
-import type { Compression, Manifest } from '../format/manifest.ts';
+import type { Compression } from '../compression/compressions.ts';
+import type { Manifest } from '../format/manifest.ts';
 import { beginsLikeTrailer, trailerSize } from '../format/trailer.ts';
 
 /**
@@ -21,7 +22,7 @@ export async function onlyIndexIsLost(
   const last = manifest.members.at(-1)?.frames.at(-1);
   if (!last) return false;
   const offset = last[0] + last[1];
-  const first = Math.max(offset, source.size - trailerSize[compression]);
+  const first = Math.max(offset, source.size - trailerSize(compression));
   const tail = await source.read(first, Math.max(0, source.size - first));
   for (let at = 0; at < tail.length; at++) {
     if (!beginsLikeTrailer(tail.subarray(at), compression)) continue;

@@ -2,7 +2,7 @@
 import { BundleError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { Bundle } from './bundle.ts';
-import type { Compression } from '../format/manifest.ts';
+import type { Compression } from '../compression/compressions.ts';
 
 export interface OpenOptions {
   readonly log: Log;

@@ -5,13 +5,9 @@ import type { BundleDisk, BundleSource, StateFile } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { emptyHead, expectedDisk, fillHead } from './checked-pieces.ts';
 import { readManifestMember } from './manifest-read.ts';
-import {
-  mostDisks,
-  type Compression,
-  type Manifest,
-  type StateMember,
-} from '../format/manifest.ts';
-import { LostEndError } from './lost-end.ts';
+import { compressionNames, compressions, type Compression } from '../compression/compressions.ts';
+import { mostDisks, type Manifest, type StateMember } from '../format/manifest.ts';
+import { LostEndError } from '../lost-end-error.ts';
 import { onlyIndexIsLost } from './lost-index.ts';
 import { memberLabel } from '../format/member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
@@ -79,15 +75,11 @@ export async function openScanned(
   return { indexed: false, indexLost, compression, manifest, vmXml, state, disks, cut };
 }
 
-/** By magic bytes: RFC 1952, RFC 8878 (frames and skippable frames), POSIX ustar. */
+/** By the first bytes of the file. */
 async function detectCompression(source: BundleSource): Promise<Compression> {
   const start = await source.read(0, describedBytes);
-  if (start.length >= 4) {
-    const magic = start.readUInt32LE(0);
-    if ((magic & 0xffff) === 0x8b1f) return 'gzip';
-    if (magic === 0xfd2fb528 || magic >>> 4 === 0x184d2a5) return 'zstd';
-  }
-  if (start.toString('latin1', 257, 262) === 'ustar') return 'none';
+  const found = compressionNames.find((name) => compressions[name].isStart(start));
+  if (found) return found;
   const other = describeOther(start);
   throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
 }

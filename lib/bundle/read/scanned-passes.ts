@@ -4,7 +4,7 @@ import type { BundleSource, Piece } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
 import { checkedPieces, checkMember, type ExpectedDisk } from './checked-pieces.ts';
 import { decompressFile } from './decompress.ts';
-import type { Compression } from '../format/manifest.ts';
+import type { Compression } from '../compression/compressions.ts';
 import type { MemberName } from '../format/member-name.ts';
 import { placed } from './opened-bundle.ts';
 import { readState } from './state-file.ts';

@@ -6,7 +6,7 @@ import { BundleError, errorMessage } from '../../report/errors.ts';
 import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { ExtentMap } from './extent-map.ts';
-import { LostEndError } from './lost-end.ts';
+import { LostEndError } from '../lost-end-error.ts';
 import { memberName, printable, type MemberName } from '../format/member-name.ts';
 import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';

@@ -6,7 +6,8 @@ import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
 import { FrameError, frameBytes } from './frame-stream.ts';
 import { framesFrom } from '../format/frame-table.ts';
 import { framesOf, openIndexed } from './indexed-bundle.ts';
-import type { Compression, DiskFormat, ManifestDisk } from '../format/manifest.ts';
+import { compressions, type Compression } from '../compression/compressions.ts';
+import type { DiskFormat, ManifestDisk } from '../format/manifest.ts';
 import { placed, type Opened, type OpenOptions } from './opened-bundle.ts';
 import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
 import { findTrailer, named } from './reader.ts';
@@ -87,14 +88,14 @@ async function indexIsLost(
   { indexed, indexLost, manifest, compression }: Opened,
 ): Promise<boolean> {
   if (indexLost) return true;
-  if (indexed || manifest?.compression !== compression || compression === 'none') return false;
+  const { frameMagic } = compressions[compression];
+  if (indexed || manifest?.compression !== compression || !frameMagic) return false;
   // Behind more zeros than were looked at there may well be one.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;
-  const magic = compression === 'gzip' ? '1f8b08' : '28b52f';
   for (const { frames } of manifest.members) {
     for (const [offset] of frames) {
-      const start = await source.read(offset, 3);
-      if (start.toString('hex') !== magic) return false;
+      const start = await source.read(offset, frameMagic.length);
+      if (!start.equals(frameMagic)) return false;
     }
   }
   return true;
@@ -174,7 +175,7 @@ async function damagedFrames(
   for (let first = 0; first < frames.length && places.length <= mostPlaces;) {
     let found = await check(first);
     if (!found) break;
-    // One process decompresses all zstd frames: which one was damaged is certain only of each alone.
+    // Where one process decompresses all frames, which of them is damaged is certain only of each alone.
     for (let index = Math.max(first, found.index - 1); index <= found.index + 1; index++) {
       const alone = await check(index, 1);
       if (!alone) continue;

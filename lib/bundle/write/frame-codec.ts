@@ -1,12 +1,13 @@
-// How a frame is compressed: the contract between the bundle, which cuts frames, and
-// lib/bundle/write/compressor.ts, which runs compressors on them.
+// How a frame is compressed: the contract between compressed-frames.ts, which fills scratch files, and
+// frame-compressors.ts, which compresses them.
 import type { FileHandle } from 'node:fs/promises';
+import type { Compression } from '../compression/compressions.ts';
 
 /** Compresses what is in one scratch file into another, frame after frame. */
 export interface FrameCompressor {
   /**
-   * Writes the first `length` bytes of the raw file, which has no more, as one complete gzip member or
-   * zstd frame to the other file, from its start. Not to be called while it runs.
+   * Writes the first `length` bytes of the raw file, which has no more, as one complete frame to the other file, from
+   * its start. Not to be called while it runs.
    * @returns how many bytes that took; what lies behind them in the file is of no meaning
    * @throws when the compressor fails or its output is incomplete; the signal's reason when aborted
    */
@@ -16,7 +17,7 @@ export interface FrameCompressor {
 }
 
 export interface CompressingCodec {
-  readonly compression: 'gzip' | 'zstd';
+  readonly compression: Exclude<Compression, 'none'>;
   /** Printable: `igzip -1`. */
   readonly name: string;
   start(raw: FileHandle, stored: FileHandle, signal: AbortSignal): FrameCompressor;

@@ -1,0 +1,47 @@
+// gzip, RFC 1952: the default, since every system can unpack it. A frame is one gzip member.
+import { availableParallelism } from 'node:os';
+import { createGzip } from 'node:zlib';
+import { chunkSize, type CompressionFormat } from './compression-format.ts';
+import { gunzip } from './gunzip.ts';
+
+const hex = (text: string) => Buffer.from(text, 'hex');
+
+// Two frames are usually compressed at once; pigz uses the other cores.
+const pigzThreads = Math.max(1, Math.floor(availableParallelism() / 2));
+
+export const gzip = {
+  extension: 'tar.gz',
+  encoding: {
+    levels: { lowest: 0, highest: 9, default: 1 },
+    // Without a name or time in the header. The program gzip is not among them: Node's own zlib needs half to three
+    // quarters of its time (docs/decisions/0005-writing-frames.md).
+    encoders: [
+      {
+        program: 'igzip',
+        levels: { lowest: 0, highest: 3 },
+        args: (level) => [`-${level}`, '-c', '-n'],
+      },
+      {
+        program: 'pigz',
+        levels: { lowest: 1, highest: 9 },
+        args: (level) => [`-${level}`, '-c', '-n', '-p', String(pigzThreads)],
+      },
+      {
+        builtIn: 'zlib',
+        levels: { lowest: 1, highest: 9 },
+        start: (level) => createGzip({ level, chunkSize }),
+      },
+    ],
+  },
+  frameMagic: hex('1f8b08'),
+  // A member ends in the CRC-32 and the length of what was compressed.
+  frameEnd: (end) => ({ crc32: end.readUInt32LE(0), length: end.readUInt32LE(4) }),
+  trailer: {
+    // Magic, deflate, FEXTRA, no time, XFL 0, OS unknown; XLEN 36; subfield "OV" of 32 bytes.
+    before: hex('1f8b080400000000' + '00ff' + '2400' + '4f56' + '2000'),
+    // An empty deflate block, CRC-32 0 and length 0.
+    after: hex('0300' + '00000000' + '00000000'),
+  },
+  isStart: (head) => head.length >= 4 && head.readUInt16BE(0) === 0x1f8b,
+  decompress: gunzip,
+} as const satisfies CompressionFormat;

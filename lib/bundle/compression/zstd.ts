@@ -1,0 +1,33 @@
+// zstd, RFC 8878, by the program of that name: Node has no zstd before version 22.15. A frame is one zstd frame.
+import type { CompressionFormat } from './compression-format.ts';
+import { decompressBy } from './decompress-by.ts';
+import { withoutZeroTail } from './frame-walk.ts';
+import { isFrame, isSkippable, ZstdWalk } from './zstd-walk.ts';
+
+export const zstd = {
+  extension: 'tar.zst',
+  encoding: {
+    levels: { lowest: 1, highest: 19, default: 1 },
+    encoders: [
+      {
+        program: 'zstd',
+        levels: { lowest: 1, highest: 19 },
+        args: (level) => [`-${level}`, '-c', '-q', '--single-thread'],
+      },
+    ],
+  },
+  frameMagic: Buffer.from('28b52ffd', 'hex'),
+  // A skippable frame with the magic number 0x184D2A5E, and 32 bytes of data.
+  trailer: { before: Buffer.from('5e2a4d18' + '20000000', 'hex'), after: Buffer.alloc(0) },
+  isStart(head) {
+    if (head.length < 4) return false;
+    const magic = head.readUInt32LE(0);
+    return isFrame(magic) || isSkippable(magic);
+  },
+  decompress: decompressBy({
+    program: 'zstd',
+    args: ['-d', '-c', '-q', '--no-progress'],
+    // The program takes zeros behind the last frame for damage.
+    withoutZeros: (chunks) => withoutZeroTail(chunks, new ZstdWalk()),
+  }),
+} as const satisfies CompressionFormat;
