@@ -1,7 +1,7 @@
 // `npm run bench`: onevmdump against the older tool's steps and against the bare compressor, on the
 // same disk, in turn, in one run. Prints medians of wall time, CPU seconds and peak memory.
 //
-//   npm run bench -- [--data-mib 2048] [--rounds 3] [--dir /var/tmp]
+//   npm run bench -- [--data-mib 2048] [--rounds 3] [--dir /var/tmp] [--svg bench/plot.svg]
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,6 +13,7 @@ import { fileVm } from '../test/support/file-vm.ts';
 import { startSandbox } from '../test/sandbox/sandbox.ts';
 import { makeFileSystem } from './disk.ts';
 import { measure, median, type Measured } from './measure.ts';
+import { plotSvg } from './plot.ts';
 
 const onevmdump = join(dirname(fileURLToPath(import.meta.url)), '../bin/onevmdump');
 
@@ -30,18 +31,24 @@ async function main(): Promise<void> {
       'data-mib': { type: 'string', default: '2048' },
       rounds: { type: 'string', default: '3' },
       dir: { type: 'string', default: '/var/tmp' },
+      svg: { type: 'string' },
     },
   });
   const dataMiB = Number(values['data-mib']);
   const folder = await mkdtemp(join(values.dir, 'onevmdump-bench-'));
   try {
-    await bench(folder, dataMiB, Number(values.rounds));
+    const medians = await bench(folder, dataMiB, Number(values.rounds));
+    print(medians);
+    if (values.svg !== undefined) {
+      const title = `Median of ${values.rounds} rounds, ${dataMiB} MiB of real files in an 8 GiB disk`;
+      await writeFile(values.svg, plotSvg(title, medians));
+    }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function bench(folder: string, dataMiB: number, rounds: number): Promise<void> {
+async function bench(folder: string, dataMiB: number, rounds: number): Promise<Median[]> {
   const datastores = join(folder, 'one/datastores');
   const sandbox = await startSandbox({
     dir: join(folder, 'one'),
@@ -133,8 +140,9 @@ async function bench(folder: string, dataMiB: number, rounds: number): Promise<v
       line: `tar -xzf ${kept} -C ${staging} && rm -rf ${staging}/*`,
     },
   ];
-  print([...results, ...(await inTurn(reading, rounds))]);
+  const medians = [...results, ...(await inTurn(reading, rounds))].map(medianOf);
   await sandbox.stop();
+  return medians;
 }
 
 /** Every side once, then every side again: what the machine does besides falls on all alike. */
@@ -152,21 +160,28 @@ async function inTurn(
   return results;
 }
 
-function print(results: readonly { name: string; runs: readonly Measured[] }[]): void {
-  console.log(
-    `${'side'.padEnd(50)} ${'seconds'.padStart(8)} ${'CPU s'.padStart(8)} ${'peak MiB'.padStart(9)}`,
-  );
-  for (const { name, runs } of results) {
-    const of = (pick: (one: Measured) => number): number => median(runs.map(pick));
-    console.log(
-      `${name.padEnd(50)} ${of((one) => one.seconds)
-        .toFixed(2)
-        .padStart(8)} ${of((one) => one.cpuSeconds)
-        .toFixed(2)
-        .padStart(8)} ${of((one) => one.peakMiB)
-        .toFixed(0)
-        .padStart(9)}`,
-    );
+interface Median extends Measured {
+  readonly name: string;
+}
+
+function medianOf({ name, runs }: { name: string; runs: readonly Measured[] }): Median {
+  const of = (pick: (run: Measured) => number): number => median(runs.map(pick));
+  return {
+    name,
+    seconds: of((run) => run.seconds),
+    cpuSeconds: of((run) => run.cpuSeconds),
+    peakMiB: of((run) => run.peakMiB),
+  };
+}
+
+/** As a table of Markdown, as bench/README.md has it. */
+function print(medians: readonly Median[]): void {
+  const row = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, index) => (index === 0 ? cell.padEnd(50) : cell.padStart(8))).join(' | ')} |`;
+  console.log(row(['side', 'seconds', 'CPU s', 'peak MiB']));
+  console.log(row(['-'.repeat(50), ...Array.from({ length: 3 }, () => '-'.repeat(8))]));
+  for (const { name, seconds, cpuSeconds, peakMiB } of medians) {
+    console.log(row([name, seconds.toFixed(2), cpuSeconds.toFixed(2), peakMiB.toFixed(0)]));
   }
 }
 
