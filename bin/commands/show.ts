@@ -1,7 +1,7 @@
 // onevmdump show: what is in a bundle, from a few kilobytes of it.
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
-import { declaredVirtualSize } from '../../lib/qcow2/stand-alone.ts';
+import { declaredVirtualSize } from '../../lib/qcow2/header.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { printBytes } from '../../lib/report/print.ts';

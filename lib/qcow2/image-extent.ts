@@ -4,12 +4,19 @@
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { fileRanges, regularFileSize, type FileRange } from '../tools/file-facts.ts';
-import type { Qcow2Tables } from './image-header.ts';
+import {
+  entryFlag,
+  entrySize,
+  extendedEntrySize,
+  offsetBitsHigh,
+  sectorSize,
+  zeroFlag,
+} from './format.ts';
+import { neededL1Entries, type Qcow2Header } from './header.ts';
 
 /** Bytes of tables that are held at a time. */
 const batchBytes = 8 * 1024 * 1024;
 const batchRanges = 256;
-const sector = 512;
 /** The entries of a refcount block that are looked at are those of the last used blocks of the table. */
 const lastBlocks = 4;
 
@@ -28,14 +35,14 @@ interface File {
  * @throws FailedError for a file that was cut.
  */
 export async function requireWhole(
-  tables: Qcow2Tables,
+  header: Qcow2Header,
   path: string,
   what: string,
   runner: Runner,
 ): Promise<void> {
   const look = async (): Promise<{ readonly size: number; readonly end: number }> => {
     const file = { runner, path, what, size: await regularFileSize(runner, path, what) };
-    return { size: file.size, end: await neededEnd(tables, file) };
+    return { size: file.size, end: await neededEnd(header, file) };
   };
   const first = await look();
   if (first.end <= first.size) return;
@@ -48,12 +55,16 @@ export async function requireWhole(
 }
 
 /** The bytes that the file must have at least; more than its size when something is missing. */
-async function neededEnd(tables: Qcow2Tables, file: File): Promise<number> {
-  const { clusterSize, l1 } = tables;
+async function neededEnd(header: Qcow2Header, file: File): Promise<number> {
+  const { clusterSize } = header;
+  const l1 = { offset: header.l1Offset, length: neededL1Entries(header) * entrySize };
   const l1End = l1.offset + l1.length;
   if (l1End > file.size) return l1End;
-  const refcountTable = tables.refcounts.table;
-  const withRefcounts = !tables.dirty && refcountTable.offset + refcountTable.length <= file.size;
+  const refcountTable = {
+    offset: header.refcountTableOffset,
+    length: header.refcountTableClusters * clusterSize,
+  };
+  const withRefcounts = !header.isDirty && refcountTable.offset + refcountTable.length <= file.size;
   const [l1Table = Buffer.alloc(0), blockTable] = await fileRanges(
     file.runner,
     file.path,
@@ -65,21 +76,21 @@ async function neededEnd(tables: Qcow2Tables, file: File): Promise<number> {
   if (lastTable > file.size) return lastTable;
   if (blockTable) {
     // Every cluster in use has a refcount, so most images need no look at their data's tables.
-    const end = await lastCountedEnd(blockTable, tables, file);
+    const end = await lastCountedEnd(blockTable, header, file);
     if (end !== undefined && end >= Math.max(l1End, lastTable) && end <= file.size) return end;
   }
-  return Math.max(l1End, lastTable, await lastDataEnd(l2Offsets, tables, file));
+  return Math.max(l1End, lastTable, await lastDataEnd(l2Offsets, header, file));
 }
 
 /** Where the last cluster with a refcount ends; undefined when that is not known. */
 async function lastCountedEnd(
   blockTable: Buffer,
-  { clusterSize, refcounts }: Qcow2Tables,
+  { clusterSize, refcountBits }: Qcow2Header,
   file: File,
 ): Promise<number | undefined> {
   const blocks: { readonly index: number; readonly offset: number }[] = [];
-  for (let index = blockTable.length / 8 - 1; index >= 0; index--) {
-    const offset = hostOffset(blockTable, index * 8);
+  for (let index = blockTable.length / entrySize - 1; index >= 0; index--) {
+    const offset = hostOffset(blockTable, index * entrySize);
     if (offset === 0) continue;
     if (offset + clusterSize > file.size) return undefined;
     blocks.push({ index, offset });
@@ -91,12 +102,12 @@ async function lastCountedEnd(
     blocks.map(({ offset }) => ({ offset, length: clusterSize })),
     file.what,
   );
-  const perBlock = (clusterSize * 8) / refcounts.bits;
+  const perBlock = (clusterSize * 8) / refcountBits;
   for (const [at, { index }] of blocks.entries()) {
     const last = lastNonZeroByte(contents[at] ?? Buffer.alloc(0));
     if (last < 0) continue;
     // The last entry that has a bit in this byte; of those below a byte the highest stands last.
-    const entry = Math.floor(((last + 1) * 8 - 1) / refcounts.bits);
+    const entry = Math.floor(((last + 1) * 8 - 1) / refcountBits);
     return (index * perBlock + entry + 1) * clusterSize;
   }
   return undefined;
@@ -110,34 +121,34 @@ function lastNonZeroByte(bytes: Buffer): number {
 /** Where the last data that the disk refers to begins, one byte added; of compressed data its last sector. */
 async function lastDataEnd(
   l2Offsets: readonly number[],
-  tables: Qcow2Tables,
+  header: Qcow2Header,
   file: File,
 ): Promise<number> {
   let end = 0;
-  for (const batch of batches(joined(l2Offsets, tables.clusterSize))) {
+  for (const batch of batches(joined(l2Offsets, header.clusterSize))) {
     for (const table of await fileRanges(file.runner, file.path, batch, file.what)) {
-      end = Math.max(end, endInTable(table, tables));
+      end = Math.max(end, endInTable(table, header));
     }
   }
   return end;
 }
 
-function endInTable(table: Buffer, { clusterSize, extendedEntries }: Qcow2Tables): number {
-  const step = extendedEntries ? 16 : 8;
+function endInTable(table: Buffer, { clusterSize, l2EntrySize }: Qcow2Header): number {
+  const isExtended = l2EntrySize === extendedEntrySize;
   // Bits of a compressed cluster's descriptor that are its offset; the others count sectors.
   const offsetBits = 62 - (Math.log2(clusterSize) - 8);
   let end = 0;
-  for (let at = 0; at < table.length; at += step) {
+  for (let at = 0; at < table.length; at += l2EntrySize) {
     const high = table.readUInt32BE(at);
-    if ((high & 0x40000000) !== 0) {
+    if ((high & entryFlag.compressed) !== 0) {
       end = Math.max(end, compressedEnd(table.readBigUInt64BE(at), offsetBits));
       continue;
     }
     const offset = hostOffset(table, at);
     // A cluster, or all its subclusters, that read as zeros need no bytes.
-    const zero = extendedEntries
+    const zero = isExtended
       ? table.readUInt32BE(at + 12) === 0
-      : (table.readUInt32BE(at + 4) & 1) !== 0;
+      : (table.readUInt32BE(at + 4) & zeroFlag) !== 0;
     if (offset !== 0 && !zero) end = Math.max(end, offset + 1);
   }
   return end;
@@ -148,20 +159,20 @@ function compressedEnd(entry: bigint, offsetBits: number): number {
   const descriptor = entry & 0x3fffffffffffffffn;
   const offset = Number(descriptor & ((1n << BigInt(offsetBits)) - 1n));
   const moreSectors = Number(descriptor >> BigInt(offsetBits));
-  return (Math.floor(offset / sector) + moreSectors) * sector + 1;
+  return (Math.floor(offset / sectorSize) + moreSectors) * sectorSize + 1;
 }
 
 /** The offset of an entry in a table of clusters: bits 9 to 55. */
 function hostOffset(table: Buffer, at: number): number {
-  const high = table.readUInt32BE(at) & 0x00ffffff;
+  const high = table.readUInt32BE(at) & offsetBitsHigh;
   const low = table.readUInt32BE(at + 4);
-  return high * 2 ** 32 + (low - (low % sector));
+  return high * 2 ** 32 + (low - (low % sectorSize));
 }
 
 /** Each once, ascending, those that are not zero. */
 function hostOffsets(table: Buffer): readonly number[] {
   const found = new Set<number>();
-  for (let at = 0; at < table.length; at += 8) found.add(hostOffset(table, at));
+  for (let at = 0; at < table.length; at += entrySize) found.add(hostOffset(table, at));
   found.delete(0);
   return [...found].sort((one, other) => one - other);
 }

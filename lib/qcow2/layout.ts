@@ -4,6 +4,16 @@
 import type { Extent } from '../read/disk-reader.ts';
 import { UnsupportedError } from '../report/errors.ts';
 import { alignExtents, totalLength } from '../read/extents.ts';
+import {
+  clusterBits,
+  entryFlag,
+  entrySize,
+  largestL1,
+  largestRefcountTable,
+  sectorSize,
+} from './format.ts';
+import { writeQcow2Header } from './header-writer.ts';
+import { neededL1Entries } from './header.ts';
 
 /** A run of guest clusters that hold data. */
 interface Run {
@@ -22,16 +32,9 @@ export interface Qcow2Layout {
   metadata(): Generator<Buffer>;
 }
 
-const entrySize = 8;
-/** 16-bit refcounts. */
+/** Bytes: refcounts have 16 bits. */
 const refcountSize = 2;
-const refcountOrder = 4;
-const headerLength = 104;
-/** QEMU refuses larger tables: QCOW_MAX_L1_SIZE, QCOW_MAX_REFTABLE_SIZE. */
-const largestL1 = 32 * 1024 * 1024;
-const largestRefcountTable = 8 * 1024 * 1024;
-/** Bit 63 of an L1 or L2 entry: the refcount of its cluster is exactly one. */
-const copied = 0x8000_0000;
+const { copied } = entryFlag;
 
 /**
  * Lays out a qcow2 version 3 file.
@@ -53,7 +56,7 @@ export function layOutQcow2(
     first: offset / clusterSize,
     count: clustersFor(length),
   }));
-  const l1Size = Math.ceil(clustersFor(virtualSize) / l2Entries);
+  const l1Size = neededL1Entries({ virtualSize, clusterSize, l2EntrySize: entrySize });
   const l1Clusters = clustersFor(l1Size * entrySize);
   const l1Used = usedL1Entries(runs, l2Entries);
   const dataClusters = runs.reduce((sum, { count }) => sum + count, 0);
@@ -72,27 +75,19 @@ export function layOutQcow2(
   const firstData = firstL2 + l1Used.length;
 
   function* metadata(): Generator<Buffer> {
-    yield header();
+    yield writeQcow2Header({
+      clusterSize,
+      virtualSize,
+      l1Entries: l1Size,
+      l1Offset: firstL1 * clusterSize,
+      refcountTableOffset: clusterSize,
+      refcountTableClusters: refcount.tableClusters,
+    });
     const blocks = Array.from({ length: refcount.blocks }, (_, index) => index);
     yield table(blocks, refcount.tableClusters, firstBlock, 0);
     yield* refcountBlocks(firstData + dataClusters, clusterSize);
     if (l1Clusters > 0) yield table(l1Used, l1Clusters, firstL2, copied);
     yield* l2Tables(runs, clusterSize, firstData);
-  }
-
-  function header(): Buffer {
-    const cluster = Buffer.alloc(clusterSize);
-    cluster.write('QFI\xfb', 'latin1');
-    cluster.writeUInt32BE(3, 4);
-    cluster.writeUInt32BE(Math.log2(clusterSize), 20);
-    cluster.writeBigUInt64BE(BigInt(virtualSize), 24);
-    cluster.writeUInt32BE(l1Size, 36);
-    cluster.writeBigUInt64BE(BigInt(firstL1 * clusterSize), 40);
-    cluster.writeBigUInt64BE(BigInt(clusterSize), 48);
-    cluster.writeUInt32BE(refcount.tableClusters, 56);
-    cluster.writeUInt32BE(refcountOrder, 96);
-    cluster.writeUInt32BE(headerLength, 100);
-    return cluster;
   }
 
   /** A table whose entries `indexes` point at one cluster after another, beginning with `first`. */
@@ -119,10 +114,10 @@ export function layOutQcow2(
 
 function checkSizes(virtualSize: number, clusterSize: number): void {
   const bits = Math.log2(clusterSize);
-  if (!Number.isInteger(bits) || bits < 9 || bits > 21) {
+  if (!Number.isInteger(bits) || bits < clusterBits.least || bits > clusterBits.most) {
     throw cannotWrite(virtualSize, clusterSize, 'clusters have 512 bytes to 2 MiB, a power of two');
   }
-  if (virtualSize % 512 !== 0) {
+  if (virtualSize % sectorSize !== 0) {
     throw cannotWrite(virtualSize, clusterSize, 'its size is not a multiple of 512 bytes');
   }
 }

@@ -2,13 +2,13 @@
 // come first and name every cluster of the file once and in order (layout.ts), so a counter is
 // enough. Source: QEMU, docs/interop/qcow2.txt.
 import { BundleError } from '../report/errors.ts';
-import { checkQcow2Header, type Qcow2Header } from './stand-alone.ts';
+import { entryFlag, entrySize, sectorSize } from './format.ts';
+import type { Qcow2Header } from './header.ts';
+import { readStandAloneHeader } from './stand-alone.ts';
 
 /** The file is taken apart in blocks; the smallest cluster has as many bytes. */
-const blockSize = 512;
-const entrySize = 8;
-/** Bit 63 of an L1 or L2 entry, and the bits for which qcow2 has another use. */
-const copied = 0x8000_0000;
+const blockSize = sectorSize;
+const { copied } = entryFlag;
 
 export class Qcow2StreamCheck {
   readonly #expected: {
@@ -57,7 +57,7 @@ export class Qcow2StreamCheck {
 
   #block(block: Buffer): void {
     if (!this.#tables) {
-      const header = checkQcow2Header(block);
+      const header = readStandAloneHeader(block);
       const { fileSize, virtualSize, clusterSize } = this.#expected;
       if (header.virtualSize !== virtualSize || header.clusterSize !== clusterSize) {
         throw damaged('its sizes are not those of the manifest');
@@ -97,8 +97,8 @@ class Tables {
   }
 
   #l2Start(): number {
-    const { l1Offset, l1Size, clusterSize } = this.#header;
-    return l1Offset + Math.ceil((l1Size * entrySize) / clusterSize) * clusterSize;
+    const { l1Offset, l1Entries, clusterSize } = this.#header;
+    return l1Offset + Math.ceil((l1Entries * entrySize) / clusterSize) * clusterSize;
   }
 
   /** Known once the L1 table has been read. */
@@ -145,7 +145,7 @@ class Tables {
     const first = (position - this.#header.l1Offset) / entrySize;
     for (const { index, flags, value } of entries(block)) {
       if (flags === 0 && value === 0) continue;
-      if (flags !== copied || value !== this.#nextL2 || first + index >= this.#header.l1Size) {
+      if (flags !== copied || value !== this.#nextL2 || first + index >= this.#header.l1Entries) {
         throw damaged(`L1 entry ${first + index} is wrong`);
       }
       this.#nextL2 += this.#header.clusterSize;

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { looksLike } from '../../lib/bundle/read/disguised-disk.ts';
-import { checkQcow2Header } from '../../lib/qcow2/stand-alone.ts';
+import { readStandAloneHeader } from '../../lib/qcow2/stand-alone.ts';
 import { Qcow2StreamCheck } from '../../lib/qcow2/stream-check.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { extract, MiB, withBundle } from '../support/read-bundle.ts';
@@ -39,7 +39,7 @@ describe('the header of a stand-alone qcow2 file', () => {
     ['with lazy refcounts', ['-o', 'lazy_refcounts=on']],
     ['with metadata in advance', ['-o', 'preallocation=metadata']],
   ])('the header of a stand-alone qcow2 file %s says what qemu-img says', (name, options) => {
-    const header = checkQcow2Header(create('sound', ...options));
+    const header = readStandAloneHeader(create('sound', ...options));
     const info = JSON.parse(
       tool('qemu-img', 'info', '--output=json', '-f', 'qcow2', at('sound')),
     ) as {
@@ -58,14 +58,14 @@ describe('a qcow2 file is refused', () => {
   test('a qcow2 file is refused that has a backing file', () => {
     create('base');
     const head = create('backed', '-b', at('base'), '-F', 'qcow2');
-    expect(() => checkQcow2Header(head)).toThrow(
+    expect(() => readStandAloneHeader(head)).toThrow(
       'its qcow2 header is refused: it names a backing file',
     );
   });
 
   test('a qcow2 file is refused that has an external data file', () => {
     const head = create('external', '-o', `data_file=${at('data')}`);
-    expect(() => checkQcow2Header(head)).toThrow('it names an external data file');
+    expect(() => readStandAloneHeader(head)).toThrow('it names an external data file');
   });
 
   const edits: readonly (readonly [string, (head: Buffer) => void, string])[] = [
@@ -101,13 +101,13 @@ describe('a qcow2 file is refused', () => {
   test.each(edits)('a qcow2 file is refused %s', (_name, edit, message) => {
     const head = Buffer.from(create('edited'));
     edit(head);
-    expect(() => checkQcow2Header(head)).toThrow(message);
+    expect(() => readStandAloneHeader(head)).toThrow(message);
   });
 
   test.each([0, 4, 71, 103])(
     'a qcow2 file is refused of which there are only %i bytes',
     (length) => {
-      expect(() => checkQcow2Header(create('short').subarray(0, length))).toThrow(/refused/);
+      expect(() => readStandAloneHeader(create('short').subarray(0, length))).toThrow(/refused/);
     },
   );
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Command } from '../../lib/run/runner.ts';
 import { requireWhole } from '../../lib/qcow2/image-extent.ts';
-import { headerBytes, parseQcow2Header } from '../../lib/qcow2/image-header.ts';
+import { headerBytes, readImageLayer } from '../../lib/qcow2/image-layer.ts';
 import { inFolder, quiet } from '../support/nbd-servers.ts';
 import { rawFile } from '../support/storage-world.ts';
 
@@ -18,7 +18,7 @@ function qemuImg(...args: readonly string[]): void {
 
 function look(path: string, commands: Command[] = []): Promise<void> {
   const head = execFileSync('head', ['-c', String(headerBytes), path]);
-  const header = parseQcow2Header(head, 'the file');
+  const { header } = readImageLayer(head, 'the file');
   const runner = localRunner(quiet);
   const recording: typeof runner = {
     ...runner,
@@ -27,7 +27,7 @@ function look(path: string, commands: Command[] = []): Promise<void> {
       return runner.run(command, options);
     },
   };
-  return requireWhole(header.tables, path, 'the file', recording);
+  return requireWhole(header, path, 'the file', recording);
 }
 
 /** An image of 6 MiB and 3 KiB with data in two places, made by qemu-img. */

@@ -1,7 +1,8 @@
 // The qcow2 disk of a bundle: whether QEMU may be let at it.
 import { BundleError, errorMessage } from '../../report/errors.ts';
 import type { BundleDisk } from './bundle.ts';
-import { checkQcow2Header, type Qcow2Header } from '../../qcow2/stand-alone.ts';
+import type { Qcow2Header } from '../../qcow2/header.ts';
+import { readStandAloneHeader } from '../../qcow2/stand-alone.ts';
 
 /**
  * The header of a qcow2 disk.
@@ -11,7 +12,7 @@ import { checkQcow2Header, type Qcow2Header } from '../../qcow2/stand-alone.ts';
 export async function standAloneHeader(disk: BundleDisk, doing: string): Promise<Qcow2Header> {
   const head = await disk.head();
   try {
-    return checkQcow2Header(head);
+    return readStandAloneHeader(head);
   } catch (error) {
     throw new BundleError(`disk ${disk.id} cannot be ${doing}: ${errorMessage(error)}`, {
       cause: error,

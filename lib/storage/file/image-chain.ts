@@ -9,7 +9,7 @@ import type { Runner } from '../../run/runner.ts';
 import { fileHead, realPath, realPaths, regularFileSize } from '../../tools/file-facts.ts';
 import type { BlockNode } from '../../tools/qemu-nbd.ts';
 import { requireWhole } from '../../qcow2/image-extent.ts';
-import { headerBytes, parseQcow2Header, type Qcow2Header } from '../../qcow2/image-header.ts';
+import { headerBytes, readImageLayer, type ImageLayer } from '../../qcow2/image-layer.ts';
 import type { DiskLayout } from '../storage.ts';
 
 /** OpenNebula makes one layer per disk snapshot; QEMU becomes slow long before this. */
@@ -91,15 +91,15 @@ export async function inspectTop(
     requireRawSize(size, sizeMb, what);
     return { path, virtualSize: size, layout: { format } };
   }
-  const header = await readHeader(runner, path, what);
+  const file = await readLayer(runner, path, what);
   try {
-    await inspectBelow(header, { path, what }, [request.path], allowed, runner, []);
+    await inspectBelow(file, { path, what }, [request.path], allowed, runner, []);
   } catch (error) {
     if (!(error instanceof UnsupportedError)) throw error;
     log.warn(`the layers below ${what} cannot be checked: ${error.message}`);
   }
-  const { virtualSize, clusterSize } = header;
-  return { path, virtualSize, layout: { format, clusterSize } };
+  const { virtualSize, header } = file;
+  return { path, virtualSize, layout: { format, clusterSize: header.clusterSize } };
 }
 
 /** `names` are the paths by which this layer is known; backing names are relative to them. */
@@ -119,24 +119,24 @@ async function inspectLayer(
     await fileHead(runner, path, 1, what);
     return { node: { driver: 'raw', path }, virtualSize: size, clusterSize: undefined };
   }
-  const header = await readHeader(runner, path, what);
-  const below = await inspectBelow(header, layer, names, request, runner, above);
-  const { virtualSize, clusterSize } = header;
+  const file = await readLayer(runner, path, what);
+  const below = await inspectBelow(file, layer, names, request, runner, above);
+  const { virtualSize, header } = file;
   const backing = below?.node ?? null;
-  return { node: { driver: 'qcow2', path, backing }, virtualSize, clusterSize };
+  return { node: { driver: 'qcow2', path, backing }, virtualSize, clusterSize: header.clusterSize };
 }
 
-/** The header of a layer that has all its data. @throws FailedError for one that was cut short */
-async function readHeader(runner: Runner, path: string, what: string): Promise<Qcow2Header> {
+/** The header of a qcow2 layer that has all its data. @throws FailedError for one that was cut short */
+async function readLayer(runner: Runner, path: string, what: string): Promise<ImageLayer> {
   const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
-  const header = parseQcow2Header(head, what);
-  await requireWhole(header.tables, path, what, runner);
-  return header;
+  const layer = readImageLayer(head, what);
+  await requireWhole(layer.header, path, what, runner);
+  return layer;
 }
 
 /** The layers below one; undefined when there are none. */
 async function inspectBelow(
-  { backing }: Qcow2Header,
+  { backing }: ImageLayer,
   { path, what }: Pick<Layer, 'path' | 'what'>,
   names: readonly string[],
   request: ImageRequest,
