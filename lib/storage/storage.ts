@@ -4,6 +4,7 @@
 import type { ConsistencyLevel, DiskFormat } from '../bundle/format/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import type { Run } from '../run/run.ts';
+import type { UndoKind, UndoDeps } from '../run/undo.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';
 import type { CephAccess } from '../tools/rbd.ts';
 import type { Disk, Vm } from '../vm/vm.ts';
@@ -86,6 +87,8 @@ export interface Prepared {
 }
 
 export interface StorageModule {
+  /** The kinds of undo that only this module records. */
+  readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan;
   /**
