@@ -26,6 +26,8 @@ test=(
   'setpriv util-linux'
   'cmp diffutils'
   'file file'
+  'virsh libvirt-clients'
+  'lvs lvm2'
   'ssh openssh-client'
   'sshd openssh-server'
   'zsh zsh'
