@@ -122,10 +122,12 @@ choose_layout() {
       die "the folder of -d or ONE_LOCATION must be an absolute path below /, not $root" 2
     root=${root%/}
     bin=$root/bin etc=$root/etc var=$root/var share=$root/share/onevmdump
+    man=$root/share/man
     # A restore makes its own, in the datastores' SAFE_DIRS.
     staging=''
   else
     bin=/usr/bin etc=/etc/one var=/var/lib/one share=/usr/share/onevmdump
+    man=/usr/share/man
     staging=/var/tmp/onevmdump
   fi
   state=$var/onevmdump remotes=$var/remotes
@@ -156,6 +158,7 @@ is_ours() {
     */../* | */..) return 1 ;;
     "$bin/onevmdump" | "$config" | "$config.new") ;;
     "$share"/onehook/*.onehook) ;;
+    "$man"/man1/onevmdump.1 | "$man"/man1/onevmdump-*.1 | "$man"/man5/onevmdump.conf.5) ;;
     "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
     "$remotes"/tm/*) is_tm_action "$1" ;;
     *) return 1 ;;
@@ -223,7 +226,7 @@ build() {
   local command=$source_dir/dist/bin/onevmdump stale=''
   if [[ -f $command && -f $source_dir/scripts/build.mjs ]]; then
     stale=$(cd "$source_dir" &&
-      find bin hooks drivers lib package.json -newer dist/bin/onevmdump -type f -print -quit 2>/dev/null) || true
+      find bin hooks drivers lib scripts package.json -newer dist/bin/onevmdump -type f -print -quit 2>/dev/null) || true
   fi
   if [[ ! -f $command || -n $stale ]]; then
     if [[ ! -f $source_dir/scripts/build.mjs ]]; then
@@ -248,7 +251,7 @@ build' on a machine that has Node.js $least_node and npm, and copy the folder; o
 
 check_targets() {
   local path
-  for path in "$bin" "$etc" "$share" "$remotes"/{hooks,tm,datastore}/onevmdump "$state"; do
+  for path in "$bin" "$etc" "$share" "$man" "$remotes"/{hooks,tm,datastore}/onevmdump "$state"; do
     check_writable "$path"
   done
   # What is given away must be what it seems: a link would give away what it points at.
@@ -297,6 +300,9 @@ install_all() {
   for kind in hooks tm datastore; do put_scripts "$kind"; done
   for path in "$source_dir"/hooks/*.onehook; do
     [[ ! -f $path ]] || put_listed "$path" "$share/onehook/${path##*/}" 644
+  done
+  for path in "$source_dir"/dist/man/man[15]/*; do
+    [[ ! -f $path ]] || put_listed "$path" "$man/${path#"$source_dir"/dist/man/}" 644
   done
   for tm in "${taken_tms[@]}"; do is_one_of "$tm" "${tms[@]}" || give_back_tm "$tm"; done
   for tm in "${known_tms[@]}"; do ! is_one_of "$tm" "${tms[@]}" || take_tm "$tm"; done

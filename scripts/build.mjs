@@ -1,5 +1,6 @@
 // Builds everything that is started into CommonJS files without extension under dist/: the command into one
 // self-contained file, hooks and driver actions into programs that share parts (build-remotes.mjs).
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -10,7 +11,12 @@ process.chdir(root);
 
 /** Folders whose files OpenNebula runs. */
 const remotes = ['hooks', 'drivers/tm', 'drivers/datastore'];
-const helpers = ['test/sandbox/main.ts', 'test/demo/demo.ts', 'bench/bench.ts'];
+const helpers = [
+  'test/sandbox/main.ts',
+  'test/demo/demo.ts',
+  'bench/bench.ts',
+  'scripts/manual.ts',
+];
 
 async function programsIn(folder) {
   const names = await readdir(folder).catch(() => []);
@@ -63,3 +69,5 @@ for (const folder of remotes) {
     await buildRemotes({ programs, outdir: join('dist', folder), options, metaUrl });
 }
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');
+if ((await there(['scripts/manual.ts'])).length > 0)
+  execFileSync(process.execPath, ['dist/scripts/manual', 'man', 'dist/man'], { stdio: 'inherit' });

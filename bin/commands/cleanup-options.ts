@@ -7,7 +7,7 @@ export const cleanupDescription = {
   usage: '[options]',
   summary: 'Undo what killed exports, restores and extracts left behind',
   details: [
-    'Every run records how to undo a change before it makes it. When a run was killed before it could undo its changes (SIGKILL, a power cut), cleanup does so. It never touches what a run that still lives has made, and what is left of a backup that OpenNebula is still making.',
+    'Every run records how to undo a change before it makes it. When a run was killed before it could undo its changes (SIGKILL, a power cut), cleanup does so. It never touches what a run that still lives has made, nor what OpenNebula needs for a backup that it is still making.',
     'Exit code 1 says that something is still left; a warning says what.',
   ],
   options: {

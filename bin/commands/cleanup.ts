@@ -115,7 +115,7 @@ async function isInUse(
   } catch (error) {
     if (!(error instanceof OpenNebulaError) && !(error instanceof UsageError)) throw error;
     log.warn(
-      `what was fixed for a backup of VM ${vmId} is left alone, since it is not known whether OpenNebula still needs it: ${error.message}`,
+      `what was made for a backup of VM ${vmId} is kept, because it is not known whether OpenNebula still needs it: ${error.message}`,
     );
     return undefined;
   }
@@ -132,7 +132,7 @@ function describeRun({ remains, end }: Found): readonly string[] {
   const words = {
     undone: 'undone',
     left: 'left',
-    kept: 'kept, OpenNebula needs it for its backup',
+    kept: 'kept, because OpenNebula needs it for a backup',
     elsewhere: `left alone, ${whyAlone(remains)}`,
   };
   const left = end === 'left' ? describeRemains(remains).map((line) => `  ${line}`) : [];

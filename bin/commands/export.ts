@@ -31,9 +31,9 @@ async function runExport(
   if (!options.stdin && vmId === undefined) {
     throw new UsageError('which VM? Give its id, or its XML with --stdin (see: onevmdump --help)');
   }
-  if (options.destinationPath === '') throw new UsageError('--destination-path names no place');
+  if (options.destinationPath === '') throw new UsageError('--destination-path is empty');
   const config = await configFor(options, log);
-  const wished = remoteTarget(options, config);
+  const requested = remoteTarget(options, config);
   const destinationHost = destinationTarget(options, config);
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   const compression = parseCompression(options.compress ?? config.compress);
@@ -44,7 +44,7 @@ async function runExport(
     ? undefined
     : await connect({ config, endpoint: options.endpoint, log, signal });
   const vm = await readVm(vmId, options.stdin, one);
-  const remote = await hostOfDisks(wished, vm, remoteOption);
+  const remote = await hostOfDisks(requested, vm, remoteOption);
   const report = await withProgress(log, (progress) =>
     withRun({ config, action: 'export', vmId: vm.id, remote, one, log, progress, signal }, (run) =>
       exportVm(

@@ -57,7 +57,7 @@ async function restoreFrom(
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     if (bundle.cut !== undefined && bundle.disks.length === 0) {
-      throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is whole`);
+      throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is complete`);
     }
     warnOfLostEnd(bundle, log);
     const one = await connect({ config, endpoint: options.endpoint, log, signal });
@@ -98,13 +98,13 @@ async function restoreFrom(
 
 /** An absolute path: oned gets it, and oned's working directory is not that of this command. */
 function stagingDir({ stagingDir }: RestoreOptions, config: Config): string {
-  if (stagingDir === '') throw new UsageError('--staging-dir names no folder');
+  if (stagingDir === '') throw new UsageError('--staging-dir is empty');
   return stagingDir === undefined ? config.stagingDir : resolve(stagingDir);
 }
 
 function whatIsMissing({ missing, images }: RestoreReport): string {
   const lost = missing.length === 0 ? 'no disk is missing' : `missing: disk ${missing.join(', ')}`;
-  return `${images.length} disks were restored, ${lost}`;
+  return `${images.length === 1 ? 'one disk was' : `${images.length} disks were`} restored, ${lost}`;
 }
 
 /** The older onevmdump's words. */

@@ -89,11 +89,11 @@ async function virtualSize(disk: BundleDisk, { manifest }: Bundle, vm: Vm): Prom
 
 function plain(report: Awaited<ReturnType<typeof describe>>): string {
   const { vm, consistency } = report;
-  const quiesced = {
+  const meaning = {
     offline: 'the VM was not running',
     agent: 'file systems were frozen by the guest agent',
     suspend: 'the guest was paused',
-    crash: 'nothing was quiesced: as after a power cut',
+    crash: 'the guest was neither frozen nor paused: as after a power cut',
   };
   // A driver of OpenNebula does not know the endpoint.
   const cloud = [report.cloud?.name, report.cloud?.endpoint].filter((text) => text !== undefined);
@@ -103,14 +103,14 @@ function plain(report: Awaited<ReturnType<typeof describe>>): string {
     ['Exported', report.created ?? 'unknown (no manifest)'],
     ...(consistency
       ? [
-          ['Consistency', `${consistency.level}: ${quiesced[consistency.level]}`],
+          ['Consistency', `${consistency.level}: ${meaning[consistency.level]}`],
           ...(consistency.frozenMs > 0 ? [['Frozen for', `${consistency.frozenMs} ms`]] : []),
         ]
       : []),
     ...(cloud.length > 0 ? [['Cloud', cloud.map(printable).join(', ')]] : []),
     ...(report.state.length > 0 ? [['Also holds', report.state.map(stateWords).join(', ')]] : []),
     ...(report.leftOut.length > 0
-      ? [['Left out', `disk ${report.leftOut.join(', ')} (not asked for)`]]
+      ? [['Left out', `disk ${report.leftOut.join(', ')} (not requested)`]]
       : []),
     ['Made by', report.tool ?? 'the older onevmdump, or another tool'],
     ['Size', `${formatBytes(report.size)}${report.compression ? `, ${report.compression}` : ''}`],

@@ -1,4 +1,4 @@
-// onevmdump verify: reads all of a bundle and says whether it can be restored.
+// onevmdump verify: reads all of a bundle and checks it.
 import { verifyBundle, type VerifyReport } from '../../lib/bundle/read/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
@@ -22,19 +22,21 @@ async function runVerify(
       verifyBundle(source, { log, signal, progress, restorable: requireRestorable }),
     ),
   );
-  const data = formatBytes(report.disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
-  const left = report.leftOut.length === 0 ? '' : `, without disk ${report.leftOut.join(', ')}`;
-  await printResult(
-    options,
-    `${report.bundle}: sound (${report.disks.length} disks${left}, ${data} of data, ${checked(report)})`,
-    { sound: true, ...report },
-  );
+  await printResult(options, `${report.bundle}: OK: ${verdict(report)}`, {
+    sound: true,
+    ...report,
+  });
 }
 
-/** What the verdict rests on. */
-function checked({ indexed, frames, disks }: VerifyReport): string {
-  if (indexed) return `${frames} frames, all checksums match`;
+/** What was checked, and how much of it. */
+function verdict({ indexed, frames, disks, leftOut }: VerifyReport): string {
+  const data = formatBytes(disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0));
+  const size = [
+    `${disks.length === 1 ? '1 disk' : `${disks.length} disks`}${leftOut.length === 0 ? '' : ` without disk ${leftOut.join(', ')}`}`,
+    `${data} of data`,
+  ].join(', ');
+  if (indexed) return `all checksums match (${size}, ${frames} frames)`;
   return disks.every(({ sha256 }) => sha256 !== undefined)
-    ? 'no index, but the checksum of every disk matches'
-    : 'no checksums of its own, but every compressed block and every member is sound';
+    ? `the checksum of every disk matches; the bundle has no index (${size})`
+    : `every compressed block and every member is intact; the bundle has no checksums of its own (${size})`;
 }

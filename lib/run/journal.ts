@@ -21,7 +21,14 @@ import {
 import { identify } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
 import { quote } from './quote.ts';
-import { remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
+import {
+  carryOut,
+  freesStorage,
+  remedy,
+  type PlacedUndo,
+  type Undo,
+  type UndoHandlers,
+} from './undo.ts';
 
 export interface JournalEntry {
   /**
@@ -121,25 +128,22 @@ function journalOn(
       for (;;) {
         // Undoing may itself record something, such as a connection that has to be made for it.
         const open = pending.filter((one) => !tried.has(one.seq));
-        const next =
-          open.findLast(({ undo }) => handlers.read(undo).unlocks === undefined) ?? open.at(-1);
+        const next = open.findLast((one) => !isLock(one)) ?? open.at(-1);
         if (!next) break;
         const { seq, undo, on } = next;
         tried.add(seq);
-        const { unlocks } = handlers.read(undo);
-        if (unlocks !== undefined && pending.some((one) => handlers.read(one.undo).freesStorage)) {
+        if (undo.kind === 'restore-lock' && pending.some((one) => freesStorage(one.undo))) {
           log.warn(
-            `VM ${unlocks} stays locked, since something of ours is left on its storage or in its QEMU; when that is removed, this unlocks it: onevmdump cleanup`,
+            `VM ${undo.vmId} stays locked, since something of ours is left on its storage or in its QEMU; when that is removed, this unlocks it: onevmdump cleanup`,
           );
           continue;
         }
         try {
           log.debug(`undo ${JSON.stringify({ undo, on })}`);
-          await handlers.carryOut({ undo, on });
+          await carryOut({ undo, on }, handlers);
           await done(seq);
         } catch (error) {
-          const left = remedy({ undo, on }, handlers.read(undo));
-          log.warn(`could not undo everything (${errorMessage(error)}): ${left}`);
+          log.warn(`could not undo everything (${errorMessage(error)}): ${remedy({ undo, on })}`);
         }
       }
       try {
@@ -157,4 +161,8 @@ function journalOn(
       await lines.close();
     },
   };
+}
+
+function isLock({ undo }: PlacedUndo): boolean {
+  return undo.kind === 'restore-lock';
 }

@@ -2,7 +2,9 @@
 // runs, `cleanup` and OpenNebula itself find things by these names. The names of bundles: lib/bundle/format/bundle-name.ts.
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
-import { ownPrefix } from '../run/own-prefix.ts';
+
+/** The prefix of everything this tool makes. */
+export const ownPrefix = 'onevmdump-';
 
 /** The VM's folder on its system datastore. */
 export function vmFolder(datastoreLocation: string, datastoreId: number, vmId: number): string {

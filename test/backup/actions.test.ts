@@ -245,7 +245,7 @@ describe('a backup for a datastore of ours', () => {
     expect(await run('prebackup', one)).toEqual(done);
     const during = await world.run(['cleanup']);
     expect(during).toMatchObject({ code: 0 });
-    expect(during.stdout).toContain('kept, OpenNebula needs it for its backup');
+    expect(during.stdout).toContain('kept, because OpenNebula needs it for a backup');
     expect(await readdir(join(world.folder, 'state/prepared'))).toHaveLength(1);
     world.sandbox.setState(one.vm.id, 8, 0);
     const after = await world.run(['cleanup', '--vm', String(one.vm.id)]);

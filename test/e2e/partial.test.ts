@@ -49,11 +49,11 @@ describe('a bundle of some disks', () => {
     };
     expect(shown.disks.map(({ id }) => id)).toEqual([0]);
     expect(shown.leftOut).toEqual(others);
-    expect(await run('show', bundle)).toContain(`disk ${others.join(', ')} (not asked for)`);
+    expect(await run('show', bundle)).toContain(`disk ${others.join(', ')} (not requested)`);
     expect(await run('list', world.bundles)).toMatch(
       new RegExp(`1 of ${all.length} .*some.tar.gz`),
     );
-    expect(await run('verify', bundle)).toContain(`1 disks, without disk ${others.join(', ')}`);
+    expect(await run('verify', bundle)).toContain(`1 disk without disk ${others.join(', ')}`);
   });
 
   test('a bundle of some disks comes back as a template without the others, with a warning for each', async () => {
@@ -116,7 +116,7 @@ describe('a bundle that lost its end', () => {
   test('restore --salvage of a bundle that lost its end gives its whole disks, says what is missing, and ends with code 7', async () => {
     const { code, stdout, stderr } = await world.run(['restore', cut, '--salvage', '--json']);
     expect(stderr).toContain('WARNING: onevmdump: the bundle lost its end');
-    expect(stderr).toMatch(/the bundle lost its end: 1 disks were restored, missing: disk 1/);
+    expect(stderr).toMatch(/the bundle lost its end: one disk was restored, missing: disk 1/);
     expect(code).toBe(7);
     const report = JSON.parse(stdout) as {
       templateId: number;

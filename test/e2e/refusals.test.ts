@@ -68,7 +68,7 @@ describe('wrong usage is refused with exit code 2', () => {
     [['export', '8', '-d', 'a', '-d', 'b'], /--destination-path was given more than once/],
     [['export', '8', '--endpoint', 'a', '--endpoint', 'b'], /--endpoint was given more than once/],
     [['export', '8', '--config', 'a', '--config', 'b'], /--config was given more than once/],
-    [['export', '8', '-d', ''], /--destination-path names no place/],
+    [['export', '8', '-d', ''], /--destination-path is empty/],
     [['restore', 'b', '-n', 'a', '--name', 'b'], /--name was given more than once/],
     [['restore', 'b', '--volatile', 'image', '--volatile', 'fresh'], /--volatile was given more/],
     [['restore', 'b', '--staging-dir', 'a', '--staging-dir', 'b'], /--staging-dir was given more/],

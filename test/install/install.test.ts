@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { copyFile, link, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { repository, shippedConfig, tree, unpackRelease, type Release } from './release.ts';
@@ -56,6 +56,27 @@ describe('installing', () => {
     expect(await mode(template)).toBe('644');
     expect(stdout).toContain(`set HOOK_DESTINATION in ${one}/etc/onevmdump.conf`);
     expect(stdout).toContain(`  onehook create ${template.replaceAll(' ', '\\ ')}\n`);
+    expect(await release.install(['-d', one, '--uninstall'])).toMatchObject({ status: 0 });
+    await expect(stat(join(one, 'share'))).rejects.toThrow('ENOENT');
+  });
+
+  test('the man pages of a release are installed, checked, replaced by those of the next release, and removed', async () => {
+    const pages = ['man1/onevmdump.1', 'man1/onevmdump-export.1', 'man5/onevmdump.conf.5'];
+    for (const page of pages) await release.write(`dist/man/${page}`, `.TH "${page}"\n`, 0o644);
+    await release.install(['-d', one]);
+    const man = join(one, 'share/man');
+    expect(await tree(man)).toEqual(['man1/', ...pages.slice(0, 2).sort(), 'man5/', pages[2]]);
+    expect(await readFile(join(man, 'man1/onevmdump.1'), 'utf8')).toBe('.TH "man1/onevmdump.1"\n');
+    expect(await mode(join(man, 'man5/onevmdump.conf.5'))).toBe('644');
+
+    await writeFile(join(man, 'man1/onevmdump.1'), 'changed');
+    const checked = await release.install(['-d', one, '--check']);
+    expect(checked.stderr).toContain(`changed since it was installed: ${man}/man1/onevmdump.1`);
+
+    await rm(join(release.folder, 'dist/man/man1/onevmdump-export.1'));
+    await release.install(['-d', one]);
+    expect(await tree(join(man, 'man1'))).toEqual(['onevmdump.1']);
+
     expect(await release.install(['-d', one, '--uninstall'])).toMatchObject({ status: 0 });
     await expect(stat(join(one, 'share'))).rejects.toThrow('ENOENT');
   });

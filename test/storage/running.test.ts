@@ -12,8 +12,7 @@ import {
 import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
-import { abortBackupJob } from '../../lib/guest/undo.ts';
-import type { Undo } from '../../lib/run/undo.ts';
+import { carryOut, type Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDisks } from '../../lib/storage/registry.ts';
@@ -85,7 +84,7 @@ async function inScene(
         snapshotDisks(planDisks(vm(disks, running), new Map()), { ...run, ...more }, wish),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
-        for (const undo of left) await handlers.carryOut({ undo, on: undefined });
+        for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
       },
     });
   });
@@ -181,9 +180,7 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, undo, libvirt, world }) => {
       await fix();
       expect(libvirt.job()).toContain(world.vmFolder);
-      const files = world
-        .undone()
-        .flatMap((one) => (one.kind === 'remove-file' ? [String(one['path'])] : []));
+      const files = world.undone().flatMap((one) => (one.kind === 'remove-file' ? [one.path] : []));
       expect(files).toHaveLength(4);
       await undo();
       expect(libvirt.job()).toBeUndefined();
@@ -598,8 +595,10 @@ describe('the disks of a running VM', () => {
         runnerAt: () => libvirt.runner,
       });
       const socket = join(world.vmFolder, 'onevmdump-other.sock');
-      const undo = abortBackupJob.undo({ uri: 'test:///default', domain: 'one-7', socket });
-      await handlers.carryOut({ undo, on: undefined });
+      await handlers['abort-backup-job'](
+        { kind: 'abort-backup-job', uri: 'test:///default', domain: 'one-7', socket },
+        undefined,
+      );
       expect(libvirt.job()).not.toBeUndefined();
     }));
 

@@ -11,9 +11,7 @@ import type { Run } from '../../run/run.ts';
 import type { Runner, SshTarget } from '../../run/runner.ts';
 import { loginName } from '../../run/ssh-errors.ts';
 import type { Undo } from '../../run/undo.ts';
-import { removeFile } from '../../run/undo-kinds.ts';
 import { canWriteFolder, kindOfPath, namesIn } from './host-file.ts';
-import { removeUnfinishedBundle } from './undo.ts';
 import { isPartOf, partName } from '../../vm/names.ts';
 
 /**
@@ -78,7 +76,7 @@ export async function bundleTarget(
   if (!host) {
     const name = await bundleDestination(destination, facts);
     const part = partName(name);
-    const undo = removeFile.undo({ path: part });
+    const undo = { kind: 'remove-file', path: part } as const;
     return { name, host, undo, open: () => createFileSink(name, part) };
   }
   const runner = runnerAt(host);
@@ -88,7 +86,7 @@ export async function bundleTarget(
   return {
     name,
     host,
-    undo: removeUnfinishedBundle.undo(file),
+    undo: { kind: 'remove-unfinished', ...file },
     open: () => createSshSink(runner, file, { name, signal }),
   };
 }

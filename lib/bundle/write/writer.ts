@@ -5,13 +5,13 @@ import type { DiskReader } from '../../read/disk-reader.ts';
 import { FailedError, UnsupportedError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { ProgressTask } from '../../report/progress.ts';
-import { diskMember } from '../../vm/names.ts';
-import { layOutDisk } from './disk-member.ts';
+import { diskMember as memberName } from '../../vm/names.ts';
+import { diskMember, type DiskLayout } from './disk-member.ts';
 import type { FrameCodec } from './frame-codec.ts';
 import { frameSize } from './frame-body.ts';
 import { createFrameWriter } from './frame-writer.ts';
 import { largestManifest } from '../format/manifest-parse.ts';
-import { manifestVersion, type DiskLayout, type Frame, type Manifest } from '../format/manifest.ts';
+import { manifestVersion, type Frame, type Manifest } from '../format/manifest.ts';
 import { readBack, readBackFrames } from './read-back.ts';
 import type { BundleSink } from '../sink.ts';
 import { endOfArchive, fileHeader, folderHeader, tarPadding } from '../format/tar-header.ts';
@@ -112,9 +112,9 @@ export function createBundleWriter(
     },
 
     async addDisk(disk, reader, task) {
-      const name = diskMember(disk.id);
+      const name = memberName(disk.id);
       const { virtualSize } = reader;
-      const layout = layOutDisk(name, disk, virtualSize, await reader.extents(), created);
+      const layout = diskMember(name, disk, virtualSize, await reader.extents(), created);
       requireRoomInIndex(name, frames.count * frameSize + layout.dataBytes);
       const sha256 = createHash('sha256');
       let read = 0;

@@ -32,7 +32,6 @@ import {
 import { lockGroup, whileLocked } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
-import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import {
   diskLabel,
   type DumpPlan,
@@ -43,8 +42,6 @@ import {
 } from '../storage.ts';
 
 export const lvmStorage: StorageModule = {
-  undoKinds: [removeSnapshotVolume, deactivateVolume],
-
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const what = `disk ${disk.id} of VM ${vm.id}`;
     if (!activityOf(vm.state, vm.lcmState)) {
@@ -100,7 +97,8 @@ export const lvmStorage: StorageModule = {
     });
     for (const { name, volume } of named) {
       const at = { group: group.name, name, origin: volume.name };
-      await journal.record(removeSnapshotVolume.undo(at), runner.target);
+      const undo = { kind: 'remove-snapshot-lv', ...at } as const;
+      await journal.record(undo, runner.target);
     }
     let lock: DriverLock | undefined;
     const release = async (): Promise<void> => lock?.release();
@@ -192,7 +190,7 @@ async function requireActive(
 ): Promise<void> {
   if (volume.active) return;
   const { group, name } = volume;
-  await journal.record(deactivateVolume.undo({ group, name }), runner.target);
+  await journal.record({ kind: 'deactivate-lv', group, name }, runner.target);
   const doing = `activate the volume ${group}/${name} of ${diskLabel(plan)}`;
   await whileLocked(lvm, group, doing, () => activate(lvm, volume));
 }
