@@ -10,12 +10,8 @@ import type {
   ManifestState,
 } from './bundle/format/manifest.ts';
 import { readBackBeforehand } from './bundle/write/read-back.ts';
-import {
-  createBundleWriter,
-  largestData,
-  requireRoomInIndex,
-  type BundleWriter,
-} from './bundle/write/writer.ts';
+import { largestData, requireRoomInIndex } from './bundle/write/index-room.ts';
+import { BundleWriter } from './bundle/write/writer.ts';
 import type { BundleTarget } from './bundle/location/destination.ts';
 import type { OneClient } from './one/client.ts';
 import { errorMessage } from './report/errors.ts';
@@ -100,7 +96,7 @@ export async function writeBundle(
   );
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
-  const writer = createBundleWriter(sink, compressor, {
+  const writer = new BundleWriter(sink, compressor, {
     created: started,
     signal: run.signal,
     log: run.log,

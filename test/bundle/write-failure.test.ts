@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
 import type { CompressingCodec, FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
 import type { BundleSink } from '../../lib/bundle/sink.ts';
-import { createBundleWriter, type BundleWriter } from '../../lib/bundle/write/writer.ts';
+import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { DiskReader } from '../../lib/read/disk-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
@@ -90,7 +90,7 @@ const codecs: [string, FrameCodec][] = [
 
 describe.each(codecs)('with compression %s', (compression, codec) => {
   test(`with compression ${compression}, an error of the reader surfaces as it is`, async () => {
-    const writer = createBundleWriter(endless(), codec, options);
+    const writer = new BundleWriter(endless(), codec, options);
     const broken = new Error('the storage is gone');
     const disk = reader(60 * MiB, (n) => {
       if (n === 50) throw broken;
@@ -100,13 +100,13 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
   });
 
   test(`with compression ${compression}, a full sink ends the dump with its error`, async () => {
-    const writer = createBundleWriter(smallSink(20 * MiB), codec, options);
+    const writer = new BundleWriter(smallSink(20 * MiB), codec, options);
     await expect(write(writer, reader(200 * MiB))).rejects.toThrow('the sink is full');
     await expectNothingLeft(writer);
   });
 
   test(`with compression ${compression}, a sink that is full only at the end lets finish fail`, async () => {
-    const writer = createBundleWriter(smallSink(MiB), codec, options);
+    const writer = new BundleWriter(smallSink(MiB), codec, options);
     await write(writer, reader(3 * MiB)).catch(() => undefined);
     const facts = {
       tool: { name: 'onevmdump', version: '0' },
@@ -120,7 +120,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
 
   test(`with compression ${compression}, an abort ends a dump whose reader gives no answer`, async () => {
     const controller = new AbortController();
-    const writer = createBundleWriter(endless(), codec, { ...options, signal: controller.signal });
+    const writer = new BundleWriter(endless(), codec, { ...options, signal: controller.signal });
     const stuck = reader(60 * MiB, (n) => (n === 40 ? new Promise(() => undefined) : undefined));
     const dump = write(writer, stuck);
     setTimeout(() => controller.abort(new Error('enough')), 100);
@@ -130,7 +130,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
 
   test(`with compression ${compression}, an abort ends a dump that is going on`, async () => {
     const controller = new AbortController();
-    const writer = createBundleWriter(endless(), codec, { ...options, signal: controller.signal });
+    const writer = new BundleWriter(endless(), codec, { ...options, signal: controller.signal });
     const disk = reader(1000 * MiB, (n) => {
       if (n === 70) controller.abort(new Error('enough'));
     });
@@ -139,7 +139,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
   });
 
   test(`with compression ${compression}, an abort of the writer alone ends a dump that is going on`, async () => {
-    const writer = createBundleWriter(endless(), codec, options);
+    const writer = new BundleWriter(endless(), codec, options);
     let aborted: Promise<void> | undefined;
     const disk = reader(300 * MiB, (n) => {
       if (n === 70) aborted = writer.abort();
@@ -156,7 +156,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
   ])(
     `with compression ${compression}, a reader that gives %s than it announced is an error`,
     async (word, by) => {
-      const writer = createBundleWriter(endless(), codec, options);
+      const writer = new BundleWriter(endless(), codec, options);
       const liar: DiskReader = {
         ...reader(5 * MiB + by),
         virtualSize: 8 * MiB,
@@ -169,7 +169,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
 });
 
 test('a disk with more data than the index can list is refused before it is read', async () => {
-  const writer = createBundleWriter(endless(), none, options);
+  const writer = new BundleWriter(endless(), none, options);
   const disk = reader(30 * 2 ** 40, () => {
     throw new Error('it was read');
   });
@@ -177,7 +177,7 @@ test('a disk with more data than the index can list is refused before it is read
 });
 
 test('a disk cannot be added twice', async () => {
-  const writer = createBundleWriter(endless(), none, options);
+  const writer = new BundleWriter(endless(), none, options);
   await write(writer, reader(MiB));
   await expect(write(writer, reader(MiB))).rejects.toThrow('would be in it twice');
 });
@@ -194,7 +194,7 @@ describe('a compressor that', () => {
   async function dumpWith(script: string, signal = new AbortController().signal) {
     writeFileSync(join(folder.path, 'igzip'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     process.env['PATH'] = `${folder.path}:${path ?? ''}`;
-    const writer = createBundleWriter(endless(), gzip, { ...options, signal });
+    const writer = new BundleWriter(endless(), gzip, { ...options, signal });
     try {
       await write(writer, reader(40 * MiB));
       await writer.addFile('./behind', data);
@@ -216,7 +216,7 @@ describe('a compressor that', () => {
 
   test('a compressor that has vanished is named', async () => {
     process.env['PATH'] = join(folder.path, 'nowhere');
-    const writer = createBundleWriter(endless(), gzip, options);
+    const writer = new BundleWriter(endless(), gzip, options);
     await expect(write(writer, reader(80 * MiB))).rejects.toThrow('igzip: is not installed');
     await expectNothingLeft(writer);
   });

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/g
 import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import { writeAll } from '../../lib/bundle/write/write-all.ts';
-import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
+import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { noise, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
 
@@ -83,7 +83,7 @@ function canMount(): boolean {
   test('a result that does not fit into the file behind stdout is an error', async () => {
     const bundle = join(folder.path, 'large-xml');
     const sink = await createFileSink(bundle, partName(bundle));
-    const writer = createBundleWriter(sink, none, { created: new Date(), log: noLog });
+    const writer = new BundleWriter(sink, none, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.alloc(2 * smallBytes, 'x'));
     await writer.finish({
       tool: { name: 'onevmdump', version: '0' },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
 import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
-import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
+import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { openNbdReader } from '../../lib/read/nbd-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
@@ -34,7 +34,7 @@ test('a disk served by qemu-nbd comes out of the bundle identical, with its hole
       partName(join(folder.path, 'bundle.tar.gz')),
     );
     const codec = await pickCompressor({ method: 'gzip' });
-    const writer = createBundleWriter(sink, codec, { created: new Date(), log: noLog });
+    const writer = new BundleWriter(sink, codec, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
     const written = await writer.addDisk({ id: 3, format: 'raw' }, reader, silent.begin('', 0));
     await reader.close();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { fittingFacts } from '../../lib/bundle/write/fitting-facts.ts';
 import type { ImageFacts } from '../../lib/bundle/format/manifest.ts';
-import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
+import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { bundleTarget } from '../../lib/bundle/location/destination.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { Log } from '../../lib/report/log.ts';
@@ -179,7 +179,7 @@ describe('a manifest that no reader would accept', () => {
       commit: () => Promise.resolve(),
       discard: () => Promise.resolve(),
     };
-    const writer = createBundleWriter(
+    const writer = new BundleWriter(
       sink,
       { compression: 'none', name: 'none' },
       { created: new Date(), log: noLog },

@@ -10,7 +10,7 @@ import { partName } from '../../lib/vm/names.ts';
 import type { FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
 import type { DiskLayout } from '../../lib/bundle/write/disk-member.ts';
 import type { Manifest, ManifestDisk, ManifestState } from '../../lib/bundle/format/manifest.ts';
-import { createBundleWriter } from '../../lib/bundle/write/writer.ts';
+import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { silent } from '../../lib/report/progress.ts';
@@ -104,7 +104,7 @@ export async function writeBundle(
   } = {},
 ) {
   const sink = await createFileSink(path, partName(path));
-  const writer = createBundleWriter(sink, codec, {
+  const writer = new BundleWriter(sink, codec, {
     created: new Date('2026-01-02T03:04:05.678Z'),
     log: noLog,
   });

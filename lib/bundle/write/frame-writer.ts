@@ -1,69 +1,69 @@
 // Cuts the tar stream into frames. See docs/bundle-format.md, "Frames".
 import { crc32 } from 'node:zlib';
-import { compressedFrames } from './compressed-frames.ts';
-import { frameSize } from './frame-body.ts';
-import type { FrameCodec } from './frame-codec.ts';
 import type { Frame } from '../format/manifest.ts';
-import { plainFrames } from './plain-frames.ts';
 import type { BundleSink } from '../sink.ts';
+import { CompressedFrames } from './compressed-frames.ts';
+import { frameSize, type FrameBody } from './frame-body.ts';
+import type { FrameCodec } from './frame-codec.ts';
+import { PlainFrames } from './plain-frames.ts';
 
-export interface FrameWriter {
+export class FrameWriter {
+  readonly #body: FrameBody;
+  readonly #signal: AbortSignal;
+  #count = 0;
+  /** Bytes that the current frame may have, and those it has. */
+  #limit = frameSize;
+  #length = 0;
+  #crc = 0;
+
+  /** `signal` kills compressors and makes every call reject with its reason. */
+  constructor(sink: BundleSink, codec: FrameCodec, signal: AbortSignal) {
+    this.#body =
+      codec.compression === 'none'
+        ? new PlainFrames(sink)
+        : new CompressedFrames(sink, codec, signal);
+    this.#signal = signal;
+  }
+
   /** How many frames were begun. */
-  readonly count: number;
+  get count(): number {
+    return this.#count;
+  }
+
   /** Appends to the tar stream. `data` may still be read until the next call has resolved. */
-  write(data: Uint8Array): Promise<void>;
+  async write(data: Uint8Array): Promise<void> {
+    for (let at = 0; at < data.length;) {
+      if (this.#length === this.#limit) await this.cut();
+      const part = data.subarray(at, at + this.#limit - this.#length);
+      await this.#add(part);
+      at += part.length;
+    }
+  }
+
   /** Ends the frame; the next one holds at most `size` bytes. */
-  cut(size?: number): Promise<void>;
+  async cut(size = frameSize): Promise<void> {
+    if (this.#length > 0) await this.#body.end(this.#length, this.#crc);
+    this.#limit = size;
+    this.#length = 0;
+    this.#crc = 0;
+  }
+
   /** Ends the frame and resolves when all are in the sink, with their places. */
-  flush(): Promise<readonly Frame[]>;
-  close(): Promise<void>;
-}
-
-/** A writer of frames; `signal` kills compressors and lets every call reject with its reason. */
-export function createFrameWriter(
-  sink: BundleSink,
-  codec: FrameCodec,
-  signal: AbortSignal,
-): FrameWriter {
-  const body =
-    codec.compression === 'none' ? plainFrames(sink) : compressedFrames(sink, codec, signal);
-  let count = 0;
-  let limit = frameSize;
-  let length = 0;
-  let crc = 0;
-
-  async function add(data: Uint8Array): Promise<void> {
-    signal.throwIfAborted();
-    if (length === 0) count += 1;
-    length += data.length;
-    crc = crc32(data, crc);
-    await body.add(data);
+  async flush(): Promise<readonly Frame[]> {
+    await this.cut();
+    return this.#body.flush();
   }
 
-  async function cut(size = frameSize): Promise<void> {
-    if (length > 0) await body.end(length, crc);
-    limit = size;
-    length = 0;
-    crc = 0;
+  /** Kills compressors, frees scratch files. Never rejects; may be called twice. */
+  close(): Promise<void> {
+    return this.#body.close();
   }
 
-  return {
-    get count() {
-      return count;
-    },
-    async write(data) {
-      for (let at = 0; at < data.length;) {
-        if (length === limit) await cut();
-        const part = data.subarray(at, at + limit - length);
-        await add(part);
-        at += part.length;
-      }
-    },
-    cut,
-    async flush() {
-      await cut();
-      return body.flush();
-    },
-    close: () => body.close(),
-  };
+  async #add(data: Uint8Array): Promise<void> {
+    this.#signal.throwIfAborted();
+    if (this.#length === 0) this.#count += 1;
+    this.#length += data.length;
+    this.#crc = crc32(data, this.#crc);
+    await this.#body.add(data);
+  }
 }

@@ -1,25 +1,33 @@
 // Frames without compression: the bytes themselves, straight into the sink.
-import type { FrameBody } from './frame-body.ts';
-import { createGatherer } from './write-buffer.ts';
 import type { Frame } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
+import type { FrameBody } from './frame-body.ts';
+import { FramePlaces } from './frame-places.ts';
+import { Gatherer } from './write-buffer.ts';
 
-/** Frames as they are. */
-export function plainFrames(sink: BundleSink): FrameBody {
-  const gatherer = createGatherer((data) => sink.write(data));
-  const frames: Frame[] = [];
-  let offset = 0;
-  return {
-    add: (data) => gatherer.add(data),
-    end(length, crc) {
-      frames.push([offset, length, length, crc]);
-      offset += length;
-      return Promise.resolve();
-    },
-    async flush() {
-      await gatherer.flush();
-      return frames;
-    },
-    close: () => gatherer.flush().catch(() => undefined),
-  };
+export class PlainFrames implements FrameBody {
+  readonly #gatherer: Gatherer;
+  readonly #places = new FramePlaces();
+
+  constructor(sink: BundleSink) {
+    this.#gatherer = new Gatherer((data) => sink.write(data));
+  }
+
+  add(data: Uint8Array): Promise<void> {
+    return this.#gatherer.add(data);
+  }
+
+  end(length: number, crc: number): Promise<void> {
+    this.#places.add(length, length, crc);
+    return Promise.resolve();
+  }
+
+  async flush(): Promise<readonly Frame[]> {
+    await this.#gatherer.flush();
+    return this.#places.all;
+  }
+
+  async close(): Promise<void> {
+    await this.#gatherer.flush().catch(() => undefined);
+  }
 }

@@ -1,54 +1,53 @@
 // Gathers small pieces into larger writes: a fragmented disk comes in pieces of a few kilobytes, and
 // each write costs a trip through a thread.
 
-export interface Gatherer {
-  /** Appends. `data` may still be read until the next call has resolved. */
-  add(data: Uint8Array): Promise<void>;
-  /** Resolves when everything added was written. */
-  flush(): Promise<void>;
-}
-
 const gatherSize = 512 * 1024;
 /** Pieces from this size on are written as they are. */
 const largePiece = 128 * 1024;
 
 /** One write is under way at a time, while the caller already works on the next piece. */
-export function createGatherer(write: (data: Uint8Array) => Promise<void>): Gatherer {
-  let gathered: Buffer | undefined;
-  let used = 0;
-  let underWay = Promise.resolve();
+export class Gatherer {
+  readonly #write: (data: Uint8Array) => Promise<void>;
+  #gathered: Buffer | undefined;
+  #used = 0;
+  #underWay = Promise.resolve();
 
-  async function start(data: Uint8Array): Promise<void> {
-    await underWay;
-    underWay = write(data);
+  constructor(write: (data: Uint8Array) => Promise<void>) {
+    this.#write = write;
+  }
+
+  /** Appends. `data` may still be read until the next call has resolved. */
+  async add(data: Uint8Array): Promise<void> {
+    if (data.length >= largePiece) {
+      await this.#startGathered();
+      await this.#start(data);
+      return;
+    }
+    if (this.#used + data.length > gatherSize) await this.#startGathered();
+    await this.#underWay;
+    this.#gathered ??= Buffer.allocUnsafeSlow(gatherSize);
+    this.#gathered.set(data, this.#used);
+    this.#used += data.length;
+  }
+
+  /** Resolves when everything added was written. */
+  async flush(): Promise<void> {
+    await this.#startGathered();
+    await this.#underWay;
+  }
+
+  async #startGathered(): Promise<void> {
+    if (!this.#gathered || this.#used === 0) return;
+    const data = this.#gathered.subarray(0, this.#used);
+    this.#gathered = undefined;
+    this.#used = 0;
+    await this.#start(data);
+  }
+
+  async #start(data: Uint8Array): Promise<void> {
+    await this.#underWay;
+    this.#underWay = this.#write(data);
     // Its error surfaces with the next write or flush.
-    underWay.catch(() => undefined);
+    this.#underWay.catch(() => undefined);
   }
-
-  async function startGathered(): Promise<void> {
-    if (!gathered || used === 0) return;
-    const data = gathered.subarray(0, used);
-    gathered = undefined;
-    used = 0;
-    await start(data);
-  }
-
-  return {
-    async add(data) {
-      if (data.length >= largePiece) {
-        await startGathered();
-        await start(data);
-        return;
-      }
-      if (used + data.length > gatherSize) await startGathered();
-      await underWay;
-      gathered ??= Buffer.allocUnsafeSlow(gatherSize);
-      gathered.set(data, used);
-      used += data.length;
-    },
-    async flush() {
-      await startGathered();
-      await underWay;
-    },
-  };
 }

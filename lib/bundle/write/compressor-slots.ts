@@ -1,0 +1,65 @@
+// Where frames are compressed: a few slots, each with a scratch file for a frame, one for what it is compressed to, and
+// a compressor between them. They are used again and again: fresh pages cost more than old ones.
+import type { FileHandle } from 'node:fs/promises';
+import { frameSize } from './frame-body.ts';
+import type { CompressingCodec, FrameCompressor } from './frame-codec.ts';
+import { createScratch, scratchFolder } from './scratch.ts';
+
+/** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
+const slotCount = 3;
+
+export interface Slot {
+  readonly raw: FileHandle;
+  readonly stored: FileHandle;
+  readonly compressor: FrameCompressor;
+}
+
+export class CompressorSlots {
+  readonly #codec: CompressingCodec;
+  readonly #signal: AbortSignal;
+  #made: Promise<Slot>[] = [];
+  readonly #free: Slot[] = [];
+
+  /** `signal` kills compressors. */
+  constructor(codec: CompressingCodec, signal: AbortSignal) {
+    this.#codec = codec;
+    this.#signal = signal;
+  }
+
+  /** A slot that is free; undefined while all are in use. */
+  async take(): Promise<Slot | undefined> {
+    const slot = this.#free.pop();
+    if (slot || this.#made.length === slotCount) return slot;
+    const made = this.#make();
+    this.#made.push(made);
+    return made;
+  }
+
+  giveBack(slot: Slot): void {
+    this.#free.push(slot);
+  }
+
+  /** Ends compressors and frees scratch files. Never rejects; may be called twice. */
+  async close(): Promise<void> {
+    const made = this.#made;
+    this.#made = [];
+    for (const slot of await Promise.allSettled(made)) {
+      if (slot.status === 'rejected') continue;
+      const { raw, stored, compressor } = slot.value;
+      await compressor.close();
+      await Promise.allSettled([raw.close(), stored.close()]);
+    }
+  }
+
+  async #make(): Promise<Slot> {
+    const folder = await scratchFolder(2 * slotCount * frameSize);
+    const raw = await createScratch(folder);
+    try {
+      const stored = await createScratch(folder);
+      return { raw, stored, compressor: this.#codec.start(raw, stored, this.#signal) };
+    } catch (error) {
+      await raw.close();
+      throw error;
+    }
+  }
+}

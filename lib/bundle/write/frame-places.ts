@@ -1,0 +1,18 @@
+// The index of a bundle that is being written: where each frame lies.
+import type { Frame } from '../format/manifest.ts';
+
+export class FramePlaces {
+  readonly #frames: Frame[] = [];
+  #offset = 0;
+
+  /** The frames that are in the sink, in order. */
+  get all(): readonly Frame[] {
+    return this.#frames;
+  }
+
+  /** Enters a frame that follows the last one. @param stored its bytes in the file; `length` before compression */
+  add(stored: number, length: number, crc: number): void {
+    this.#frames.push([this.#offset, stored, length, crc]);
+    this.#offset += stored;
+  }
+}
