@@ -26,6 +26,8 @@ test=(
   'setpriv util-linux'
   'cmp diffutils'
   'file file'
+  'virsh libvirt-clients'
+  'lvs lvm2'
   'groff groff-base'
   'ssh openssh-client'
   'sshd openssh-server'

@@ -2,6 +2,7 @@
 // the point in time; the VM is in its BACKUP state meanwhile, so nothing is locked.
 import { basename } from 'node:path';
 import { bundleTarget } from '../bundle/location/destination.ts';
+import { removeFolderIfEmpty } from '../bundle/location/undo.ts';
 import { parseCompression } from '../config/compression.ts';
 import { childText } from '../xml/xml.ts';
 import type { Config } from '../config/config.ts';
@@ -52,7 +53,7 @@ export async function backupVm(
   const { host } = datastore;
   // First of all, so that a host that cannot be reached has nothing to be undone.
   await makeBase(datastore, run.runnerAt(host));
-  const made = await run.journal.record({ kind: 'remove-empty-folder', path: folder }, host);
+  const made = await run.journal.record(removeFolderIfEmpty.undo({ path: folder }), host);
   await makeFolder(run.runnerAt(host), folder).catch(async (error: unknown) => {
     // Not made: there is nothing to remove, and where this failed that would fail, too.
     if (!(error instanceof ConnectionError)) await made.done();

@@ -9,6 +9,7 @@ import { parseVm } from '../vm/vm-xml.ts';
 import { errorMessage, FailedError, hasCode } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Run } from '../run/run.ts';
+import { removeFile } from '../run/undo-kinds.ts';
 import { giveToOwner, makeStateFolder } from '../run/state-folder.ts';
 import { vmSnapshot } from '../storage/point-in-time.ts';
 import { planDisks } from '../storage/registry.ts';
@@ -60,7 +61,7 @@ export async function keepPrepared(
     })),
   };
   const path = join(await makeStateFolder(stateFolder, folderName), `${journal.runId}.json`);
-  await journal.record({ kind: 'remove-file', path });
+  await journal.record(removeFile.undo({ path }));
   const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(JSON.stringify(content));

@@ -10,6 +10,7 @@ import type { Run } from '../run/run.ts';
 import { endGuard, guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './watchdog.ts';
 import { domainOf, requireRunning } from './domain.ts';
 import { reachAgent } from './guest-agent.ts';
+import { resumeGuest, thawGuest } from './undo.ts';
 import {
   FreezeRefusedError,
   freezeFileSystems,
@@ -108,7 +109,10 @@ async function freeze(
 
   const guard = guardName(journal.runId);
   const { uri, name } = domain;
-  const undo = await journal.record({ kind: 'thaw', uri, domain: name, guard }, run.runner.target);
+  const undo = await journal.record(
+    thawGuest.undo({ uri, domain: name, guard }),
+    run.runner.target,
+  );
   try {
     await setAgentTimeout(domain, freezeSeconds);
   } catch (error) {
@@ -169,7 +173,7 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
   const guard = guardName(run.journal.runId);
   const { uri, name } = domain;
   const undo = await run.journal.record(
-    { kind: 'resume', uri, domain: name, guard },
+    resumeGuest.undo({ uri, domain: name, guard }),
     run.runner.target,
   );
   const service = await startGuard(domain, 'resume', guard);

@@ -17,7 +17,7 @@ import {
   localBundleFolder,
   newestBundle,
   removeOldBundles,
-  type BundleFolder,
+  type RetentionFolder,
 } from '../bundle/location/retention.ts';
 import { BusyElsewhereError, BusyError } from '../session/export-lock.ts';
 import type { Run } from '../run/run.ts';
@@ -116,7 +116,7 @@ function known(vm: Vm, { cloudName }: Config): KnownVm {
 }
 
 async function isRecent(
-  folder: BundleFolder,
+  folder: RetentionFolder,
   own: KnownVm,
   minAge: number,
   log: Log,

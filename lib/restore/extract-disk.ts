@@ -13,6 +13,7 @@ import { diskOf, formatOf, virtualSizeOf } from './restorable.ts';
 import type { Journal } from '../run/journal.ts';
 import { localRunner } from '../run/local-runner.ts';
 import { convertImage } from '../tools/qemu-img.ts';
+import { removeFile } from '../run/undo-kinds.ts';
 import { partName } from '../vm/names.ts';
 
 /** The file that is written. */
@@ -75,7 +76,7 @@ export async function extractDisk(
       return;
     }
     const original = `${part}.${stored}`;
-    const entry = await record({ kind: 'remove-file', path: original });
+    const entry = await record(removeFile.undo({ path: original }));
     try {
       await writeDisk(disk, original, { signal, progress });
       // Nobody else may read it, from the first moment: qemu-img keeps the mode of a file that is there.
@@ -150,7 +151,7 @@ async function writeWhole(
   write: (part: string) => Promise<void>,
 ): Promise<void> {
   const part = partName(file);
-  const entry = await record({ kind: 'remove-file', path: part });
+  const entry = await record(removeFile.undo({ path: part }));
   try {
     await write(part);
     await syncFile(part);

@@ -1,6 +1,7 @@
 // Makes the VM of a restored template. What has to be done to it before it runs is done while it is on HOLD.
 import type { OneClient } from '../one/client.ts';
 import { instantiateTemplate } from '../one/templates.ts';
+import { endVm } from '../one/undo.ts';
 import { releaseVm } from '../one/vms.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
@@ -24,8 +25,7 @@ export async function makeVm(
 ): Promise<number> {
   const { endpoint } = one;
   const since = Date.now();
-  const undo = { kind: 'terminate-vm', endpoint, name, templateId, since } as const;
-  const entry = await run.journal.record(undo);
+  const entry = await run.journal.record(endVm.undo({ endpoint, name, templateId, since }));
   made.push(entry);
   const hold = steps.length > 0;
   let vmId: number;

@@ -4,6 +4,7 @@ import type { OneClient } from '../one/client.ts';
 import type { Datastore } from '../one/datastores.ts';
 import { waitForImage } from '../one/image-wait.ts';
 import { allocateImage } from '../one/images.ts';
+import { removeImage } from '../one/undo.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import { formatBytes } from '../report/format.ts';
 import type { JournalEntry } from '../run/journal.ts';
@@ -80,7 +81,7 @@ async function register(
   const name = imageName(base, plan.disk.id);
   const { endpoint } = one;
   const since = Date.now();
-  const entry = await run.journal.record({ kind: 'delete-image', endpoint, name, path, since });
+  const entry = await run.journal.record(removeImage.undo({ endpoint, name, path, since }));
   made.push(entry);
   const image = {
     name,

@@ -5,6 +5,7 @@ import { childText, type XmlElement } from '../xml/xml.ts';
 import { writeXml } from '../xml/xml-write.ts';
 import type { OneClient } from '../one/client.ts';
 import { allocateTemplate, markOfRestore, replaceTemplate } from '../one/templates.ts';
+import { removeTemplate } from '../one/undo.ts';
 import { OpenNebulaError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
@@ -49,7 +50,7 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
         // The mark goes, and with it the first way to find the template.
         const is = { id: templateId };
         const { endpoint } = one;
-        made.push(await run.journal.record({ kind: 'delete-template', endpoint, name, is }));
+        made.push(await run.journal.record(removeTemplate.undo({ endpoint, name, is })));
         await byMark.done();
         const xml = options.templateOf(name, images);
         const children = xml.children.filter((element) => element.name !== 'NAME');
@@ -78,7 +79,7 @@ async function allocate(
   ];
   const { endpoint } = one;
   const is = { mark, since: Date.now() };
-  const byMark = await run.journal.record({ kind: 'delete-template', endpoint, name, is });
+  const byMark = await run.journal.record(removeTemplate.undo({ endpoint, name, is }));
   made.push(byMark);
   const template = writeXml({ ...xml, children });
   try {

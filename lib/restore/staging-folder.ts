@@ -4,7 +4,8 @@ import { lchown, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorMessage, FailedError, hasCode, UsageError } from '../report/errors.ts';
 import type { Journal, JournalEntry } from '../run/journal.ts';
-import { ownPrefix } from '../vm/names.ts';
+import { ownPrefix } from '../run/own-prefix.ts';
+import { removeFolder } from '../run/undo-kinds.ts';
 
 export interface FileOwner {
   readonly uid: number;
@@ -56,7 +57,7 @@ export async function makeStagingFolder(
   journal: Pick<Journal, 'record'>,
 ): Promise<{ readonly folder: string; readonly entry: JournalEntry }> {
   const folder = join(parent, `${ownPrefix}${randomBytes(8).toString('hex')}`);
-  const entry = await journal.record({ kind: 'remove-folder', path: folder });
+  const entry = await journal.record(removeFolder.undo({ path: folder }));
   try {
     const made = await makeUnlessThere(parent);
     if (owner && made) await lchown(parent, owner.uid, owner.gid);

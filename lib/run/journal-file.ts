@@ -2,20 +2,57 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
-import type { ProcessIdentity } from './process-identity.ts';
+import {
+  count,
+  made,
+  matching,
+  object,
+  oneOf,
+  optional,
+  readShape,
+  text,
+  time,
+  truth,
+  type Infer,
+  type Shape,
+} from './json-shape.ts';
+import { isHostName, isUserName } from './ssh-target.ts';
 import { giveToOwner, makeStateFolder } from './state-folder.ts';
-import type { PlacedUndo } from './undo.ts';
+import type { PlacedUndo, Undo } from './undo.ts';
 
-export interface JournalHeader {
-  readonly version: 1;
-  readonly runId: string;
-  readonly process: ProcessIdentity;
+const identity = object({
+  pid: count(),
+  startTime: text,
+  bootId: text,
+  machineId: text,
+  host: text,
+  pidNamespace: text,
+});
+const headerShape = object({
+  version: oneOf(1),
+  runId: matching(/^[\w-]{1,64}$/, 'the id of a run'),
+  process: identity,
   /** What the run does, such as `export`. */
-  readonly action: string;
-  readonly vmId: number | null;
+  action: text,
+  vmId: (value, place): number | null => (value === null ? null : count()(value, place)),
   /** ISO 8601, UTC. */
-  readonly started: string;
-}
+  started: time,
+});
+
+const target = object({
+  host: made('a host', (value) => (isHost(value) ? value : undefined)),
+  user: optional(made('a user', (value) => (isUser(value) ? value : undefined))),
+});
+const undoShape = made('an undo', (value) => (isUndo(value) ? value : undefined));
+const lineShape = object({
+  seq: optional(count()),
+  undo: optional(undoShape),
+  on: optional(target),
+  done: optional(truth),
+  held: optional(truth),
+});
+
+export type JournalHeader = Infer<typeof headerShape>;
 
 const journalName = 'journal';
 
@@ -89,31 +126,46 @@ export interface ParsedJournal {
   readonly held: boolean;
 }
 
-/** Reads a journal's text. @throws FailedError when it is none. */
-export function parseJournal(text: string, path: string): ParsedJournal {
-  const lines: unknown[] = [];
-  for (const line of text.split('\n')) {
+/** Reads a journal's text. @throws FailedError when it is none, or nobody here understands it. */
+export function parseJournal(content: string, path: string): ParsedJournal {
+  const values: unknown[] = [];
+  for (const one of content.split('\n')) {
     try {
-      lines.push(JSON.parse(line));
+      values.push(JSON.parse(one));
     } catch {
       // Cut short by a crash, or the empty end of the file.
     }
   }
-  const header = lines.shift() as JournalHeader | undefined;
-  if (header?.version !== 1 || typeof header.runId !== 'string' || !isIdentity(header.process)) {
-    throw new FailedError(`${path} is not a journal of this version of onevmdump`);
-  }
-  const entries = lines as (Pending | { seq: number; done: true } | { held: true })[];
-  const doneSeqs = new Set(entries.flatMap((one) => ('done' in one ? [one.seq] : [])));
-  const pending = entries.filter((one): one is Pending => 'undo' in one && !doneSeqs.has(one.seq));
-  return { header, pending, held: entries.some((one) => 'held' in one) };
+  const [first, ...rest] = values;
+  const read = <T>(shape: Shape<T>, value: unknown, what: string): T =>
+    readShape(
+      shape,
+      value,
+      (why) =>
+        new FailedError(`${path} is not a journal of this version of onevmdump: ${what}${why}`),
+    );
+  const lines = rest.map((value, index) => read(lineShape, value, `in entry ${index + 1}, `));
+  const doneSeqs = new Set(lines.flatMap((one) => (one.done ? [one.seq] : [])));
+  const pending = lines.flatMap(({ seq, undo: recorded, on }) =>
+    recorded && seq !== undefined && !doneSeqs.has(seq) ? [{ seq, undo: recorded, on }] : [],
+  );
+  return {
+    header: read(headerShape, first, 'in its first line, '),
+    pending,
+    held: lines.some(({ held }) => held),
+  };
 }
 
-function isIdentity(value: unknown): value is ProcessIdentity {
-  const fields = value as Partial<ProcessIdentity> | undefined;
-  const { startTime, bootId, machineId, host, pidNamespace } = fields ?? {};
+function isUndo(value: unknown): value is Undo {
   return (
-    typeof fields?.pid === 'number' &&
-    [startTime, bootId, machineId, host, pidNamespace].every((text) => typeof text === 'string')
+    typeof value === 'object' && value !== null && 'kind' in value && typeof value.kind === 'string'
   );
+}
+
+function isHost(value: unknown): value is string {
+  return typeof value === 'string' && isHostName(value);
+}
+
+function isUser(value: unknown): value is string {
+  return typeof value === 'string' && isUserName(value);
 }

@@ -21,14 +21,7 @@ import {
 import { identify } from './process-identity.ts';
 import type { SshTarget } from './runner.ts';
 import { quote } from './quote.ts';
-import {
-  carryOut,
-  freesStorage,
-  remedy,
-  type PlacedUndo,
-  type Undo,
-  type UndoHandlers,
-} from './undo.ts';
+import { remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts';
 
 export interface JournalEntry {
   /**
@@ -128,22 +121,25 @@ function journalOn(
       for (;;) {
         // Undoing may itself record something, such as a connection that has to be made for it.
         const open = pending.filter((one) => !tried.has(one.seq));
-        const next = open.findLast((one) => !isLock(one)) ?? open.at(-1);
+        const next =
+          open.findLast(({ undo }) => handlers.read(undo).unlocks === undefined) ?? open.at(-1);
         if (!next) break;
         const { seq, undo, on } = next;
         tried.add(seq);
-        if (undo.kind === 'restore-lock' && pending.some((one) => freesStorage(one.undo))) {
+        const { unlocks } = handlers.read(undo);
+        if (unlocks !== undefined && pending.some((one) => handlers.read(one.undo).freesStorage)) {
           log.warn(
-            `VM ${undo.vmId} stays locked, since something of ours is left on its storage or in its QEMU; when that is removed, this unlocks it: onevmdump cleanup`,
+            `VM ${unlocks} stays locked, since something of ours is left on its storage or in its QEMU; when that is removed, this unlocks it: onevmdump cleanup`,
           );
           continue;
         }
         try {
           log.debug(`undo ${JSON.stringify({ undo, on })}`);
-          await carryOut({ undo, on }, handlers);
+          await handlers.carryOut({ undo, on });
           await done(seq);
         } catch (error) {
-          log.warn(`could not undo everything (${errorMessage(error)}): ${remedy({ undo, on })}`);
+          const left = remedy({ undo, on }, handlers.read(undo));
+          log.warn(`could not undo everything (${errorMessage(error)}): ${left}`);
         }
       }
       try {
@@ -161,8 +157,4 @@ function journalOn(
       await lines.close();
     },
   };
-}
-
-function isLock({ undo }: PlacedUndo): boolean {
-  return undo.kind === 'restore-lock';
 }

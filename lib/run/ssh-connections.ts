@@ -4,12 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
+import { ownPrefix } from './own-prefix.ts';
 import { stopProcesses } from './processes.ts';
 import type { Runner, SshTarget } from './runner.ts';
 import { openConnection, type SshConnection } from './ssh-connection.ts';
 import { loginName } from './ssh-errors.ts';
 import { SshRunner } from './ssh-runner.ts';
 import { SessionSlots } from './ssh-slots.ts';
+import { removeFolder, stopProcess } from './undo-kinds.ts';
 import type { Undo } from './undo.ts';
 
 /** How long a host that could not be reached is not tried again: an undo has many steps. */
@@ -112,9 +114,9 @@ function valueIn<T>(map: Map<string, T>, name: string, make: () => T): T {
 
 /** Short, since a socket's path has 107 bytes at most, and ssh adds some for a moment. */
 async function makeFolder(record: SshConnectionsDeps['record']): Promise<string> {
-  const folder = `/tmp/onevmdump-${randomBytes(8).toString('hex')}`;
-  await record({ kind: 'remove-folder', path: folder });
-  await record({ kind: 'stop-process', program: 'ssh', argument: `${folder}/` });
+  const folder = `/tmp/${ownPrefix}${randomBytes(8).toString('hex')}`;
+  await record(removeFolder.undo({ path: folder }));
+  await record(stopProcess.undo({ program: 'ssh', argument: `${folder}/` }));
   // Fails when the name is taken, whatever it is.
   await mkdir(folder, { mode: 0o700 });
   return folder;

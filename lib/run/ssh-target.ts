@@ -24,6 +24,11 @@ export function isHostName(text: string): boolean {
   return hostPattern.test(text);
 }
 
+/** Whether ssh can be given this name of a user. */
+export function isUserName(text: string): boolean {
+  return userPattern.test(text);
+}
+
 /** @throws UsageError */
 export function parseHost(text: string): string {
   if (isHostName(text)) return text;
@@ -32,6 +37,6 @@ export function parseHost(text: string): string {
 
 /** @throws UsageError */
 export function parseUser(text: string): string {
-  if (userPattern.test(text)) return text;
+  if (isUserName(text)) return text;
   throw new UsageError(`${JSON.stringify(text)} is no name of a user`);
 }

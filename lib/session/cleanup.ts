@@ -10,6 +10,7 @@ import { adoptJournal } from '../run/journal.ts';
 import { journalFolder, parseJournal, type JournalHeader } from '../run/journal-file.ts';
 import { placeName, stateOf } from '../run/process-identity.ts';
 import { remedy, type PlacedUndo, type UndoHandlers } from '../run/undo.ts';
+import { factsOf } from './undo-handlers.ts';
 
 /**
  * A run that was killed may have left a program that is just making what the journal's last line announced: so long
@@ -117,7 +118,7 @@ export function whyAlone({ header }: Pick<Remains, 'header'>): string {
 
 /** What is left, in words: one line for each, the way it would be removed by hand. */
 export function describeRemains({ pending }: Remains): readonly string[] {
-  return pending.map(remedy).reverse();
+  return pending.map((placed) => remedy(placed, factsOf(placed.undo))).reverse();
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {

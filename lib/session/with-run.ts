@@ -32,7 +32,7 @@ export interface RunSetup {
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
-  /** How long an image may keep the undo waiting from now on (`UndoMeans.imageWaitMs`). */
+  /** How long an image may keep the undo waiting from now on (`OneUndoDeps.imageWaitMs`). */
   readonly imageWaitMs?: (() => number) | undefined;
 }
 

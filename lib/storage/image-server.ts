@@ -10,7 +10,8 @@ import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { ForwardedSocket, Service } from '../run/runner.ts';
 import { startQemuNbd } from '../tools/qemu-nbd.ts';
-import { ownPrefix } from '../vm/names.ts';
+import { ownPrefix } from '../run/own-prefix.ts';
+import { removeFolder, stopProcess } from '../run/undo-kinds.ts';
 import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
 import type { SnapshotSource } from './storage.ts';
 
@@ -37,7 +38,7 @@ export async function openImage(
   const { runner, journal, log, signal } = run;
   const folder = `${socketFolder}/${ownPrefix}${randomBytes(8).toString('hex')}`;
   const socket = `${folder}/nbd`;
-  const undoFolder = await journal.record({ kind: 'remove-folder', path: folder }, runner.target);
+  const undoFolder = await journal.record(removeFolder.undo({ path: folder }), runner.target);
   await runner.run(
     // Fails when the name is taken, whatever it is: nobody can have put it there for us.
     { program: 'mkdir', args: ['-m', '0700', '--', folder] },
@@ -45,7 +46,7 @@ export async function openImage(
   );
   const argument = `--socket=${socket}`;
   const undoProcess = await journal.record(
-    { kind: 'stop-process', program: 'qemu-nbd', argument },
+    stopProcess.undo({ program: 'qemu-nbd', argument }),
     runner.target,
   );
   const service = await startQemuNbd(runner, node, socket);

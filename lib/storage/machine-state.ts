@@ -6,6 +6,7 @@ import { largestState } from '../bundle/format/manifest.ts';
 import { child, childText } from '../xml/xml.ts';
 import { errorMessage, FailedError, OnevmdumpError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
+import { removeFolder } from '../run/undo-kinds.ts';
 import { fileHead, realPath, regularFileSize } from '../tools/file-facts.ts';
 import { dumpXml } from '../tools/virsh.ts';
 import { firmwareOf, hasTpm, hasUefi } from '../vm/carried-state.ts';
@@ -118,7 +119,7 @@ async function nvramPath(vm: Vm, folder: string, run: Run): Promise<string> {
 async function readRunningTpm(vm: Vm, folder: string, run: Run): Promise<Buffer> {
   const { journal, runner } = run;
   const copy = stateFolderOf(folder, journal.runId);
-  const undo = await journal.record({ kind: 'remove-folder', path: copy }, runner.target);
+  const undo = await journal.record(removeFolder.undo({ path: copy }), runner.target);
   await runner.run(
     { program: 'mkdir', args: ['-m', '0700', '--', copy] },
     { doing: `make ${copy}` },

@@ -20,6 +20,11 @@ const modules = new Map<string, StorageModule>([
   ['ceph', cephStorage],
 ]);
 
+/** The kinds of undo of all modules. */
+export const storageUndoKinds = [...new Set(modules.values())].flatMap(
+  ({ undoKinds }) => undoKinds,
+);
+
 /**
  * Plans the dump of the disks of a VM. Pure. Folders that the host shares with the guest are no disks, and left out.
  * @param images what oned knows of the disks' images, by DISK_ID.

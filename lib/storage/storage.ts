@@ -1,9 +1,10 @@
 // The contract between the export and the storages. A module knows one kind of storage: how the
 // point in time of its disks is fixed, and how a disk at that point in time is opened. Which module serves a
 // disk is decided in registry.ts alone.
-import type { ConsistencyLevel, DiskFormat } from '../bundle/format/manifest.ts';
+import type { ConsistencyLevel, DiskFormat, DiskLayout } from '../bundle/format/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import type { Run } from '../run/run.ts';
+import type { UndoKind, UndoDeps } from '../run/undo.ts';
 import type { BlockNode } from '../tools/qemu-nbd.ts';
 import type { CephAccess } from '../tools/rbd.ts';
 import type { Disk, Vm } from '../vm/vm.ts';
@@ -14,12 +15,6 @@ export interface DumpPlan {
   readonly disk: Disk;
   readonly format: DiskFormat;
 }
-
-/** What the bundle has to know of a disk beside its bytes. */
-export type DiskLayout =
-  | { readonly format: 'raw' }
-  /** `clusterSize` of the source in bytes. */
-  | { readonly format: 'qcow2'; readonly clusterSize: number };
 
 /** A disk whose point in time is fixed. What it takes to open it is known to its module. */
 export interface Snapshot {
@@ -86,6 +81,8 @@ export interface Prepared {
 }
 
 export interface StorageModule {
+  /** The kinds of undo that only this module records. */
+  readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan;
   /**

@@ -45,10 +45,10 @@ export async function isOpenForWriting(
     return false;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
+    // What follows the image's name, without the path: a path may hold any of these words.
+    const why = error.stderr.slice(error.stderr.lastIndexOf("}':") + 1).replaceAll(path, '');
     // QEMU, block/file-posix.c, raw_check_lock_bytes: Failed to get shared "write" lock.
-    if (/Failed to get (?:shared )?"write" lock/.test(error.stderr)) return true;
-    // Behind the image's name, which has these words as well.
-    const why = error.stderr.slice(error.stderr.lastIndexOf("}':") + 1);
+    if (/Failed to get (?:shared )?"write" lock/.test(why)) return true;
     if (/blkdebug|unshare-child-perms/.test(why)) return undefined;
     throw error;
   }

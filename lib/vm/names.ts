@@ -2,9 +2,7 @@
 // runs, `cleanup` and OpenNebula itself find things by these names. The names of bundles: lib/bundle/format/bundle-name.ts.
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
-
-/** The prefix of everything this tool makes. */
-export const ownPrefix = 'onevmdump-';
+import { ownPrefix } from '../run/own-prefix.ts';
 
 /** The VM's folder on its system datastore. */
 export function vmFolder(datastoreLocation: string, datastoreId: number, vmId: number): string {

@@ -4,7 +4,7 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { diskMember } from '../../lib/bundle/write/disk-member.ts';
+import { layOutDisk } from '../../lib/bundle/write/disk-member.ts';
 import { endOfArchive, fileHeader } from '../../lib/bundle/format/tar-header.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
@@ -127,7 +127,7 @@ describe('a raw disk with 9 GiB of data', () => {
       const now = new Date();
       const size = 10 * GiB;
       const extents = [{ offset: GiB, length: 9 * GiB }];
-      const member = diskMember('./backup.disk.0', { format: 'raw' }, size, extents, now);
+      const member = layOutDisk('./backup.disk.0', { format: 'raw' }, size, extents, now);
       // The data itself is a hole of the archive.
       writeFileSync(archive, Buffer.concat([...member.head()]));
       truncateSync(archive, statSync(archive).size + 9 * GiB + member.tarPadding);
@@ -161,7 +161,7 @@ test.each([
   ['are empty', [{ offset: 0, length: 0 }]],
   ['are no numbers', [{ offset: NaN, length: 1 }]],
 ])('a raw disk with extents that %s is refused', (_, extents) => {
-  expect(() => diskMember('./backup.disk.0', { format: 'raw' }, 100, extents, new Date())).toThrow(
+  expect(() => layOutDisk('./backup.disk.0', { format: 'raw' }, 100, extents, new Date())).toThrow(
     /its map of data is wrong/,
   );
 });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { holdLock, lockVm, restoreLock, unlockVm } from '../../lib/one/locks.ts';
+import { lockVm, putLockBack, unlockVm, type LockBefore } from '../../lib/one/lock-undo.ts';
+import { holdLock } from '../../lib/one/locks.ts';
 import { getVm } from '../../lib/one/vms.ts';
 import { createLog } from '../../lib/report/log.ts';
 import type { Journal } from '../../lib/run/journal.ts';
@@ -150,15 +151,14 @@ describe('holdLock', () => {
 
 describe('the undo of a lock', () => {
   const log = createLog({ script: 'test', debug: false, write: () => undefined });
-  type LockUndo = Extract<Undo, { kind: 'restore-lock' }>;
 
   /** Locks the VM as an export does. @returns what its journal holds then */
-  async function held(): Promise<LockUndo> {
+  async function held(): Promise<LockBefore> {
     const { journal, pending } = memoryJournal();
     await holdLock(world.one, await getVm(world.one, vmId), journal);
-    return pending[0] as LockUndo;
+    return pending[0] as unknown as LockBefore;
   }
-  const undo = (one: LockUndo) => restoreLock(world.one, one, log);
+  const undo = (one: LockBefore) => putLockBack(world.one, one, log);
   const lockNow = async () => (await getVm(world.one, vmId)).lock;
 
   test('the undo of a VM lock unlocks the VM', async () => {
@@ -205,7 +205,7 @@ describe('the undo of a lock', () => {
     await lockVm(world.one, vmId, 2);
     const before = await lockNow();
     await undo({
-      ...({ kind: 'restore-lock', endpoint: world.sandbox.endpoint, vmId } as const),
+      ...{ endpoint: world.sandbox.endpoint, vmId },
       ...{ before: before ?? null, since: before?.time ?? 0 },
     });
     expect(await lockNow()).toEqual(before);

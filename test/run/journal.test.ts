@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { adoptJournal, createJournal, type Journal } from '../../lib/run/journal.ts';
 import { parseJournal } from '../../lib/run/journal-file.ts';
 import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
+import { factsOf, undoHandlers } from '../../lib/session/undo-handlers.ts';
 import { createLog } from '../../lib/report/log.ts';
 
 const folderOfMounts = mkdtempSync(join(tmpdir(), 'onevmdump-journal-mounts-'));
@@ -34,6 +35,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const lock: Undo = {
+  ...{ kind: 'restore-lock', endpoint: 'http://o', vmId: 8, before: null, since: 0 },
+};
 const file = (path: string): Undo => ({ kind: 'remove-file', path });
 
 /** Handlers that note what they were asked, and fail for what has `fail` in its names, unless told otherwise. */
@@ -47,23 +51,7 @@ function recordingHandlers(
   };
   return {
     seen,
-    handlers: {
-      'remove-file': note,
-      'remove-folder': note,
-      'remove-empty-folder': note,
-      'remove-unfinished': note,
-      'stop-process': note,
-      thaw: note,
-      resume: note,
-      'abort-backup-job': note,
-      'remove-snapshot-lv': note,
-      'deactivate-lv': note,
-      'remove-rbd-snapshot': note,
-      'restore-lock': note,
-      'delete-image': note,
-      'delete-template': note,
-      'terminate-vm': note,
-    },
+    handlers: { read: factsOf, carryOut: ({ undo }) => note(undo) },
   };
 }
 
@@ -134,9 +122,6 @@ describe('the undo journal', () => {
     expect(pending.map(({ undo }) => undo)).toEqual([file("/it's fail")]);
   });
 
-  const lock: Undo = {
-    ...{ kind: 'restore-lock', endpoint: 'http://o', vmId: 8, before: null, since: 0 },
-  };
   const onStorage: Undo[] = [
     { kind: 'remove-snapshot-lv', group: 'vg-one-0', name: 'fail-0', origin: 'lv-one-8-0' },
     { kind: 'deactivate-lv', group: 'vg-one-0', name: 'fail-0' },
@@ -218,6 +203,54 @@ describe('the undo journal', () => {
 
   test('the undo journal is refused when the file is something else', () => {
     expect(() => parseJournal('hello\n', '/x')).toThrow('/x is not a journal');
+  });
+
+  test.each<[string, object, string]>([
+    ['names an option of ssh as host', { on: { host: '-oProxyCommand=x' } }, 'on.host is not'],
+    ['has an undo without a kind', { undo: { path: '/a' } }, 'undo is not an undo'],
+  ])('is refused when an entry %s', async (_, entry, why) => {
+    const journal = await newJournal();
+    await journal.record(file('/a'));
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const text = await readFile(path, 'utf8');
+    const changed = `${text}${JSON.stringify({ seq: 2, undo: file('/b'), ...entry })}\n`;
+    expect(() => parseJournal(changed, path)).toThrow(`${path} is not a journal`);
+    expect(() => parseJournal(changed, path)).toThrow(why);
+  });
+
+  test.each<[string, Undo, string]>([
+    [
+      'of a kind that this version does not know',
+      { kind: 'remove-zfs-snapshot', name: 'a@b' },
+      'does not know the undo "remove-zfs-snapshot"',
+    ],
+    ['whose data is wrong', { kind: 'deactivate-lv', group: 7, name: 'a' }, 'group is not a text'],
+  ])('keeps an undo %s, says so, and leaves the VM locked', async (_, undo, why) => {
+    const journal = await newJournal();
+    await journal.record(lock);
+    await journal.record(undo);
+    await journal.record(file('/a'));
+    const done: string[] = [];
+    const real = undoHandlers({
+      ...{ log, answerMs: 0, runnerAt: () => Promise.reject(new Error('no machine')) as never },
+      connect: () => Promise.reject(new Error('is not to be unlocked')),
+    });
+    await journal.undoAll({
+      read: real.read,
+      carryOut: async (placed) => {
+        if (placed.undo.kind === 'remove-file') done.push(String(placed.undo['path']));
+        else await real.carryOut(placed);
+      },
+    });
+    expect(done).toEqual(['/a']);
+    expect(lines.join('')).toContain(why);
+    expect(lines.join('')).toContain(
+      `a person has to find out what is left: {"kind":"${undo.kind}"`,
+    );
+    expect(lines.join('')).toContain('VM 8 stays locked');
+    const path = join(folder, 'journal', (await journalFiles())[0]!);
+    const { pending } = parseJournal(await readFile(path, 'utf8'), path);
+    expect(pending.map((one) => one.undo.kind)).toEqual(['restore-lock', undo.kind]);
   });
 
   // Only root can give files away.

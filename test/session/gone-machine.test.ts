@@ -5,7 +5,8 @@ import { handlersForGone } from '../../lib/session/gone-machine.ts';
 import type { JournalHeader } from '../../lib/run/journal-file.ts';
 import { identify, type ProcessPlace } from '../../lib/run/process-identity.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';
-import { carryOut, type Undo, type UndoHandlers } from '../../lib/run/undo.ts';
+import type { Undo, UndoHandlers } from '../../lib/run/undo.ts';
+import { factsOf } from '../../lib/session/undo-handlers.ts';
 
 const runId = '0011223344556677';
 const elsewhere = { machineId: 'f'.repeat(32), bootId: 'b', host: 'fe2' };
@@ -22,14 +23,14 @@ async function undone(
     seen = true;
     return Promise.resolve();
   };
-  const handlers = Object.fromEntries([[undo.kind, note]]) as unknown as UndoHandlers;
+  const handlers: UndoHandlers = { read: factsOf, carryOut: note };
   const process = { ...(await identify('self')), ...place };
   const header: JournalHeader = {
     ...{ version: 1, runId, action: 'export', vmId: 8, started: '2026-01-01T00:00:00.000Z' },
     process,
   };
   const log = createLog({ script: 't', debug: false, write: (line) => (warnings += line) });
-  await carryOut({ undo, on }, await handlersForGone(handlers, header, log));
+  await (await handlersForGone(handlers, header, log)).carryOut({ undo, on });
   return { seen, warnings };
 }
 

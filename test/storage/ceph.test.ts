@@ -4,12 +4,13 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
-import { carryOut, remedy } from '../../lib/run/undo.ts';
-import { awaitLostClients, undoSnapshot } from '../../lib/storage/ceph/snapshots.ts';
+import { remedy } from '../../lib/run/undo.ts';
+import { awaitLostClients } from '../../lib/storage/ceph/snapshots.ts';
+import { undoSnapshot } from '../../lib/storage/ceph/undo.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDisks } from '../../lib/storage/registry.ts';
 import type { SnapshotSource } from '../../lib/storage/storage.ts';
-import { undoHandlers } from '../../lib/session/undo-handlers.ts';
+import { factsOf, undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet, wholeDisk } from '../support/nbd-servers.ts';
 import { fakeCeph, watchers, type FakeCeph } from './fake-ceph.ts';
@@ -405,17 +406,17 @@ describe('the undo of a snapshot', () => {
   test('the undo of an RBD snapshot removes it', () =>
     inScene(async ({ cluster }) => {
       cluster.snapshots.add('one/one-3@onevmdump-1').add('one/one-3@snap');
-      await carryOut({ undo, on: undefined }, handlers(cluster));
+      await handlers(cluster).carryOut({ undo, on: undefined });
       expect([...cluster.snapshots]).toEqual(['one/one-3@snap']);
     }));
 
   test('the undo of an RBD snapshot succeeds when there is none', () =>
-    inScene(({ cluster }) => carryOut({ undo, on: undefined }, handlers(cluster))));
+    inScene(({ cluster }) => handlers(cluster).carryOut({ undo, on: undefined })));
 
   test('the undo of an RBD snapshot removes one that comes a moment late', () =>
     inScene(async ({ cluster }) => {
       setTimeout(() => cluster.snapshots.add('one/one-3@onevmdump-1'), 300);
-      await carryOut({ undo, on: undefined }, handlers(cluster));
+      await handlers(cluster).carryOut({ undo, on: undefined });
       expect([...cluster.snapshots]).toEqual([]);
     }));
 
@@ -452,10 +453,10 @@ describe('the undo of a snapshot', () => {
         rbd.once('exit', () => cluster.snapshots.add(spec)),
         'spawn',
       );
-      await carryOut(
-        { undo: { ...undo, snapshot: `onevmdump-${process.pid}` }, on: undefined },
-        handlers(cluster),
-      );
+      await handlers(cluster).carryOut({
+        undo: { ...undo, snapshot: `onevmdump-${process.pid}` },
+        on: undefined,
+      });
       expect([...cluster.snapshots]).toEqual([]);
     }));
 
@@ -486,21 +487,21 @@ describe('the undo of a snapshot', () => {
   test('the undo of an RBD snapshot has nothing to do for an image that is gone', () =>
     inScene(async ({ cluster }) => {
       cluster.removeImages();
-      await carryOut({ undo, on: undefined }, handlers(cluster));
+      await handlers(cluster).carryOut({ undo, on: undefined });
     }));
 
   test('the undo of an RBD snapshot never removes one of somebody else', () =>
     inScene(async ({ cluster }) => {
       cluster.snapshots.add('one/one-3@snap');
       const theirs = { ...undo, snapshot: 'snap' };
-      await expect(carryOut({ undo: theirs, on: undefined }, handlers(cluster))).rejects.toThrow(
+      await expect(handlers(cluster).carryOut({ undo: theirs, on: undefined })).rejects.toThrow(
         'one/one-3@snap was not made by onevmdump',
       );
       expect(cluster.calls).toEqual([]);
     }));
 
   test('the undo of an RBD snapshot that failed is reported with the command that does it', () => {
-    expect(remedy({ undo, on: undefined })).toBe(
+    expect(remedy({ undo, on: undefined }, factsOf(undo))).toBe(
       `the snapshot one/one-3@onevmdump-1 of disk 0 of VM 7 may be left; remove it with: rbd --id libvirt --keyfile '/etc/it'\\''s' --conf /etc/c.conf snap rm one/one-3@onevmdump-1`,
     );
   });

@@ -366,7 +366,7 @@ describe('what is started for a dump', () => {
       const [folder, server] = world.undone();
       expect(server).toMatchObject({ kind: 'stop-process', program: 'qemu-nbd' });
       expect(folder).toMatchObject({ kind: 'remove-folder' });
-      const path = (folder as { path: string }).path;
+      const path = String(folder?.['path']);
       expect(execFileSync('stat', ['-c', '%a', path]).toString()).toBe('700\n');
       await wholeDisk(reader);
       await Promise.all([reader.close(), reader.close()]);
@@ -401,7 +401,7 @@ describe('what is started for a dump', () => {
         await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 32 * MiB]]);
         const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
         const reader = await disks[0]!.open();
-        const path = (world.undone()[0] as { path: string }).path;
+        const path = String(world.undone()[0]?.['path']);
         const attempt = (async () => {
           for await (const piece of reader.read([{ offset: 0, length: 64 * MiB }])) {
             if (piece.length > 0) abort.abort(new InterruptedError('SIGINT'));
@@ -424,7 +424,7 @@ describe('what is started for a dump', () => {
       await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 64 * MiB]]);
       const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
       const reader = await disks[0]!.open();
-      const path = (world.undone()[0] as { path: string }).path;
+      const path = String(world.undone()[0]?.['path']);
       let killed = false;
       const attempt = (async () => {
         for await (const piece of reader.read([{ offset: 0, length: 64 * MiB }])) {
@@ -500,7 +500,7 @@ describe('what is started for a dump', () => {
       } finally {
         process.env['PATH'] = PATH;
         for (const one of world.undone()) {
-          if (one.kind === 'remove-folder') rmSync(one.path, { recursive: true });
+          if (one.kind === 'remove-folder') rmSync(String(one['path']), { recursive: true });
         }
       }
     }));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { FailedError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
-import { carryOut, type Undo } from '../../lib/run/undo.ts';
+import type { Undo } from '../../lib/run/undo.ts';
 import { withHostAdvice } from '../../lib/storage/wrong-machine.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDisks } from '../../lib/storage/registry.ts';
@@ -92,7 +92,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
       fix: () => snapshotDisks(planDisks(planned, new Map()), run),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
-        for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
+        for (const undo of left) await handlers.carryOut({ undo, on: undefined });
       },
     });
   });

@@ -12,7 +12,8 @@ import {
 import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
-import { carryOut, type Undo } from '../../lib/run/undo.ts';
+import { abortBackupJob } from '../../lib/guest/undo.ts';
+import type { Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDisks } from '../../lib/storage/registry.ts';
@@ -84,7 +85,7 @@ async function inScene(
         snapshotDisks(planDisks(vm(disks, running), new Map()), { ...run, ...more }, wish),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
-        for (const undo of left) await carryOut({ undo, on: undefined }, handlers);
+        for (const undo of left) await handlers.carryOut({ undo, on: undefined });
       },
     });
   });
@@ -180,7 +181,9 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, undo, libvirt, world }) => {
       await fix();
       expect(libvirt.job()).toContain(world.vmFolder);
-      const files = world.undone().flatMap((one) => (one.kind === 'remove-file' ? [one.path] : []));
+      const files = world
+        .undone()
+        .flatMap((one) => (one.kind === 'remove-file' ? [String(one['path'])] : []));
       expect(files).toHaveLength(4);
       await undo();
       expect(libvirt.job()).toBeUndefined();
@@ -595,10 +598,8 @@ describe('the disks of a running VM', () => {
         runnerAt: () => libvirt.runner,
       });
       const socket = join(world.vmFolder, 'onevmdump-other.sock');
-      await handlers['abort-backup-job'](
-        { kind: 'abort-backup-job', uri: 'test:///default', domain: 'one-7', socket },
-        undefined,
-      );
+      const undo = abortBackupJob.undo({ uri: 'test:///default', domain: 'one-7', socket });
+      await handlers.carryOut({ undo, on: undefined });
       expect(libvirt.job()).not.toBeUndefined();
     }));
 

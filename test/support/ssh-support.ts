@@ -46,7 +46,7 @@ export function connectionsTo(host: string): Connected {
   });
   const folder = (): string => {
     const found = undos.find((undo) => undo.kind === 'remove-folder');
-    return found?.kind === 'remove-folder' ? found.path : '';
+    return typeof found?.['path'] === 'string' ? found['path'] : '';
   };
   return {
     runner: connections.runner({ host }),

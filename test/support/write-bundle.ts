@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import type { FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
-import type { DiskLayout } from '../../lib/bundle/write/disk-member.ts';
+import type { DiskLayout } from '../../lib/bundle/format/manifest.ts';
 import type { Manifest, ManifestDisk, ManifestState } from '../../lib/bundle/format/manifest.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';

@@ -1,5 +1,5 @@
 // The file names of bundles. DO NOT CHANGE: retention, the backup datastore and `list` find bundles by them.
-import { ownPrefix } from '../../vm/names.ts';
+import { ownPrefix } from '../../run/own-prefix.ts';
 import { compressionNames, compressions, type Compression } from '../compression/compressions.ts';
 
 /** What the name of a bundle says. */

@@ -13,6 +13,7 @@ import {
   text,
   time,
   truth,
+  variants,
   type Infer,
   type Shape,
 } from '../../run/json-shape.ts';
@@ -71,6 +72,17 @@ export const imageFactsShape = object({
 });
 export type ImageFacts = Infer<typeof imageFactsShape>;
 
+/** Bytes: what qcow2 can have. */
+const clusterSize = oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit));
+
+/** The form of a disk in a bundle. */
+export const diskLayoutShape = variants('format', {
+  raw: object({}),
+  /** With the cluster size of its source. */
+  qcow2: object({ clusterSize }),
+});
+export type DiskLayout = Infer<typeof diskLayoutShape>;
+
 const diskShape = object({
   /** DISK_ID. */
   id: diskId,
@@ -82,7 +94,7 @@ const diskShape = object({
   /** Bytes of data read from the storage. */
   dataBytes: count(),
   /** qcow2 only, bytes. */
-  clusterSize: optional(oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit))),
+  clusterSize: optional(clusterSize),
   /** SHA-256 (hex) of the member's data: the extents of a raw disk one after another, the whole file of a qcow2 disk. */
   sha256,
   image: fact(imageFactsShape),

@@ -15,7 +15,7 @@ export function memberName(path: string): MemberName {
   // OpenNebula counts disks from 0; nine digits keep the number an ordinary integer.
   const digits = /^backup\.disk\.(0|[1-9][0-9]{0,8})$/.exec(name)?.[1];
   if (digits !== undefined) return { kind: 'disk', id: Number(digits) };
-  throw new BundleError(`it holds ${printable(path)}, which a bundle must not hold`);
+  throw new BundleError(`it holds ${quoted(path)}, which a bundle must not hold`);
 }
 
 /** How messages call a member: `disk 0`, `vm.xml`. */
@@ -24,7 +24,7 @@ export function memberLabel(name: MemberName): string {
 }
 
 /** Hostile text for a message: quoted, short, without control characters. */
-export function printable(text: string): string {
+export function quoted(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text).replaceAll(
     // JSON escapes C0 only; C1 and the marks that turn or hide text follow here.
     /[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/g,

@@ -11,7 +11,9 @@ import type { Run } from '../../run/run.ts';
 import type { Runner, SshTarget } from '../../run/runner.ts';
 import { loginName } from '../../run/ssh-errors.ts';
 import type { Undo } from '../../run/undo.ts';
+import { removeFile } from '../../run/undo-kinds.ts';
 import { canWriteFolder, kindOfPath, namesIn } from './host-file.ts';
+import { removeUnfinishedBundle } from './undo.ts';
 import { isPartOf, partName } from '../../vm/names.ts';
 
 /**
@@ -76,7 +78,7 @@ export async function bundleTarget(
   if (!host) {
     const name = await bundleDestination(destination, facts);
     const part = partName(name);
-    const undo = { kind: 'remove-file', path: part } as const;
+    const undo = removeFile.undo({ path: part });
     return { name, host, undo, open: () => createFileSink(name, part) };
   }
   const runner = runnerAt(host);
@@ -86,7 +88,7 @@ export async function bundleTarget(
   return {
     name,
     host,
-    undo: { kind: 'remove-unfinished', ...file },
+    undo: removeUnfinishedBundle.undo(file),
     open: () => createSshSink(runner, file, { name, signal }),
   };
 }

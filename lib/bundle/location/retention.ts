@@ -12,7 +12,7 @@ import { whyAnother, type KnownVm } from '../../vm/identity.ts';
 import { parseBundleName } from '../format/bundle-name.ts';
 
 /** A folder that holds bundles. */
-export interface BundleFolder {
+export interface RetentionFolder {
   /** Its name for messages. */
   readonly name: string;
   /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
@@ -27,7 +27,7 @@ export interface BundleFolder {
 }
 
 /** A folder of this machine. */
-export function localBundleFolder(folder: string, log: Log): BundleFolder {
+export function localBundleFolder(folder: string, log: Log): RetentionFolder {
   return {
     name: folder,
     async list() {
@@ -76,7 +76,7 @@ async function isOwnFile(path: string): Promise<boolean> {
 
 /** When the newest bundle of a VM that can be read was begun, in epoch seconds; undefined when there is none. */
 export async function newestBundle(
-  folder: BundleFolder,
+  folder: RetentionFolder,
   own: KnownVm,
 ): Promise<number | undefined> {
   for (const { name, epoch } of bundlesOf(await folder.list(), own.vm.id)) {
@@ -92,7 +92,7 @@ export async function newestBundle(
  * @param made the name of the bundle that has just been completed
  */
 export async function removeOldBundles(
-  folder: BundleFolder,
+  folder: RetentionFolder,
   { own, keep, made }: { readonly own: KnownVm; readonly keep: number; readonly made: string },
   log: Log,
 ): Promise<void> {
@@ -123,7 +123,7 @@ export async function removeOldBundles(
 
 /** Why a bundle is not one of the VM that can be read. */
 async function whyNotOwn(
-  folder: BundleFolder,
+  folder: RetentionFolder,
   name: string,
   own: KnownVm,
 ): Promise<string | undefined> {

@@ -15,7 +15,7 @@ import { decompress } from './decompress.ts';
 import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
 import { readManifestMember } from './manifest-read.ts';
 import type { FrameList, Manifest } from '../format/manifest.ts';
-import { printable } from '../format/member-name.ts';
+import { quoted } from '../format/member-name.ts';
 import { largestVmXml, placed, type OpenOptions, type Opened } from './opened-bundle.ts';
 import { readState } from './state-file.ts';
 import { memberBytes, nextMember } from './tar-member.ts';
@@ -111,12 +111,11 @@ export function checkFrames({ members, compression }: Manifest, trailer: Trailer
   }
   let end = 0;
   for (const { name, frames } of members) {
-    if (frames.length === 0)
-      throw new BundleError(`manifest.json: ${printable(name)} has no frames`);
+    if (frames.length === 0) throw new BundleError(`manifest.json: ${quoted(name)} has no frames`);
     let index = 0;
     for (const [offset, stored, length] of frames) {
       const wrong = (what: string) =>
-        new BundleError(`manifest.json: ${printable(name)}, frame ${index} ${what}`);
+        new BundleError(`manifest.json: ${quoted(name)}, frame ${index} ${what}`);
       if (offset !== end) throw wrong(`is at byte ${offset}, expected ${end}`);
       if (length === 0 || stored === 0 || (compression === 'none' && stored !== length)) {
         throw wrong('has no sound length');

@@ -7,7 +7,7 @@ import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { ExtentMap } from './extent-map.ts';
 import { LostEndError } from '../lost-end-error.ts';
-import { memberName, printable, type MemberName } from '../format/member-name.ts';
+import { memberName, quoted, type MemberName } from '../format/member-name.ts';
 import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';
 import { folderHeader, tarPadding } from '../format/tar-header.ts';
@@ -63,7 +63,7 @@ export async function nextMember(input: ByteReader): Promise<TarMember | undefin
       case 'SparseFile':
         return readMember(input, header, block, { pax, paxPath });
       default: {
-        const path = printable(header.path ?? '');
+        const path = quoted(header.path ?? '');
         throw new BundleError(
           `it holds ${path} of type ${header.type}, which a bundle must not hold`,
         );
@@ -138,11 +138,11 @@ async function readMember(
   const path = pax.values.get('GNU.sparse.name') ?? pax.values.get('path') ?? header.path ?? '';
   const name = memberName(path);
   if ((name.kind === 'folder') !== (header.type === 'Directory')) {
-    throw new BundleError(`${printable(path)} is of type ${header.type}`);
+    throw new BundleError(`${quoted(path)} is of type ${header.type}`);
   }
   const size = pax.values.get('size');
   const stored = size === undefined ? header.size : paxNumber(size, 'size');
-  if (stored === undefined) throw new BundleError(`${printable(path)} has no sound size`);
+  if (stored === undefined) throw new BundleError(`${quoted(path)} has no sound size`);
   const map = await readSparse(
     input,
     header.type === 'SparseFile' ? block : undefined,

@@ -2,14 +2,10 @@
 // it is compressed or where it goes.
 import type { Extent } from '../../read/disk-reader.ts';
 import { alignExtents, checkExtents, totalLength } from '../../read/extents.ts';
-import type { DiskFormat } from '../format/manifest.ts';
+import type { DiskFormat, DiskLayout } from '../format/manifest.ts';
 import { layOutQcow2 } from '../../qcow2/layout.ts';
 import { sparseMap, sparseMapSize } from '../format/sparse-map.ts';
 import { fileHeader, sparseHeader, tarPadding } from '../format/tar-header.ts';
-
-/** The format of a disk in the bundle. */
-export type DiskLayout =
-  { readonly format: 'raw' } | { readonly format: 'qcow2'; readonly clusterSize: number };
 
 export interface DiskMember {
   readonly format: DiskFormat;
@@ -34,7 +30,7 @@ export interface DiskMember {
  * @throws FailedError when the extents contradict each other or the size, UnsupportedError when the
  *   format cannot hold the disk
  */
-export function diskMember(
+export function layOutDisk(
   name: string,
   layout: DiskLayout,
   virtualSize: number,

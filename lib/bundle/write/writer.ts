@@ -5,12 +5,12 @@ import type { DiskReader } from '../../read/disk-reader.ts';
 import { FailedError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { ProgressTask } from '../../report/progress.ts';
-import { diskMember as memberName } from '../../vm/names.ts';
-import { manifestVersion, type Frame, type Manifest } from '../format/manifest.ts';
+import { diskMember } from '../../vm/names.ts';
+import { manifestVersion, type DiskLayout, type Frame, type Manifest } from '../format/manifest.ts';
 import { encodeTrailer } from '../format/trailer.ts';
 import type { BundleSink } from '../sink.ts';
 import { announcedData } from './disk-data.ts';
-import { diskMember, type DiskLayout } from './disk-member.ts';
+import { layOutDisk } from './disk-member.ts';
 import { frameSize } from './frame-body.ts';
 import type { FrameCodec } from './frame-codec.ts';
 import { FrameWriter } from './frame-writer.ts';
@@ -72,9 +72,9 @@ export class BundleWriter {
     reader: DiskReader,
     task: ProgressTask,
   ): Promise<WrittenDisk> {
-    const name = memberName(disk.id);
+    const name = diskMember(disk.id);
     const { virtualSize } = reader;
-    const member = diskMember(name, disk, virtualSize, await reader.extents(), this.#created);
+    const member = layOutDisk(name, disk, virtualSize, await reader.extents(), this.#created);
     const { dataBytes } = member;
     requireRoomInIndex(name, this.#frames.count * frameSize + dataBytes);
     const sha256 = createHash('sha256');

@@ -4,12 +4,14 @@ import type { DiskFormat } from '../../bundle/format/manifest.ts';
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { openRbdReader } from '../../read/rbd-reader.ts';
 import { FailedError, UnsupportedError } from '../../report/errors.ts';
+import { ownPrefix } from '../../run/own-prefix.ts';
 import type { Run } from '../../run/run.ts';
 import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
-import { clonedRbdImage, ownPrefix, rbdSnapshot, volatileRbdImage } from '../../vm/names.ts';
+import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from '../../vm/names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
+import { removeRbdSnapshot } from './undo.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
 import {
   diskLabel,
@@ -20,6 +22,8 @@ import {
 } from '../storage.ts';
 
 export const cephStorage: StorageModule = {
+  undoKinds: [removeRbdSnapshot],
+
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const what = `disk ${disk.id} of VM ${vm.id}`;
     if (!activityOf(vm.state, vm.lcmState)) {
@@ -50,7 +54,7 @@ export const cephStorage: StorageModule = {
     const snapshot = rbdSnapshot(journal.runId);
     for (const { plan, image, access } of written) {
       const disk = diskLabel(plan);
-      const undo = { kind: 'remove-rbd-snapshot', image, snapshot, disk, access } as const;
+      const undo = removeRbdSnapshot.undo({ image, snapshot, disk, access });
       await journal.record(undo, runner.target);
     }
     return {

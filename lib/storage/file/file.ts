@@ -23,6 +23,8 @@ import {
 } from '../storage.ts';
 
 export const fileStorage: StorageModule = {
+  undoKinds: [],
+
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     if (!activityOf(vm.state, vm.lcmState)) {
       throw new UnsupportedError(

@@ -10,7 +10,7 @@ import { fileHead, realPath, realPaths, regularFileSize } from '../../tools/file
 import type { BlockNode } from '../../tools/qemu-nbd.ts';
 import { requireWhole } from '../../qcow2/image-extent.ts';
 import { headerBytes, readImageLayer, type ImageLayer } from '../../qcow2/image-layer.ts';
-import type { DiskLayout } from '../storage.ts';
+import type { DiskLayout } from '../../bundle/format/manifest.ts';
 
 /** OpenNebula makes one layer per disk snapshot; QEMU becomes slow long before this. */
 const maxLayers = 256;

@@ -5,22 +5,17 @@ import type { DiskReader } from '../../read/disk-reader.ts';
 import { explainedReader } from '../../read/reader-with-reasons.ts';
 import { openNbdReader } from '../../read/nbd-reader.ts';
 import { NotListeningError } from '../../read/nbd-socket.ts';
-import { errorMessage, FailedError } from '../../report/errors.ts';
+import { FailedError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import type { ForwardedSocket } from '../../run/runner.ts';
+import { removeFile } from '../../run/undo-kinds.ts';
 import { realPaths, writeNewFile } from '../../tools/file-facts.ts';
 import { createQcow2Scratch } from '../../tools/qemu-img.ts';
-import {
-  abortJob,
-  activeJob,
-  backupJobSocket,
-  beginBackup,
-  domainState,
-  type Domain,
-} from '../../tools/virsh.ts';
+import { beginBackup, domainState, type Domain } from '../../tools/virsh.ts';
 import { backupOrder, backupSocket, scratchFile } from '../../vm/names.ts';
 import { backupXml } from '../../guest/backup-xml.ts';
 import { domainOf, requireIdle, type DomainDisk } from '../../guest/domain.ts';
+import { abortBackupJob } from '../../guest/undo.ts';
 import { ifLost, requireForwarding } from '../../run/forwarded-socket.ts';
 import type { ImageTop } from './image-chain.ts';
 import { requireScratchRoom } from './scratch-room.ts';
@@ -32,10 +27,7 @@ import {
   type SnapshotSource,
 } from '../storage.ts';
 
-const abortLimitMs = 40_000;
 const pollMs = 100;
-/** Of virsh, before we give up on libvirt. */
-const maxFailures = 20;
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
 const maxSocketPath = 107;
 
@@ -75,19 +67,19 @@ export async function prepareBackupJob(
   if (Buffer.byteLength(socket) > maxSocketPath) {
     throw new FailedError(`the path ${socket} is too long for a socket`);
   }
-  await journal.record({ kind: 'remove-file', path: socket }, runner.target);
+  await journal.record(removeFile.undo({ path: socket }), runner.target);
   const scratch = new Map<string, string>();
   for (const [{ plan, top }, target] of targets) {
     const path = scratchFile(folder, journal.runId, plan.disk.id);
-    await journal.record({ kind: 'remove-file', path }, runner.target);
+    await journal.record(removeFile.undo({ path }), runner.target);
     await createQcow2Scratch(runner, path, top.virtualSize, owner);
     scratch.set(target, path);
   }
   const order = backupOrder(folder, journal.runId);
-  await journal.record({ kind: 'remove-file', path: order }, runner.target);
+  await journal.record(removeFile.undo({ path: order }), runner.target);
   await writeNewFile(runner, order, backupXml(socket, [...known.keys()], scratch));
   await journal.record(
-    { kind: 'abort-backup-job', uri: domain.uri, domain: domain.name, socket },
+    abortBackupJob.undo({ uri: domain.uri, domain: domain.name, socket }),
     runner.target,
   );
   return {
@@ -178,36 +170,4 @@ async function whyLost(
     await sleep(pollMs * asked);
   }
   return error;
-}
-
-/**
- * For an undo: ends the backup job that serves on `socket`, and waits for its end. Another job, or
- * none, is left alone.
- * @throws FailedError when it does not end, or libvirt does not answer.
- */
-export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
-  const deadline = performance.now() + abortLimitMs;
-  let lastWords = 'it goes on';
-  for (let failures = 0; failures < maxFailures && performance.now() < deadline;) {
-    try {
-      if (!(await hasOwnJob(domain, socket))) return;
-    } catch (error) {
-      lastWords = errorMessage(error);
-      failures += 1;
-    }
-    await sleep(pollMs);
-  }
-  throw new FailedError(`the backup job of ${domain.name} does not end: ${lastWords}`);
-}
-
-/** Whether the domain has our job, or may get it yet; tells it to end. */
-async function hasOwnJob(domain: Domain, socket: string): Promise<boolean> {
-  const state = await domainState(domain);
-  if (state === undefined || state === 'shut off') return false;
-  const found = await backupJobSocket(domain);
-  // A job that cannot be described is one that is just beginning, which may be ours.
-  if (found === undefined) return (await activeJob(domain)) === 'Backup';
-  if (found !== socket) return false;
-  await abortJob(domain);
-  return true;
 }

@@ -13,7 +13,7 @@ import {
   type Volume,
   type VolumeGroup,
 } from '../../tools/lvm.ts';
-import { ownPrefix } from '../../vm/names.ts';
+import { ownPrefix } from '../../run/own-prefix.ts';
 import { stateName } from '../../vm/states.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { domainDisks, domainOf, ElsewhereError, requireRunning } from '../../guest/domain.ts';

@@ -32,6 +32,7 @@ import {
 import { lockGroup, whileLocked } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
+import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import {
   diskLabel,
   type DumpPlan,
@@ -42,6 +43,8 @@ import {
 } from '../storage.ts';
 
 export const lvmStorage: StorageModule = {
+  undoKinds: [removeSnapshotVolume, deactivateVolume],
+
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const what = `disk ${disk.id} of VM ${vm.id}`;
     if (!activityOf(vm.state, vm.lcmState)) {
@@ -97,8 +100,7 @@ export const lvmStorage: StorageModule = {
     });
     for (const { name, volume } of named) {
       const at = { group: group.name, name, origin: volume.name };
-      const undo = { kind: 'remove-snapshot-lv', ...at } as const;
-      await journal.record(undo, runner.target);
+      await journal.record(removeSnapshotVolume.undo(at), runner.target);
     }
     let lock: DriverLock | undefined;
     const release = async (): Promise<void> => lock?.release();
@@ -190,7 +192,7 @@ async function requireActive(
 ): Promise<void> {
   if (volume.active) return;
   const { group, name } = volume;
-  await journal.record({ kind: 'deactivate-lv', group, name }, runner.target);
+  await journal.record(deactivateVolume.undo({ group, name }), runner.target);
   const doing = `activate the volume ${group}/${name} of ${diskLabel(plan)}`;
   await whileLocked(lvm, group, doing, () => activate(lvm, volume));
 }

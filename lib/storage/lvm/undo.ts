@@ -13,7 +13,10 @@ import {
   type VolumeName,
 } from '../../tools/lvm.ts';
 import { isRunningWith } from '../../run/processes.ts';
-import { ownPrefix } from '../../vm/names.ts';
+import { object, text } from '../../run/json-shape.ts';
+import { ownPrefix } from '../../run/own-prefix.ts';
+import { quote } from '../../run/quote.ts';
+import { undoKind } from '../../run/undo.ts';
 import { whileLocked } from './lock.ts';
 
 /** Whoever had a volume open may still be letting go of it: a server that was ended, udev. */
@@ -22,6 +25,34 @@ const pollMs = 250;
 const secondLookMs = 1000;
 /** An lvcreate waits for others that change the group, and one by sudo is not ended with its connection. */
 const programLimitMs = 60_000;
+
+const snapshotFields = object({ group: text, name: text, origin: text });
+
+/** A snapshot of ours of the volume `origin` of the same group; its name begins with `onevmdump-`. */
+export const removeSnapshotVolume = undoKind({
+  kind: 'remove-snapshot-lv',
+  fields: snapshotFields,
+  describe: ({ group, name, origin }) =>
+    `the snapshot ${group}/${name} of the volume ${origin} may be left; where that is active, or where the VM runs nowhere, remove it with: lvremove -f ${quote(`${group}/${name}`)}`,
+  carryOut: (volume, { runnerAt }, on) =>
+    undoVolumeSnapshot(runnerAt(on), runnerAt(undefined), volume),
+  // The volume group is shared.
+  whenMachineIsGone: 'anywhere',
+  freesStorage: true,
+});
+
+const volumeFields = object({ group: text, name: text });
+
+/** A logical volume that was not active; one that is open by now stays active. */
+export const deactivateVolume = undoKind({
+  kind: 'deactivate-lv',
+  fields: volumeFields,
+  describe: ({ group, name }) =>
+    `the volume ${group}/${name} is left active; deactivate it with: lvchange -an ${quote(`${group}/${name}`)}`,
+  carryOut: (volume, { runnerAt }, on) => undoActivation(runnerAt(on), runnerAt(undefined), volume),
+  whenMachineIsGone: 'ended',
+  freesStorage: true,
+});
 
 /** A snapshot of ours, and the volume that it is of. */
 export interface OwnSnapshot extends VolumeName {

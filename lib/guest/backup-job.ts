@@ -1,0 +1,41 @@
+// Ends the backup job by which QEMU serves a running VM's disks.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorMessage, FailedError } from '../report/errors.ts';
+import { abortJob, activeJob, backupJobSocket, domainState, type Domain } from '../tools/virsh.ts';
+
+const abortLimitMs = 40_000;
+const pollMs = 100;
+/** Of virsh, before we give up on libvirt. */
+const maxFailures = 20;
+
+/**
+ * For an undo: ends the backup job that serves on `socket`, and waits for its end. Another job, or
+ * none, is left alone.
+ * @throws FailedError when it does not end, or libvirt does not answer.
+ */
+export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
+  const deadline = performance.now() + abortLimitMs;
+  let lastWords = 'it goes on';
+  for (let failures = 0; failures < maxFailures && performance.now() < deadline;) {
+    try {
+      if (!(await hasOwnJob(domain, socket))) return;
+    } catch (error) {
+      lastWords = errorMessage(error);
+      failures += 1;
+    }
+    await sleep(pollMs);
+  }
+  throw new FailedError(`the backup job of ${domain.name} does not end: ${lastWords}`);
+}
+
+/** Whether the domain has our job, or may get it yet; tells it to end. */
+async function hasOwnJob(domain: Domain, socket: string): Promise<boolean> {
+  const state = await domainState(domain);
+  if (state === undefined || state === 'shut off') return false;
+  const found = await backupJobSocket(domain);
+  // A job that cannot be described is one that is just beginning, which may be ours.
+  if (found === undefined) return (await activeJob(domain)) === 'Backup';
+  if (found !== socket) return false;
+  await abortJob(domain);
+  return true;
+}

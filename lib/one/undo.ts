@@ -1,0 +1,128 @@
+// The ways back from what an export or a restore does in OpenNebula.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FailedError } from '../report/errors.ts';
+import { count, object, text, type Infer } from '../run/json-shape.ts';
+import { quote } from '../run/quote.ts';
+import { undoKind } from '../run/undo.ts';
+import { deleteImage, findImageFrom } from './images.ts';
+import { restoreLock, type LockDeps } from './lock-undo.ts';
+import { deleteTemplate, findTemplateWith, markOfRestore } from './templates.ts';
+import { terminateVm, vmsOfTemplate } from './vms.ts';
+
+export interface OneUndoDeps extends LockDeps {
+  /** How long an image that OpenNebula is still taking over may keep an undo waiting from now on. */
+  readonly imageWaitMs?: () => number;
+  /** How long oned may take for an answer: a call that was made longer ago makes nothing any more. */
+  readonly answerMs: number;
+}
+
+/** By default: most images are taken over by then; what is left stays in the journal for `cleanup`. */
+const imageWaitMsByDefault = 15 * 60_000;
+/** A VM passes through states in which it cannot be ended, such as PROLOG. */
+const vmWaitMs = 60_000;
+/** For what oned is still making; what comes later stays in the journal, too. */
+const answerWaitMs = 10_000;
+
+/** Epoch milliseconds, just before oned was asked to make it. */
+const since = count();
+const byMark = object({ mark: text, since });
+const byId = object({ id: count() });
+
+const imageFields = object({ endpoint: text, name: text, path: text, since });
+
+/** The image that was registered from `path`, whoever owns it by now; the path is this run's own and unique. */
+export const removeImage = undoKind({
+  kind: 'delete-image',
+  fields: imageFields,
+  describe: ({ name }) =>
+    `the image ${name} may be left; delete it with: oneimage delete ${quote(name)}`,
+  async carryOut({ endpoint, path, name, since: asked }, deps: OneUndoDeps) {
+    const { connect, log, imageWaitMs = () => imageWaitMsByDefault } = deps;
+    const client = await connect(endpoint);
+    const image = await madeBy(`image ${name}`, asked, deps, () => findImageFrom(client, path));
+    if (!image) return;
+    await deleteImage(client, image.id, {
+      waitMs: imageWaitMs(),
+      onWait: ({ state }) =>
+        log.info(
+          `image ${image.id} (${name}) is ${state ?? 'busy'}: waiting until it can be deleted`,
+        ),
+    });
+  },
+  whenMachineIsGone: 'anywhere',
+});
+
+const templateFields = object({
+  endpoint: text,
+  name: text,
+  is: (value, place): Infer<typeof byMark> | Infer<typeof byId> =>
+    typeof value === 'object' && value !== null && 'id' in value
+      ? byId(value, place)
+      : byMark(value, place),
+});
+
+/** The template that has this mark, or this id: one that was being registered has no id yet. */
+export const removeTemplate = undoKind({
+  kind: 'delete-template',
+  fields: templateFields,
+  describe: ({ name }) =>
+    `the template ${name} may be left; delete it with: onetemplate delete ${quote(name)}`,
+  async carryOut({ endpoint, name, is }, deps: OneUndoDeps) {
+    const client = await deps.connect(endpoint);
+    const id =
+      'id' in is
+        ? is.id
+        : await madeBy(`template ${name}`, is.since, deps, () =>
+            findTemplateWith(client, markOfRestore, is.mark),
+          );
+    if (id !== undefined) await deleteTemplate(client, id);
+  },
+  whenMachineIsGone: 'anywhere',
+});
+
+const vmFields = object({ endpoint: text, name: text, templateId: count(), since });
+
+/** The VM that was made from this template, which is the run's own. */
+export const endVm = undoKind({
+  kind: 'terminate-vm',
+  fields: vmFields,
+  describe: ({ name }) =>
+    `the VM ${name} may be left; end it with: onevm terminate --hard ${quote(name)}`,
+  async carryOut({ endpoint, name, templateId, since: asked }, deps: OneUndoDeps) {
+    const client = await deps.connect(endpoint);
+    const ids = await madeBy(`VM ${name}`, asked, deps, async () => {
+      const vms = await vmsOfTemplate(client, templateId);
+      return vms.length > 0 ? vms : undefined;
+    });
+    for (const id of ids ?? []) await terminateVm(client, id, vmWaitMs);
+  },
+  whenMachineIsGone: 'anywhere',
+});
+
+export const oneUndoKinds = [restoreLock, removeImage, removeTemplate, endVm];
+
+/**
+ * Finds what oned was asked to make at `asked`. The process that asked may have ended before the answer, and then oned
+ * may still be at it. @returns undefined when it was not made. @throws FailedError when that cannot be said yet
+ */
+async function madeBy<T>(
+  what: string,
+  asked: number,
+  { answerMs }: OneUndoDeps,
+  find: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const answered = asked + answerMs;
+  const deadline = Date.now() + answerWaitMs;
+  for (;;) {
+    const certain = Date.now() >= answered;
+    const found = await find();
+    if (found !== undefined || certain) return found;
+    if (Date.now() >= deadline) {
+      const seconds = Math.ceil((answered - Date.now()) / 1000);
+      throw new FailedError(
+        `OpenNebula may still be making ${what}: run onevmdump cleanup again in ${Math.max(seconds, 1)} s`,
+      );
+    }
+    await sleep(500);
+  }
+}
