@@ -1,8 +1,8 @@
-// Several programs, one after another, started as one: on a host by ssh each would cost a session of its own, while a guest may be
-// waiting.
+// Runs several programs one after another as one command: by ssh, each of them would need a session of its own, while a guest may
+// be waiting.
 import type { Command, Output } from './runner.ts';
 
-// Each command comes as the number of its words and the words. Only positions are evaluated, never a word.
+// Each command is passed as the number of its words, then the words. `eval` sees only positions, never a word.
 const script = `
 at=0
 while [ "$#" -gt 0 ]; do
@@ -17,7 +17,7 @@ while [ "$#" -gt 0 ]; do
   at=$((at + 1))
 done`;
 
-/** A command that runs these until one fails. It ends with 0 all the same; `failedInARow` tells. Their stdout is dropped. */
+/** A command that runs these until one fails. It exits with 0 even then; see `failedInARow`. Their stdout is dropped. */
 export function inARow(commands: readonly Command[]): Command {
   const words = commands.flatMap(({ program, args }) => [
     String(args.length + 1),
@@ -27,7 +27,7 @@ export function inARow(commands: readonly Command[]): Command {
   return { program: 'sh', args: ['-c', script, 'sh', ...words] };
 }
 
-/** Which of them failed, counted from 0, and how; undefined: none. */
+/** Which command failed, counted from 0, and its exit status; undefined if none did. */
 export function failedInARow({
   stdout,
 }: Pick<Output, 'stdout'>): { readonly at: number; readonly status: number } | undefined {

@@ -1,6 +1,6 @@
 // The environment that programs get on this machine.
 
-/** Messages in English, and the folders of admin tools on PATH; the rest is our own. */
+/** Our own environment, with messages in English and the folders of administrators' tools on PATH. */
 export function environment(): NodeJS.ProcessEnv {
   const path = process.env['PATH'] ?? '/usr/bin:/bin';
   const missing = ['/usr/sbin', '/sbin'].filter((folder) => !path.split(':').includes(folder));

@@ -1,19 +1,19 @@
-// Errors of this program that nobody has caught: lib/entrypoint.ts aborts the run with one, and what the run did
-// is undone. The code that was to go on may never do so, since the error has ended it half-way.
+// Errors that no code has caught: lib/entrypoint.ts aborts the run with such an error, and what the run did is
+// undone. The code in which the error occurred may never continue, so it is waited for only a while.
 
-/** An error that nobody has caught, its `cause`; the state of this program is not known after it. */
+/** Wraps an uncaught error, its `cause`, after which the state of this program is unknown. */
 export class Fault extends Error {
   constructor(cause: unknown) {
     super('an error was not caught', { cause });
   }
 }
 
-/** Work that is aborted ends within this time, unless nothing is left that would end it. */
+/** Aborted work ends within this time, unless the fault has stopped it for ever. */
 const graceMs = 5000;
 
 /**
- * The result of `work`. When `signal` was aborted by a `Fault` and the work does not end soon after, it is taken
- * for dead and not waited for any longer; other reasons wait for the work.
+ * Waits for the result of `work`. If a `Fault` aborts `signal` and the work does not end soon after, the work is
+ * treated as dead and no longer waited for. After any other abort the work is waited for.
  * @throws what the work throws; the fault
  */
 export async function unlessFaulted<T>(

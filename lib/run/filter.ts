@@ -1,7 +1,7 @@
-// Runs a program from one open file into another, again and again: compressors, fed with files instead
-// of pipes. Through pipes Node would carry every byte; this way the kernel gives the program the file.
-// A shell of its own starts the program each time, because a fork of Node takes 2 ms and then costs a
-// page fault for every page of memory that is in use.
+// Runs a program from one open file into another, again and again: compressors, which get files instead of
+// pipes. Through pipes Node would carry every byte; this way the kernel gives the program the file. A shell
+// starts the program each time, because a fork of Node takes 2 ms and then costs a page fault for every page
+// of memory that is in use.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { CommandError, errorMessage } from '../report/errors.ts';
 import { quoteCommand } from './quote.ts';
@@ -10,15 +10,15 @@ import { saidBy } from './said-by.ts';
 
 export interface Filter {
   /**
-   * Runs the program once, with stdin and stdout on the two files, each from its first byte. The output is
-   * written over what the file holds, which is not cut: fresh pages for a file in memory cost more than
-   * the copying. Not to be called while it runs.
+   * Runs the program once, with stdin and stdout on the two files, each from its first byte. The output file
+   * is overwritten but not truncated: fresh pages for a file in memory cost more than the copying. Must not be
+   * called while the program runs.
    * @returns how many bytes were written
    * @throws CommandError when the program cannot be started, is killed, or exits with another status
-   *   than 0; the signal's reason when that is why
+   *   than 0; the signal's reason when the signal ended it
    */
   run(): Promise<number>;
-  /** Kills what is running; it has ended then. Never rejects. May be called twice. */
+  /** Kills what is running, and waits for its end. Never rejects. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -29,8 +29,8 @@ export interface FilterOptions {
   readonly signal: AbortSignal;
 }
 
-// For each line on stdin: the program, then its status and the offset where its output ends. Opening the
-// descriptors 3 and 4 once more gives offsets of our own. The program and its arguments are "$@".
+// For each line on stdin, runs the program, then prints its status and the offset where its output ends. Opening the
+// descriptors 3 and 4 again gives file offsets that start at 0. The program and its arguments are "$@".
 const script = `
 while read -r _; do
   {
@@ -154,5 +154,5 @@ function why(status: number, stderr: string): string {
   if (status === 127) return 'is not installed';
   // How the shell reports a program that a signal ended.
   if (status > 128) return `was killed by signal ${status - 128}`;
-  return stderr.trim().split('\n').slice(-3).join(' ') || `ended with exit status ${status}`;
+  return stderr.trim().split('\n').slice(-3).join(' ') || `exited with status ${status}`;
 }

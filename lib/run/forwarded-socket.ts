@@ -3,9 +3,9 @@ import { ConnectionError, FailedError } from '../report/errors.ts';
 import type { ForwardedSocket, Runner } from './runner.ts';
 
 /**
- * To be called when a forwarded socket cannot be connected to: a host that does not allow it looks as if
- * nobody listened there.
- * @throws ConnectionError when somebody does.
+ * Finds out why a forwarded socket cannot be connected to: a host that does not allow forwarding looks as if
+ * nobody listened on the socket.
+ * @throws ConnectionError when the socket exists on the host.
  */
 export async function requireForwarding(runner: Runner, socket: string): Promise<void> {
   if (!runner.target) return;
@@ -20,7 +20,7 @@ export async function requireForwarding(runner: Runner, socket: string): Promise
   );
 }
 
-/** What is to be said of an error in reading `label` through the socket: that the connection was lost, if it was. */
+/** Returns the error to report after reading `label` through the socket failed: the loss of the connection, if it was lost. */
 export async function ifLost(
   error: unknown,
   forwarded: ForwardedSocket | undefined,

@@ -1,17 +1,17 @@
-// Addresses of a host, looked up as other programs of this machine do. Node asks getaddrinfo(3) with AI_ADDRCONFIG when it
-// connects: on a machine with an IPv6 address of whatever kind, and without DNS, glibc then fails for a name that has
-// only an IPv4 address in the hosts file, `localhost` above all.
+// Looks up the addresses of a host as other programs of this machine do. When Node connects, it calls getaddrinfo(3)
+// with AI_ADDRCONFIG: on a machine that has any IPv6 address and no DNS, glibc then fails for a name that has only an
+// IPv4 address in the hosts file, above all `localhost`.
 import { lookup as nodeLookup, type LookupAddress } from 'node:dns';
 import { lookup as lookupNow } from 'node:dns/promises';
 import type { LookupFunction } from 'node:net';
 
-/** All addresses of a host, in the system's order. @throws what getaddrinfo(3) says, as Node gives it */
+/** Returns all addresses of a host, in the system's order. @throws Node's error for that of getaddrinfo(3) */
 export async function addressesOf(host: string): Promise<readonly LookupAddress[]> {
   const options = { all: true, hints: 0, order: 'verbatim' } as const;
   try {
     return await lookupNow(host, options);
   } catch (error) {
-    // Of the one kind, though the other cannot be asked for now.
+    // One kind of address may be found although the other cannot be looked up now.
     for (const family of [4, 6]) {
       const found = await lookupNow(host, { ...options, family }).catch(() => []);
       if (found.length > 0) return found;
@@ -20,9 +20,9 @@ export async function addressesOf(host: string): Promise<readonly LookupAddress[
   }
 }
 
-/** For the `lookup` of a connection, which then tries all addresses. */
+/** The option `lookup` of a connection, which then tries all addresses. */
 export const lookupHost: LookupFunction = (host, options, done) => {
-  // A connection that is bound to a kind of address, which none of ours is.
+  // A connection that is bound to one kind of address; we make none.
   if (options.family) {
     nodeLookup(host, options, done);
     return;

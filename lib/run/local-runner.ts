@@ -1,4 +1,4 @@
-// Runs programs on this machine. The only user of execa beside filter.ts.
+// Runs programs on this machine.
 import { execa } from 'execa';
 import { CommandError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
@@ -10,14 +10,14 @@ import type { Command, Output, PipedService, Runner, RunOptions, Service } from 
 export const stopGraceMs = 5000;
 export const defaultTimeoutMs = 60_000;
 
-/** What a program said last: enough to understand it, not pages. */
+/** The last lines of a program's stderr: enough to understand a failure, and no more. */
 export function lastWords(stderr: string): string {
-  // What a progress display has written over is gone for who reads it on a terminal, too.
+  // A progress display overwrites its lines, and on a terminal only the last one is seen.
   const shown = stderr.replaceAll(/[^\n]*\r(?!\n)/g, '');
   return shown.trim().split('\n').slice(-5).join('\n').slice(-2000);
 }
 
-/** Ends a program and its children after a time, or when `signal` is aborted: SIGTERM, then SIGKILL. */
+/** Ends a program and its children after a time limit, or when `signal` is aborted: SIGTERM, then SIGKILL. */
 function endWhen(
   pid: number | undefined,
   timeoutMs: number,
@@ -53,7 +53,7 @@ function killGroup(pid: number | undefined, name: NodeJS.Signals): void {
   try {
     process.kill(-pid, name);
   } catch {
-    // It has ended meanwhile.
+    // It has already ended.
   }
 }
 
@@ -73,8 +73,8 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
         stripFinalNewline: false,
         env: { ...environment(), ...env },
         maxBuffer: { stdout: options.maxOutput ?? 16 * 1024 * 1024, stderr: 1024 * 1024 },
-        // A group of its own: a program's children end with it, and a Ctrl-C on the terminal
-        // reaches us alone, who know what is to be undone.
+        // A process group of its own: a program's children are ended with it, and a Ctrl-C on the
+        // terminal reaches only us, who know what to undo.
         detached: true,
         ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       });
@@ -124,7 +124,7 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
   };
 }
 
-/** A program that goes on running; what it says on stderr is kept to explain its end. */
+/** Starts a program that keeps running; the end of its stderr is kept to explain its exit. */
 async function startChild({ program, args, env }: Command, pipes: 'ignore' | 'pipe', log: Log) {
   const line = quoteCommand(program, args);
   log.debug(`start ${line}`);

@@ -1,5 +1,5 @@
 // Runs a program as a stage of a stream: bytes in, bytes out, nothing kept. For decompressors that
-// read a whole file; runFilter (filter.ts) is for many small files.
+// read a whole file; filter.ts is for many small files.
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
@@ -9,9 +9,9 @@ import type { Command } from './runner.ts';
 import { saidBy } from './said-by.ts';
 
 /**
- * What `command` makes of `input`. Reads no faster than the caller does. The program is killed when
- * the caller stops early or `signal` is aborted, and has ended when the iteration has.
- * @throws the input's own error first; CommandError when the program cannot be started or ends with
+ * Yields what `command` makes of `input`, no faster than the caller reads. The program is killed when the
+ * caller stops early or `signal` is aborted, and it has ended when the iteration ends.
+ * @throws the input's own error first; CommandError when the program cannot be started or exits with
  *   another status than 0.
  */
 export async function* pipeThrough(
@@ -33,7 +33,7 @@ export async function* pipeThrough(
   });
   const watched = watchErrors(input);
   const fed = pipeline(Readable.from(watched.input, { highWaterMark: 1 }), child.stdin).catch(
-    // That the program took no more is told by its exit status.
+    // When the program stops reading, its exit status says why.
     () => undefined,
   );
   let complete = false;
@@ -61,7 +61,7 @@ export async function* pipeThrough(
   });
 }
 
-/** Remembers the error of an input: a pipe only tells the program that it has ended. */
+/** Remembers the error of an input: the program only sees that its input has ended. */
 function watchErrors(source: AsyncIterable<Buffer>) {
   const watched = { input: watch(), failure: undefined as { reason: unknown } | undefined };
   async function* watch() {
@@ -72,7 +72,7 @@ function watchErrors(source: AsyncIterable<Buffer>) {
         throw reason;
       });
     try {
-      // Not `yield* source`: that would also see what Readable.from throws into it, such as EPIPE.
+      // Not `yield* source`: that would also record what Readable.from throws into it, such as EPIPE.
       for (let item = await next(); item.done !== true; item = await next()) yield item.value;
     } finally {
       await iterator.return?.();

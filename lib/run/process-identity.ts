@@ -1,10 +1,10 @@
-// Tells a process from every other one, also where machines or containers share a state folder: a pid, when it
-// started (clock ticks since boot, field 22 of /proc/<pid>/stat, see proc(5)), and the place in which the pid counts.
+// Identifies a process uniquely, even where machines or containers share a state folder: by its pid, its start time
+// (clock ticks since boot, field 22 of /proc/<pid>/stat, see proc(5)), and the place in which the pid is valid.
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { hasCode } from '../report/errors.ts';
 
-/** Where a pid means something: one boot of one machine, and one PID namespace of it. */
+/** Where a pid is valid: one boot of one machine, and one PID namespace on it. */
 export interface ProcessPlace {
   readonly bootId: string;
   /** Of machine-id(5); empty where there is none, as in many containers. */
@@ -19,7 +19,7 @@ export interface ProcessIdentity extends ProcessPlace {
   readonly startTime: string;
 }
 
-/** `elsewhere`: its pid says nothing here, and nobody here knows whether it runs. */
+/** `elsewhere`: its pid is not valid here, so whether it runs is unknown. */
 export type ProcessState = 'running' | 'ended' | 'elsewhere';
 
 let own: Promise<ProcessPlace> | undefined;
@@ -31,10 +31,10 @@ export function ownPlace(): Promise<ProcessPlace> {
 
 async function findOwnPlace(): Promise<ProcessPlace> {
   const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  // Kernels without PID namespaces have no such link.
+  // Kernels without PID namespaces do not have this link.
   const link = await readlink('/proc/self/ns/pid').catch(() => '');
   const inode = /\d+/.exec(link)?.[0] ?? '0';
-  // The pids of this process, from the namespace of /proc down to its own: proc_pid_status(5).
+  // The pids of this process, from the namespace of /proc down to its own namespace: proc_pid_status(5).
   const status = await readFile('/proc/self/status', 'utf8');
   const levels = /^NSpid:((?:\s+\d+)+)$/m.exec(status)?.[1]?.trim().split(/\s+/).length ?? 1;
   return {
@@ -49,19 +49,19 @@ async function findOwnPlace(): Promise<ProcessPlace> {
 async function machineId(): Promise<string> {
   for (const path of ['/etc/machine-id', '/var/lib/dbus/machine-id']) {
     const text = await readFile(path, 'utf8').catch(() => '');
-    // Also `uninitialized`, in images of containers and machines.
+    // It may be `uninitialized`, in images of containers and machines.
     if (/^[0-9a-f]{32}\s*$/.test(text) && !/^0+\s*$/.test(text)) return text.trim();
   }
   return '';
 }
 
-/** Start time and state letter; undefined when there is no such process. */
+/** Returns start time and state letter; undefined when there is no such process. */
 async function stat(
   pid: number | 'self',
 ): Promise<{ pid: number; startTime: string; state: string } | undefined> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold blanks and parentheses itself.
+    // The name in parentheses may itself contain blanks and parentheses.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return { pid: parseInt(text, 10), state: fields[0] ?? '', startTime: fields[19] ?? '' };
   } catch (error) {
@@ -70,18 +70,18 @@ async function stat(
   }
 }
 
-/** The identity of this process, or of a running one in /proc. @throws Error when there is none with this pid. */
+/** Returns the identity of this process, or of another one that runs. @throws Error when no process has this pid. */
 export async function identify(pid: number | 'self'): Promise<ProcessIdentity> {
   const found = await stat(pid);
   if (!found) throw new Error(`no process ${pid}`);
   return { pid: found.pid, startTime: found.startTime, ...(await ownPlace()) };
 }
 
-/** Whether exactly this process still runs (a zombie does not), as far as can be known here. */
+/** Whether exactly this process still runs (a zombie does not), as far as that is known here. */
 export async function stateOf(identity: ProcessIdentity): Promise<ProcessState> {
   const here = await ownPlace();
   if (!isSameMachine(identity, here)) return 'elsewhere';
-  // Before the machine was started again.
+  // It ran before the machine was rebooted.
   if (identity.bootId !== here.bootId) return 'ended';
   if (identity.pidNamespace !== here.pidNamespace) return 'elsewhere';
   const found = await stat(identity.pid);
@@ -90,8 +90,8 @@ export async function stateOf(identity: ProcessIdentity): Promise<ProcessState> 
 }
 
 /**
- * Whether two places are on the same machine, perhaps before and after it was started again. Copies of a machine may
- * have its machine-id, and containers that of their image: after a reboot the name of the host has to agree, too.
+ * Whether two places are on the same machine, perhaps before and after a reboot. Copies of a machine may have the
+ * same machine-id, and containers that of their image, so after a reboot the host name must also be the same.
  */
 function isSameMachine(place: ProcessPlace, other: ProcessPlace): boolean {
   if (place.machineId !== other.machineId) return false;
@@ -99,25 +99,25 @@ function isSameMachine(place: ProcessPlace, other: ProcessPlace): boolean {
   return place.machineId !== '' && place.host === other.host;
 }
 
-/** Whether a place is on the machine that runs now, in another PID namespace. */
+/** Whether a place is on this machine since its last boot, in whatever PID namespace. */
 export async function isBesideUs(place: ProcessPlace): Promise<boolean> {
   const here = await ownPlace();
   return isSameMachine(place, here) && place.bootId === here.bootId;
 }
 
-/** The name of a place, in parts: the host, its machine-id (or boot id, where it has none), its PID namespace. */
+/** The name of a place: the host, its machine-id (or boot id, if it has none), the PID namespace. */
 export function placeName({ host, machineId: id, bootId, pidNamespace }: ProcessPlace): string {
   return `${host}/${id === '' ? bootId : id}/${pidNamespace}`;
 }
 
-/** Whether a place has this name, or is part of what has it. */
+/** Whether a place has this name, or a name that continues it. */
 export function isPlaceIn(place: ProcessPlace, name: string): boolean {
   return `${placeName(place)}/`.startsWith(`${name}/`);
 }
 
 /**
- * The pid by which a process in a PID namespace below ours is seen here; undefined when it is not: it may have ended, or
- * be in a namespace that is not below ours.
+ * Returns the pid that a process in a PID namespace below ours has in ours; undefined when it is not visible here,
+ * because it has ended or because its namespace is not below ours.
  */
 export async function seenFromAbove(identity: ProcessIdentity): Promise<number | undefined> {
   if (!(await isBesideUs(identity))) return undefined;

@@ -1,12 +1,12 @@
-// Processes on the machine where the storage is, found by what stands in their command lines.
+// Finds processes on the machine where the storage is by their command lines.
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from './runner.ts';
 
 const stopGraceMs = 3000;
 const pollMs = 50;
 
-// Its arguments are a signal and the names of programs. -z: arguments end in NUL, proc(5). What is looked for in them
-// comes by the environment, or this script would find itself.
+// Its arguments are a signal and the names of programs. -z: the words of a command line end in NUL, proc(5). The word to
+// look for is passed in the environment, or this script would find itself.
 const script = `
 signal=$1
 shift
@@ -20,7 +20,7 @@ for file in $(grep -lzF -e "$ONEVMDUMP_ARGUMENT" /proc/[0-9]*/cmdline 2>/dev/nul
 done`;
 
 /**
- * Ends every process of that name that has `argument` in its command line; SIGKILL after a grace.
+ * Ends every process of that name that has `argument` in its command line: SIGTERM, then SIGKILL.
  * @throws FailedError when one does not end.
  */
 export async function stopProcesses(
@@ -52,7 +52,7 @@ export async function isRunningWith(
   return (await matching(runner, programs, argument, 'none')) !== '';
 }
 
-/** Their process numbers, a line each; each gets the signal. */
+/** Sends the signal to all of them, and returns their pids, one per line. */
 async function matching(
   runner: Runner,
   programs: readonly string[],

@@ -1,7 +1,7 @@
-// The one place where a value becomes a word of a shell line: for messages that tell a person what
-// to type, and for remote commands. Everything local runs without a shell.
+// The one place that makes values into words of a shell line: for messages that tell a person what to
+// type, and for remote commands. Everything on this machine runs without a shell.
 
-/** `word` as one POSIX shell word; plain words stay readable. */
+/** Quotes `word` for a POSIX shell; a plain word stays as it is. */
 export function quote(word: string): string {
   if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word)) return word;
   return `'${word.replaceAll("'", `'\\''`)}'`;
@@ -13,13 +13,13 @@ export function quoteCommand(program: string, args: readonly string[]): string {
 }
 
 /**
- * Words that a POSIX shell gets as its arguments by running one line without a line break: what
- * `read` can take. Line breaks inside words come from a variable, `nl`.
+ * Returns a line that gives a POSIX shell these words as its arguments. It contains no line break, so
+ * that `read` can take it; line breaks inside words come from a variable, `nl`.
  * @throws Error for a word with a NUL, which no program can be given.
  */
 export function quoteOnOneLine(words: readonly string[]): string {
   if (words.some((word) => word.includes('\0'))) throw new Error('an argument holds a NUL');
-  // A quoted line break is always between single quotes, so these can be closed and opened again.
+  // A line break is always inside single quotes, which can be closed before it and opened again after it.
   const quoted = words.map(quote).join(' ').replaceAll('\n', `'"$nl"'`);
   return `nl=$(printf '\\nx') nl=\${nl%x}; set -- ${quoted}`;
 }

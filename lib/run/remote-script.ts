@@ -1,18 +1,18 @@
-// What runs at the far end of an ssh connection. docs/remote.md tells why it is as it is.
+// What runs at the far end of an ssh connection. docs/remote.md gives the reasons.
 //
-// sshd gives its command line to the user's login shell, which can be anything: sh, zsh, fish, csh. So the
-// line is always the same, and its characters mean the same to all of them. Program and arguments follow
-// as the first line on stdin, quoted for a POSIX shell; `read` takes no byte more than that line.
+// sshd passes its command line to the user's login shell, which can be any: sh, zsh, fish, csh. So the line is
+// always the same, and its characters mean the same to all of them. The program and its arguments follow as
+// the first line on stdin, quoted for a POSIX shell; `read` reads not a byte more than that line.
 import { quoteOnOneLine } from './quote.ts';
 import type { Command } from './runner.ts';
 
-/** The command line that every connection and every command of ours has on a host. */
+/** The command line of all our connections and commands on a host. */
 export const loginLine = `exec /bin/sh -c 'LC_ALL=C; IFS= read -r line && eval "$line"'`;
 
 /**
- * What every script begins with: what a profile has printed before this on stdout and stderr is dropped.
- * sshd has made its child the leader of a session and process group. That is us, or a shell above us, where
- * a key is bound to a command. /proc/<pid>/stat, after the name in parentheses: state, parent, group, session.
+ * What every script begins with. Whatever a profile has printed before this on stdout and stderr is dropped.
+ * sshd makes its child the leader of a session and a process group. That is this shell, or one above it where
+ * the key has a forced command. /proc/<pid>/stat has, after the name in parentheses: state, parent, group, session.
  */
 const begin = `
 split() { parent_now=$2 group_now=$3 session_now=$4; }
@@ -25,9 +25,9 @@ connected() { stat_of "$leader" && [ "$parent_now" = "$sshd" ]; }
 printf '\\n%s:%s\\n' "$nonce" "$group" >&2 && printf '\\n%s:%s\\n' "$nonce" "$group" || exit 1
 `;
 
-// Runs "$@" as a child, and tells its status on stderr, so that ssh's own status 255 is not taken for it. sshd
-// sends no signal when a connection ends: it shows in sshd's process for the connection, which is gone then. We
-// end the whole group (or, for a program that has its own way to end, only ourselves, its parent).
+// Runs "$@" as a child, and prints its status on stderr, so that ssh's own status 255 is not taken for the program's.
+// sshd sends no signal when a connection ends, but its process for the connection is gone then. This script then kills
+// its whole group; or only itself, the parent, when the program notices that and ends by itself.
 const commandScript = `
 nonce=$2 end=$3
 shift 3
@@ -49,7 +49,7 @@ if ! command -v "$1" >/dev/null 2>&1; then
 fi
 ${begin}
 trap : HUP INT TERM
-# When a signal ends the program, the shell has something to say, which is not for our stderr.
+# When a signal ends the program, the shell prints a message, which must not reach stderr.
 exec 3>&2 2>/dev/null
 (
   trap '' HUP INT TERM
@@ -64,9 +64,9 @@ kill -s KILL "$watch"
 printf '\\n%s=%s\\n' "$nonce" "$status" >&3
 `;
 
-// Keeps a connection: as long as a byte comes every now and then. When none does, stdin ends, or SIGTERM comes, our
-// program is gone, cannot be reached, or has another connection, and sshd's process for this one is ended, with all
-// that watches it. A shell hears a signal while it waits, not while a command runs.
+// Keeps a connection as long as heartbeats come. When they stop, when stdin ends, or on SIGTERM, our program is gone,
+// cannot be reached, or has made another connection: sshd's process for this one is then ended, and with it everything
+// that watches it. A shell handles a signal while it waits, but not while it runs a command.
 const keeperScript = `
 nonce=$1 limit=$2
 ${begin}
@@ -82,16 +82,16 @@ done
 kill -s KILL "$sshd"
 `;
 
-/** What tells a program that the connection to it is gone. */
+/** How a program learns that its connection is gone. */
 export type EndOfConnection =
   /** It is killed, with all its children. */
   | 'kill'
-  /** Its parent is killed: it notices, and ends by itself. */
+  /** Its parent is killed: the program notices, and ends by itself. */
   | 'parent';
 
 /**
  * The line on stdin that starts a command; the program's own stdin follows.
- * @param nonce unguessable, so that nothing else on stdout and stderr is taken for ours.
+ * @param nonce unguessable, so that no other output is taken for that of the script.
  */
 export function commandLine(nonce: string, end: EndOfConnection, command: Command): string {
   const { program, args, env = {} } = command;
@@ -101,8 +101,8 @@ export function commandLine(nonce: string, end: EndOfConnection, command: Comman
 }
 
 /**
- * The line on stdin of the keeper of a connection; a `b` has to follow every `limitSeconds` at least.
- * @param name what the keeper, an `sh`, is found by in its command line.
+ * The line on stdin that starts the keeper of a connection; a heartbeat must follow at least every `limitSeconds`.
+ * @param name by which the keeper, an `sh`, is found: it is in its command line.
  */
 export function keeperLine(name: string, nonce: string, limitSeconds: number): string {
   const words = ['/bin/sh', '-c', keeperScript, name, nonce, String(limitSeconds)];
@@ -111,7 +111,7 @@ export function keeperLine(name: string, nonce: string, limitSeconds: number): s
 
 export const heartbeat = 'b';
 
-/** Where output begins that is a program's own, and its process group on the host; undefined before that. */
+/** Where the program's own output begins, and the program's process group; undefined before it has begun. */
 export function findStart(
   output: Buffer,
   nonce: string,
@@ -122,7 +122,7 @@ export function findStart(
   return { group: Number(output.toString('latin1', at + nonce.length + 2, end)), end: end + 1 };
 }
 
-/** A program's stderr, and the status it ended with: a number, or that there is no such program. */
+/** The program's own stderr, and its exit status; `missing` when there is no such program. */
 export function parseStderr(
   stderr: Buffer,
   nonce: string,

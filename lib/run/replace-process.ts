@@ -1,12 +1,12 @@
-// Runs a program in place of this one, as a shell's exec would, which Node has not: it gets our stdin's bytes and
-// our signals, and writes to our stdout and stderr.
+// Runs a program in place of this one, as exec of a shell does; Node has no exec. The program gets our stdin and our
+// signals, and writes to our stdout and stderr.
 import { constants } from 'node:os';
 import { execa } from 'execa';
 import { CommandError, InterruptedError } from '../report/errors.ts';
 
 /**
- * @param input what was read from stdin already
- * @returns its exit status; of a program that a signal ended, as shells say it
+ * @param input what was already read from stdin
+ * @returns its exit status; 128 and the signal's number when a signal ended it
  * @throws CommandError when it cannot be started
  */
 export async function runInOurPlace(

@@ -1,4 +1,4 @@
-// Whose words they are: most programs put their name before what they say themselves.
+// Puts a program's name before its message, which most programs do themselves.
 
 /** `<program>: <why>`, with the name once. */
 export function saidBy(program: string, why: string): string {

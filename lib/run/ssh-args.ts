@@ -1,14 +1,14 @@
-// The arguments of ssh. Where a host is and who one is there is the user's own ssh configuration's to say:
-// port, key, jump host, and above all how host keys are checked.
+// The arguments of ssh. How a host is reached is left to the user's own ssh configuration: port, key, jump host,
+// and above all how host keys are checked.
 import { loginLine } from './remote-script.ts';
 import type { SshTarget } from './runner.ts';
 
-/** How long a host may take to answer, and how long a connection may be silent before it is given up. */
+/** How long a host may take to answer, and how long a connection may be silent before it is treated as lost. */
 const connectSeconds = 15;
 const aliveSeconds = 15;
 const aliveCount = 4;
 
-/** Of the one connection to a host; `control` is the path of its socket. */
+/** The arguments of the one connection to a host; `control` is the path of its socket. */
 export function masterArgs(
   { host, user }: SshTarget,
   control: string,
@@ -21,9 +21,9 @@ export function masterArgs(
     ServerAliveCountMax: aliveCount,
     ControlMaster: 'yes',
     ControlPersist: 'no',
-    // Bundles are compressed already, and disks faster than ssh can compress them.
+    // Bundles are already compressed, and disks are read faster than ssh can compress.
     Compression: 'no',
-    // Nothing of ours is for the host to use, and nothing of a user's own for us.
+    // Forward nothing to the host, and ignore the user's own forwardings.
     ForwardAgent: 'no',
     ForwardX11: 'no',
     ClearAllForwardings: 'yes',
@@ -31,7 +31,7 @@ export function masterArgs(
     PermitLocalCommand: 'no',
     RemoteCommand: 'none',
     RequestTTY: 'no',
-    // Why a channel cannot be opened is told from here on.
+    // The lowest level that says why a channel cannot be opened.
     LogLevel: 'INFO',
   };
   return [
@@ -46,18 +46,18 @@ export function masterArgs(
   ];
 }
 
-/** Of everything that goes through that connection, and never makes one of its own. */
+/** Arguments that make ssh use that connection, and never open one of its own. */
 function throughMaster(control: string): readonly string[] {
   return ['-F', 'none', '-S', control, '-o', 'ControlMaster=no', '-o', 'ProxyCommand=false'];
 }
 
-/** Of a command on the host. */
+/** The arguments of a command on the host. */
 export function sessionArgs({ host }: SshTarget, control: string): readonly string[] {
   return [...throughMaster(control), '-T', '-x', '-a', '--', host, loginLine];
 }
 
 /**
- * Of the order to lead from a local socket to one on the host.
+ * The arguments that forward a local socket to one on the host.
  * @param local a plain path.
  */
 export function forwardArgs(

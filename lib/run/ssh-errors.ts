@@ -1,8 +1,8 @@
-// What ssh says when it cannot do its own part, in words that tell what to do. OpenSSH's messages are not
-// translated, and have been the same for years.
+// Explains why ssh itself failed, and what to do about it. OpenSSH's messages are not translated, and have been the
+// same for years.
 import type { SshTarget } from './runner.ts';
 
-/** How a person would log in. */
+/** The words after `ssh` by which a person would log in. */
 export function loginName({ host, user }: SshTarget): string {
   return user === undefined ? host : `${user}@${host}`;
 }
@@ -31,23 +31,23 @@ const reasons: readonly (readonly [RegExp, (login: string) => string])[] = [
   ],
   [/Could not resolve hostname/, () => 'its name cannot be resolved'],
   [/Connection refused/, () => 'nothing listens there (connection refused)'],
-  [/No route to host|Network is unreachable/, () => 'there is no way to it'],
+  [/No route to host|Network is unreachable/, () => 'there is no route to it'],
   [/timed out|Timeout, server|Operation timed out/, () => 'it does not answer'],
   [refusal, () => 'it allows too few sessions (MaxSessions of its sshd_config must be 2 or more)'],
 ];
 
-// A socket that was not there yet when it was tried: its user tries again, and knows better.
+// The forwarded socket did not exist yet: whoever uses it tries again, and reports that in better words.
 const beforeItListened = /^channel \d+: open failed: connect failed: /;
 
-/** Whether ssh says that the host takes no more sessions on this connection (MaxSessions). */
+/** Whether ssh says that the host accepts no more sessions on this connection (MaxSessions). */
 export function isSessionRefusal(stderr: string): boolean {
   return refusal.test(stderr);
 }
 
 /**
- * Why a connection failed or ended.
+ * Returns why a connection failed or ended.
  * @param stderr of ssh.
- * @param noise what came on stdout where our script should have answered.
+ * @param noise what stdout had in place of our script's answer.
  */
 export function sshReason(target: SshTarget, stderr: string, noise = ''): string {
   for (const [pattern, words] of reasons) {
@@ -56,5 +56,5 @@ export function sshReason(target: SshTarget, stderr: string, noise = ''): string
   const lines = `${noise}\n${stderr}`
     .split(/\s*\n\s*/)
     .filter((line) => line !== '' && !beforeItListened.test(line));
-  return lines.slice(-3).join('; ').slice(-500) || 'ssh ended without a word';
+  return lines.slice(-3).join('; ').slice(-500) || 'ssh ended without a message';
 }

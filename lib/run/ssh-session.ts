@@ -1,5 +1,5 @@
-// One program on a host, through the host's connection: an ssh process of its own here, which hands its
-// stdin, stdout and stderr to the master.
+// One program on a host, through the host's connection: it has an ssh process on this machine, which hands
+// its stdin, stdout and stderr to the master.
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -24,13 +24,13 @@ export interface SessionEnd {
   readonly stderr: string;
   /** Why the status is not known: the connection was lost. */
   readonly lost: ConnectionError | undefined;
-  /** Nothing was run: the connection carries no more sessions. */
+  /** Nothing was run: the connection accepts no more sessions. */
   readonly refused: boolean;
 }
 
 export interface Session {
   readonly stdin: Writable;
-  /** Has nothing before `started`. */
+  /** Empty before `started`. */
   readonly stdout: Readable;
   /** The program's process group on the host, as soon as it is about to run; undefined when it will not. */
   readonly started: Promise<number | undefined>;

@@ -1,17 +1,18 @@
-// How many sessions the connections to one host carry at once. sshd refuses more than MaxSessions (default 10) on one
-// connection; a hardened host may allow as few as two. Commands, which end by themselves, wait for each other. What goes on
-// running, and what ends it, never waits for a command that may hang: where the connection is full, it gets another one.
+// Limits the sessions on the connections to one host. sshd refuses more than MaxSessions (default 10) on one
+// connection; a hardened host may allow only two. Commands, which end by themselves, wait for each other. Programs that
+// keep running, and commands that end them, never wait for a command that may hang: if the connection is full, they get
+// another one.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Commands at the same time; more gain nothing, since each starts a program on the host. */
+/** Commands at the same time; more would not be faster, since each starts a program on the host. */
 const mostCommands = 4;
-/** Sessions of one connection, beside that of its keeper; lower where the host has refused one. */
+/** Sessions on one connection, besides that of its keeper; fewer once the host has refused one. */
 const mostSessions = 8;
-/** A session that has ended here may be counted by sshd for a moment longer. */
+/** sshd may count a session for a moment longer than it lasts here. */
 const settleMs = 100;
 const mostRefusals = 30;
 
-/** `command`: it ends by itself soon. `other`: it goes on running, or ends what runs. */
+/** `command`: it ends by itself soon. `other`: it keeps running, or ends what runs. */
 export type SessionKind = 'command' | 'other';
 
 /** The right to one session. */
@@ -20,8 +21,8 @@ export interface Slot {
   readonly lane: number;
   release(): void;
   /**
-   * The host has refused the session: as many as are open now is what the connection carries. Releases the slot.
-   * @returns whether to take another one; false when the host refuses every session
+   * Reports that the host refused the session: the connection's limit is the number of sessions now open. Releases
+   * the slot. @returns whether to take another slot; false when the host refuses every session
    */
   refused(): Promise<boolean>;
 }

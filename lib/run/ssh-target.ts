@@ -1,12 +1,12 @@
-// Names of hosts and users that ssh is given: from options, settings, and the VM's XML.
+// Names of hosts and users for ssh, from options, settings, and the VM's XML.
 import { UsageError } from '../report/errors.ts';
 import type { SshTarget } from './runner.ts';
 
-/** A name, or an address; never an option, nor anything that a shell or ssh could see more in. */
+/** A name or an address; never an option, nor anything with a meaning to a shell or to ssh. */
 const hostPattern = /^[A-Za-z0-9_:][A-Za-z0-9_.:-]{0,252}$/;
 const userPattern = /^[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}$/;
 
-/** @throws UsageError naming what is no host or user, or what is missing */
+/** @throws UsageError naming what is not a host or user, or what is missing */
 export function parseSshTarget(
   host: string | undefined,
   user: string | undefined,
@@ -32,11 +32,11 @@ export function isUserName(text: string): boolean {
 /** @throws UsageError */
 export function parseHost(text: string): string {
   if (isHostName(text)) return text;
-  throw new UsageError(`${JSON.stringify(text)} is no name of a host`);
+  throw new UsageError(`${JSON.stringify(text)} is not a valid host name`);
 }
 
 /** @throws UsageError */
 export function parseUser(text: string): string {
   if (isUserName(text)) return text;
-  throw new UsageError(`${JSON.stringify(text)} is no name of a user`);
+  throw new UsageError(`${JSON.stringify(text)} is not a valid user name`);
 }

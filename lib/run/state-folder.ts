@@ -1,9 +1,9 @@
-// Folders and files inside the state folder: private, and of its owner.
+// Folders and files inside the state folder: they are private, and belong to its owner.
 import { lchown, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode } from '../report/errors.ts';
 
-/** A private folder inside the state folder, made if it is missing. @returns its path */
+/** Makes a private folder inside the state folder, unless it exists. @returns its path */
 export async function makeStateFolder(stateFolder: string, name: string): Promise<string> {
   const path = join(stateFolder, name);
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
@@ -19,7 +19,7 @@ export async function makeStateFolder(stateFolder: string, name: string): Promis
 
 /**
  * Gives what root has just made in the state folder to the folder's owner. The first export may be run by
- * root, and oneadmin's hooks could not work with what he left there.
+ * root, and oneadmin's hooks could not use what root left there.
  */
 export async function giveToOwner(path: string, stateFolder: string): Promise<void> {
   if (process.geteuid?.() !== 0) return;

@@ -1,9 +1,9 @@
-// Looks for programs on PATH, for choices between several tools that do the same.
+// Looks for programs on PATH, to choose between several tools for the same task.
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Whether `program` (a bare name) can be run on this machine. */
+/** Whether `program` (a name without a folder) can be run on this machine. */
 export async function isInstalled(program: string): Promise<boolean> {
   const folders = (process.env['PATH'] ?? '/usr/bin:/bin').split(':');
   const found = await Promise.all(folders.map((folder) => isExecutable(join(folder, program))));

@@ -195,7 +195,7 @@ describe('backup', () => {
     test.each([
       [
         '<ONEVMDUMP_HOST>-oProxyCommand=x</ONEVMDUMP_HOST>',
-        /"-oProxyCommand=x" is no name of a host/,
+        /"-oProxyCommand=x" is not a valid host name/,
       ],
       [
         '<ONEVMDUMP_USER>backup</ONEVMDUMP_USER>',

@@ -205,7 +205,7 @@ describe('a compressor that', () => {
 
   test.each([
     ['fails', 'echo "igzip: out of ink" >&2; exit 3', 'cannot compress a frame: igzip: out of ink'],
-    ['fails without a word', 'exit 3', 'cannot compress a frame: igzip: ended with exit status 3'],
+    ['fails without a word', 'exit 3', 'cannot compress a frame: igzip: exited with status 3'],
     ['is killed', 'kill -9 $$', 'cannot compress a frame: igzip: was killed by signal 9'],
     ['writes nothing', 'exit 0', 'cannot compress a frame: the output of igzip is not complete'],
     ['stops early', 'gzip -1c | head -c 5000', 'the output of igzip is not complete'],

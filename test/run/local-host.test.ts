@@ -38,7 +38,9 @@ test('a host that is this machine needs no ssh, and another one is reached by it
 test.each(['', '-oProxyCommand=id', 'a b', 'a;b'])(
   '%j is neither this machine nor a name that ssh can be given',
   async (name) => {
-    await expect(targetOfHost(name)).rejects.toThrow(`${JSON.stringify(name)} is no`);
+    await expect(targetOfHost(name)).rejects.toThrow(
+      `${JSON.stringify(name)} is not a valid host name`,
+    );
   },
 );
 

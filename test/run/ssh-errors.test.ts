@@ -5,7 +5,7 @@ const early = 'channel 4: open failed: connect failed: open failed\r\n';
 
 describe('the reason why a connection ended', () => {
   test('the reason why an ssh connection ended is none of the sockets that were not there yet when they were tried', () => {
-    expect(sshReason({ host: 'kvm1' }, early.repeat(3))).toBe('ssh ended without a word');
+    expect(sshReason({ host: 'kvm1' }, early.repeat(3))).toBe('ssh ended without a message');
     const closed = `${early}Connection to 10.0.0.7 closed by remote host.\r\n${early}`;
     expect(sshReason({ host: 'kvm1' }, closed)).toBe(
       'Connection to 10.0.0.7 closed by remote host.',
