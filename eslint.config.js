@@ -1,5 +1,6 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
+import { importOrderRule } from './scripts/import-order.mjs';
 
 /** Each dependency has one home: the folder whose business it is. */
 const homes = {
@@ -48,6 +49,11 @@ export default tseslint.config(
     },
   },
   { files: ['bin/**', 'hooks/**', 'drivers/**', 'lib/**'], rules: fence([]) },
+  {
+    files: ['bin/**', 'hooks/**', 'drivers/**', 'lib/**'],
+    plugins: { house: { rules: { 'import-order': importOrderRule } } },
+    rules: { 'house/import-order': 'error' },
+  },
   ...Object.entries(homes).map(([name, home]) => ({
     files: [`${home}**`],
     rules: fence(Object.keys(homes).filter((other) => homes[other] === home || other === name)),
