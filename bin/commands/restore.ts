@@ -83,7 +83,7 @@ async function restoreFrom(
             checkCapacity: !options.noCheckCapacity,
             imageTimeoutMs: config.imageTimeout * 1000,
           },
-          { run, one, delivery: stagedDelivery(stagingDir(options, config), run) },
+          { run, one, delivery: stagedDelivery(stagingFolder(options, config), run) },
         ),
       ),
     );
@@ -97,7 +97,7 @@ async function restoreFrom(
 }
 
 /** An absolute path: oned gets it, and oned's working directory is not that of this command. */
-function stagingDir({ stagingDir }: RestoreOptions, config: Config): string {
+function stagingFolder({ stagingDir }: RestoreOptions, config: Config): string {
   if (stagingDir === '') throw new UsageError('--staging-dir is empty');
   return stagingDir === undefined ? config.stagingDir : resolve(stagingDir);
 }

@@ -35,12 +35,12 @@ export function diskUrl(address: DiskAddress, secret: string, now = new Date()):
   return `${signed}.${signature(signed, secret)}`;
 }
 
-const form =
+const signedUrl =
   /^(?<signed>onevmdump:\/\/(?<ds>\d{1,9})\/(?<bundle>[a-z0-9.-]{1,80})\/(?<disk>\d{1,9})\/(?<form>disk|image|tpm)\/(?<expires>\d{1,12})\.[0-9a-f]{16})\.(?<signature>[0-9a-f]{64})$/;
 
 /** @throws UsageError when it is none, was not made by this OpenNebula, or is too old */
 export function parseDiskUrl(url: string, secret: string, now = new Date()): DiskAddress {
-  const groups = form.exec(url)?.groups;
+  const groups = signedUrl.exec(url)?.groups;
   const { signed = '', ds, bundle = '', disk, expires, signature: given = '' } = groups ?? {};
   if (!groups || !parseBundleName(bundle)) {
     throw new UsageError(`${JSON.stringify(url.slice(0, 200))} does not name a disk in a bundle`);

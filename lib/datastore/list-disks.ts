@@ -34,8 +34,8 @@ export async function listDisks(
     await bundle.close();
     // TM `restore` of qcow2 asks a disk's SAVE, which volatile ones do not have, and ends half way (6.6 to 7.4).
     const volatile = [bundleVm(bundle), vm].flatMap(volatileDisks);
-    const ids = bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
-    return { ids, hasState: bundle.state.some(({ member }) => member === './tpm.tar') };
+    const kept = bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
+    return { ids: kept, hasState: bundle.state.some(({ member }) => member === './tpm.tar') };
   });
   const urls = ids.map((id): [string, string] => {
     const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };

@@ -80,9 +80,9 @@ describe('the place of a bundle', () => {
     ['host:b', 'host', undefined, 'b'],
     ['me@host:/a:b', 'host', 'me', '/a:b'],
     ['me@[::1]:/a', '::1', 'me', '/a'],
-  ])('the place of a bundle: %s', (text, host, user, place) => {
+  ])('the place of a bundle: %s', (text, name, user, file) => {
     const found = parseBundlePlace(text);
-    expect([found.host?.host, found.host?.user, found.path]).toEqual([host, user, place]);
+    expect([found.host?.host, found.host?.user, found.path]).toEqual([name, user, file]);
   });
 
   test.each(['-oProxyCommand=id:/a', 'a b:/x', 'me$(id)@host:/x', 'host:'])(

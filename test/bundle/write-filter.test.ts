@@ -9,7 +9,7 @@ import { startFilter, type Filter } from '../../lib/run/filter.ts';
 
 let input: FileHandle;
 let output: FileHandle;
-let filter: Filter | undefined;
+let started: Filter | undefined;
 
 beforeEach(async () => {
   input = await createScratch(tmpdir());
@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await filter?.close();
+  await started?.close();
   await input.close();
   await output.close();
 });
@@ -25,8 +25,8 @@ afterEach(async () => {
 function start(args: readonly string[], signal = new AbortController().signal): Filter {
   const [program = '', ...rest] = args;
   const files = { input: input.fd, output: output.fd };
-  filter = startFilter({ program, args: rest }, files, { doing: 'filter', signal });
-  return filter;
+  started = startFilter({ program, args: rest }, files, { doing: 'filter', signal });
+  return started;
 }
 
 const written = (size: number) => readFileSync(`/proc/self/fd/${output.fd}`, 'utf8').slice(0, size);

@@ -69,8 +69,8 @@ async function exportWith(
     consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
     compression: { method: 'gzip' },
   } as const;
-  const facts = { vmId: 7, epoch: 1, compression: 'gzip' } as const;
-  return writeBundle(await bundleTarget(at(name), undefined, run, facts), content, run);
+  const naming = { vmId: 7, epoch: 1, compression: 'gzip' } as const;
+  return writeBundle(await bundleTarget(at(name), undefined, run, naming), content, run);
 }
 
 describe('facts of an image', () => {
@@ -227,8 +227,8 @@ describe('disks with more data than a bundle can hold', () => {
             close: () => Promise.resolve(),
           }),
       }));
-      const facts = { vmId: 7, epoch: 1, compression: 'none' } as const;
-      const target = await bundleTarget(at('large.tar'), undefined, world.run, facts);
+      const naming = { vmId: 7, epoch: 1, compression: 'none' } as const;
+      const target = await bundleTarget(at('large.tar'), undefined, world.run, naming);
       const written = writeBundle(
         target,
         {

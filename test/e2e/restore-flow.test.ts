@@ -93,8 +93,8 @@ describe('before any data moves, a restore', () => {
   });
 
   test('before any data moves, a restore has oned try the template, which refuses what this user may not set', async () => {
-    const text = 'VM Template includes a restricted attribute NIC/MAC.';
-    world.sandbox.failNext('one.template.allocate', 512, text);
+    const refusal = 'VM Template includes a restricted attribute NIC/MAC.';
+    world.sandbox.failNext('one.template.allocate', 512, refusal);
     await refused(['-n', 'tried'], 6, /includes a restricted attribute NIC\/MAC/);
   });
 

@@ -128,7 +128,7 @@ describe('install.sh --tm', () => {
   test('install.sh --tm changes nothing when it is done again, and is remembered by an upgrade', async () => {
     await install('--tm', 'fs_lvm_ssh,qcow2,qcow2');
     const content = async () =>
-      (await facts()).map((one) => ('content' in one ? one.content : one));
+      (await facts()).map((fact) => ('content' in fact ? fact.content : fact));
     const before = await content();
     const list = await readFile(join(one, 'share/onevmdump/installed-files'), 'utf8');
     for (const again of [['--tm', 'qcow2,fs_lvm_ssh'], []]) {

@@ -28,7 +28,7 @@ export interface DatastoreSettings {
   readonly release: Release;
 }
 
-function attributes({
+function attributesOf({
   system,
   files,
   tmMad,
@@ -95,7 +95,7 @@ export async function makeDatastores(settings: DatastoreSettings): Promise<Map<n
   for (const one of layout) {
     const { id, name, system, tmMad } = one;
     const template = new Template();
-    for (const [key, value] of Object.entries(attributes(one))) template.add(key, value);
+    for (const [key, value] of Object.entries(attributesOf(one))) template.add(key, value);
     template.add('RESTRICTED_DIRS', settings.restrictedDirs);
     template.add('SAFE_DIRS', settings.safeDirs);
     // oned writes two slashes here: /var/lib/one//datastores/1.

@@ -113,7 +113,7 @@ function refuseRestrictedUpdate(call: Call, kind: PoolKind, update: Update): voi
 }
 
 /** Type 0 replaces the whole template, 1 merges. */
-function update(call: Call, kind: PoolKind): number {
+function updateTemplate(call: Call, kind: PoolKind): number {
   const text = call.params.string(2);
   const type = call.params.size > 3 ? call.params.int(3) : 0;
   const { id } = find(call, kind, 'MANAGE');
@@ -162,7 +162,7 @@ function unlock(call: Call, kind: PoolKind): number {
   return object.id;
 }
 
-const operations = { chown, chmod, rename, update, lock, unlock };
+const operations = { chown, chmod, rename, update: updateTemplate, lock, unlock };
 
 function methodsOf(kind: PoolKind): [string, Handler][] {
   return Object.entries(operations).map(([name, operate]) => [

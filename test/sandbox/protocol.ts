@@ -31,27 +31,27 @@ export class Params {
   }
 
   int(index: number): number {
-    const param = this.#at(index);
-    if (param.type === 'int') return param.value;
+    const found = this.#at(index);
+    if (found.type === 'int') return found.value;
     throw new Fault(-501, 'Parameter that is supposed to be integer is not');
   }
 
   string(index: number): string {
-    const param = this.#at(index);
-    if (param.type === 'string') return param.value;
+    const found = this.#at(index);
+    if (found.type === 'string') return found.value;
     throw new Fault(-501, 'Parameter that is supposed to be a string is not');
   }
 
   boolean(index: number): boolean {
-    const param = this.#at(index);
-    if (param.type === 'boolean') return param.value;
+    const found = this.#at(index);
+    if (found.type === 'boolean') return found.value;
     throw new Fault(-501, 'Parameter that is supposed to be boolean is not');
   }
 
   #at(index: number): Param {
-    const param = this.list[index];
-    if (!param) throw new Fault(-501, 'Not enough parameters');
-    return param;
+    const found = this.list[index];
+    if (!found) throw new Fault(-501, 'Not enough parameters');
+    return found;
   }
 }
 

@@ -112,8 +112,8 @@ export function fakeCeph({
       const text = why === '' ? answer(words) : undefined;
       if (text === undefined && !(options_.acceptStatus?.includes(2) ?? false)) {
         const message = `cannot ${options_.doing ?? 'do it'}: ${command.program}: ${why}`;
-        const status = why === '' ? 2 : 1;
-        throw new CommandError(message, { command: words.join(' '), status });
+        const exit = why === '' ? 2 : 1;
+        throw new CommandError(message, { command: words.join(' '), status: exit });
       }
       if (creates) snapshots.add(words.at(-1) ?? '');
       return { status: text === undefined ? 2 : 0, stdout: Buffer.from(text ?? ''), stderr: why };

@@ -117,8 +117,8 @@ export async function writeBundle(
       state.push({ member: './nvram', sha256 });
     }
     const disks: ManifestDisk[] = [];
-    for (const [id, { path, virtualSize, extents, layout }] of testDisks.entries()) {
-      const reader = await fileReader(path, virtualSize, extents);
+    for (const [id, { path: file, virtualSize, extents, layout }] of testDisks.entries()) {
+      const reader = await fileReader(file, virtualSize, extents);
       const written = await writer.addDisk({ id, ...layout }, reader, silent.begin('', 0));
       await reader.close();
       disks.push({ id, ...written, ...layout });

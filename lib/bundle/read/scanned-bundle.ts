@@ -197,11 +197,11 @@ function checkManifest(
   if (manifest.disks.length !== disks.length) {
     throw new BundleError('manifest.json describes other disks than the archive holds');
   }
-  for (const listed of manifest.disks) {
-    const expected = expectedDisk(manifest, listed);
-    const disk = disks.find(({ id }) => id === listed.id);
+  for (const described of manifest.disks) {
+    const expected = expectedDisk(manifest, described);
+    const disk = disks.find(({ id }) => id === described.id);
     if (disk?.size !== expected.size || disk.dataBytes !== expected.dataBytes) {
-      throw new BundleError(`manifest.json does not describe disk ${listed.id} as it is`);
+      throw new BundleError(`manifest.json does not describe disk ${described.id} as it is`);
     }
   }
 }
