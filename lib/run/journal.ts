@@ -120,9 +120,10 @@ function journalOn(
       const tried = new Set<number>();
       for (;;) {
         // Undoing may itself record something, such as a connection that has to be made for it.
-        const open = pending.filter((one) => !tried.has(one.seq));
+        const untried = pending.filter((entry) => !tried.has(entry.seq));
         const next =
-          open.findLast(({ undo }) => handlers.read(undo).unlocks === undefined) ?? open.at(-1);
+          untried.findLast((entry) => handlers.read(entry.undo).unlocks === undefined) ??
+          untried.at(-1);
         if (!next) break;
         const { seq, undo, on } = next;
         tried.add(seq);
@@ -138,8 +139,8 @@ function journalOn(
           await handlers.carryOut({ undo, on });
           await done(seq);
         } catch (error) {
-          const left = remedy({ undo, on }, handlers.read(undo));
-          log.warn(`could not undo everything (${errorMessage(error)}): ${left}`);
+          const whatIsLeft = remedy({ undo, on }, handlers.read(undo));
+          log.warn(`could not undo everything (${errorMessage(error)}): ${whatIsLeft}`);
         }
       }
       try {
