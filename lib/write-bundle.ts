@@ -11,7 +11,7 @@ import type {
 } from './bundle/format/manifest.ts';
 import { readBackBeforehand } from './bundle/write/read-back.ts';
 import { largestData, requireRoomInIndex } from './bundle/write/index-room.ts';
-import { BundleWriter } from './bundle/write/writer.ts';
+import { BundleWriter, unwrittenDisk, type WrittenDisk } from './bundle/write/writer.ts';
 import type { BundleTarget } from './bundle/location/destination.ts';
 import type { OneClient } from './one/client.ts';
 import { errorMessage } from './report/errors.ts';
@@ -23,7 +23,6 @@ import type { OpenableDisk } from './storage/storage.ts';
 import type { CompressionChoice } from './bundle/compression/compressions.ts';
 import { pickCompressor } from './bundle/write/compressor.ts';
 import { identityOf } from './vm/identity.ts';
-import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
 
@@ -79,11 +78,12 @@ export async function writeBundle(
     consistency: { ...consistency },
     ...(content.leftOut ? { leftOut: content.leftOut } : {}),
   };
-  readBackBeforehand(
-    target.name,
-    { ...known, created: started.toISOString(), compression: compressor.compression },
-    content.disks.map(({ id }) => ({ id, member: diskMember(id) })),
-  );
+  readBackBeforehand(target.name, {
+    ...known,
+    created: started.toISOString(),
+    compression: compressor.compression,
+    disks: content.disks.map((disk) => manifestDisk(disk, unwrittenDisk(disk.id))),
+  });
   await requireRoom(content);
   const images = fittingFacts(
     new Map(
@@ -148,6 +148,15 @@ async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
   requireRoomInIndex(`VM ${vm.id}`, data);
 }
 
+/** What the manifest says of a disk. */
+function manifestDisk(
+  { id, layout }: OpenableDisk,
+  written: WrittenDisk,
+  image?: ImageFacts,
+): ManifestDisk {
+  return { id, ...written, ...layout, ...(image ? { image } : {}) };
+}
+
 /** Reads one disk at its point in time into the bundle. */
 async function writeDisk(
   writer: BundleWriter,
@@ -161,13 +170,7 @@ async function writeDisk(
     const task = run.progress.begin(`disk ${disk.id}`, totalLength(extents));
     try {
       const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
-      return {
-        id: disk.id,
-        ...written,
-        member: diskMember(disk.id),
-        ...disk.layout,
-        ...(image ? { image } : {}),
-      };
+      return manifestDisk(disk, written, image);
     } finally {
       task.end();
     }

@@ -22,32 +22,24 @@ export function readBackFrames(name: string, manifest: Manifest, trailer: Traile
 
 /**
  * Checks what is known before the disks are read.
- * @param disks the ids and names of their members
+ * @param known its disks as far as they are known
  * @throws FailedError when a reader would refuse the manifest whatever the disks hold
  */
 export function readBackBeforehand(
   name: string,
   known: Pick<
     Manifest,
-    'tool' | 'vm' | 'cloud' | 'consistency' | 'created' | 'compression' | 'leftOut'
+    'tool' | 'vm' | 'cloud' | 'consistency' | 'created' | 'compression' | 'leftOut' | 'disks'
   >,
-  disks: readonly { readonly id: number; readonly member: string }[],
 ): void {
   const manifest: Manifest = {
     format: 'onevmdump',
     version: manifestVersion,
     ...known,
-    members: ['./vm.xml', ...disks.map(({ member }) => member)].map((member) => ({
+    members: ['./vm.xml', ...known.disks.map(({ member }) => member)].map((member) => ({
       name: member,
       size: 0,
       frames: [],
-    })),
-    disks: disks.map((disk) => ({
-      ...disk,
-      format: 'raw',
-      virtualSize: 0,
-      dataBytes: 0,
-      sha256: '0'.repeat(64),
     })),
   };
   readBack(name, Buffer.from(JSON.stringify(manifest)));

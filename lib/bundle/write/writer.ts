@@ -6,7 +6,13 @@ import { FailedError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { ProgressTask } from '../../report/progress.ts';
 import { diskMember } from '../../vm/names.ts';
-import { manifestVersion, type DiskLayout, type Frame, type Manifest } from '../format/manifest.ts';
+import {
+  manifestVersion,
+  type DiskLayout,
+  type Frame,
+  type Manifest,
+  type ManifestDisk,
+} from '../format/manifest.ts';
 import { encodeTrailer } from '../format/trailer.ts';
 import type { BundleSink } from '../sink.ts';
 import { announcedData } from './disk-data.ts';
@@ -19,15 +25,11 @@ import { readBack, readBackFrames } from './read-back.ts';
 import { TarWriter } from './tar-writer.ts';
 
 /** What the writer found of a disk, for the manifest. */
-export interface WrittenDisk {
-  /** Name of the member. */
-  readonly member: string;
-  /** Bytes, as the guest sees it. */
-  readonly virtualSize: number;
-  /** Bytes read from the reader. */
-  readonly dataBytes: number;
-  /** Hex; see docs/bundle-format.md for what it covers. */
-  readonly sha256: string;
+export type WrittenDisk = Pick<ManifestDisk, 'member' | 'virtualSize' | 'dataBytes' | 'sha256'>;
+
+/** What is known of it before it is read. */
+export function unwrittenDisk(id: number): WrittenDisk {
+  return { member: diskMember(id), virtualSize: 0, dataBytes: 0, sha256: '0'.repeat(64) };
 }
 
 export interface BundleWriterOptions {
