@@ -30,6 +30,7 @@ export const order = [
   ['lib/bundle/write'],
   ['lib/bundle/read'],
   ['lib/bundle/format'],
+  ['lib/bundle/compression'],
   ['lib/bundle'],
   ['lib/qcow2'],
   ['lib/read'],

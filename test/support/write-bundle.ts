@@ -119,8 +119,9 @@ export async function writeBundle(
     const disks: ManifestDisk[] = [];
     for (const [id, { path: file, virtualSize, extents, layout }] of testDisks.entries()) {
       const reader = await fileReader(file, virtualSize, extents);
-      const written = await writer.addDisk({ id, ...layout }, reader, silent.begin('', 0));
-      await reader.close();
+      const written = await writer
+        .addDisk({ id, ...layout }, reader, silent.begin('', 0))
+        .finally(() => reader.close());
       disks.push({ id, ...written, ...layout });
     }
     const { size } = await writer.finish({

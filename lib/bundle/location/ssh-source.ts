@@ -1,17 +1,14 @@
-// A bundle in a file on another machine, read at any place through one ssh session: a script there takes
-// requests and answers with bytes. Blocks are kept for a while and read ahead, since a network has far
-// longer ways than a disk.
-import { FailedError, UsageError } from '../../report/errors.ts';
+// A bundle in a file on another machine, read at any place through one ssh session. Blocks are kept for a while and read
+// ahead, since a network has far longer ways than a disk.
 import type { Runner } from '../../run/runner.ts';
-import { startReading } from './host-file.ts';
 import type { BundleSource } from '../read/bundle.ts';
-import { ByteReader } from '../read/byte-reader.ts';
+import { BlockCache } from './block-cache.ts';
+import { startReading } from './host-file.ts';
+import { RemoteReads, type FileHead } from './remote-reads.ts';
 
 const blockSize = 1024 * 1024;
 /** Blocks asked for beyond the one that is needed, where reading goes on from one to the next. */
 const ahead = 8;
-/** Several frames are read side by side, each with its blocks ahead. */
-const mostBlocks = 64;
 
 /**
  * Opens a file for reading on the machine of `runner`.
@@ -23,89 +20,51 @@ export async function openSshSource(
   path: string,
   name: string,
 ): Promise<BundleSource> {
-  const service = await startReading(runner, path);
-  service.stdin.on('error', () => undefined);
-  const answers = new ByteReader(service.stdout);
-  const blocks = new Map<number, Promise<Buffer>>();
-  let turn: Promise<unknown> = Promise.resolve();
+  const reads = new RemoteReads(await startReading(runner, path), name);
+  return new SshSource(name, await reads.head(), reads);
+}
 
-  const lost = async (): Promise<FailedError> => {
-    const { stderr } = await service.ended;
-    return new FailedError(`cannot read bundle ${name}: ${stderr || 'the reader there has ended'}`);
-  };
-  /** The next bytes of the answers, which come in the order of the requests. */
-  const take = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = turn.then(work).catch(async () => {
-      throw await lost();
-    });
-    turn = result.catch(() => undefined);
-    return result;
-  };
-  const { size, modified } = await take(async () => parseHead(await line(answers))).catch(
-    async (error: unknown) => {
-      const { stderr } = await service.ended;
-      if (/^(no such file|it is not a regular file)$/.test(stderr)) {
-        throw new UsageError(`cannot open bundle ${name}: ${stderr}`, { cause: error });
-      }
-      throw error;
-    },
-  );
+class SshSource implements BundleSource {
+  readonly name: string;
+  readonly size: number;
+  readonly modified: Date;
+  readonly #reads: RemoteReads;
+  readonly #blocks = new BlockCache((index) => this.#request(index));
 
-  function block(index: number): Promise<Buffer> {
-    const known = blocks.get(index);
-    // Used just now: the last to be forgotten.
-    if (known) blocks.delete(index);
-    const found = known ?? request(index);
-    blocks.set(index, found);
-    const [oldest] = blocks.keys();
-    if (blocks.size > mostBlocks && oldest !== undefined) blocks.delete(oldest);
-    return found;
+  constructor(name: string, { size, modified }: FileHead, reads: RemoteReads) {
+    this.name = name;
+    this.size = size;
+    this.modified = modified;
+    this.#reads = reads;
   }
 
-  function request(index: number): Promise<Buffer> {
+  async read(offset: number, length: number): Promise<Buffer> {
+    const end = Math.min(offset + length, this.size);
+    if (end <= offset) return Buffer.alloc(0);
+    const first = Math.floor(offset / blockSize);
+    const last = Math.floor((end - 1) / blockSize);
+    const beyond = this.#lastToAskFor(first, last);
+    const wanted: Promise<Buffer>[] = [];
+    for (let index = first; index <= beyond; index++) {
+      const block = this.#blocks.get(index);
+      if (index <= last) wanted.push(block);
+    }
+    const bytes = Buffer.concat(await Promise.all(wanted));
+    return bytes.subarray(offset - first * blockSize, end - first * blockSize);
+  }
+
+  close(): Promise<void> {
+    return this.#reads.close();
+  }
+
+  /** The last block needed, or one beyond it where reading goes on from block to block. */
+  #lastToAskFor(first: number, last: number): number {
+    const goesOn = this.#blocks.has(first - 1) || last > first;
+    return goesOn ? Math.min(last + ahead, Math.floor((this.size - 1) / blockSize)) : last;
+  }
+
+  #request(index: number): Promise<Buffer> {
     const offset = index * blockSize;
-    const length = Math.min(blockSize, size - offset);
-    service.stdin.write(`${offset} ${length}\n`);
-    const bytes = take(() => answers.take(length));
-    bytes.catch(() => undefined);
-    return bytes;
+    return this.#reads.read(offset, Math.min(blockSize, this.size - offset));
   }
-
-  return {
-    name,
-    size,
-    modified,
-    async read(offset, length) {
-      const end = Math.min(offset + length, size);
-      if (end <= offset) return Buffer.alloc(0);
-      const first = Math.floor(offset / blockSize);
-      const last = Math.floor((end - 1) / blockSize);
-      const goesOn = blocks.has(first - 1) || last > first;
-      const beyond = goesOn ? Math.min(last + ahead, Math.floor((size - 1) / blockSize)) : last;
-      const wanted: Promise<Buffer>[] = [];
-      for (let index = first; index <= beyond; index++) {
-        const one = block(index);
-        if (index <= last) wanted.push(one);
-      }
-      const bytes = Buffer.concat(await Promise.all(wanted));
-      return bytes.subarray(offset - first * blockSize, end - first * blockSize);
-    },
-    async close() {
-      service.stdin.end();
-      await service.stop();
-    },
-  };
-}
-
-async function line(answers: ByteReader): Promise<string> {
-  let text = '';
-  while (!text.endsWith('\n')) text += (await answers.take(1)).toString('latin1');
-  return text;
-}
-
-/** Size in bytes and time in epoch seconds, as stat prints them. */
-function parseHead(text: string): { readonly size: number; readonly modified: Date } {
-  const [, size, seconds] = /^(\d{1,15}) (\d{1,12})\n$/.exec(text) ?? [];
-  if (size === undefined) throw new Error(`unexpected answer ${text}`);
-  return { size: Number(size), modified: new Date(Number(seconds) * 1000) };
 }

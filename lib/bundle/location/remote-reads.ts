@@ -1,0 +1,83 @@
+// Reads of a file on another machine: a script there takes requests, one after another, and answers with bytes.
+import { FailedError, UsageError } from '../../report/errors.ts';
+import type { PipedService } from '../../run/runner.ts';
+import { ByteReader } from '../read/byte-reader.ts';
+
+/** What the script says of the file before it takes requests. */
+export interface FileHead {
+  /** Bytes. */
+  readonly size: number;
+  readonly modified: Date;
+}
+
+export class RemoteReads {
+  readonly #service: PipedService;
+  /** As messages call the bundle: host:path. */
+  readonly #name: string;
+  readonly #answers: ByteReader;
+  /** The answers come in the order of the requests: each is read when the one before it was. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** Takes over the script that `startReading` has started. */
+  constructor(service: PipedService, name: string) {
+    this.#service = service;
+    this.#name = name;
+    this.#answers = new ByteReader(service.stdout);
+    // That it reads no more is told by the answer that does not come.
+    service.stdin.on('error', () => undefined);
+  }
+
+  /**
+   * Comes before all requests.
+   * @throws UsageError when there is no such file or it is no regular file; FailedError
+   */
+  async head(): Promise<FileHead> {
+    try {
+      return await this.#inTurn(async () => parseHead(await this.#line()));
+    } catch (error) {
+      const { stderr } = await this.#service.ended;
+      if (/^(no such file|it is not a regular file)$/.test(stderr)) {
+        throw new UsageError(`cannot open bundle ${this.#name}: ${stderr}`, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  /** Asks for bytes that the file has. @throws FailedError when the script or the connection has ended */
+  read(offset: number, length: number): Promise<Buffer> {
+    this.#service.stdin.write(`${offset} ${length}\n`);
+    return this.#inTurn(() => this.#answers.take(length));
+  }
+
+  async close(): Promise<void> {
+    this.#service.stdin.end();
+    await this.#service.stop();
+  }
+
+  #inTurn<T>(read: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(read).catch(async () => {
+      throw await this.#lost();
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #lost(): Promise<FailedError> {
+    const { stderr } = await this.#service.ended;
+    const why = stderr || 'the reader there has ended';
+    return new FailedError(`cannot read bundle ${this.#name}: ${why}`);
+  }
+
+  async #line(): Promise<string> {
+    let text = '';
+    while (!text.endsWith('\n')) text += (await this.#answers.take(1)).toString('latin1');
+    return text;
+  }
+}
+
+/** Size in bytes and time in epoch seconds, as stat prints them. */
+function parseHead(text: string): FileHead {
+  const [, size, seconds] = /^(\d{1,15}) (\d{1,12})\n$/.exec(text) ?? [];
+  if (size === undefined) throw new Error(`unexpected answer ${text}`);
+  return { size: Number(size), modified: new Date(Number(seconds) * 1000) };
+}
