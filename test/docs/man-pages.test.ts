@@ -1,5 +1,5 @@
 // The man pages of the build: groff formats them without a warning, and they name every command, option and setting.
-import { describe, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,19 +31,20 @@ test('there is a page for the command, for each of its commands, and for its con
   );
 });
 
-describe.each(pages)('%s', (page) => {
-  test('is formatted by groff with all warnings on and none given', () => {
+test.each(pages)(
+  'the man page %s is formatted by groff with all warnings on and none given',
+  (page) => {
     const { status, stderr } = spawnSync('groff', ['-man', '-ww', '-Tutf8', join(folder, page)], {
       encoding: 'utf8',
     });
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  });
+  },
+);
 
-  test('has the sections that a reader of man pages looks for', () => {
-    const text = formatted(page);
-    for (const heading of ['NAME', 'DESCRIPTION', 'SEE ALSO']) expect(text).toContain(heading);
-    expect(text).not.toContain('undefined');
-  });
+test.each(pages)('the man page %s has the sections that its readers look for', (page) => {
+  const text = formatted(page);
+  for (const heading of ['NAME', 'DESCRIPTION', 'SEE ALSO']) expect(text).toContain(heading);
+  expect(text).not.toContain('undefined');
 });
 
 test.each(commandDescriptions.map((one) => [one.name, one] as const))(

@@ -1,5 +1,5 @@
 // Options: those of the documents exist, those that exist are documented, and what is made from their description is up to date.
-import { describe, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,32 +58,32 @@ function commandLines(text: string): { readonly name: string; readonly rest: str
 
 const optionPattern = /(?<=^|[\s[])--?[A-Za-z][\w-]*/g;
 
-describe.each(documents)('%s', (document) => {
-  const text = read(document);
-
-  test('gives no command an option that it does not have', () => {
-    const wrong = commandLines(text).flatMap(({ name, rest }) =>
+test.each(documents)(
+  'the document %s gives no command an option that it does not have',
+  (document) => {
+    const wrong = commandLines(read(document)).flatMap(({ name, rest }) =>
       [...rest.matchAll(optionPattern)]
         .filter(([option]) => !optionsOf.get(name)?.includes(option))
         .map(([option]) => `onevmdump ${name}: ${option}`),
     );
     expect(wrong).toEqual([]);
-  });
+  },
+);
 
-  test('names no option that neither onevmdump nor another program has', () => {
-    const usage = execFileSync(join(root, 'install.sh'), ['--help'], { encoding: 'utf8' });
-    const known = new Set([
-      ...ours,
-      ...[...usage.matchAll(optionPattern)].map(([option]) => option),
-      ...[...others.values()].flat(),
-    ]);
-    const named = [...text.matchAll(/`(--[a-z][\w-]*)/g)].map(([, option = '']) => option);
-    expect(named.filter((option) => !known.has(option))).toEqual([]);
-  });
+test.each(documents)('the document %s names no option that no program has', (document) => {
+  const usage = execFileSync(join(root, 'install.sh'), ['--help'], { encoding: 'utf8' });
+  const known = new Set([
+    ...ours,
+    ...[...usage.matchAll(optionPattern)].map(([option]) => option),
+    ...[...others.values()].flat(),
+  ]);
+  const named = [...read(document).matchAll(/`(--[a-z][\w-]*)/g)].map(([, option = '']) => option);
+  expect(named.filter((option) => !known.has(option))).toEqual([]);
+});
 
-  test('has the tables that the descriptions of options and exit codes make (npm run docs)', () => {
-    expect(text).toBe(withTables(text));
-  });
+test.each(documents)('the tables of %s are those that npm run docs makes', (document) => {
+  const text = read(document);
+  expect(text).toBe(withTables(text));
 });
 
 test('the documents have a table of the options of every command, and both tables of exit codes', () => {

@@ -6,7 +6,7 @@ import type { BundleSource } from '../read/bundle.ts';
 import { openFileSource } from './file-source.ts';
 import { openIndexed } from '../read/indexed-bundle.ts';
 import { findTrailer } from '../read/reader.ts';
-import { errorMessage, hasCode } from '../../report/errors.ts';
+import { BundleError, errorMessage, hasCode } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import { whyAnother, type KnownVm } from '../../vm/identity.ts';
 import { parseBundleName } from '../format/bundle-name.ts';
@@ -18,10 +18,10 @@ export interface RetentionFolder {
   /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
   list(): Promise<readonly string[]>;
   /**
-   * Which VM a bundle is of; or why the bundle cannot be read. Only its index, manifest and vm.xml are read: some
-   * kilobytes.
+   * Which VM a bundle is of. Only its index, manifest and vm.xml are read: some kilobytes.
+   * @throws why the bundle cannot be read
    */
-  whose(name: string): Promise<KnownVm | string>;
+  whose(name: string): Promise<KnownVm>;
   /** Gone already is fine. */
   remove(name: string): Promise<void>;
 }
@@ -39,11 +39,7 @@ export function localBundleFolder(folder: string, log: Log): RetentionFolder {
       return own;
     },
     async whose(name) {
-      try {
-        return await vmOf(await openFileSource(join(folder, name)), log);
-      } catch (error) {
-        return errorMessage(error);
-      }
+      return await vmOf(await openFileSource(join(folder, name)), log);
     },
     async remove(name) {
       try {
@@ -55,13 +51,14 @@ export function localBundleFolder(folder: string, log: Log): RetentionFolder {
   };
 }
 
-/** Closes `source`. @throws BundleError when it is damaged */
-async function vmOf(source: BundleSource, log: Log): Promise<KnownVm | string> {
+/** Closes `source`. @throws BundleError when it is damaged, or has no index */
+async function vmOf(source: BundleSource, log: Log): Promise<KnownVm> {
   try {
     const trailer = await findTrailer(source);
-    if (!trailer) return 'it has no index';
+    if (!trailer) throw new BundleError('it has no index');
     const { manifest } = await openIndexed(source, trailer, { log });
-    return manifest ?? 'it has no manifest';
+    if (!manifest) throw new BundleError('it has no manifest');
+    return manifest;
   } finally {
     await source.close();
   }
@@ -98,8 +95,10 @@ export async function removeOldBundles(
 ): Promise<void> {
   const vmId = own.vm.id;
   try {
-    const why = await folder.whose(made);
-    if (typeof why === 'string') {
+    try {
+      await folder.whose(made);
+    } catch (error) {
+      const why = errorMessage(error);
       log.warn(`all older bundles of VM ${vmId} are kept, as ${made} cannot be read: ${why}`);
       return;
     }
@@ -127,8 +126,11 @@ async function whyNotOwn(
   name: string,
   own: KnownVm,
 ): Promise<string | undefined> {
-  const known = await folder.whose(name);
-  return typeof known === 'string' ? known : whyAnother(known, own);
+  try {
+    return whyAnother(await folder.whose(name), own);
+  } catch (error) {
+    return errorMessage(error);
+  }
 }
 
 /** Newest first. */
