@@ -19,7 +19,7 @@ import {
   suspendDomain,
   type Domain,
 } from '../tools/virsh.ts';
-import { guardName } from '../vm/names.ts';
+import { guardName } from './names.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /** Seconds for the agent's answer to a freeze, which has to write out what the guest has cached. */

@@ -13,7 +13,7 @@ import {
   type Domain,
 } from '../tools/virsh.ts';
 import { stopProcesses } from '../run/processes.ts';
-import { guardMark } from '../vm/names.ts';
+import { guardMark } from './names.ts';
 
 /** A guest is never held longer than this, also by a process that hangs. */
 export const guardLimitMs = 60_000;

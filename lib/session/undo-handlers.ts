@@ -11,7 +11,7 @@ import {
   type UndoKind,
   type UndoDeps,
 } from '../run/undo.ts';
-import { storageUndoKinds } from '../storage/registry.ts';
+import { storageModules } from '../storage/registry.ts';
 
 type Deps = UndoDeps & OneUndoDeps;
 
@@ -20,7 +20,7 @@ const kinds: readonly UndoKind<Deps>[] = [
   ...locationUndoKinds,
   ...guestUndoKinds,
   ...oneUndoKinds,
-  ...storageUndoKinds,
+  ...storageModules.flatMap(({ undoKinds }) => undoKinds),
 ];
 const read = undoReader(kinds);
 

@@ -9,11 +9,10 @@ import { NotListeningError } from '../read/nbd-socket.ts';
 import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { ForwardedSocket, Service } from '../run/runner.ts';
-import { startQemuNbd } from '../tools/qemu-nbd.ts';
+import { startQemuNbd, type BlockNode } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../run/own-prefix.ts';
 import { removeFolder, stopProcess } from '../run/undo-kinds.ts';
 import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
-import type { SnapshotSource } from './storage.ts';
 
 /** Short, since a socket's path has 107 bytes at most. */
 const socketFolder = '/tmp';
@@ -25,13 +24,19 @@ const triesToRefuse = 50;
 const endLimitMs = 5000;
 const lastWordsMs = 500;
 
+export interface ServedImage {
+  readonly node: BlockNode;
+  /** Bytes. */
+  readonly virtualSize: number;
+}
+
 /**
  * Serves and opens an image.
  * @param label "disk 0 of VM 7".
  * @throws CommandError with qemu-nbd's own words when it cannot open the image.
  */
 export async function openImage(
-  { node, virtualSize }: Pick<Extract<SnapshotSource, { kind: 'image' }>, 'node' | 'virtualSize'>,
+  { node, virtualSize }: ServedImage,
   label: string,
   run: Run,
 ): Promise<DiskReader> {

@@ -9,21 +9,17 @@ import { lvmStorage } from './lvm/lvm.ts';
 import type { DiskPlan } from './point-in-time.ts';
 import type { StorageModule } from './storage.ts';
 
-/** `local` is the name of `ssh` from OpenNebula 7.0 on. */
-const modules = new Map<string, StorageModule>([
-  ['ssh', fileStorage],
-  ['local', fileStorage],
-  ['shared', fileStorage],
-  ['qcow2', fileStorage],
-  ['fs_lvm', lvmStorage],
-  ['fs_lvm_ssh', lvmStorage],
-  ['ceph', cephStorage],
-]);
+/** All modules; the order is that in which messages name their TM_MADs. */
+export const storageModules: readonly StorageModule[] = [fileStorage, lvmStorage, cephStorage];
 
-/** The kinds of undo of all modules. */
-export const storageUndoKinds = [...new Set(modules.values())].flatMap(
-  ({ undoKinds }) => undoKinds,
+const byTmMad: ReadonlyMap<string, StorageModule> = new Map(
+  storageModules.flatMap((module) =>
+    Object.keys(module.tmMads).map((tmMad) => [tmMad, module] as const),
+  ),
 );
+
+/** The TM_MADs whose disks can be dumped. */
+export const tmMads: readonly string[] = [...byTmMad.keys()];
 
 /**
  * Plans the dump of the disks of a VM. Pure. Folders that the host shares with the guest are no disks, and left out.
@@ -66,10 +62,10 @@ function moduleOf(vm: Vm, disk: Disk): StorageModule {
       `VM ${vm.id} does not say on which storage disk ${disk.id} lies (it has no TM_MAD); was it ever deployed?`,
     );
   }
-  const module = isExportedFromCeph(disk, tmMad) ? fileStorage : modules.get(tmMad);
+  const module = isExportedFromCeph(disk, tmMad) ? fileStorage : byTmMad.get(tmMad);
   if (module) return module;
   throw new UnsupportedError(
-    `disk ${disk.id} of VM ${vm.id} lies on a storage that cannot be dumped: TM_MAD ${tmMad} (supported: ${[...modules.keys()].join(', ')})`,
+    `disk ${disk.id} of VM ${vm.id} lies on a storage that cannot be dumped: TM_MAD ${tmMad} (supported: ${tmMads.join(', ')})`,
     { code: 'unsupported-storage', facts: { vmId: vm.id, diskId: disk.id, tmMad } },
   );
 }

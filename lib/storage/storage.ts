@@ -3,10 +3,10 @@
 // disk is decided in registry.ts alone.
 import type { ConsistencyLevel, DiskFormat, DiskLayout } from '../bundle/format/manifest.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
+import { FailedError } from '../report/errors.ts';
+import { readShape, type Shape } from '../run/json-shape.ts';
 import type { Run } from '../run/run.ts';
 import type { UndoKind, UndoDeps } from '../run/undo.ts';
-import type { BlockNode } from '../tools/qemu-nbd.ts';
-import type { CephAccess } from '../tools/rbd.ts';
 import type { Disk, Vm } from '../vm/vm.ts';
 
 /** What is to be dumped, as far as it is known without looking at the storage. */
@@ -16,49 +16,25 @@ export interface DumpPlan {
   readonly format: DiskFormat;
 }
 
-/** A disk whose point in time is fixed. What it takes to open it is known to its module. */
-export interface Snapshot {
+/** A disk whose point in time is fixed. */
+export interface Snapshot<Source = unknown> {
   readonly plan: DumpPlan;
   readonly layout: DiskLayout;
-  readonly source: SnapshotSource;
+  /** How the disk is opened: JSON that only its module reads, in this process or in a later one (`sourceOf`). */
+  readonly source: Source;
 }
 
-/** How a disk at its point in time can be reached. `virtualSize` in bytes, also where it is no multiple of 512. */
-export type SnapshotSource =
-  /** An image (a file with its backing files) that nobody writes to. */
-  | {
-      readonly kind: 'image';
-      readonly node: BlockNode;
-      readonly virtualSize: number;
-      /** What its files were like before they were read, as `fileStamps` has it, by their paths. */
-      readonly stamps: Readonly<Record<string, string>>;
-    }
-  /** An export of an NBD server that runs already; `socket` is a path on the disks' machine. */
-  | {
-      readonly kind: 'nbd';
-      readonly socket: string;
-      readonly exportName: string;
-      readonly virtualSize: number;
-    }
-  /** A logical volume that nobody writes to: a disk's own, or a snapshot, which can overflow. */
-  | {
-      readonly kind: 'volume';
-      readonly group: string;
-      readonly name: string;
-      readonly snapshot?: 'thick' | 'thin';
-      /** Of a disk's own volume: what had been written to it before it was read, as `writesTo` has it. */
-      readonly writes?: string;
-      readonly virtualSize: number;
-    }
-  /** An RBD image as it was at a snapshot; without one the image itself, to which nobody writes. */
-  | {
-      readonly kind: 'rbd';
-      readonly access: CephAccess;
-      /** `<pool>/<image>`. */
-      readonly image: string;
-      readonly snapshot?: string;
-      readonly virtualSize: number;
-    };
+/**
+ * What a module has noted of a snapshot, which may come from a file.
+ * @throws FailedError when it is not of this shape
+ */
+export function sourceOf<Source>(shape: Shape<Source>, { plan, source }: Snapshot): Source {
+  return readShape(
+    shape,
+    source,
+    (why) => new FailedError(`what is known of ${diskLabel(plan)} is not usable: ${why}`),
+  );
+}
 
 /** Disks whose point in time is about to be fixed. */
 export interface Prepared {
@@ -80,7 +56,17 @@ export interface Prepared {
   snapshot(): Promise<readonly Snapshot[]>;
 }
 
+/** What OpenNebula's own `restore` of a TM driver does with what it has fetched from a backup. */
+export interface RestoreFacts {
+  /** It moves a disk into its place, whatever is in it; others convert it, without saying which format it has. */
+  readonly movesDisks: boolean;
+  /** It puts back the state of a vTPM: what `ls` calls `tpm` is unpacked into the VM's folder, and not taken for a disk. */
+  readonly unpacksTpm: boolean;
+}
+
 export interface StorageModule {
+  /** The TM_MADs whose disks this module reads. */
+  readonly tmMads: Readonly<Record<string, RestoreFacts>>;
   /** The kinds of undo that only this module records. */
   readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Command } from '../../lib/run/runner.ts';
 import { startGuard, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
 import { domainAt } from '../../lib/tools/virsh.ts';
-import { guardMark, guardName } from '../../lib/vm/names.ts';
+import { guardMark, guardName } from '../../lib/guest/names.ts';
 import { until } from '../support/limits.ts';
 import { fakeLibvirt, runningAnswer } from '../storage/fake-libvirt.ts';
 

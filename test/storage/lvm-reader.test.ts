@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { openVolume } from '../../lib/storage/lvm/reader.ts';
-import type { SnapshotSource } from '../../lib/storage/storage.ts';
+import type { VolumeSource } from '../../lib/storage/lvm/source.ts';
 import { quiet, wholeDisk } from '../support/nbd-servers.ts';
 import { fakeLvm, type FakeLvm, type FakeVolume } from './fake-lvm.ts';
 import { disk, inWorld, MiB, rawFile, vm, type World } from '../support/storage-world.ts';
 
 const name = 'onevmdump-test-0';
 const plan = { vm: vm([]), disk: disk(0), format: 'raw' } as const;
-const source = (snapshot?: 'thick' | 'thin'): Extract<SnapshotSource, { kind: 'volume' }> => ({
-  ...{ kind: 'volume', group: 'vg', name, virtualSize: 4 * MiB },
+const source = (snapshot?: 'thick' | 'thin'): VolumeSource => ({
+  ...{ group: 'vg', name, virtualSize: 4 * MiB },
   ...(snapshot ? { snapshot } : {}),
 });
 

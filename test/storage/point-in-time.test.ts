@@ -21,6 +21,7 @@ async function inScene(
   await inWorld(async (world) => {
     const libvirt = fakeLibvirt({ name: 'one-7', ...facts });
     const module: StorageModule = {
+      tmMads: {},
       undoKinds: [],
       plan: (of, one, format) => ({ vm: of, disk: one, format }),
       prepare: () =>

@@ -611,9 +611,9 @@ describe('the disks of a running VM', () => {
       'for OpenNebula, but /etc/hosts for libvirt',
     ],
     [
-      'no file for libvirt',
-      { disks: [{ target: 'vda', file: '/etc/hosts', format: 'raw', type: 'block' }] },
-      'is no file for libvirt, but of the type block',
+      'a device for libvirt',
+      { disks: [{ target: 'vda', file: '/dev/null', format: 'raw', type: 'block' }] },
+      'for OpenNebula, but /dev/null for libvirt',
     ],
     [
       'being copied',

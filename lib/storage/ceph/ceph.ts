@@ -3,18 +3,21 @@
 import type { DiskFormat } from '../../bundle/format/manifest.ts';
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { openRbdReader } from '../../read/rbd-reader.ts';
-import { FailedError, UnsupportedError } from '../../report/errors.ts';
+import { UnsupportedError } from '../../report/errors.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import type { Run } from '../../run/run.ts';
 import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
-import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from '../../vm/names.ts';
+import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from './names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
+import { rbdSource, type RbdSource } from './source.ts';
 import { removeRbdSnapshot } from './undo.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
+import { requireSameDisk } from '../../guest/same-disk.ts';
 import {
   diskLabel,
+  sourceOf,
   type DumpPlan,
   type Prepared,
   type Snapshot,
@@ -22,6 +25,8 @@ import {
 } from '../storage.ts';
 
 export const cephStorage: StorageModule = {
+  // tm_mad/ceph/restore, OpenNebula 6.6 to 7.4.
+  tmMads: { ceph: { movesDisks: false, unpacksTpm: true } },
   undoKinds: [removeRbdSnapshot],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -66,9 +71,10 @@ export const cephStorage: StorageModule = {
     };
   },
 
-  open({ plan, source }: Snapshot, { runner, signal }: Run): Promise<DiskReader> {
-    if (source.kind !== 'rbd') throw new Error(`${diskLabel(plan)} is no RBD image`);
-    return Promise.resolve(openRbdReader(source, { runner, signal, label: diskLabel(plan) }));
+  open(snapshot: Snapshot, { runner, signal }: Run): Promise<DiskReader> {
+    const label = diskLabel(snapshot.plan);
+    const source = sourceOf(rbdSource, snapshot);
+    return Promise.resolve(openRbdReader(source, { runner, signal, label }));
   },
 };
 
@@ -91,8 +97,11 @@ async function inspect(plan: DumpPlan, { runner, log }: Run): Promise<RbdDisk> {
   return { plan, image, access, what, virtualSize };
 }
 
-function snapshotOf({ plan, image, access, virtualSize }: RbdDisk, snapshot?: string): Snapshot {
-  const source = { kind: 'rbd', image, access, virtualSize } as const;
+function snapshotOf(
+  { plan, image, access, virtualSize }: RbdDisk,
+  snapshot?: string,
+): Snapshot<RbdSource> {
+  const source = { image, access, virtualSize };
   return {
     plan,
     layout: { format: 'raw' },
@@ -108,17 +117,8 @@ async function requireSameImages(disks: readonly RbdDisk[], run: Run): Promise<v
   await requireRunning(first.plan.vm, domain);
   const known = await domainDisks(domain);
   for (const { plan, image } of disks) {
-    const { target } = plan.disk;
-    const found = target === undefined ? undefined : known.get(target);
-    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
-    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
-    if (found.busy) {
-      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
-    }
-    if (found.rbd !== image) {
-      const there = found.rbd ?? found.file ?? `a disk of the type ${found.type}`;
-      throw new FailedError(`${what} is ${image} for OpenNebula, but ${there} for libvirt`);
-    }
+    const expected = { label: diskLabel(plan), target: plan.disk.target };
+    await requireSameDisk({ ...expected, place: { rbd: image } }, known, run);
   }
 }
 

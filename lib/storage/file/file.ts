@@ -7,22 +7,30 @@ import type { Run } from '../../run/run.ts';
 import { fileStamps } from '../../tools/file-facts.ts';
 import { isOpenForWriting } from '../../tools/qemu-img.ts';
 import type { BlockNode } from '../../tools/qemu-nbd.ts';
-import { diskFile, vmFolder } from '../../vm/names.ts';
+import { vmFolder } from '../../vm/names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, type Disk, type History, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
 import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
 import { openImage } from '../image-server.ts';
+import { diskFile } from './names.ts';
 import { openExport, prepareBackupJob, type RunningDisk } from './running-files.ts';
+import { fileSource, type FileSource } from './source.ts';
 import {
   diskLabel,
+  sourceOf,
   type DumpPlan,
   type Prepared,
   type Snapshot,
   type StorageModule,
 } from '../storage.ts';
 
+/** Sources: tm_mad/ssh/restore and its likes, OpenNebula 6.6 to 7.4. */
+const restored = { movesDisks: true, unpacksTpm: true };
+
 export const fileStorage: StorageModule = {
+  // `local` is the name of `ssh` from OpenNebula 7.0 on.
+  tmMads: { ssh: restored, local: restored, shared: restored, qcow2: restored },
   undoKinds: [],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -54,14 +62,17 @@ export const fileStorage: StorageModule = {
     };
   },
 
-  async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
+  async open(snapshot: Snapshot, run: Run): Promise<DiskReader> {
+    const { plan } = snapshot;
+    const source = sourceOf(fileSource, snapshot);
     if (source.kind === 'nbd') return await openExport({ plan, source }, run);
-    if (source.kind !== 'image') throw new Error(`${diskLabel(plan)} is no file`);
     return await openImage(source, diskLabel(plan), run);
   },
 
   async requireUnwritten(snapshots: readonly Snapshot[], { runner }: Run): Promise<void> {
-    for (const { plan, source } of snapshots) {
+    for (const snapshot of snapshots) {
+      const { plan } = snapshot;
+      const source = sourceOf(fileSource, snapshot);
       if (source.kind !== 'image') continue;
       const paths = Object.keys(source.stamps);
       const now = await fileStamps(runner, paths, diskLabel(plan));
@@ -78,7 +89,7 @@ export const fileStorage: StorageModule = {
  * Nothing should write to the disks of a VM that is off: it is enough to look at them.
  * @throws FailedError when something has one open for writing.
  */
-async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot> {
+async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot<FileSource>> {
   const { vm, disk } = plan;
   const { runner } = run;
   const image = await inspectImage(imageRequest(plan, run), runner);

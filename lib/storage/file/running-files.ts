@@ -9,23 +9,19 @@ import { FailedError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import type { ForwardedSocket } from '../../run/runner.ts';
 import { removeFile } from '../../run/undo-kinds.ts';
-import { realPaths, writeNewFile } from '../../tools/file-facts.ts';
+import { writeNewFile } from '../../tools/file-facts.ts';
 import { createQcow2Scratch } from '../../tools/qemu-img.ts';
 import { beginBackup, domainState, type Domain } from '../../tools/virsh.ts';
-import { backupOrder, backupSocket, scratchFile } from '../../vm/names.ts';
+import { backupOrder, backupSocket, scratchFile } from './names.ts';
 import { backupXml } from '../../guest/backup-xml.ts';
-import { domainOf, requireIdle, type DomainDisk } from '../../guest/domain.ts';
+import { domainOf, requireIdle } from '../../guest/domain.ts';
+import { requireSameDisk } from '../../guest/same-disk.ts';
 import { abortBackupJob } from '../../guest/undo.ts';
 import { ifLost, requireForwarding } from '../../run/forwarded-socket.ts';
 import type { ImageTop } from './image-chain.ts';
 import { requireScratchRoom } from './scratch-room.ts';
-import {
-  diskLabel,
-  type DumpPlan,
-  type Prepared,
-  type Snapshot,
-  type SnapshotSource,
-} from '../storage.ts';
+import type { FileSource, NbdSource } from './source.ts';
+import { diskLabel, type DumpPlan, type Prepared, type Snapshot } from '../storage.ts';
 
 const pollMs = 100;
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
@@ -53,7 +49,13 @@ export async function prepareBackupJob(
   const domain = domainOf(vm, run);
   const { disks: known, owner } = await requireIdle(vm, domain);
   const targets = new Map<RunningDisk, string>();
-  for (const disk of disks) targets.set(disk, await matchingTarget(disk, known, run));
+  for (const disk of disks) {
+    const { plan, top } = disk;
+    const { format } = plan;
+    const expected = { label: diskLabel(plan), target: plan.disk.target, format };
+    const target = await requireSameDisk({ ...expected, place: { path: top.path } }, known, run);
+    targets.set(disk, target);
+  }
 
   await requireScratchRoom(
     vm,
@@ -84,7 +86,7 @@ export async function prepareBackupJob(
   );
   return {
     pointInTime: 'together',
-    async snapshot(): Promise<readonly Snapshot[]> {
+    async snapshot(): Promise<readonly Snapshot<FileSource>[]> {
       await beginBackup(domain, order);
       return [...targets].map(([{ plan, top }, exportName]) => ({
         plan,
@@ -95,39 +97,9 @@ export async function prepareBackupJob(
   };
 }
 
-/** The device that has this disk. @throws FailedError when libvirt's is not the disk OpenNebula means. */
-async function matchingTarget(
-  { plan, top }: RunningDisk,
-  known: ReadonlyMap<string, DomainDisk>,
-  run: Run,
-): Promise<string> {
-  const { target } = plan.disk;
-  const found = target === undefined ? undefined : known.get(target);
-  const mismatch = (what: string): FailedError =>
-    new FailedError(`${diskLabel(plan)} (${target ?? 'without a TARGET'}) ${what}`);
-  if (target === undefined || !found) throw mismatch('is unknown to libvirt');
-  if (found.busy) throw mismatch('is being copied or merged by libvirt; try again later');
-  if (found.type !== 'file' || found.file === undefined) {
-    throw mismatch(`is no file for libvirt, but of the type ${found.type}`);
-  }
-  const [path] = await realPaths(run.runner, [found.file]);
-  if (path !== top.path) {
-    throw mismatch(`is ${top.path} for OpenNebula, but ${found.file} for libvirt`);
-  }
-  if (found.format !== plan.format) {
-    throw mismatch(
-      `is declared as ${plan.format}, but libvirt uses it as ${found.format ?? 'nothing'}`,
-    );
-  }
-  return target;
-}
-
 /** Opens a disk that the backup job serves. */
 export async function openExport(
-  {
-    plan,
-    source,
-  }: { readonly plan: DumpPlan; readonly source: Extract<SnapshotSource, { kind: 'nbd' }> },
+  { plan, source }: { readonly plan: DumpPlan; readonly source: NbdSource },
   run: Run,
 ): Promise<DiskReader> {
   const { runner, log, signal } = run;

@@ -5,7 +5,6 @@ import { FailedError } from '../../report/errors.ts';
 import { runsOn } from '../../run/local-host.ts';
 import type { Run } from '../../run/run.ts';
 import { writesTo } from '../../tools/block-writes.ts';
-import { realPaths } from '../../tools/file-facts.ts';
 import {
   devicePath,
   readVolumeGroup,
@@ -17,7 +16,9 @@ import { ownPrefix } from '../../run/own-prefix.ts';
 import { stateName } from '../../vm/states.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { domainDisks, domainOf, ElsewhereError, requireRunning } from '../../guest/domain.ts';
-import { diskLabel, type DumpPlan, type Snapshot } from '../storage.ts';
+import { requireSameDisk } from '../../guest/same-disk.ts';
+import { volumeSource } from './source.ts';
+import { diskLabel, sourceOf, type DumpPlan, type Snapshot } from '../storage.ts';
 
 /** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
 const openLimitMs = 5000;
@@ -65,8 +66,10 @@ export async function requireSameWrites(
   snapshots: readonly Snapshot[],
   { runner }: Run,
 ): Promise<void> {
-  for (const { plan, source } of snapshots) {
-    if (source.kind !== 'volume' || source.writes === undefined) continue;
+  for (const snapshot of snapshots) {
+    const { plan } = snapshot;
+    const source = sourceOf(volumeSource, snapshot);
+    if (source.writes === undefined) continue;
     const path = devicePath(source);
     if ((await writesTo(runner, path)) === source.writes) continue;
     throw new FailedError(
@@ -138,27 +141,8 @@ export async function requireSameVolumes(
   await requireRunning(vm, domain);
   const known = await domainDisks(domain);
   for (const { plan, volume } of disks) {
-    const { target } = plan.disk;
-    const found = target === undefined ? undefined : known.get(target);
-    const what = `${diskLabel(plan)} (${target ?? 'without a TARGET'})`;
-    if (!found) throw new FailedError(`${what} is unknown to libvirt`);
-    if (found.busy) {
-      throw new FailedError(`${what} is being copied or merged by libvirt; try again later`);
-    }
-    // OpenNebula gives libvirt the link in the VM's folder, and names it as a file or as a device.
-    const there = found.device ?? found.file;
-    const path = devicePath(volume);
-    // Neither is listed when it does not exist.
-    const [one, other] = there === undefined ? [] : await realPaths(run.runner, [path, there]);
-    if (there === undefined || other === undefined || one !== other) {
-      throw new FailedError(
-        `${what} is ${path} for OpenNebula, but ${there ?? `a disk of the type ${found.type}`} for libvirt`,
-      );
-    }
-    if (found.format !== 'raw') {
-      throw new FailedError(
-        `${what} is declared as raw, but libvirt uses it as ${found.format ?? 'nothing'}`,
-      );
-    }
+    const place = { path: devicePath(volume) };
+    const expected = { label: diskLabel(plan), target: plan.disk.target, format: 'raw' };
+    await requireSameDisk({ ...expected, place }, known, run);
   }
 }

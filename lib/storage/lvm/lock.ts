@@ -7,7 +7,7 @@ import {
   type DriverLock,
 } from '../../tools/driver-lock.ts';
 import type { Lvm } from '../../tools/lvm.ts';
-import { frontEndLock, hostLock } from '../../vm/names.ts';
+import { frontEndLock, hostLock } from './names.ts';
 
 /** For the host's lock with the front-end's held, for which OpenNebula's drivers wait meanwhile. */
 const secondLockSeconds = 5;

@@ -16,7 +16,7 @@ import {
   type Volume,
   type VolumeGroup,
 } from '../../tools/lvm.ts';
-import { diskVolume, volumeGroup, volumeSnapshot } from '../../vm/names.ts';
+import { diskVolume, volumeGroup, volumeSnapshot } from './names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, type Disk, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
@@ -32,17 +32,24 @@ import {
 import { lockGroup, whileLocked } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
+import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import {
   diskLabel,
+  sourceOf,
   type DumpPlan,
   type Prepared,
   type Snapshot,
-  type SnapshotSource,
   type StorageModule,
 } from '../storage.ts';
 
 export const lvmStorage: StorageModule = {
+  tmMads: {
+    // OpenNebula restores nothing to it: tm_mad/fs_lvm/restore is common/not_supported.sh, 6.6 to 7.4.
+    fs_lvm: { movesDisks: false, unpacksTpm: false },
+    // tm_mad/fs_lvm_ssh/restore, OpenNebula 7.0 to 7.4.
+    fs_lvm_ssh: { movesDisks: false, unpacksTpm: true },
+  },
   undoKinds: [removeSnapshotVolume, deactivateVolume],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -122,9 +129,8 @@ export const lvmStorage: StorageModule = {
     };
   },
 
-  async open({ plan, source }: Snapshot, run: Run): Promise<DiskReader> {
-    if (source.kind !== 'volume') throw new Error(`${diskLabel(plan)} is no logical volume`);
-    return await openVolume(plan, source, run);
+  async open(snapshot: Snapshot, run: Run): Promise<DiskReader> {
+    return await openVolume(snapshot.plan, sourceOf(volumeSource, snapshot), run);
   },
 
   async requireUnwritten(snapshots: readonly Snapshot[], run: Run): Promise<void> {
@@ -137,10 +143,6 @@ export const lvmStorage: StorageModule = {
     await requireClosed(disks, lvm, run);
     await requireSameWrites(own, run);
   },
-};
-
-type VolumeSnapshot = Snapshot & {
-  readonly source: Extract<SnapshotSource, { kind: 'volume' }>;
 };
 
 /** "disk 0 and disk 1 of VM 7". */
@@ -173,9 +175,9 @@ function volumeOf(plan: DumpPlan, group: VolumeGroup, { runner }: Run): Volume {
   return volume;
 }
 
-function snapshotOf(plan: DumpPlan, volume: Volume, name: string): VolumeSnapshot {
+function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<VolumeSource> {
   const { group, bytes } = volume;
-  const own = { kind: 'volume', group, name, virtualSize: bytes } as const;
+  const own = { group, name, virtualSize: bytes };
   const snapshot = volume.thin ? 'thin' : 'thick';
   return {
     plan,

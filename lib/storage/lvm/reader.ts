@@ -9,9 +9,8 @@ import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../../to
 import { openImage } from '../image-server.ts';
 import { whileLocked } from './lock.ts';
 import { settings } from './room.ts';
-import { diskLabel, type DumpPlan, type SnapshotSource } from '../storage.ts';
-
-type VolumeSource = Extract<SnapshotSource, { kind: 'volume' }>;
+import type { VolumeSource } from './source.ts';
+import { diskLabel, type DumpPlan } from '../storage.ts';
 
 /** Opens a volume for reading. A snapshot is looked at when a read fails, and after the last byte. */
 export async function openVolume(

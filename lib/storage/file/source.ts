@@ -1,0 +1,38 @@
+// How a disk that is a file is opened at its point in time: JSON that only this module reads.
+import {
+  count,
+  dictionary,
+  object,
+  oneOf,
+  optional,
+  text,
+  variants,
+  type Infer,
+} from '../../run/json-shape.ts';
+import type { BlockNode } from '../../tools/qemu-nbd.ts';
+
+const raw = object({ path: text, device: optional(oneOf(true)) });
+const qcow2 = object({
+  path: text,
+  backing: (value, place): BlockNode | null => (value === null ? null : blockNode(value, place)),
+});
+const layers = variants('driver', { raw, qcow2 });
+function blockNode(value: unknown, place: string): BlockNode {
+  return layers(value, place);
+}
+
+/** An image (a file with its backing files) that nobody writes to. */
+const image = object({
+  node: blockNode,
+  /** Bytes, also where it is no multiple of 512. */
+  virtualSize: count(),
+  /** What its files were like before they were read, as `fileStamps` has it, by their paths. */
+  stamps: dictionary(text),
+});
+
+/** An export of an NBD server that runs already; `socket` is a path on the disks' machine. */
+const nbd = object({ socket: text, exportName: text, virtualSize: count() });
+
+export const fileSource = variants('kind', { image, nbd });
+export type FileSource = Infer<typeof fileSource>;
+export type NbdSource = Infer<typeof nbd>;
