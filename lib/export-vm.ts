@@ -1,5 +1,5 @@
-// The whole export, from the checked VM to the finished bundle, from top to bottom. What it changes
-// outside is in the journal first; withRun undoes what is left recorded when it ends.
+// The whole export, from the checked VM to the finished bundle, from top to bottom. The undo of each change is recorded in
+// the journal before the change; withRun carries out what is still recorded at the end.
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/format/manifest.ts';
 import { bundleTarget } from './bundle/location/destination.ts';
 import type { CompressionChoice } from './bundle/compression/compressions.ts';
@@ -25,16 +25,16 @@ import { isRefusal } from './one/answers.ts';
 
 export interface ExportRequest {
   readonly vm: Vm;
-  /** Whether to lock the VM in OpenNebula meanwhile; needs `one`. */
+  /** Whether to take the VM lock during the export; needs `one`. */
   readonly lock: boolean;
   /** A folder, or the full name of the bundle. */
   readonly destination: string;
-  /** The machine for the bundle; undefined is this one. */
+  /** The machine that the bundle is written to; undefined: this one. */
   readonly destinationHost?: SshTarget | undefined;
   readonly compression: CompressionChoice;
   /** CLOUD_NAME; empty for none. */
   readonly cloudName: string;
-  /** How a running guest is held while the point in time of its disks is fixed. */
+  /** How a running guest is frozen or paused while the point in time of its disks is fixed. */
   readonly freeze: FreezeWish;
   /** DISK_IDs of the disks to export; undefined: all. */
   readonly onlyDisks?: readonly number[] | undefined;
@@ -53,14 +53,14 @@ export interface ExportReport {
     readonly frozenMs: number;
   };
   readonly disks: readonly ManifestDisk[];
-  /** Disks that were not asked for. */
+  /** DISK_IDs of disks that were not requested. */
   readonly leftOut: readonly number[];
   readonly seconds: number;
 }
 
 /**
- * Exports one VM. Without `one` nothing is locked and nothing is known of the images.
- * @throws an OnevmdumpError of any kind; nothing is left behind then.
+ * Exports one VM. Without `one` the VM is not locked and nothing is known about its images.
+ * @throws an OnevmdumpError of any kind; then nothing is left behind
  */
 export async function exportVm(
   {
@@ -80,7 +80,7 @@ export async function exportVm(
   const state = stateName(vm.state, vm.lcmState);
   if (isInBackup(vm.lcmState)) {
     throw new FailedError(
-      `OpenNebula is backing up VM ${vm.id} (${state}); export it when that has ended`,
+      `OpenNebula is backing up VM ${vm.id} (${state}); export it after the backup has ended`,
       { code: 'vm-busy', facts: { vmId: vm.id, state } },
     );
   }
@@ -90,13 +90,13 @@ export async function exportVm(
       { code: 'unsupported-state', facts: { vmId: vm.id, state } },
     );
   }
-  // Before anything is asked or changed: a format nobody here can write is told at once.
+  // First of all, so that a compression without an installed program is reported at once.
   await pickCompressor(compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images, onlyDisks);
   for (const { id } of vm.disks.filter(isSharedFolder)) {
     run.log.warn(
-      `disk ${id} of VM ${vm.id} is left out: it is a folder that its host shares with it (FILESYSTEM), and no disk`,
+      `disk ${id} of VM ${vm.id} is left out: it is a folder that its host shares with it (FILESYSTEM), not a disk`,
     );
   }
   const leftOut = vm.disks.map(({ id }) => id).filter((id) => !(onlyDisks?.includes(id) ?? true));
@@ -108,7 +108,7 @@ export async function exportVm(
   const bundle = target.name;
 
   if (lock && one) {
-    // The XML at hand may be older, and a hook's says nothing of locks.
+    // Our XML may be older, and the XML that a hook gets does not include locks.
     const before = await requireUnchanged(vm, one, 'since its XML was made');
     requireSame(vm, await holdLock(one, before, run.journal), 'while it was being locked');
   }
@@ -136,7 +136,7 @@ export async function exportVm(
         await snapshot.requireUnwritten();
         if (!one) return;
         const when = 'while its disks were being read';
-        // A guest that runs may be powered off then: what is read is a point in time that has passed.
+        // A running guest may have been powered off since: its disks are read as of a past point in time.
         if (consistency.level === 'offline') await requireUnchanged(vm, one, when);
         else await requireSameHistory(vm, one, when);
       },
@@ -168,7 +168,10 @@ function inWords({ level, frozenMs }: VmSnapshot['consistency']): string {
   }
 }
 
-/** What oned knows of the images the disks came from; a disk without an image has none. */
+/**
+ * What oned knows about the images of the disks, by DISK_ID; disks without an image are not in it.
+ * @throws OpenNebulaError when oned does not answer
+ */
 export async function imagesOf(
   vm: Vm,
   one: OneClient,
@@ -180,10 +183,10 @@ export async function imagesOf(
     try {
       images.set(disk.id, (await getImage(one, disk.imageId)).facts);
     } catch (error) {
-      // An image that was deleted, or that this user may not see, is no reason to go without a dump.
+      // The image was deleted, or this user may not see it: the export goes on without its facts.
       if (!isRefusal(error)) throw error;
       run.log.warn(
-        `disk ${disk.id}: nothing is known of its image ${disk.imageId}: ${error.message}`,
+        `disk ${disk.id}: nothing is known about its image ${disk.imageId}: ${error.message}`,
       );
     }
   }

@@ -1,6 +1,6 @@
-// The whole restore, from the opened bundle to the registered template and VM, from top to bottom; the command and the
-// backup datastore's `restore` both take this way. Everything that oned could refuse is asked before any data moves.
-// What is made in OpenNebula is in the journal first; withRun undoes it when the restore fails.
+// The whole restore, from the opened bundle to the registered template and VM, from top to bottom. The command and the
+// backup datastore's `restore` both use it. Everything that oned could refuse is checked before any data moves. The undo
+// of each object is recorded before the object is made in OpenNebula; withRun carries it out when the restore fails.
 import { skipCapacityFlag } from './one/images.ts';
 import { getOwnership, type OwnedKind, type Ownership } from './one/ownership.ts';
 import { oneVersion } from './one/system.ts';
@@ -13,7 +13,7 @@ import type { JournalEntry } from './run/journal.ts';
 import type { Run } from './run/run.ts';
 import { type Vm } from './vm/vm.ts';
 import { isToRegister, planRestore } from './restore/plan-restore.ts';
-import type { RestoreMeans, RestoreRequest } from './restore/restore-request.ts';
+import type { RestoreDeps, RestoreRequest } from './restore/restore-request.ts';
 
 /** What --json prints. */
 export interface RestoreReport {
@@ -21,20 +21,20 @@ export interface RestoreReport {
   readonly templateId: number | null;
   readonly vmId: number | null;
   readonly images: readonly RestoredImage[];
-  /** DISK_IDs of disks that the bundle does not hold and the template therefore lacks. */
+  /** DISK_IDs of disks that are not in the bundle and therefore not in the template. */
   readonly missing: readonly number[];
-  /** Of all of these; null when there are none. */
+  /** The owner of the template, the VM and the images; null when nothing was made. */
   readonly owner: Ownership | null;
   readonly seconds: number;
 }
 
 /**
  * Restores one bundle into OpenNebula.
- * @throws an OnevmdumpError of any kind; what this run had registered is deleted again then.
+ * @throws an OnevmdumpError of any kind; then everything that this run registered is deleted again
  */
 export async function restoreVm(
   request: RestoreRequest,
-  means: RestoreMeans,
+  means: RestoreDeps,
 ): Promise<RestoreReport> {
   const { run, one, delivery } = means;
   const started = new Date();
@@ -74,20 +74,20 @@ export async function restoreVm(
       owner === caller ? [] : [(id: number) => giveTo(owner, [{ kind: 'vm', id }], one)];
     vmId = await makeVm(reservation, { run, one, steps, made });
   }
-  // An interruption does not cut the last call short, so what that call made is undone as well.
+  // A signal does not interrupt a call to oned, so it is checked after the last one, while everything can still be undone.
   run.signal.throwIfAborted();
   // The restore is complete: from here on nothing is undone.
   for (const entry of made) await entry.done();
   if (vmId !== null && plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
-  if (ownership) tellOwner(ownership, vm, run);
+  if (ownership) logOwner(ownership, vm, run);
   const templateId = reservation?.templateId ?? null;
   const seconds = (Date.now() - started.getTime()) / 1000;
   const missing = plans.flatMap(({ as, disk }) => (as === 'absent' ? [disk.id] : []));
   return { name, templateId, vmId, images, missing, owner: ownership, seconds };
 }
 
-/** Owner, group and permissions of the old VM are not taken over: they may mean somebody else here. */
-function tellOwner({ user, group, permissions }: Ownership, vm: Vm, run: Run): void {
+/** Owner, group and permissions of the old VM are not restored: the same ids may be somebody else's here. */
+function logOwner({ user, group, permissions }: Ownership, vm: Vm, run: Run): void {
   const old =
     vm.uname === undefined ? '' : `; the VM in the bundle was ${vm.uname}:${vm.gname ?? ''}`;
   run.log.info(`everything restored belongs to ${user}:${group} (${permissions})${old}`);

@@ -1,5 +1,4 @@
-// Writes the bundle of one VM whose disks are ready to be read: the part that an export and a backup
-// of OpenNebula have in common.
+// Writes the bundle of one VM whose disks are ready to be read. Exports and OpenNebula's backups share this part.
 import { createHash } from 'node:crypto';
 import { totalLength } from './read/extents.ts';
 import { fittingFacts } from './bundle/write/fitting-facts.ts';
@@ -28,24 +27,24 @@ import type { Vm } from './vm/vm.ts';
 
 export interface BundleContent {
   readonly vm: Vm;
-  /** The moment the export began. */
+  /** When the export began. */
   readonly started: Date;
   readonly disks: readonly OpenableDisk[];
-  /** What the VM keeps beside its disks. */
+  /** UEFI variables and vTPM state. */
   readonly state?: MachineState;
-  /** What oned knows of the disks' images, by DISK_ID. */
+  /** What oned knows about the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly consistency: Manifest['consistency'];
-  /** DISK_IDs that were not asked for; undefined when all were. */
+  /** DISK_IDs that were not requested; undefined when all were. */
   readonly leftOut?: readonly number[] | undefined;
   readonly compression: CompressionChoice;
-  /** The OpenNebula the VM is of. */
+  /** The OpenNebula that the VM belongs to. */
   readonly cloud?: NonNullable<Manifest['cloud']>;
-  /** Called when all is written, before the bundle gets its name. What it throws leaves no bundle. */
+  /** Called after everything is written, before the bundle gets its name. If it rejects, no bundle is left. */
   readonly check?: () => Promise<void>;
 }
 
-/** What a bundle says of the OpenNebula of its VM. @param name CLOUD_NAME; empty for none */
+/** What a bundle says about the OpenNebula of its VM. @param name CLOUD_NAME; empty for none */
 export function cloudOf(
   name: string,
   one: Pick<OneClient, 'endpoint'> | undefined,
@@ -54,9 +53,9 @@ export function cloudOf(
 }
 
 /**
- * Writes the bundle as a `.part` and gives it its name when it is whole and on the disk.
- * @returns the bundle's size in bytes and what the manifest says of its disks
- * @throws an OnevmdumpError of any kind; no file is left then
+ * Writes the bundle to a `.part` file, which gets its name when it is complete and synced to storage.
+ * @returns the bundle's size in bytes, and its disks as the manifest describes them
+ * @throws an OnevmdumpError of any kind; then no file is left
  */
 export async function writeBundle(
   target: BundleTarget,
@@ -123,15 +122,15 @@ export async function writeBundle(
     return { size, disks };
   } catch (error) {
     await writer.abort();
-    // The way back is still in the journal, and is tried again.
+    // The undo is still in the journal and will be tried again.
     await sink.discard().catch((reason: unknown) => run.log.warn(errorMessage(reason)));
     throw error;
   }
 }
 
 /**
- * Where the declared sizes come near to what a bundle can hold, the data of all disks is added up before any is read.
- * @throws UnsupportedError
+ * When the declared sizes are near the limit of a bundle, adds up the data of all disks before any disk is read.
+ * @throws UnsupportedError when a bundle cannot hold it
  */
 async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
   const declared = vm.disks.reduce((sum, { sizeMb = 0 }) => sum + sizeMb * 2 ** 20, 0);
@@ -148,7 +147,7 @@ async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
   requireRoomInIndex(`VM ${vm.id}`, data);
 }
 
-/** What the manifest says of a disk. */
+/** How the manifest describes a disk. */
 function manifestDisk(
   { id, layout }: OpenableDisk,
   written: WrittenDisk,
@@ -157,7 +156,7 @@ function manifestDisk(
   return { id, ...written, ...layout, ...(image ? { image } : {}) };
 }
 
-/** Reads one disk at its point in time into the bundle. */
+/** Copies one disk, as of its point in time, into the bundle. */
 async function writeDisk(
   writer: BundleWriter,
   disk: OpenableDisk,

@@ -1,12 +1,12 @@
-// The image a CD-ROM came from is used again when it still exists: a disc is the same for everybody.
+// Finds the images of CD-ROMs that still exist: a restored VM uses them again, because a CD-ROM is read-only.
 import type { Bundle } from '../bundle/read/bundle.ts';
 import type { OneClient } from '../one/client.ts';
 import { findDiskImage } from '../one/images.ts';
 import { isCdrom, type Vm } from '../vm/vm.ts';
 
 /**
- * CD-ROMs whose image is still what it was: same id, name, type and place, and usable. By DISK_ID. For any other the
- * bundle has a copy of its own.
+ * The image ids of CD-ROMs whose image still has the same id, name, type and source, and is usable; by DISK_ID. All other
+ * CD-ROMs are restored from the bundle.
  * @throws OpenNebulaError when oned does not answer
  */
 export async function existingCdroms(

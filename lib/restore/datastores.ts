@@ -1,5 +1,5 @@
-// Which datastore each restored image goes to. The id of a datastore counts only together with its name: in another
-// OpenNebula it is another one.
+// Chooses the datastore of each restored image. In another OpenNebula the same id may be another datastore, so a datastore
+// is kept only when both its id and its name are those in the bundle.
 import type { OneClient } from '../one/client.ts';
 import { findDatastore, getDatastore, type Datastore } from '../one/datastores.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
@@ -8,7 +8,7 @@ import { matchMappings, nameOf, type Mapping, type OldObject } from './mapping.t
 import { isRefusal } from '../one/answers.ts';
 
 export interface DatastoreRequest {
-  /** For all images: an id (a number), or what the user wrote; undefined: each goes where it came from. */
+  /** For all images: an id (number), or what the user wrote (string); undefined: each image's own datastore. */
   readonly datastore: string | number | undefined;
   readonly mappings: readonly Mapping[];
 }
@@ -16,15 +16,15 @@ export interface DatastoreRequest {
 const words = { option: '--map-datastore', what: 'image datastore' };
 
 /**
- * The datastore of each image to register; refuses early what oned would refuse late.
- * @throws UsageError when nothing says which, or it is not an image datastore; OpenNebulaError
+ * The datastore of each image to register.
+ * @throws UsageError when no datastore is known for a disk, or it is not an image datastore; OpenNebulaError
  */
 export async function chooseDatastores(
   plans: readonly ImagePlan[],
   { datastore, mappings }: DatastoreRequest,
   one: OneClient,
 ): Promise<Map<ImagePlan, Datastore>> {
-  // A volatile disk came from no image datastore: it goes where the VM's other images go.
+  // A volatile disk has no image datastore: its image goes to the datastore of the VM's first image.
   const usual = plans.find((plan) => plan.datastore)?.datastore;
   const old = new Map(
     plans.flatMap((plan) => (plan.datastore ? [[plan.datastore.id, plan.datastore] as const] : [])),
@@ -37,7 +37,7 @@ export async function chooseDatastores(
     const from = plan.datastore ?? usual;
     if (!everywhere && !from) {
       throw new UsageError(
-        `nothing says which datastore disk ${plan.disk.id} belongs to; choose one with --datastore`,
+        `the bundle names no image datastore for disk ${plan.disk.id}; choose one with --datastore`,
       );
     }
     let target = everywhere ?? (from && known.get(from.id));

@@ -1,4 +1,5 @@
-// Extracts one disk of a bundle into a file of its own: sparse, checked while it goes, complete or not there at all.
+// Extracts one disk of a bundle into a sparse file. Checksums are verified while the disk is read, and the file appears
+// only when it is complete.
 import { lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Bundle, BundleDisk, FileIdentity } from '../bundle/read/bundle.ts';
@@ -22,14 +23,14 @@ export interface Target {
   readonly file: string;
   /** Whether a file of this name is replaced. */
   readonly force: boolean;
-  /** The bundle that is read, which is never replaced; undefined when it is on another machine. */
+  /** The bundle that is read, which must not be replaced; undefined when it is on another machine. */
   readonly source: FileIdentity | undefined;
 }
 
 export interface ExtractRequest extends Target {
   readonly bundle: Bundle;
   readonly diskId: number;
-  /** Undefined: as the disk is in the bundle. */
+  /** The format to write; undefined: the format that the disk has in the bundle. */
   readonly format: DiskFormat | undefined;
 }
 
@@ -37,7 +38,7 @@ export interface ExtractContext {
   readonly log: Log;
   readonly signal: AbortSignal;
   readonly progress: Progress;
-  /** Called before a part file is made: one that a killed process leaves is removed by `cleanup`. */
+  /** Records the undo of a part file before it is made, so that `cleanup` removes it if the process is killed. */
   readonly record: Journal['record'];
 }
 
@@ -47,18 +48,18 @@ export interface ExtractReport {
   readonly disk: number;
   readonly file: string;
   readonly format: DiskFormat;
-  /** Bytes of the disk as its guest sees it. */
+  /** The size of the disk as its guest sees it, in bytes. */
   readonly virtualSize: number;
-  /** Of the disk's data, as the manifest has it and as it was found; null in a bundle without one. */
+  /** The checksum of the disk's data in the manifest, which was verified; null in a bundle without a manifest. */
   readonly sha256: string | null;
-  /** Why the bundle ends early; null for a whole one. */
+  /** Why the bundle ends early; null when it is complete. */
   readonly cut: string | null;
 }
 
 /**
- * Extracts the disk. The file gets its name when it is whole and on the disk.
- * @throws UsageError when the file is there already or is the bundle, BundleError when the bundle is damaged, FailedError; no file
- *   is left then, and one that was there is as it was
+ * Extracts the disk. The file gets its name when it is complete and synced to storage.
+ * @throws UsageError when the file exists already or is the bundle, BundleError when the bundle is damaged, FailedError. Then
+ *   no new file is left, and an existing one is unchanged
  */
 export async function extractDisk(
   { bundle, diskId, format, ...target }: ExtractRequest,
@@ -67,11 +68,11 @@ export async function extractDisk(
   const { file } = target;
   const disk = diskOf(bundle, diskId);
   const stored = formatOf(bundle, disk);
-  const wanted = format ?? stored;
+  const written = format ?? stored;
   const virtualSize = await virtualSizeOf(bundle, disk, 'extracted');
   await requireFree(target);
   await writeWhole(target, record, async (part) => {
-    if (wanted === stored) {
+    if (written === stored) {
       await writeDisk(disk, part, { signal, progress });
       return;
     }
@@ -79,15 +80,15 @@ export async function extractDisk(
     const entry = await record(removeFile.undo({ path: original }));
     try {
       await writeDisk(disk, original, { signal, progress });
-      // Nobody else may read it, from the first moment: qemu-img keeps the mode of a file that is there.
+      // qemu-img keeps the mode of an existing file, so the file is made first, with a mode that lets nobody else read it.
       await (await open(part, 'wx', 0o600)).close();
-      await convertImage(localRunner(log, signal), [stored, original], [wanted, part]);
+      await convertImage(localRunner(log, signal), [stored, original], [written, part]);
     } finally {
       await rm(original, { force: true });
     }
     await entry.done();
   });
-  const guise = wanted === 'raw' ? await disguiseOfFile(file) : undefined;
+  const guise = written === 'raw' ? await disguiseOfFile(file) : undefined;
   if (guise !== undefined) {
     log.warn(
       `disk ${diskId} is raw but begins like ${guise}: tell every tool that opens ${file} that its format is raw`,
@@ -98,14 +99,17 @@ export async function extractDisk(
     bundle: bundle.name,
     disk: diskId,
     file,
-    format: wanted,
+    format: written,
     virtualSize,
     sha256: facts?.sha256 ?? null,
     cut: bundle.cut ?? null,
   };
 }
 
-/** Writes a small file in the same way: the VM's XML. */
+/**
+ * Writes a small file, such as the VM's XML, in the same way as a disk.
+ * @throws UsageError when the file exists already, FailedError
+ */
 export async function extractBytes(
   bytes: Uint8Array,
   target: Target,
@@ -122,7 +126,10 @@ export async function extractBytes(
   });
 }
 
-/** Told before anything is read. A device or a folder is never replaced. */
+/**
+ * Called before anything is read. A device or a folder is never replaced.
+ * @throws UsageError
+ */
 async function requireFree({ file, force, source }: Target): Promise<void> {
   const there = await lstat(file, { bigint: true }).catch(() => undefined);
   if (!there) {
@@ -144,7 +151,7 @@ async function requireFree({ file, force, source }: Target): Promise<void> {
   if (!there.isFile()) throw new UsageError(`cannot write ${file}: it is not a regular file`);
 }
 
-/** Lets `write` make a file of another name beside it, and gives it its name; after a failure it is gone. */
+/** Calls `write` with the name of a part file in the same folder, and renames it to `file`. Removes it after a failure. */
 async function writeWhole(
   { file, force }: Target,
   record: Journal['record'],
@@ -159,7 +166,7 @@ async function writeWhole(
     else await giveName(part, file);
     await syncFolder(dirname(file));
   } catch (error) {
-    // What cannot be removed now is tried again by the undo, which warns of it.
+    // If the part file cannot be removed now, the undo tries again and warns.
     await rm(part, { force: true }).catch(() => undefined);
     if (error instanceof OnevmdumpError) throw error;
     throw new FailedError(`cannot write ${file}: ${writeReason(error)}`, { cause: error });
@@ -167,7 +174,7 @@ async function writeWhole(
   await entry.done();
 }
 
-/** What a raw file would be taken for by a tool that probes formats. */
+/** The format that a tool that probes formats would see in a raw file; undefined for none. */
 async function disguiseOfFile(path: string): Promise<string | undefined> {
   const file = await open(path, 'r');
   try {

@@ -1,5 +1,5 @@
-// Decides how each disk of a bundle comes back: as which image, in which datastore, or as what else.
-// Pure: what oned knows is handed in.
+// Decides how each disk of a bundle is restored: as a new image, as an image that still exists, as a new volatile disk,
+// or not at all. Pure: what oned knows is passed in.
 import type { Bundle, BundleDisk } from '../bundle/read/bundle.ts';
 import type { DiskFormat, ImageFacts } from '../bundle/format/manifest.ts';
 import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
@@ -18,7 +18,7 @@ export interface ImagePlan {
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
   readonly description: string | undefined;
-  /** The datastore it came from; the caller may send it elsewhere. Undefined: nobody knows. */
+  /** The datastore that the disk's image was in; the caller may choose another. Undefined: not known. */
   readonly datastore: OldObject | undefined;
   readonly attributes: Readonly<Record<string, string>>;
 }
@@ -27,11 +27,12 @@ export type DiskPlan =
   | ImagePlan
   /** A CD-ROM whose image still exists. */
   | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
-  /** New and empty. `lost`: it may have held data, and the bundle does not have them. */
+  /** New and empty. `lost`: the old disk may have had data, which is not in the bundle. */
   | { readonly as: 'volatile'; readonly disk: Disk; readonly lost: boolean }
   /**
-   * A disk that the bundle does not hold: it was left out of the export, or lies behind the end that the bundle lost; or a
-   * CD-ROM of a backup, whose image is gone; or a folder that the host shared with it. The VM comes back without it.
+   * A disk that is not in the bundle: it was left out of the export, or the bundle is cut off before it; or a CD-ROM that
+   * the backup left out and whose image no longer exists; or a folder that the host shared with the VM. The VM is
+   * restored without it.
    */
   | { readonly as: 'absent'; readonly disk: Disk };
 
@@ -45,7 +46,8 @@ export interface PlanOptions {
 
 /**
  * One plan for each disk, ascending by id.
- * @throws BundleError when the bundle's disks are not those of its VM, UsageError for a disk it does not have.
+ * @throws BundleError when the bundle's disks are not those of its VM, UsageError when the user names a disk that is not
+ *   in the bundle
  */
 export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPlan[] {
   const inBundle = new Map(bundle.disks.map((disk) => [disk.id, disk]));
@@ -77,7 +79,7 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
     });
 }
 
-/** Whether it is no damage that the bundle does not hold this disk. */
+/** Whether an undamaged bundle (or one that is known to be cut off) may be without this disk. */
 function mayLack({ cut, manifest }: Bundle, disk: Disk): boolean {
   if (isSharedFolder(disk) || cut !== undefined) return true;
   if (!manifest) return false;
@@ -85,7 +87,7 @@ function mayLack({ cut, manifest }: Bundle, disk: Disk): boolean {
   return manifest.leftOut?.includes(disk.id) === true || isVolatile(disk) || isCdrom(disk);
 }
 
-/** Swap space is made new; other volatile disks carry data unless the user wants them fresh. */
+/** Swap disks are always made new. Other volatile disks are restored with their data, unless the user wants them fresh. */
 function comesBackEmpty(disk: Disk, { volatile, only }: PlanOptions): boolean {
   if (!isVolatile(disk) || only) return false;
   return volatile === 'fresh' || disk.type.toLowerCase() === 'swap';
@@ -107,7 +109,7 @@ function imagePlan(bundle: Bundle, disk: Disk, source: BundleDisk, isOs: boolean
   };
 }
 
-/** A volatile disk names the system datastore, which takes no images. */
+/** A volatile disk names the system datastore, which cannot hold images: it has no image datastore. */
 function imageDatastore(disk: Disk, facts: ImageFacts | undefined): OldObject | undefined {
   const inVm = childText(disk.xml, 'DATASTORE') || undefined;
   if (facts) return { id: facts.datastoreId, name: facts.datastore ?? inVm };
@@ -116,7 +118,7 @@ function imageDatastore(disk: Disk, facts: ImageFacts | undefined): OldObject | 
 }
 
 /**
- * What oned will count for the image, in MiB (rounded up, as it does).
+ * The size that oned will see in the image, in MiB, rounded up as oned does.
  * @throws BundleError for a qcow2 disk that must not be opened
  */
 export async function imageSizeMb({ format, source }: ImagePlan): Promise<number> {

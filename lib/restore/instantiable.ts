@@ -1,5 +1,5 @@
-// Whether oned would instantiate the template, as far as this user may know, asked before any data moves: addresses that
-// are free, and quotas.
+// Checks before any data moves whether oned would instantiate the template: whether its addresses are free and whether
+// the quotas allow it, as far as this user may see them.
 import { child, childText, type XmlElement } from '../xml/xml.ts';
 import { getGroup, type Account } from '../one/accounts.ts';
 import type { OneClient } from '../one/client.ts';
@@ -12,12 +12,13 @@ import { isRefusal } from '../one/answers.ts';
 /** oned's own user and group have no quotas (Request.cc, quota_authorization). */
 const withoutQuotas = 0;
 
-export const addressAdvice = 'end the VM that has it, or restore with --no-ip for new addresses';
+export const addressAdvice =
+  'terminate the VM that has it, or restore with --no-ip for new addresses';
 
 /**
- * @param template as it would be instantiated
- * @param oldVmId the VM in the bundle, which may still be there
- * @throws OpenNebulaError when an address is taken, or does not belong to its network
+ * @param template the template that would be instantiated
+ * @param oldVmId the VM in the bundle, which may still exist
+ * @throws OpenNebulaError when an address is in use, or is not in its network
  */
 export function requireFreeAddresses(
   template: XmlElement,
@@ -44,7 +45,9 @@ function requireFree(
   const key = ({ IP: 'ip', IP6: 'ip6', MAC: 'mac' } as const)[kind];
   const where = `of network ${network.name} (${network.id})`;
   for (const { leases } of network.ranges) {
-    const lease = leases.find((one) => one[key]?.toLowerCase() === address.toLowerCase());
+    const lease = leases.find(
+      (candidate) => candidate[key]?.toLowerCase() === address.toLowerCase(),
+    );
     if (!lease) continue;
     const who =
       lease.vmId === undefined
@@ -52,7 +55,7 @@ function requireFree(
         : `is still used by VM ${lease.vmId}${lease.vmId === oldVmId ? ', the VM in the bundle' : ''}`;
     throw new OpenNebulaError(`the address ${address} ${where} ${who}: ${addressAdvice}`);
   }
-  // Addresses of version 6 are made in several ways from a range: oned says no if one does not belong to it.
+  // oned makes IPv6 addresses from a range in several ways, so whether one is in the range is left to oned.
   if (kind === 'IP6' || network.ranges.some((range) => holds(range, key, address))) return;
   throw new OpenNebulaError(
     `the address ${address} is not one ${where}: restore with --no-ip for new addresses`,
@@ -67,15 +70,15 @@ function holds(range: AddressRange, kind: 'ip' | 'ip6' | 'mac', address: string)
       .split(kind === 'ip' ? '.' : ':')
       .reduce((sum, part) => sum * 256 + parseInt(part, kind === 'ip' ? 10 : 16), 0),
   );
-  // What cannot be read as an address is left to oned.
+  // oned decides about text that is not an address.
   if (first === undefined || last === undefined || value === undefined) return true;
   return !(value < first || value > last);
 }
 
 /**
- * What a restore takes of the quotas.
- * @param sizes MiB of the new images, with the datastores they go to
- * @param template undefined: no VM is made
+ * What a restore uses of the quotas.
+ * @param sizes MiB of each new image, with its datastore
+ * @param template the template to instantiate; undefined: no VM is made
  */
 export function demandOf(
   sizes: readonly { readonly datastoreId: number; readonly sizeMb: number }[],
@@ -101,8 +104,8 @@ export function demandOf(
 }
 
 /**
- * @param account whose objects the new ones will be
- * @throws OpenNebulaError naming the quota that would be exceeded
+ * @param account the owner of the new objects
+ * @throws OpenNebulaError that names the quota that would be exceeded
  */
 export async function requireQuotas(
   demand: Demand,
@@ -117,7 +120,7 @@ export async function requireQuotas(
   if (id !== withoutQuotas) refuse(`user ${name}`, exceededQuota(xml, demand));
   if (group.id === withoutQuotas) return;
   const shown = await getGroup(one, group.id).catch((error: unknown) => {
-    // oned checks the quota of the group although this user may not see it.
+    // This user may not see the group; oned checks its quota itself.
     if (isRefusal(error)) return undefined;
     throw error;
   });

@@ -1,4 +1,4 @@
-// Makes the VM of a restored template. What has to be done to it before it runs is done while it is on HOLD.
+// Instantiates a restored template. When steps are needed before the VM runs, it is made on HOLD and released after them.
 import type { OneClient } from '../one/client.ts';
 import { instantiateTemplate } from '../one/templates.ts';
 import { endVm } from '../one/undo.ts';
@@ -12,13 +12,13 @@ import { recordedCall } from './recorded-call.ts';
 export interface MakeVmOptions {
   readonly run: Run;
   readonly one: OneClient;
-  /** Done in this order before the VM may run. */
+  /** Done in this order before the VM runs. */
   readonly steps: readonly ((vmId: number) => Promise<void>)[];
-  /** Gets the entry that would end the VM again. */
+  /** The undo entry that terminates the VM is added to this list. */
   readonly made: JournalEntry[];
 }
 
-/** @returns the VM's id. @throws OpenNebulaError, and what the steps throw */
+/** Makes the VM. @returns its id. @throws OpenNebulaError, and what the steps throw */
 export async function makeVm(
   { name, templateId }: { readonly name: string; readonly templateId: number },
   { run, one, steps, made }: MakeVmOptions,
@@ -32,7 +32,7 @@ export async function makeVm(
   try {
     vmId = await recordedCall(entry, () => instantiateTemplate(one, templateId, { name, hold }));
   } catch (error) {
-    // Somebody has taken an address meanwhile, or has one that this user may not see.
+    // The address has been taken since the check, or by a VM that this user may not see.
     const isAddress = /Cannot get IP\/MAC lease/;
     if (!(error instanceof OpenNebulaError) || !isAddress.test(error.message)) throw error;
     throw new OpenNebulaError(`${error.message.replace(/\.$/, '')}: ${addressAdvice}`, {

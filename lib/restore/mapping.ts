@@ -1,4 +1,4 @@
-// `OLD=NEW`: what a restore uses here instead of what the VM had there. Ids or names on both sides.
+// `OLD=NEW`: which datastore or network a restore uses here in place of the VM's old one. Both sides are ids or names.
 import { UsageError } from '../report/errors.ts';
 
 export interface Mapping {
@@ -8,7 +8,7 @@ export interface Mapping {
   readonly to: string;
 }
 
-/** An object as a bundle names it; a bundle of the older tool may lack the name. */
+/** An object as a bundle names it; bundles of the older onevmdump may lack the name. */
 export interface OldObject {
   readonly id: number;
   readonly name: string | undefined;
@@ -19,10 +19,10 @@ export function nameOf({ id, name }: OldObject): string {
   return `${id} (${name ?? 'its name is not in the bundle'})`;
 }
 
-/** @param option as messages call it: `--map-network`. @throws UsageError when a text is not OLD=NEW */
+/** @param option its name for messages: `--map-network`. @throws UsageError when a text is not OLD=NEW */
 export function parseMappings(texts: readonly string[], option: string): Mapping[] {
   return texts.map((text) => {
-    // Names may hold "=": the first one that leaves both sides non-empty.
+    // Names may contain "=": the text is split at the first one that leaves neither side empty.
     const at = text.indexOf('=', 1);
     const [from, to] = at === -1 ? ['', ''] : [text.slice(0, at).trim(), text.slice(at + 1).trim()];
     if (from === '' || to === '') {
@@ -33,8 +33,9 @@ export function parseMappings(texts: readonly string[], option: string): Mapping
 }
 
 /**
- * Which mapping is for which object of the bundle: by name, else by id.
- * @throws UsageError for a mapping of what the bundle does not have, and for two of one object
+ * Finds the mapping of each object of the bundle, by name, else by id.
+ * @returns the mappings by the old object's id
+ * @throws UsageError for a mapping of an object that is not in the bundle, and for two mappings of one object
  */
 export function matchMappings(
   mappings: readonly Mapping[],

@@ -1,5 +1,5 @@
-// Which networks the NICs of a restored VM are in. An id alone says nothing in another OpenNebula, where it may be
-// another tenant's network: it is kept when the network has the name that the bundle says, or mapped by the user.
+// Chooses the networks of a restored VM's NICs. In another OpenNebula the same id may be another tenant's network, so a
+// network is kept only when both its id and its name are those in the bundle; otherwise the user has to map it.
 import { childText, type XmlElement } from '../xml/xml.ts';
 import { isPciNic } from '../vm/restored-nics.ts';
 import type { OneClient } from '../one/client.ts';
@@ -12,8 +12,8 @@ import { isRefusal } from '../one/answers.ts';
 const words = { option: '--map-network', what: 'network' };
 
 /**
- * The network of each NETWORK_ID of the VM.
- * @throws UsageError when one is not the same network here and not mapped, OpenNebulaError
+ * The network here for each NETWORK_ID of the VM.
+ * @throws UsageError for a network that is neither the same here nor mapped, OpenNebulaError
  */
 export async function chooseNetworks(
   vm: Vm,
@@ -31,14 +31,14 @@ export async function chooseNetworks(
   return chosen;
 }
 
-/** NIC, NIC_ALIAS, and PCI of TYPE NIC. */
+/** The NIC, NIC_ALIAS and PCI (TYPE NIC) elements of a template. */
 export function nicsOf(template: XmlElement): readonly XmlElement[] {
   return template.children.filter(
-    (one) => one.name === 'NIC' || one.name === 'NIC_ALIAS' || isPciNic(one),
+    (element) => element.name === 'NIC' || element.name === 'NIC_ALIAS' || isPciNic(element),
   );
 }
 
-/** NETWORK_ID of a NIC; undefined for one that still waits for its network. */
+/** NETWORK_ID of a NIC; undefined for a NIC that has no network yet. */
 export function networkIdOf(nic: XmlElement): number | undefined {
   const text = childText(nic, 'NETWORK_ID') ?? '';
   return /^\d{1,9}$/.test(text) ? Number(text) : undefined;

@@ -1,6 +1,6 @@
-// The UEFI variables of a VM that a restore has just made. The VM's host is known when OpenNebula begins to deploy it (PROLOG), and what
-// comes after is soon there: so it is watched for. Where OpenNebula was faster, the VM is powered off once, before its guest has done
-// much, gets its file, and is resumed.
+// Writes the UEFI variables of a VM that a restore has just made. OpenNebula chooses the VM's host when it begins to deploy
+// it (PROLOG), and makes an empty file of variables soon after, so this polls for the host. If OpenNebula was faster, the VM
+// is powered off before its guest has done much, its file is replaced, and it is resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OneClient } from '../one/client.ts';
 import { actOnVm, getVm } from '../one/vms.ts';
@@ -13,10 +13,13 @@ import type { Vm } from '../vm/vm.ts';
 import { placeNvram } from './place-nvram.ts';
 
 const pollMs = 100;
-/** So long a VM may wait for a host, and then for RUNNING or POWEROFF. */
+/** How long a VM may take to get a host, and then to reach RUNNING or POWEROFF. */
 const limitMs = 300_000;
 
-/** Never fails, also when it is interrupted: the VM is there, and what it lacks is a warning. */
+/**
+ * Writes the variables into the VM's folder. A failure or an interruption is only a warning, because the VM itself has been
+ * restored.
+ */
 export async function nvramInPlace(
   vmId: number,
   nvram: Uint8Array,
@@ -33,7 +36,7 @@ export async function nvramInPlace(
   } catch (error) {
     if (!(error instanceof OnevmdumpError)) throw error;
     run.log.warn(
-      `VM ${vmId} may start with new UEFI variables: ${errorMessage(error)}; those of the bundle can be put into place while it is powered off: docs/restore.md`,
+      `VM ${vmId} may start with new UEFI variables: ${errorMessage(error)}; those in the bundle can be copied to its folder while it is powered off: docs/restore.md`,
     );
   }
 }
@@ -64,18 +67,18 @@ async function runnerOf({ history }: Vm, run: Run): Promise<Runner> {
   return run.runnerAt(await targetOfHost(history?.hostname ?? ''));
 }
 
-/** The VM when it is as wanted. @throws FailedError when it takes too long */
+/** Waits for a VM. @returns the VM when `isReached` is true of it. @throws FailedError when it takes too long */
 async function when(
   one: OneClient,
   id: number,
   run: Run,
-  wanted: (vm: Vm) => boolean,
+  isReached: (vm: Vm) => boolean,
 ): Promise<Vm> {
   const end = performance.now() + limitMs;
   for (;;) {
     run.signal.throwIfAborted();
     const vm = await getVm(one, id);
-    if (wanted(vm)) return vm;
+    if (isReached(vm)) return vm;
     const state = stateName(vm.state, vm.lcmState);
     if (/FAILURE|^DONE$/.test(state) || performance.now() > end) {
       throw new FailedError(`it is in state ${state}`);

@@ -1,18 +1,19 @@
-// Puts UEFI variables where libvirt looks for them: <VM's folder>/<VM's name>_VARS.fd on the host, before OpenNebula's `deploy` makes
-// a file of empty ones there, which it does only where there is none (vmm_mad/remotes/kvm/deploy, 6.4 to 7.4).
+// Writes UEFI variables to the file where libvirt looks for them: <VM's folder>/<VM's name>_VARS.fd on the host. This has to
+// happen before OpenNebula's `deploy`, which makes a file of empty variables unless there is one
+// (vmm_mad/remotes/kvm/deploy, 6.4 to 7.4).
 import { posix } from 'node:path';
 import { UsageError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { nvramFile, vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** What came of it: the file is there with this content, or another one was there already. */
+/** The result: the file has this content, or a file with other content exists already. */
 export type Placed = 'placed' | 'there';
 
-// $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could put a link in a file's place at any time: the content goes
-// into a file that is made here (set -C), which gets the name by a link (never over another) or by a rename. As root, folder and
-// file are given to the owner of the datastore's folder, which is the user of OpenNebula's drivers. That folder is not made:
-// where it is missing, the datastore is not mounted.
+// $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could replace a file by a symbolic link at any time. So the
+// content is written to a new file (set -C), which then gets its name by ln (never over an existing file) or by mv. As
+// root, folder and file are given to the owner of the datastore's folder, who is the user of OpenNebula's drivers. The
+// datastore's folder is not made: if it is missing, the datastore is not mounted.
 const script = `
 umask 077
 [ -d "$1" ] || mkdir -m 0755 -- "$1" || [ -d "$1" ] || exit
@@ -24,8 +25,9 @@ if [ "$(id -u)" = 0 ]; then chown -h --reference="$1/.." -- "$1" "$part" || exit
 if [ "$3" = over ]; then mv -fT -- "$part" "$2"; else ln -T -- "$part" "$2" 2>/dev/null || cmp -s -- "$part" "$2" || exit 9; fi`;
 
 /**
- * @param runner on the VM's host
- * @param how `new`: never over what is there. `over`: the VM is off, and the file is replaced
+ * Writes the file.
+ * @param runner of the VM's host
+ * @param how `new`: keep an existing file. `over`: replace it; the VM must be powered off
  * @throws CommandError, UsageError for a VM that was never deployed
  */
 export async function placeNvram(

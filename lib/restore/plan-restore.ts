@@ -1,5 +1,5 @@
-// Everything that is asked before a restore changes anything: what comes back as what, under which names, into which datastores and
-// networks, and whether oned will take it.
+// Plans a restore before anything is changed: how each disk is restored, the names, the datastores, the networks, and
+// whether oned will accept it.
 import type { Bundle } from '../bundle/read/bundle.ts';
 import { ownAccount, type Account } from '../one/accounts.ts';
 import type { Datastore } from '../one/datastores.ts';
@@ -16,7 +16,7 @@ import { bundleVm } from './restorable.ts';
 import { stateToCarry } from './state-to-carry.ts';
 import type { Run } from '../run/run.ts';
 import { isCdrom, isSharedFolder, type Vm } from '../vm/vm.ts';
-import type { RestoreMeans, RestoreRequest } from './restore-request.ts';
+import type { RestoreDeps, RestoreRequest } from './restore-request.ts';
 import { templateMaker, type TemplateOf } from './template-maker.ts';
 
 export interface RestorePlan {
@@ -26,16 +26,19 @@ export interface RestorePlan {
   readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
   readonly caller: Account;
   readonly owner: Account;
-  /** UEFI variables to put into the folder of the new VM. */
+  /** UEFI variables to write into the folder of the new VM. */
   readonly nvram: Buffer | undefined;
   /** Undefined when only images are restored. */
   readonly templateOf: TemplateOf | undefined;
 }
 
-/** Asks oned all that can be asked, and changes nothing. */
+/**
+ * Makes the plan and checks everything that oned can be asked about. Changes nothing.
+ * @throws UsageError for an option that does not fit, BundleError, OpenNebulaError when oned would refuse the restore
+ */
 export async function planRestore(
   request: RestoreRequest,
-  { run, one, delivery }: RestoreMeans,
+  { run, one, delivery }: RestoreDeps,
 ): Promise<RestorePlan> {
   const { bundle } = request;
   const vm = bundleVm(bundle);
@@ -52,7 +55,7 @@ export async function planRestore(
     only: request.onlyDisks,
     cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
   });
-  tellOfDisks(plans, run);
+  reportDisks(plans, run);
   if (request.instantiate) requireAllDisks(plans, bundle);
   const toRegister = plans.filter(isToRegister);
   const { datastore, mapDatastores: mappings } = request;
@@ -88,7 +91,7 @@ export async function planRestore(
     one,
     run,
   });
-  // Not a name that is used: what is asked here does not depend on it.
+  // The preview is only checked, never registered, and the checks do not depend on its name.
   const preview = request.instantiate ? templateOf('preview', new Map()) : undefined;
   await requireQuotas(demandOf(sizes, preview), owner, one);
   if (preview) requireFreeAddresses(preview, networks, vm.id);
@@ -97,14 +100,14 @@ export async function planRestore(
 
 function noNetworks({ mapNetworks }: RestoreRequest): Map<number, Network> {
   if (mapNetworks.length === 0) return new Map();
-  throw new UsageError('--map-network needs --restore-nics: the VM comes back without NICs');
+  throw new UsageError('--map-network needs --restore-nics: the VM is restored without NICs');
 }
 
 export function isToRegister(plan: DiskPlan): plan is ImagePlan {
   return plan.as === 'register';
 }
 
-/** A VM without one of its disks would run, and do the wrong thing. @throws UsageError */
+/** A VM that runs without one of its disks may do damage, so it is not started. @throws UsageError */
 function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
   const lacking = plans.filter(
     ({ as, disk }) => as === 'absent' && !isCdrom(disk) && !isSharedFolder(disk),
@@ -116,22 +119,20 @@ function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
   );
 }
 
-function tellOfDisks(plans: readonly DiskPlan[], run: Run): void {
+function reportDisks(plans: readonly DiskPlan[], run: Run): void {
   for (const plan of plans) {
     const { disk } = plan;
     if (isSharedFolder(disk)) {
       run.log.warn(
-        `disk ${disk.id}: it was a folder that the VM's host shared with it (FILESYSTEM): the template comes back without it`,
+        `disk ${disk.id}: it was a folder that the VM's host shared with it (FILESYSTEM): the template is restored without it`,
       );
     } else if (plan.as === 'absent' && !isCdrom(disk)) {
-      run.log.warn(
-        `disk ${disk.id}: the bundle does not hold it: the template comes back without it`,
-      );
+      run.log.warn(`disk ${disk.id}: it is not in the bundle: the template is restored without it`);
     } else if (plan.as === 'volatile' && plan.lost) {
-      run.log.warn(`disk ${disk.id}: the bundle does not hold it: it comes back new and empty`);
+      run.log.warn(`disk ${disk.id}: it is not in the bundle: it is restored new and empty`);
     } else if (plan.as === 'absent') {
       run.log.warn(
-        `disk ${disk.id}: the bundle does not hold this CD-ROM, and its image ${disk.image ?? ''} cannot be used: the VM comes back without it`,
+        `disk ${disk.id}: this CD-ROM is not in the bundle, and its image ${disk.image ?? ''} cannot be used: the VM is restored without it`,
       );
     } else if (plan.as === 'reuse') {
       run.log.info(

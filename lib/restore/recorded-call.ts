@@ -1,10 +1,11 @@
-// A call by which OpenNebula makes something that an undo would delete again.
+// A call that makes an object in OpenNebula, whose undo is already in the journal.
 import type { JournalEntry } from '../run/journal.ts';
 import { isRefusal } from '../one/answers.ts';
 
 /**
- * Makes a call whose way back is recorded in `entry`. A refusal has made nothing, so the entry is done. Without an answer
- * nobody knows, and it stays. @throws what `call` throws
+ * Makes a call whose undo is `entry`. When OpenNebula refuses, nothing was made, and the entry is done. When no answer
+ * comes, the object may exist, and the entry stays.
+ * @throws what `call` throws
  */
 export async function recordedCall<T>(entry: JournalEntry, call: () => Promise<T>): Promise<T> {
   try {

@@ -1,5 +1,5 @@
-// Registers the planned images one after the other. While OpenNebula takes over one image, the next disk is delivered:
-// never more than one ahead, so that no more than two disks are staged at once.
+// Registers the planned images one after another. While OpenNebula copies one image, the next disk is already delivered;
+// never more than one ahead, so that at most two disks are staged at once.
 import type { OneClient } from '../one/client.ts';
 import type { Datastore } from '../one/datastores.ts';
 import { waitForImage } from '../one/image-wait.ts';
@@ -29,13 +29,17 @@ export interface Registration {
   readonly datastores: ReadonlyMap<ImagePlan, Datastore>;
   /** As `allocateImage` takes it. */
   readonly capacityFlag: boolean | undefined;
-  /** How long one image may take to become READY. */
+  /** Milliseconds that one image may take to become READY. */
   readonly imageTimeoutMs: number;
-  /** Gets the entries that would delete the images again. */
+  /** The undo entries of the new images are added to this list. */
   readonly made: JournalEntry[];
 }
 
-/** @returns the images, in the order of the plans. @throws an OnevmdumpError of any kind */
+/**
+ * Delivers and registers all planned images.
+ * @returns the images, in the order of the plans
+ * @throws an OnevmdumpError of any kind, or the reason of the run's signal
+ */
 export async function registerImages(
   plans: readonly ImagePlan[],
   registration: Registration,
@@ -44,7 +48,7 @@ export async function registerImages(
   const images: RestoredImage[] = [];
   const failed = new AbortController();
   const signal = AbortSignal.any([run.signal, failed.signal]);
-  // Never rejects: what went wrong aborts the signal, so that what runs beside it ends soon.
+  // Never rejects: a failure aborts the signal instead, so that the delivery that runs at the same time ends soon.
   let takeOver: Promise<void> = Promise.resolve();
   try {
     for (const plan of plans) {
@@ -104,13 +108,13 @@ async function register(
   return { diskId: plan.disk.id, imageId, name };
 }
 
-/** oned names neither the datastore nor the size that counts, which surprises with sparse disks. */
+/** Adds the datastore and the size that oned compared, which it does not name; for sparse disks the size surprises. */
 async function explained(error: unknown, plan: ImagePlan, { name }: Datastore): Promise<unknown> {
   const full = /Not enough space in datastore$/;
   if (!(error instanceof OpenNebulaError) || !full.test(error.message)) return error;
   const size = formatBytes((await imageSizeMb(plan)) * 2 ** 20);
   return new OpenNebulaError(
-    `${error.message} ${name}: disk ${plan.disk.id} counts with its holes, ${size}; administrators can skip this check by onevmdump restore --no-check-capacity`,
+    `${error.message} ${name}: OpenNebula requires ${size} for disk ${plan.disk.id}, holes included; administrators can skip this check with onevmdump restore --no-check-capacity`,
     { oneCode: error.oneCode, cause: error },
   );
 }

@@ -1,5 +1,5 @@
-// The template of a restored VM is registered before any data moves: that reserves its name, and oned says at once what
-// it does not take. Its disks name their images, which do not exist yet; it is completed when they do.
+// Registers the template of a restored VM before any data moves: that reserves its name, and oned reports at once what it
+// does not accept. The template's disks name images that do not exist yet; it is completed when they do.
 import { randomBytes } from 'node:crypto';
 import { childText, type XmlElement } from '../xml/xml.ts';
 import { writeXml } from '../xml/xml-write.ts';
@@ -13,7 +13,7 @@ import type { FreeNames } from './names.ts';
 import { imageName } from './names.ts';
 import { recordedCall } from './recorded-call.ts';
 
-/** Stands for the IMAGE_ID of a disk whose image does not exist yet. Negative, which oned's ids never are. */
+/** Takes the place of the IMAGE_ID of a disk whose image does not exist yet. Negative, which oned's ids never are. */
 export function pendingImageId(diskId: number): number {
   return -1 - diskId;
 }
@@ -21,7 +21,7 @@ export function pendingImageId(diskId: number): number {
 export interface Reservation {
   readonly name: string;
   readonly templateId: number;
-  /** Writes the template as it is to stay. @param images ids of the new images by disk id */
+  /** Writes the final template. @param images ids of the new images by disk id */
   complete(images: ReadonlyMap<number, number>): Promise<void>;
 }
 
@@ -29,13 +29,16 @@ export interface ReservationOptions {
   readonly run: Run;
   readonly one: OneClient;
   readonly names: FreeNames;
-  /** The template under this name with these images; those that are missing have `pendingImageId`s. */
+  /** The template with this name and these images; disks whose image is missing have a `pendingImageId`. */
   readonly templateOf: (name: string, images: ReadonlyMap<number, number>) => XmlElement;
-  /** Gets the entries that would delete the template again. */
+  /** The undo entries of the template are added to this list. */
   readonly made: JournalEntry[];
 }
 
-/** @throws UsageError when the name that the user wants is taken, OpenNebulaError when oned does not take the template */
+/**
+ * Registers the template under the first free name.
+ * @throws UsageError when the name that the user chose is taken, OpenNebulaError when oned does not accept the template
+ */
 export async function reserveTemplate(options: ReservationOptions): Promise<Reservation> {
   for (;;) {
     const name = options.names.next();
@@ -47,7 +50,7 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
       name,
       templateId,
       async complete(images) {
-        // The mark goes, and with it the first way to find the template.
+        // Replacing the template removes its mark, so from here on the undo has to find it by its id.
         const is = { id: templateId };
         const { endpoint } = one;
         made.push(await run.journal.record(removeTemplate.undo({ endpoint, name, is })));
@@ -62,11 +65,11 @@ export async function reserveTemplate(options: ReservationOptions): Promise<Rese
 
 interface Allocated {
   readonly templateId: number;
-  /** Finds it by its mark. */
+  /** The undo that finds the template by its mark. */
   readonly byMark: JournalEntry;
 }
 
-/** @returns undefined when somebody else has taken the name meanwhile */
+/** @returns undefined when the name has been taken in the meantime */
 async function allocate(
   name: string,
   { run, one, templateOf, made }: ReservationOptions,
@@ -96,6 +99,6 @@ function withImageName(element: XmlElement, base: string): XmlElement {
   const imageId = element.name === 'DISK' ? Number(childText(element, 'IMAGE_ID')) : NaN;
   if (!(imageId < 0)) return element;
   const image = { name: 'IMAGE', text: imageName(base, -1 - imageId), children: [] };
-  const children = element.children.map((one) => (one.name === 'IMAGE_ID' ? image : one));
+  const children = element.children.map((part) => (part.name === 'IMAGE_ID' ? image : part));
   return { ...element, children };
 }

@@ -1,5 +1,5 @@
-// What a restore asks of a bundle itself, before it asks OpenNebula anything. `verify` asks the same, so that a bundle
-// it takes for sound is one that can be restored.
+// What a restore checks in a bundle before it asks OpenNebula anything. `verify` makes the same checks, so that a bundle
+// that it reports as OK can be restored.
 import type { Bundle, BundleDisk } from '../bundle/read/bundle.ts';
 import type { DiskFormat } from '../bundle/format/manifest.ts';
 import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
@@ -9,14 +9,14 @@ import { declaredFormat } from '../storage/disk-format.ts';
 import type { Vm } from '../vm/vm.ts';
 import { planDisks } from './image-plan.ts';
 
-/** The VM of a bundle. @throws BundleError when vm.xml is not the XML of the VM it should be of */
+/** The VM of a bundle. @throws BundleError when vm.xml cannot be parsed, or is of another VM than the manifest says */
 export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): Vm {
   const { name, manifest, vmXml } = bundle;
   let vm: Vm;
   try {
     vm = parseVm(vmXml);
   } catch (cause) {
-    // Input of the user's elsewhere; in a bundle it is damage.
+    // parseVm reports bad XML as the user's mistake; in a bundle it is damage.
     if (!(cause instanceof UsageError)) throw cause;
     throw new BundleError(`bundle ${name}: its vm.xml cannot be used: ${cause.message}`, { cause });
   }
@@ -28,14 +28,14 @@ export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): V
   return vm;
 }
 
-/** The disk of this id. @throws UsageError that names those there are, BundleError when the bundle lost its end */
+/** The disk with this id. @throws UsageError that lists the disks in the bundle, BundleError when the bundle is cut off */
 export function diskOf(bundle: Bundle, id: number): BundleDisk {
-  const disk = bundle.disks.find((one) => one.id === id);
+  const disk = bundle.disks.find((candidate) => candidate.id === id);
   if (disk) return disk;
-  const ids = bundle.disks.map((one) => one.id).join(', ') || 'none';
+  const ids = bundle.disks.map((candidate) => candidate.id).join(', ') || 'none';
   if (bundle.cut !== undefined) {
     throw new BundleError(
-      `bundle ${bundle.name} has no whole disk ${id}, since it lost its end; whole: ${ids}`,
+      `bundle ${bundle.name} is cut off and does not have all of disk ${id}; complete disks: ${ids}`,
     );
   }
   throw new UsageError(`${bundle.name} has no disk ${id}; it has: ${ids}`, {
@@ -44,7 +44,7 @@ export function diskOf(bundle: Bundle, id: number): BundleDisk {
   });
 }
 
-/** The format that a disk has in the bundle, as the manifest or, without one, vm.xml declares it. @throws BundleError */
+/** The format of a disk in the bundle, as the manifest or, without one, vm.xml declares it. @throws BundleError */
 export function formatOf(bundle: Bundle, disk: BundleDisk): DiskFormat {
   if (disk.format) return disk.format;
   const declared = bundleVm(bundle).disks.find(({ id }) => id === disk.id);
@@ -53,8 +53,8 @@ export function formatOf(bundle: Bundle, disk: BundleDisk): DiskFormat {
 }
 
 /**
- * Bytes of a disk, as a guest sees it.
- * @param doing what cannot be done otherwise: `restored`
+ * The size of a disk as the guest sees it, in bytes.
+ * @param doing for the message, what cannot be done with a bad disk: `restored`
  * @throws BundleError for a qcow2 disk that must not be opened
  */
 export async function virtualSizeOf(
@@ -68,7 +68,7 @@ export async function virtualSizeOf(
 
 /**
  * Whether the VM can be restored with all of its disks, as far as the bundle alone can tell.
- * @throws BundleError, UnsupportedError for a disk of which nothing says what format it has
+ * @throws BundleError when not, UnsupportedError for a disk whose format is not declared
  */
 export async function requireRestorable(bundle: Bundle): Promise<void> {
   const vm = bundleVm(bundle);

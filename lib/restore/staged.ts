@@ -1,5 +1,5 @@
-// Delivers disks to OpenNebula as files: written sparse into a private folder that lies in the datastores' SAFE_DIRS,
-// registered by their paths, and removed as soon as the image has taken them over.
+// Delivers disks to OpenNebula as sparse files in a private folder, which must be in the datastores' SAFE_DIRS. Each file
+// is registered by its path, and removed as soon as OpenNebula has copied it into the image.
 import { lchown, open, rm, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { BundleDisk } from '../bundle/read/bundle.ts';
@@ -15,7 +15,7 @@ import { wrapInQcow2 } from '../tools/qemu-img.ts';
 import type { Delivery } from './delivery.ts';
 import type { ImagePlan } from './image-plan.ts';
 import { requireSafeFolder } from './safe-folder.ts';
-import { makeStagingFolder, readerOf, type FileOwner } from './staging-folder.ts';
+import { makeStagingFolder, stagingOwner, type FileOwner } from './staging-folder.ts';
 import { writeAll } from '../bundle/write/write-all.ts';
 
 const sectorSize = 512;
@@ -23,15 +23,15 @@ const sectorSize = 512;
 const spaceMargin = 64 * 1024 * 1024;
 
 /**
- * Stages under `parent`; the folder is made when the first disk is.
- * Run as root, folder and files are given to the owner of `datastoreLocation`: oned's user has to read them.
+ * Stages disks in a new folder under `parent`, which is made with the first disk. When run as root, folder and files are
+ * given to the owner of `datastoreLocation`, because oned's user has to read them.
  */
 export function stagedDelivery(
   parent: string,
   run: Pick<Run, 'journal' | 'log' | 'progress' | 'runner' | 'datastoreLocation'>,
 ): Delivery {
   let staging: Promise<Staging> | undefined;
-  // Some MiB of the disk are looked at, for which once is enough.
+  // Finding out what a disk looks like reads some MiB of it, so the result is kept.
   const guises = new Map<BundleDisk, Promise<string | undefined>>();
   const guise = ({ source, format }: ImagePlan, signal: AbortSignal) => {
     const known = guises.get(source) ?? guiseOf(source, format, signal);
@@ -41,7 +41,7 @@ export function stagedDelivery(
   return {
     waitsForImages: true,
     async check() {
-      await readerOf(run.datastoreLocation);
+      await stagingOwner(run.datastoreLocation);
     },
     requireAcceptedBy: (datastore) => requireSafeFolder(datastore, parent),
     async hasRoomFor(plan, signal) {
@@ -82,12 +82,12 @@ async function openStaging(
   parent: string,
   { journal, datastoreLocation }: Pick<Run, 'journal' | 'datastoreLocation'>,
 ): Promise<Staging> {
-  const owner = await readerOf(datastoreLocation);
+  const owner = await stagingOwner(datastoreLocation);
   return { owner, ...(await makeStagingFolder(parent, owner, journal)) };
 }
 
 interface StageOptions extends Pick<Staging, 'folder' | 'owner'> {
-  /** What the disk could be taken for (`guiseOf`). */
+  /** The format that the raw disk looks like (`guiseOf`). */
   readonly guise: string | undefined;
   readonly run: Pick<Run, 'log' | 'runner'>;
   readonly task: ProgressTask;
@@ -104,12 +104,12 @@ async function stage(
   await writeDisk(disk, path, { owner, task, signal });
   if (disk.size === 0) {
     run.log.warn(
-      `disk ${disk.id} has 0 bytes, which OpenNebula takes for no image; it is registered with one sector of zeros`,
+      `disk ${disk.id} has 0 bytes, which OpenNebula does not accept as an image; it is registered with one sector of zeros`,
     );
   }
   if (guise === undefined) return path;
   run.log.warn(
-    `disk ${disk.id} is raw but begins like ${guise}; it is registered wrapped in qcow2 so that nothing takes it for one`,
+    `disk ${disk.id} is raw but begins like ${guise}; it is registered wrapped in qcow2 so that no program mistakes it for one`,
   );
   const wrapped = join(folder, `disk.${disk.id}.qcow2`);
   await wrapInQcow2(run.runner, path, wrapped);
@@ -118,7 +118,7 @@ async function stage(
   return wrapped;
 }
 
-/** What a raw disk could be taken for. @throws BundleError for a qcow2 disk that names other files */
+/** The other format that a raw disk looks like. @throws BundleError for a qcow2 disk that names other files */
 async function guiseOf(
   disk: BundleDisk,
   format: DiskFormat,
@@ -129,7 +129,7 @@ async function guiseOf(
   return undefined;
 }
 
-/** A disk that is wrapped is there twice until the copy is complete. */
+/** Wrapping needs room for the disk twice until the copy is complete. */
 function neededBytes(disk: BundleDisk, guise: string | undefined): number {
   return disk.dataBytes * (guise === undefined ? 1 : 2) + spaceMargin;
 }
@@ -147,11 +147,11 @@ async function requireSpace(
   const [needed, free] = [neededBytes(disk, guise), await freeBytes(folder)];
   if (needed <= free) return;
   throw new FailedError(
-    `disk ${disk.id} needs ${formatBytes(needed)} in ${dirname(folder)}, but only ${formatBytes(free)} are free; choose another place with --staging-dir`,
+    `disk ${disk.id} needs ${formatBytes(needed)} in ${dirname(folder)}, but only ${formatBytes(free)} are free; choose another folder with --staging-dir`,
   );
 }
 
-/** All by the open file: the folder is the owner's, who could put a link in the file's place. */
+/** Works on the open file only, because the owner of the folder could replace the file by a symbolic link. */
 async function writeDisk(
   disk: BundleDisk,
   path: string,

@@ -1,4 +1,4 @@
-// The folder that disks are laid down in for OpenNebula, and who may use it.
+// The private folder into which a restore writes disks for OpenNebula, and the user who must be able to read it.
 import { randomBytes } from 'node:crypto';
 import { lchown, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,11 +13,12 @@ export interface FileOwner {
 }
 
 /**
- * oned's user, when we are root and it is another; undefined when the files may stay ours.
- * @param datastoreLocation belongs to oned's user
- * @throws UsageError when we are another user than oned's, whose files oned cannot read
+ * The user that the staged files must be given to: oned's, when we run as root and oned does not; undefined when we run
+ * as oned's user already.
+ * @param datastoreLocation the folder of the datastores, which belongs to oned's user
+ * @throws UsageError when we are neither root nor oned's user, because oned could not read our files
  */
-export async function readerOf(datastoreLocation: string): Promise<FileOwner | undefined> {
+export async function stagingOwner(datastoreLocation: string): Promise<FileOwner | undefined> {
   const us = process.geteuid?.();
   const owner = await ownerOf(datastoreLocation);
   if (owner === undefined) return undefined;
@@ -31,8 +32,9 @@ export async function readerOf(datastoreLocation: string): Promise<FileOwner | u
 }
 
 /**
- * Who owns OpenNebula's datastores here, or the folder that they would be in. `hidden`: another user, who lets nobody
- * in, as OpenNebula's packages set it up. Undefined: there is neither, and an image that cannot be read says so.
+ * The owner of OpenNebula's datastore folder or, if that is missing, of its parent. `hidden`: the folder belongs to
+ * another user and we may not look into it, which is how OpenNebula's packages set it up. Undefined: neither folder
+ * exists; if oned then cannot read an image, its error says so.
  */
 async function ownerOf(location: string): Promise<FileOwner | 'hidden' | undefined> {
   for (const folder of [location, dirname(location)]) {
@@ -47,9 +49,10 @@ async function ownerOf(location: string): Promise<FileOwner | 'hidden' | undefin
 }
 
 /**
- * Makes a private folder under `parent`, which is made too when it is missing.
- * @param owner gets it and the parent that was made
- * @throws UsageError when others could exchange what is in it, FailedError
+ * Makes a private folder under `parent`, and `parent` itself when it is missing.
+ * @param owner becomes the owner of the folder, and of the parent if it was made; undefined leaves both to us
+ * @returns the folder, and the journal entry that removes it
+ * @throws UsageError when other users could replace files in `parent`, FailedError when the folder cannot be made
  */
 export async function makeStagingFolder(
   parent: string,
@@ -63,7 +66,7 @@ export async function makeStagingFolder(
     if (owner && made) await lchown(parent, owner.uid, owner.gid);
     await requireOurs(parent, owner?.uid);
     await mkdir(folder, { mode: 0o700 });
-    // Whom the parent belongs to can put a link in its place meanwhile.
+    // lchown, because the owner of the parent could replace the folder by a symbolic link at any time.
     if (owner) await lchown(folder, owner.uid, owner.gid);
   } catch (error) {
     if (error instanceof UsageError) throw error;
@@ -75,7 +78,7 @@ export async function makeStagingFolder(
   return { folder, entry };
 }
 
-/** @returns whether the folder was made now. */
+/** @returns true when the folder was made, false when it existed. */
 async function makeUnlessThere(folder: string): Promise<boolean> {
   try {
     await mkdir(folder, { mode: 0o755 });
@@ -86,13 +89,13 @@ async function makeUnlessThere(folder: string): Promise<boolean> {
   }
 }
 
-/** @throws UsageError when another user could exchange what lies in the folder. */
+/** @throws UsageError when another user could replace what is in the folder. */
 async function requireOurs(folder: string, readerUid: number | undefined): Promise<void> {
   const { uid, mode } = await stat(folder);
   const trusted = [0, process.geteuid?.(), readerUid].includes(uid);
   const sticky = (mode & 0o1000) !== 0;
   if (trusted && (sticky || (mode & 0o022) === 0)) return;
   throw new UsageError(
-    `${folder} can be changed by other users, who could exchange the disks to restore; mend its owner and mode, or choose another folder with --staging-dir`,
+    `${folder} can be changed by other users, who could replace the disks to restore; correct its owner and mode, or choose another folder with --staging-dir`,
   );
 }

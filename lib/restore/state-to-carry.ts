@@ -1,4 +1,5 @@
-// What the old VM kept beside its disks comes back through the template: its folder, where it is to lie, does not exist yet.
+// UEFI variables and vTPM state are restored through attributes of the template, because the folder of the new VM, where
+// they belong, does not exist yet.
 import type { Bundle } from '../bundle/read/bundle.ts';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
 import type { StateMember } from '../bundle/format/manifest.ts';
@@ -15,15 +16,15 @@ import {
 import type { Vm } from '../vm/vm.ts';
 
 export interface StateToCarry {
-  /** Of the template. */
+  /** Attributes to add to the template. */
   readonly attributes: readonly XmlElement[];
-  /** UEFI variables to put into the folder of a VM; undefined where there are none, or none that can be put back. */
+  /** UEFI variables to write into the folder of a VM; undefined when there are none that can be restored. */
   readonly nvram: Buffer | undefined;
 }
 
 /**
- * What comes back, and how.
- * @throws BundleError when it is damaged, or is something else than it should be
+ * Reads the state in the bundle and decides how it is restored; what cannot be restored is a warning.
+ * @throws BundleError when the state is damaged
  */
 export async function stateToCarry(vm: Vm, bundle: Bundle, run: Run): Promise<StateToCarry> {
   const carried: XmlElement[] = [];
@@ -31,7 +32,7 @@ export async function stateToCarry(vm: Vm, bundle: Bundle, run: Run): Promise<St
   const nvram = await memberOf(bundle, './nvram');
   if (nvram && firmwareOf(vm) === 'UEFI') {
     run.log.warn(
-      'the UEFI variables in the bundle are of a firmware that libvirt had chosen itself (OS/FIRMWARE is UEFI); they cannot be put back: the guest starts with new ones',
+      'libvirt had chosen the firmware of the VM itself (OS/FIRMWARE is UEFI), so its UEFI variables cannot be restored: the guest starts with new ones',
     );
   } else if (nvram && hasUefi(vm)) {
     usable = nvram;
@@ -39,12 +40,13 @@ export async function stateToCarry(vm: Vm, bundle: Bundle, run: Run): Promise<St
     if (attribute) carried.push(attribute);
     else
       run.log.warn(
-        'the UEFI variables are too large for a template: a VM that is made of it later starts with new ones',
+        'the UEFI variables are too large for a template: a VM that is made from it later starts with new ones',
       );
   }
   const tpm = await memberOf(bundle, './tpm.tar');
   if (tpm && hasTpm(vm)) {
-    // OpenNebula unpacks it into the folder of the VM, by GNU tar, which may see more in it than we do: it gets one of ours.
+    // OpenNebula unpacks the archive with GNU tar, which may read members that our parser does not see. So the archive is
+    // written anew, with only what was parsed.
     const attribute = carriedState(tpmStateKey, encodeTpmArchive(parseTpmArchive(tpm)));
     if (attribute) carried.push(attribute);
     else
@@ -53,7 +55,7 @@ export async function stateToCarry(vm: Vm, bundle: Bundle, run: Run): Promise<St
   return { attributes: carried, nvram: usable };
 }
 
-/** @returns undefined when the bundle has no such member. @throws BundleError when it is damaged */
+/** The content of a member. @returns undefined when the bundle has no such member. @throws BundleError when it is damaged */
 export async function memberOf(bundle: Bundle, member: StateMember): Promise<Buffer | undefined> {
   return await bundle.state.find((file) => file.member === member)?.read();
 }

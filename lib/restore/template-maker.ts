@@ -16,7 +16,11 @@ import type { RestoreRequest } from './restore-request.ts';
 /** The template under this name, with these images by disk id. */
 export type TemplateOf = (name: string, images: ReadonlyMap<number, number>) => XmlElement;
 
-/** Makes templates that differ only in their name and their images; the warnings about what is left out come once. */
+/**
+ * Returns a function that makes templates that differ only in their name and their images. Warnings about what is left out
+ * are logged once, with the first template.
+ * @throws OpenNebulaError
+ */
 export async function templateMaker(
   request: RestoreRequest,
   means: {
@@ -40,7 +44,7 @@ export async function templateMaker(
     noHostAttributes: request.noHostAttributes,
     files: await imagesAt(one, fileSources(vm)),
   };
-  let told = false;
+  let warned = false;
   return (name, images) => {
     const disks = plans.flatMap((plan): RestoredDisk[] => {
       const { disk } = plan;
@@ -51,8 +55,8 @@ export async function templateMaker(
       return [{ disk, as: 'image', imageId }];
     });
     const { xml, warnings } = restoredTemplate(vm, { ...options, name, disks });
-    if (!told) for (const warning of warnings) run.log.warn(warning);
-    told = true;
+    if (!warned) for (const warning of warnings) run.log.warn(warning);
+    warned = true;
     return { ...xml, children: [...xml.children, ...carried] };
   };
 }

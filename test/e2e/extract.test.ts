@@ -355,7 +355,7 @@ describe('a bundle that lost its end', () => {
       const cut = await cutAt('./backup.disk.2', bytes);
       const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');
       expect({ code, bytes }).toEqual({ code: 5, bytes });
-      expect(stderr).toContain('has no whole disk 1, since it lost its end; whole: 0');
+      expect(stderr).toContain('is cut off and does not have all of disk 1; complete disks: 0');
       expect(existsSync(join(out, 'disk.1.qcow2'))).toBe(false);
     }
   });

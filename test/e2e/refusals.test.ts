@@ -136,7 +136,8 @@ describe('states', () => {
 
   test('a VM in state BACKUP is left to OpenNebula', async () => {
     const { xml } = await fileVm(world.datastores, 71, [], { state: 3, lcmState: 69 });
-    const message = /OpenNebula is backing up VM 71 \(BACKUP\); export it when that has ended/;
+    const message =
+      /OpenNebula is backing up VM 71 \(BACKUP\); export it after the backup has ended/;
     await refused(['export', '--stdin', '-L'], 1, message, { input: xml });
   });
 

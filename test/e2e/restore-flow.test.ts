@@ -164,7 +164,7 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     const kept = ['--restore-nics', '--instantiate'];
     expect(await run(file, ...kept, '--map-network', 'web=net1', '-n', 'taken')).toEqual({
       code: 6,
-      line: `the address 10.9.0.10 of network net1 (0) is still used by VM ${oldVm}, the VM in the bundle: end the VM that has it, or restore with --no-ip for new addresses`,
+      line: `the address 10.9.0.10 of network net1 (0) is still used by VM ${oldVm}, the VM in the bundle: terminate the VM that has it, or restore with --no-ip for new addresses`,
     });
     expect(everything()).toEqual(atBeginning);
     const free = await run(file, ...kept, '--map-network', 'web=elsewhere', '-n', 'moved');
@@ -271,7 +271,7 @@ describe('what is restored', () => {
       env: { ONE_AUTH: auth },
     });
     expect(ended.code).toBe(2);
-    expect(lastLine(ended)).toContain('--owner is for administrators, which bob is not');
+    expect(lastLine(ended)).toContain('only administrators may use --owner, and bob is not one');
   });
 });
 

@@ -36,14 +36,16 @@ describe('the addresses of a VM that is to be instantiated', () => {
     'the addresses of a VM that is to be instantiated from a %s are refused while the old VM has them',
     (name) => {
       expect(() => requireFreeAddresses(nic('<IP>10.9.0.11</IP>', name), networks, 8)).toThrow(
-        'the address 10.9.0.11 of network net1 (5) is still used by VM 8, the VM in the bundle: end the VM that has it, or restore with --no-ip',
+        'the address 10.9.0.11 of network net1 (5) is still used by VM 8, the VM in the bundle: terminate the VM that has it, or restore with --no-ip',
       );
     },
   );
 
   test('the addresses of a VM that is to be instantiated are refused by MAC, and while something else has them', () => {
     const mac = nic('<MAC>02:00:0a:09:00:0B</MAC>');
-    expect(() => requireFreeAddresses(mac, networks, 9)).toThrow('is still used by VM 8: end');
+    expect(() => requireFreeAddresses(mac, networks, 9)).toThrow(
+      'is still used by VM 8: terminate',
+    );
     const held = nic('<IP>10.9.0.12</IP>');
     expect(() => requireFreeAddresses(held, networks, 8)).toThrow('is in use');
   });

@@ -113,7 +113,7 @@ describe('registering the images of a VM', () => {
 
   test('registering the images of a VM says of a full datastore which it is, how large the disk is to OpenNebula, and how the check is skipped', async () => {
     await expect(scene({ full: true }).registering).rejects.toThrow(
-      'OpenNebula refused one.image.allocate: Not enough space in datastore default: disk 0 counts with its holes, 3.0 GiB; administrators can skip this check by onevmdump restore --no-check-capacity',
+      'OpenNebula refused one.image.allocate: Not enough space in datastore default: OpenNebula requires 3.0 GiB for disk 0, holes included; administrators can skip this check with onevmdump restore --no-check-capacity',
     );
   });
 

@@ -111,7 +111,7 @@ describe('staging a disk', () => {
   test('staging a disk refuses a disk for which there is no room, before it writes', async () => {
     const stage = staging();
     const huge = disk(2 ** 50, 0, 'x', 2 ** 50);
-    await expect(stage.stage(huge, 'raw')).rejects.toThrow('choose another place');
+    await expect(stage.stage(huge, 'raw')).rejects.toThrow('choose another folder');
     expect(await readdir(join(folder, 'staging'), { recursive: true })).toHaveLength(1);
     await stage.close();
   });
@@ -124,7 +124,7 @@ describe('staging a disk', () => {
     await stage.close();
   });
 
-  test('staging a disk refuses a folder in which others could exchange the disks', async () => {
+  test('staging a disk refuses a folder in which others could replace the disks', async () => {
     const parent = await mkdtemp(join(folder, 'open-'));
     await chmod(parent, 0o777);
     await expect(staging(parent).stage(disk(512, 0, 'x'), 'raw')).rejects.toThrow(
