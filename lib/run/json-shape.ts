@@ -64,8 +64,13 @@ export function readShape<T>(
   }
 }
 
-/** Reads JSON text by its shape. @param fail makes the error, also for text that is not JSON */
-export function parseShape<T>(shape: Shape<T>, json: string, fail: (why: string) => Error): T {
+/** Reads JSON text by its shape, as `readShape` does. @param fail makes the error, also for text that is not JSON */
+export function parseShape<T>(
+  shape: Shape<T>,
+  json: string,
+  fail: (why: string) => Error,
+  drop?: Drop,
+): T {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -73,7 +78,7 @@ export function parseShape<T>(shape: Shape<T>, json: string, fail: (why: string)
     // The parser's message quotes the text, which may be hostile.
     throw fail('it is not JSON');
   }
-  return readShape(shape, value, fail);
+  return readShape(shape, value, fail, drop);
 }
 
 /** What `read` makes of a value; undefined when the value is not what is expected. */
@@ -84,6 +89,9 @@ export function made<T>(expected: string, read: (value: unknown) => T | undefine
     return result;
   };
 }
+
+/** Any JSON that is there at all: whoever uses it reads it by a shape of its own. */
+export const anything = made<unknown>('there', (value) => value);
 
 /** UTF-16 code units of a text, where nothing else is said. */
 export const longestText = 64 * 1024;

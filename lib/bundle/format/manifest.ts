@@ -33,6 +33,15 @@ const consistencyLevelShape = oneOf('offline', 'agent', 'suspend', 'crash');
  */
 export type ConsistencyLevel = Infer<typeof consistencyLevelShape>;
 
+/** How consistent the point in time of a bundle is. */
+export const consistencyShape = object({
+  level: consistencyLevelShape,
+  /** The point in time, ISO 8601, UTC. */
+  at: time,
+  /** How long the guest was frozen or paused, in milliseconds; 0 for `offline` and `crash`. */
+  frozenMs: count(),
+});
+
 /**
  * One frame: complete in the bundle's compression (with `none` the bytes themselves).
  * `[offset in the file, stored bytes, bytes of the tar stream, CRC-32 of those]`.
@@ -136,13 +145,7 @@ export const manifestShape = (frames: Shape<FrameList>) =>
     }),
     /** The OpenNebula the VM is of, as far as it is known: as configured, and as it was asked. */
     cloud: fact(object({ name: fact(text), endpoint: fact(text) })),
-    consistency: object({
-      level: consistencyLevelShape,
-      /** The point in time, ISO 8601, UTC. */
-      at: time,
-      /** How long the guest was frozen or paused, in milliseconds; 0 for `offline` and `crash`. */
-      frozenMs: count(),
-    }),
+    consistency: consistencyShape,
     /** The tar members, each beginning at the first byte of its first frame. */
     members: list(
       object({
