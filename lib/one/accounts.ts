@@ -1,10 +1,10 @@
-// one.user.*, one.group.*: who calls, what they may use, and who else there is.
+// one.user.*, one.group.*: the user who calls, what they may use, and other users and groups.
 import { child, childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askXml, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
-/** oned's own administrator, and the group of those who may do what it may (UserPool.h, GroupPool.h). */
+/** The user oneadmin, and the group whose users have the same rights (UserPool.h, GroupPool.h). */
 const oneadminId = 0;
 const adminGroupId = 0;
 
@@ -15,7 +15,7 @@ export interface Principal {
 }
 
 export interface Account extends Principal {
-  /** The primary group, which new objects belong to. */
+  /** The primary group, to which new objects belong. */
   readonly group: Principal;
   /** Whether oned lets this user do everything (RequestAttributes::is_admin). */
   readonly isAdmin: boolean;
@@ -23,7 +23,7 @@ export interface Account extends Principal {
   readonly xml: XmlElement;
 }
 
-/** The user the session belongs to. @throws OpenNebulaError */
+/** Returns the user of the session. @throws OpenNebulaError */
 export async function ownAccount(client: OneClient): Promise<Account> {
   return toAccount(await askXml(client, 'USER', 'one.user.info', -1, false));
 }
@@ -38,13 +38,13 @@ export async function getGroup(client: OneClient, id: number): Promise<XmlElemen
   return askXml(client, 'GROUP', 'one.group.info', id, false);
 }
 
-/** A user by name or id, as a person wrote it. @throws UsageError when there is none */
+/** Finds a user by name or id, as a person wrote it. @throws UsageError when there is none */
 export async function findUser(client: OneClient, nameOrId: string): Promise<Principal> {
   const pool = await askXml(client, 'USER_POOL', 'one.userpool.info');
   return pick(childrenOf(pool, 'USER'), 'user', nameOrId);
 }
 
-/** A group by name or id. @throws UsageError when there is none */
+/** Finds a group by name or id. @throws UsageError when there is none */
 export async function findGroup(client: OneClient, nameOrId: string): Promise<Principal> {
   const pool = await askXml(client, 'GROUP_POOL', 'one.grouppool.info');
   return pick(childrenOf(pool, 'GROUP'), 'group', nameOrId);

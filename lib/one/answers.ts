@@ -1,19 +1,19 @@
-// What oned's XML answers have in common. They come from a program we trust more than user input,
-// but not blindly: every field that is used is checked.
+// Reads oned's XML answers. We trust oned more than user input, but not blindly: every field that is used is
+// checked.
 import { textIn, type XmlElement } from '../xml/xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
 import { errorMessage, OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
 import type { RpcValue } from './messages.ts';
 
-/** A template may carry a MiB: UEFI variables and the state of a vTPM. A page of such has to fit into `maxBytes`. */
+/** Objects per page. A template may have a MiB: UEFI variables and the state of a vTPM. A page of them must fit into `maxBytes`. */
 const pageSize = 40;
 /** Of a page of large VMs. */
 const maxElements = 2_000_000;
 /** As many as the client takes. */
 const maxBytes = 64 * 1024 * 1024;
 
-/** Calls an info method. @throws OpenNebulaError when the answer is not XML with that root */
+/** Calls an info method. @throws OpenNebulaError when the answer is not XML with this root element */
 export async function askXml(
   client: OneClient,
   rootName: string,
@@ -32,9 +32,9 @@ export async function askXml(
 }
 
 /**
- * The objects of a pool, page by page (`start`, `-size` in oned's words).
- * @param filter -3: the caller's own; -2: all they may use; from 0 on those of this user
- * @param more what the method takes after the page
+ * Returns the objects of a pool, read page by page (oned's parameters `start` and `-size`).
+ * @param filter -3: the caller's own; -2: all that the caller may use; 0 or more: those of this user
+ * @param more the method's parameters after the page
  */
 export async function askPool(
   client: OneClient,
@@ -48,7 +48,7 @@ export async function askPool(
     const page = await askXml(client, rootName, method, filter, start, -pageSize, ...more);
     const before = found.size;
     for (const element of page.children) found.set(numberIn(element, 'ID'), element);
-    // The second: whoever ignores the paging gives the same objects again.
+    // A second condition, because a server that ignores paging returns the same objects again.
     if (page.children.length < pageSize || found.size === before) return [...found.values()];
   }
 }
@@ -62,7 +62,7 @@ export function numberIn(element: XmlElement, name: string): number {
   );
 }
 
-/** Whether oned refused the call. After any other error it is unknown whether oned carried the call out. */
+/** Whether oned refused the call. After any other error it is unknown whether oned executed the call. */
 export function isRefusal(error: unknown): error is OpenNebulaError & { readonly oneCode: number } {
   return error instanceof OpenNebulaError && error.oneCode !== undefined;
 }

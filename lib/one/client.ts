@@ -1,5 +1,5 @@
-// Calls oned over XML-RPC: one HTTP POST per call, a new connection each (oned closes them), with a
-// limit on time and on size. Neither the session nor texts of a call are ever logged.
+// Calls oned over XML-RPC: one HTTP POST per call, each on a new connection (oned closes them), with limits on
+// time and size. Neither the session nor a call's texts are ever logged.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { errorMessage, hasCode, OpenNebulaError } from '../report/errors.ts';
@@ -7,26 +7,26 @@ import type { Log } from '../report/log.ts';
 import { lookupHost } from '../run/host-addresses.ts';
 import { readReply, writeCall, type RpcValue } from './messages.ts';
 
-/** A pool of some ten thousand VMs or images; pools are asked for in pages anyway. */
+/** Enough for a pool of ten thousand VMs or images; and pools are read in pages. */
 const defaultMaxReplyBytes = 64 * 1024 * 1024;
 
-/** Of one.vm.info, one.vmpool.infoextended, one.system.version and the like. */
+/** The end of the names of methods that only read: one.vm.info, one.vmpool.infoextended, one.system.version and so on. */
 const onlyReads = /\.(?:info|infoextended|infoset|version|config)$/;
 
-/** How long one address of a host may take before the next is tried, too. Node's 250 ms are short for a slow network. */
+/** Time in which one address of a host must answer before the next is tried as well. Node's 250 ms are too short for a slow network. */
 const attemptMs = 3000;
 
 export interface OneClientOptions {
-  /** `http://localhost:2633/RPC2`, as `findEndpoint` gives it. */
+  /** For example `http://localhost:2633/RPC2`, as `findEndpoint` returns it. */
   readonly endpoint: string;
   /** `user:password`. */
   readonly session: string;
-  /** How long one call may take. */
+  /** Time limit of one call, in milliseconds. */
   readonly timeoutMs: number;
   readonly log: Log;
   /**
-   * Ends running calls that only read, and lets none begin; they throw its reason. A call that may change something is
-   * waited for: what it has made must be known to be undone.
+   * Ends running calls that only read, and makes new ones reject, with the signal's reason. A call that may change
+   * something is waited for, because its result must be known to be undone.
    */
   readonly signal?: AbortSignal;
   readonly maxReplyBytes?: number;
@@ -35,14 +35,14 @@ export interface OneClientOptions {
 export interface OneClient {
   readonly endpoint: string;
   /**
-   * Calls a method; the session is put before `args`.
-   * @throws OpenNebulaError: with oned's own words and code when it refused, without a code when it
-   *   could not be reached or did not answer in its manner
+   * Calls a method; the session is added before `args`.
+   * @throws OpenNebulaError with oned's own words and code when oned refused; without a code when oned could not be
+   *   reached or its answer is not valid
    */
   call(method: string, ...args: readonly RpcValue[]): Promise<RpcValue>;
-  /** Calls a method that answers with a text, such as XML. */
+  /** Calls a method whose answer is a text, such as XML. */
   text(method: string, ...args: readonly RpcValue[]): Promise<string>;
-  /** Calls a method that answers with an id. */
+  /** Calls a method whose answer is an id. */
   id(method: string, ...args: readonly RpcValue[]): Promise<number>;
 }
 
@@ -69,7 +69,7 @@ export function createOneClient(options: OneClientOptions): OneClient {
   };
 }
 
-/** Templates hold passwords. */
+/** Not the texts: templates contain passwords. */
 function loggable(value: RpcValue): string {
   return typeof value === 'string' ? `<${value.length} characters>` : String(value);
 }
@@ -115,7 +115,7 @@ function send(body: Buffer, url: URL, signal: AbortSignal): Promise<IncomingMess
     agent: false as const,
     signal,
     lookup: lookupHost,
-    // Handed on to the socket: all addresses of the host are tried.
+    // These options reach the socket, which then tries all addresses of the host.
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: attemptMs,
   };
@@ -156,7 +156,7 @@ const reasons: Readonly<Record<string, string>> = {
   EPIPE: 'the connection was closed before the call was sent',
 };
 
-/** Node's own message is empty where several addresses of a host were tried. */
+/** Node's own message is empty when several addresses of a host were tried. */
 function networkReason(error: unknown): string {
   const known = Object.entries(reasons).find(([code]) => hasCode(error, code));
   return known?.[1] ?? (errorMessage(error) || 'the connection failed');

@@ -1,19 +1,19 @@
-// Where oned is and as whom to call it, found as OpenNebula's own tools find it
-// (src/oca/ruby/opennebula/client.rb, 6.4 to 7.4). No message ever holds the password.
+// Finds oned's endpoint and the credentials for it as OpenNebula's own tools do
+// (src/oca/ruby/opennebula/client.rb, 6.4 to 7.4). No message ever contains the password.
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
 import { readSmallFile } from '../config/small-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** oneadmin's own folder on a front-end. */
+/** The folder with oneadmin's credentials on a front-end. */
 const oneadminFolder = '/var/lib/one/.one';
 const defaultEndpoint = 'http://localhost:2633/RPC2';
 
 /**
- * `user:password` from the file named by $ONE_AUTH, else ~/.one/one_auth, else oneadmin's.
+ * Returns `user:password` from the file named by $ONE_AUTH, or else ~/.one/one_auth, or else oneadmin's file.
  * @param folder replaces oneadmin's folder, for tests
- * @throws UsageError when there is none, or it cannot be read or is not of this form
+ * @throws UsageError when there is no such file, or it cannot be read or does not have this form
  */
 export async function findSession(env: Environment, folder = oneadminFolder): Promise<string> {
   const named = env['ONE_AUTH'];
@@ -37,8 +37,8 @@ export async function findSession(env: Environment, folder = oneadminFolder): Pr
 }
 
 /**
- * The URL of oned's XML-RPC: `given` (--endpoint), else $ONE_XMLRPC, else ~/.one/one_endpoint, else
- * oneadmin's, else http://localhost:2633/RPC2.
+ * Returns the URL of oned's XML-RPC: `given` (--endpoint), or else $ONE_XMLRPC, ~/.one/one_endpoint, oneadmin's file,
+ * or http://localhost:2633/RPC2.
  * @throws UsageError when it is not an http or https URL
  */
 export async function findEndpoint(

@@ -1,4 +1,4 @@
-// one.datastore.*: what oned knows of a datastore.
+// one.datastore.*: what oned knows about a datastore.
 import { child, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askXml, numberIn } from './answers.ts';
@@ -12,14 +12,14 @@ export interface Datastore {
   readonly id: number;
   readonly name: string;
   readonly type: DatastoreType | undefined;
-  /** Whether VM disks can be registered there. */
+  /** Whether images for VM disks can be registered there. */
   readonly takesImages: boolean;
   readonly dsMad: string;
   readonly tmMad: string;
   readonly basePath: string;
-  /** As the monitor saw it last; undefined while it has not been looked at. */
+  /** As the monitor last saw it; undefined before the first time. */
   readonly freeMb: number | undefined;
-  /** Folders images may be registered from although they lie in a restricted one. */
+  /** Folders from which images may be registered although they are in a restricted folder. */
   readonly safeDirs: readonly string[];
   readonly restrictedDirs: readonly string[];
 }
@@ -29,7 +29,7 @@ export async function getDatastore(client: OneClient, id: number): Promise<Datas
   return toDatastore(await askXml(client, 'DATASTORE', 'one.datastore.info', id, false));
 }
 
-/** A datastore by id or name, as the user wrote it. @throws UsageError when none or several match */
+/** Finds a datastore by id or name, as the user wrote it. @throws UsageError when none or several match */
 export async function findDatastore(client: OneClient, idOrName: string): Promise<Datastore> {
   const pool = await askXml(client, 'DATASTORE_POOL', 'one.datastorepool.info');
   const all = pool.children.map(toDatastore);
@@ -45,7 +45,7 @@ export async function findDatastore(client: OneClient, idOrName: string): Promis
 function toDatastore(xml: XmlElement): Datastore {
   const template = child(xml, 'TEMPLATE') ?? { name: 'TEMPLATE', text: '', children: [] };
   const type = types[numberIn(xml, 'TYPE')];
-  // Separated by blanks, as datastore/libfs.sh reads them. oned sets both where the admin did not.
+  // Separated by blanks, as datastore/libfs.sh reads them. oned sets both unless the administrator did.
   const folders = (name: string): string[] =>
     textIn(template, name)
       .split(/[ \t\n]+/)
@@ -58,7 +58,7 @@ function toDatastore(xml: XmlElement): Datastore {
     dsMad: textIn(xml, 'DS_MAD'),
     tmMad: textIn(xml, 'TM_MAD'),
     basePath: textIn(xml, 'BASE_PATH'),
-    // Not worth a failure: it can be negative, or missing.
+    // It can be negative or missing, which is not worth a failure.
     freeMb: /^\d{1,15}$/.test(textIn(xml, 'FREE_MB')) ? numberIn(xml, 'FREE_MB') : undefined,
     safeDirs: folders('SAFE_DIRS'),
     restrictedDirs: folders('RESTRICTED_DIRS'),

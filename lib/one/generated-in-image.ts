@@ -1,5 +1,5 @@
-// Attributes of an image that never come from a bundle: fields of NewImage, what oned makes itself,
-// and what it acts on when it finds it in a template. Source: Image.cc (insert), ImageManagerActions.cc,
+// Attributes of an image that are never taken from a bundle: fields of NewImage, those that oned generates,
+// and those that oned acts on when they are in a template. Source: Image.cc (insert), ImageManagerActions.cc,
 // RequestManagerAllocate.cc and datastore/*/{cp,stat}, OpenNebula 6.4 to 7.4.
 
 const ownField = 'given by NewImage';
@@ -7,7 +7,7 @@ const places = 'would make oned take another file than ours, or none';
 const state = 'says what happened to the old image';
 const checksum = 'is of the old file, and would be checked against the new one';
 
-/** Each with its reason. */
+/** Each attribute with its reason. */
 const generatedInImage: Readonly<Record<string, string>> = {
   NAME: ownField,
   PATH: ownField,
@@ -43,7 +43,7 @@ const generatedInImage: Readonly<Record<string, string>> = {
   VM_ID: state,
 };
 
-/** Whether an attribute of this name stays behind. oned makes all names capitals: `path` would be PATH. */
+/** Whether an attribute of this name is left out. oned makes all names upper case: `path` would be PATH. */
 export function isGeneratedInImage(name: string): boolean {
   return Object.hasOwn(generatedInImage, name.toUpperCase());
 }

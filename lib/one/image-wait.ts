@@ -1,4 +1,4 @@
-// Waits until OpenNebula has taken over an image.
+// Waits until an image is READY.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
@@ -6,28 +6,28 @@ import type { RegisteredImage, ImageState } from './image-xml.ts';
 import { getImage } from './images.ts';
 import { isRefusal } from './answers.ts';
 
-/** oned may be restarted meanwhile: so many polls in a row may go without an answer. */
+/** So many polls in a row may remain without an answer: oned may be restarted meanwhile. */
 const maxUnanswered = 30;
 
 export interface WaitOptions {
-  /** 0 for no limit. */
+  /** In milliseconds; 0 for no limit. */
   readonly timeoutMs: number;
   readonly pollMs?: number;
   readonly signal?: AbortSignal;
-  /** Told of each state once. */
+  /** Called once for each state. */
   readonly onState?: (state: ImageState | undefined) => void;
-  /** Told every ten seconds how many it has been. */
+  /** Called every ten seconds with the seconds so far. */
   readonly onWait?: (seconds: number) => void;
 }
 
-/** Small images are taken over at once; big ones are asked after ever less often, up to `pollMs`. */
+/** The first pause: small images are READY soon. For big ones the pause grows, up to `pollMs`. */
 const firstPollMs = 50;
 const tellEveryMs = 10_000;
 
 /**
- * @returns the image, READY (or in use already)
- * @throws OpenNebulaError with oned's own account when the image goes to ERROR, is deleted or
- *   disabled, or is not READY in time; the signal's reason when that is aborted
+ * @returns the image, READY or already in use
+ * @throws OpenNebulaError with oned's own message when the image goes to ERROR, is deleted or disabled, or is not
+ *   READY in time; the signal's reason when it is aborted
  */
 export async function waitForImage(
   client: OneClient,
@@ -76,7 +76,7 @@ const underway: readonly (ImageState | undefined)[] = [
   'CLONE',
 ];
 
-/** Throws when there is nothing to wait for any more. */
+/** Throws when the image will not become READY. */
 function refuse({ id, facts, state, error }: RegisteredImage): void {
   if (underway.includes(state)) return;
   const what = `image ${id} (${facts.name})`;

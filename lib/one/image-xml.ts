@@ -21,30 +21,30 @@ const states = [
 ] as const;
 export type ImageState = (typeof states)[number];
 
-/** The index is TYPE; kernels, context files and backups are no disks. */
+/** The index is TYPE. Kernels, context files and backups are not disks. */
 const diskTypes = ['OS', 'CDROM', 'DATABLOCK'] as const;
 
 export interface RegisteredImage {
   readonly id: number;
   readonly facts: ImageFacts;
   readonly state: ImageState | undefined;
-  /** Whether VMs can use it now. */
+  /** Whether VMs can use the image now. */
   readonly usable: boolean;
-  /** TEMPLATE/ERROR: oned's own account of what went wrong. */
+  /** TEMPLATE/ERROR: oned's own message about what went wrong. */
   readonly error: string | undefined;
-  /** What it was registered from. */
+  /** The path or URL it was registered from. */
   readonly path: string;
-  /** Where it is in its datastore. */
+  /** Its place in its datastore. */
   readonly source: string;
   readonly sizeMb: number;
 }
 
-/** Whether an `<IMAGE>` element is an image for a disk, and not a kernel, a context file or a backup. */
+/** Whether an `<IMAGE>` element is an image for a disk, not a kernel, a context file or a backup. */
 export function isDiskImage(xml: XmlElement): boolean {
   return diskTypes[numberIn(xml, 'TYPE')] !== undefined;
 }
 
-/** An `<IMAGE>` element. @throws OpenNebulaError when it is not a disk's image, or lacks a field */
+/** Reads an `<IMAGE>` element. @throws OpenNebulaError when it is not a disk's image, or lacks a field */
 export function toImage(xml: XmlElement): RegisteredImage {
   const id = numberIn(xml, 'ID');
   const type = diskTypes[numberIn(xml, 'TYPE')];

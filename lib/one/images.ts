@@ -1,4 +1,4 @@
-// one.image.*: registering images, finding and deleting them. Waiting for them: image-wait.ts.
+// one.image.*: registers, finds and deletes images. image-wait.ts waits for them.
 import { textIn } from '../xml/xml.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/format/manifest.ts';
@@ -9,13 +9,13 @@ import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
 import { isDiskImage, toImage, type RegisteredImage, type ImageState } from './image-xml.ts';
 
-/** @throws OpenNebulaError; code 1024 when there is none with this id; also when it is no disk's image */
+/** @throws OpenNebulaError, with code 1024 when there is none with this id; also when it is not a disk's image */
 export async function getImage(client: OneClient, id: number): Promise<RegisteredImage> {
   return toImage(await askXml(client, 'IMAGE', 'one.image.info', id, false));
 }
 
 /**
- * The image with this id, if it is a disk's and the caller may see it.
+ * Returns the image with this id, if it is a disk's and the caller may see it.
  * @throws OpenNebulaError when oned does not answer
  */
 export async function findDiskImage(
@@ -31,7 +31,7 @@ export async function findDiskImage(
   }
 }
 
-/** Ids of a user's images by name (names are unique per owner). @param owner a user's id; default: the caller */
+/** Returns the ids of a user's images by name (names are unique per owner). @param owner a user's id; default: the caller */
 export async function imageNames(
   client: OneClient,
   owner?: number,
@@ -40,7 +40,7 @@ export async function imageNames(
   return new Map(pool.map((image) => [textIn(image, 'NAME'), numberIn(image, 'ID')]));
 }
 
-/** The image that was registered from this path, whoever owns it, as far as the caller may see it. */
+/** Finds the image that was registered from this path, whoever owns it, if the caller may see it. */
 export async function findImageFrom(
   client: OneClient,
   path: string,
@@ -50,7 +50,7 @@ export async function findImageFrom(
   return found && { id: numberIn(found, 'ID'), path };
 }
 
-/** Ids of the images that lie at these places (SOURCE), by place, as far as the caller may see them. */
+/** Returns the ids of the images at these places (SOURCE), by place, that the caller may see. */
 export async function imagesAt(
   client: OneClient,
   sources: readonly string[],
@@ -71,20 +71,20 @@ export interface NewImage {
   readonly type: ImageFacts['type'];
   readonly persistent: boolean;
   readonly devPrefix: string | undefined;
-  /** The backup datastore whose driver knows `path`: oned asks that one for the size. */
+  /** The backup datastore whose driver knows `path`: oned asks its driver for the size. */
   readonly fromBackupDatastore?: number;
   readonly description: string | undefined;
   /**
-   * Undefined: oned refuses an image whose size is more than the datastore has free. Else the flag that makes oned skip
-   * this check (`skipCapacityFlag`), which it does for administrators only.
+   * Undefined: oned refuses an image that is larger than the datastore's free space. Otherwise the flag that makes oned
+   * skip this check (`skipCapacityFlag`), which it does only for administrators.
    */
   readonly capacityFlag: boolean | undefined;
-  /** Further attributes; those that oned makes itself or acts on are left out. */
+  /** More attributes; those that oned generates or acts on are left out. */
   readonly attributes: Readonly<Record<string, string>>;
 }
 
 /**
- * Registers an image; it is not READY yet when this returns (`waitForImage`).
+ * Registers an image. It is not yet READY when this returns; see `waitForImage`.
  * @returns its id
  * @throws OpenNebulaError, UsageError when a value cannot be sent
  */
@@ -93,7 +93,7 @@ export async function allocateImage(
   datastoreId: number,
   image: NewImage,
 ): Promise<number> {
-  // oned would take it for "no path given" and make an empty image.
+  // To oned this means that there is no path, and it would make an empty image.
   if (image.path === '') throw new UsageError(`the image ${image.name} has no path`);
   const values: readonly (readonly [name: string, value: string | undefined])[] = [
     ['NAME', image.name],
@@ -115,8 +115,8 @@ export async function allocateImage(
 }
 
 /**
- * The flag of one.image.allocate that makes an oned of this version skip its check of free space: up to 6.8.2 it means
- * "check", from 6.8.3 on "do not check" (RequestManagerAllocate.cc).
+ * Returns the flag of one.image.allocate that makes an oned of this version skip its check of free space: up to 6.8.2 the
+ * flag means "check", from 6.8.3 on "do not check" (RequestManagerAllocate.cc).
  * @throws OpenNebulaError when the version cannot be read
  */
 export function skipCapacityFlag(version: string): boolean {
@@ -135,16 +135,16 @@ export interface DeleteOptions {
   /** How long to wait until the image can be deleted, in milliseconds. */
   readonly waitMs: number;
   readonly pollMs?: number;
-  /** Told once, before it waits. */
+  /** Called once, before it waits. */
   readonly onWait?: (image: RegisteredImage) => void;
 }
 
 /**
- * Deletes an image; oned removes its file later. One that is gone already is fine. As long as OpenNebula is taking it
- * over (LOCKED), or a VM that is being removed still uses it, it cannot be deleted: up to 6.4 its owner may not, and
- * since 6.6 only by force, which leaves the file that is being written in the datastore (RequestManagerDelete.cc,
- * ImageManagerProtocol.cc).
- * @throws OpenNebulaError, also when it cannot be deleted yet after `waitMs`
+ * Deletes an image, unless it is already gone; oned removes its file later. While OpenNebula is copying the image
+ * (LOCKED), or a VM that is being removed still uses it, it cannot be deleted: up to 6.4 its owner may not delete it,
+ * and since 6.6 only with force, which leaves the file that is being written in the datastore
+ * (RequestManagerDelete.cc, ImageManagerProtocol.cc).
+ * @throws OpenNebulaError, also when it still cannot be deleted after `waitMs`
  */
 export async function deleteImage(
   client: OneClient,

@@ -1,5 +1,5 @@
-// The lock of a VM for as long as an export reads its disks. A lock of level USE, stored as LOCKED=1 (ALL is another
-// word for it), refuses every action; MANAGE (2) and ADMIN (3) refuse fewer. Locking a locked VM replaces its lock.
+// Locks a VM while an export reads its disks. A lock of level USE, stored as LOCKED=1 (ALL is another word for it),
+// refuses every action; MANAGE (2) and ADMIN (3) refuse fewer. Locking a locked VM replaces its lock.
 // Source: OpenNebula's RequestManagerLock.cc and PoolObjectSQL.h, 6.4 to 7.4.
 import { OpenNebulaError } from '../report/errors.ts';
 import type { Journal } from '../run/journal.ts';
@@ -15,11 +15,11 @@ const levelAll = 4;
 const codeAction = 2048;
 
 /**
- * Makes sure nobody acts on the VM until the journal is undone: locks it unless it is fully locked
- * already, and records how its lock was before, and which lock is this run's.
- * @param vm as oned described it just now
- * @returns the VM as it is with the lock
- * @throws OpenNebulaError, also when somebody else has locked it since `vm` was read
+ * Makes sure that nobody acts on the VM until the journal is undone: locks it unless it is already fully locked,
+ * and records its lock before that and the lock of this run.
+ * @param vm as oned has just described it
+ * @returns the VM with the lock
+ * @throws OpenNebulaError, also when somebody else has locked the VM since `vm` was read
  */
 export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Promise<Vm> {
   if (vm.lock?.level === lockedAll) return vm;
@@ -28,10 +28,10 @@ export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Pro
   const data = { endpoint: client.endpoint, vmId: vm.id, before, since };
   const entry = await journal.record(restoreLock.undo(data));
   try {
-    // The last argument makes oned refuse a VM that is locked: its lock would be lost.
+    // The last argument makes oned refuse a VM that is already locked, whose lock would be lost.
     await client.call('one.vm.lock', vm.id, levelAll, before === null);
   } catch (error) {
-    // A refusal changed nothing: there is nothing to put back. Without an answer nobody knows.
+    // A refusal changed nothing, so nothing has to be put back. Without an answer that is unknown.
     if (!isRefusal(error)) throw error;
     await entry.done();
     if (error.oneCode !== codeAction || before !== null) throw error;
@@ -40,7 +40,7 @@ export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Pro
       cause: error,
     });
   }
-  // oned does not answer which lock that is.
+  // oned's answer does not say which lock that is.
   const now = await getVm(client, vm.id);
   if (now.lock) {
     await journal.record(restoreLock.undo({ ...data, own: now.lock }));

@@ -1,16 +1,16 @@
-// A session as another user, the way OpenNebula's own services get one: a token that the server user
+// Makes a session as another user in the way of OpenNebula's own services: a token that the server user
 // (serveradmin) encrypts with its password. Source: server_cipher_auth.rb, 6.4 to 7.4.
 import { createCipheriv, createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, UsageError } from '../report/errors.ts';
 
-/** Long enough for what oned waits for a driver. */
+/** Long enough for the time oned waits for a driver. */
 const validForSeconds = 600;
 
 /**
- * The session of `user`, made with the server user's credentials.
- * @throws UsageError when these cannot be read; no message holds them
+ * Returns a session of `user`, made with the server user's credentials.
+ * @throws UsageError when these cannot be read; no message contains them
  */
 export async function sessionAs(
   user: string,

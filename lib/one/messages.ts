@@ -1,6 +1,6 @@
-// XML-RPC as text: calls written, replies read. The only user of the npm package xmlrpc, and of its
-// serializer and deserializer alone: its HTTP client has no time limit, no limit to a reply's size,
-// takes any status but 404 for an answer, and never answers when a connection breaks within a reply.
+// Writes calls and reads replies of XML-RPC as text. The only user of the npm package xmlrpc, of which it uses only the
+// serializer and deserializer: the package's HTTP client has no limits on time and on a reply's size, treats any status
+// but 404 as an answer, and never returns when a connection breaks within a reply.
 import { PassThrough } from 'node:stream';
 import CustomType from 'xmlrpc/lib/customtype.js';
 import Deserializer from 'xmlrpc/lib/deserializer.js';
@@ -8,16 +8,16 @@ import Serializer from 'xmlrpc/lib/serializer.js';
 import { notXmlCharacter } from '../xml/xml-scan.ts';
 import { OpenNebulaError, UsageError } from '../report/errors.ts';
 
-/** What oned's methods take and give. Numbers are 32-bit integers. */
+/** Parameters and results of oned's methods. Numbers are 32-bit integers. */
 export type RpcValue = string | number | boolean;
 
-// The package writes a string with `<` or `&` as CDATA, and breaks it when it holds "]]>" twice. A type
-// of its own is written as text with references, which carries everything, `\r` too.
+// The package writes a string with `<` or `&` as CDATA, and breaks it if it contains "]]>" twice. A custom type is
+// written as text with references, which can represent every character, even `\r`.
 class RpcString extends CustomType {
   override tagName = 'string';
 }
 
-/** The document of a call. @throws UsageError when a value has a character that XML cannot carry */
+/** Writes the document of a call. @throws UsageError when a value has a character that XML cannot represent */
 export function writeCall(method: string, params: readonly RpcValue[]): string {
   return Serializer.serializeMethodCall(
     method,
@@ -44,16 +44,16 @@ function writable(text: string, method: string, index: number): unknown {
 }
 
 /**
- * The value in oned's reply: `[true, value, code]`. Failures are `[false, text, code, object id, -1]`,
- * faults of the XML-RPC layer a `<fault>` with a negative code.
- * @throws OpenNebulaError with oned's own text and code, or when the reply is not of this form
+ * Returns the value in oned's reply: `[true, value, code]`. A failure is `[false, text, code, object id, -1]`; a fault of
+ * the XML-RPC layer is a `<fault>` with a negative code.
+ * @throws OpenNebulaError with oned's own text and code, or when the reply does not have this form
  */
 export async function readReply(body: Buffer, method: string): Promise<RpcValue> {
   const reply = await deserialize(body, method);
   const [success, value, code] = Array.isArray(reply) ? (reply as unknown[]) : [];
   if (success === true && isRpcValue(value)) return value;
   if (success === false && typeof value === 'string' && typeof code === 'number') {
-    // Every text begins with the method's name in brackets.
+    // Every text of a failure begins with the method's name in brackets.
     const text = value.replace(/^\[[\w.]*\]\s*/, '').trim();
     throw new OpenNebulaError(`OpenNebula refused ${method}: ${text || `error ${code}`}`, {
       oneCode: code,
@@ -68,7 +68,7 @@ function isRpcValue(value: unknown): value is RpcValue {
 
 function deserialize(body: Buffer, method: string): Promise<unknown> {
   const text = decode(body, method);
-  // The deserializer is lenient about what stands around the elements, such as a document type.
+  // The deserializer accepts anything around the elements, such as a document type.
   if (!/^(?:<\?xml[^<>]*\?>)?\s*<methodResponse>/.test(text)) {
     const start = JSON.stringify(text.slice(0, 60));
     throw new OpenNebulaError(`the reply to ${method} is not XML-RPC: it begins with ${start}`);
@@ -91,7 +91,7 @@ function deserialize(body: Buffer, method: string): Promise<unknown> {
   });
 }
 
-/** Strict: what is silently replaced here would come back changed from a restore. */
+/** Decodes strictly: a replaced character would come back changed from a restore. */
 function decode(body: Buffer, method: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(body);

@@ -1,4 +1,4 @@
-// one.vn.*: virtual networks, their addresses and who holds them.
+// one.vn.*: virtual networks, their addresses, and who uses them.
 import { child, childrenOf, childText, textIn, type XmlElement } from '../xml/xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { askPool, askXml, numberIn } from './answers.ts';
@@ -11,19 +11,19 @@ export interface Network {
 }
 
 export interface AddressRange {
-  /** The first and the last address; undefined where the range has none of this kind. */
+  /** The first and the last address; undefined if the range has none of this kind. */
   readonly ip: readonly [first: string, last: string] | undefined;
   readonly mac: readonly [first: string, last: string] | undefined;
-  /** None of a shared range (7.x): several VMs may have one of its addresses (AddressRange::allocate_by_ip). */
+  /** Empty for a shared range (7.x), whose addresses several VMs may have (AddressRange::allocate_by_ip). */
   readonly leases: readonly Lease[];
 }
 
-/** An address in use. oned shows a user only those of objects they may see. */
+/** An address in use. oned shows a user only addresses of objects that the user may see. */
 export interface Lease {
   readonly ip: string | undefined;
   readonly ip6: string | undefined;
   readonly mac: string | undefined;
-  /** Undefined: a reservation, a virtual router, or held by hand. */
+  /** Undefined: a reservation, a virtual router, or held by an administrator. */
   readonly vmId: number | undefined;
 }
 
@@ -32,7 +32,7 @@ export async function getNetwork(client: OneClient, id: number): Promise<Network
   return toNetwork(await askXml(client, 'VNET', 'one.vn.info', id, false));
 }
 
-/** A network by name or id, as the user wrote it. @throws UsageError when none or several match */
+/** Finds a network by name or id, as the user wrote it. @throws UsageError when none or several match */
 export async function findNetwork(client: OneClient, nameOrId: string): Promise<Network> {
   const pool = await askPool(client, 'VNET_POOL', 'one.vnpool.info', -2);
   const all = pool.map((xml) => ({ id: numberIn(xml, 'ID'), name: textIn(xml, 'NAME') }));
@@ -40,7 +40,7 @@ export async function findNetwork(client: OneClient, nameOrId: string): Promise<
   const [found, ...more] =
     byName.length > 0 ? byName : all.filter(({ id }) => String(id) === nameOrId);
   if (!found) throw new UsageError(`there is no network ${JSON.stringify(nameOrId)}`);
-  // The pool shows neither the ends of ranges nor their leases.
+  // The pool contains neither the last addresses of ranges nor their leases.
   if (more.length === 0) return getNetwork(client, found.id);
   const ids = byName.map(({ id }) => id).join(', ');
   throw new UsageError(`several networks are named ${nameOrId} (${ids}); give the id`);

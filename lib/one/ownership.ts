@@ -1,4 +1,4 @@
-// Owner, group and permissions of images, templates and VMs, and changing the owner.
+// Reads owner, group and permissions of images, templates and VMs, and changes the owner.
 import { child, textIn } from '../xml/xml.ts';
 import { askXml } from './answers.ts';
 import type { OneClient } from './client.ts';
@@ -10,7 +10,7 @@ const rootNames = { image: 'IMAGE', template: 'VMTEMPLATE', vm: 'VM' } as const;
 export interface Ownership {
   readonly user: string;
   readonly group: string;
-  /** As OpenNebula's own tools print it: `um-u-----`. */
+  /** In the form of OpenNebula's own tools: `um-u-----`. */
   readonly permissions: string;
 }
 
@@ -31,7 +31,7 @@ export async function getOwnership(
 
 /**
  * Gives an object to another user and group.
- * @throws OpenNebulaError, also when it would exceed their quotas or collide with a name of theirs
+ * @throws OpenNebulaError, also when the object would exceed the user's quotas or has a name that the user already has
  */
 export async function changeOwner(
   client: OneClient,

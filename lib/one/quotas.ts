@@ -1,8 +1,8 @@
-// Whether something new fits into the quotas of a user or a group, as oned would decide it. Pure.
+// Decides whether something new fits into the quotas of a user or a group, as oned would. Pure.
 // Source: Quota.cc (check_quota), QuotaDatastore.cc, QuotaVirtualMachine.cc, QuotaNetwork.cc, 6.4 to 7.4.
 import { child, childrenOf, childText, type XmlElement } from '../xml/xml.ts';
 
-/** What is to be added, by oned's names of the metrics. */
+/** What will be added, by oned's names of the metrics. */
 export interface Demand {
   /** By datastore id; SIZE in MiB. */
   readonly datastores: ReadonlyMap<number, { readonly IMAGES: number; readonly SIZE: number }>;
@@ -12,11 +12,11 @@ export interface Demand {
   readonly leases: ReadonlyMap<number, number>;
 }
 
-/** A limit below 0 means "the default's", or none (Quota.h). */
+/** A negative limit means the default limit, or none (Quota.h). */
 const byDefault = -1;
 
 /**
- * The first quota that would be exceeded, in words; undefined when all fits.
+ * Returns the first quota that would be exceeded, in words; undefined if everything fits.
  * @param owner the USER or GROUP element as oned shows it
  */
 export function exceededQuota(owner: XmlElement, demand: Demand): string | undefined {
@@ -58,7 +58,7 @@ function quotaOf(
   const all = owner && child(owner, `${kind}_QUOTA`);
   if (!all) return undefined;
   return childrenOf(all, kind).find((quota) =>
-    // From 7.0 on VM quotas can be of some clusters only; which cluster a VM goes to is not known yet.
+    // From 7.0 on VM quotas can be limited to some clusters, and the VM's cluster is not yet known.
     id === undefined
       ? (childText(quota, 'CLUSTER_IDS') ?? '') === ''
       : childText(quota, 'ID') === String(id),

@@ -1,12 +1,12 @@
-// What ordinary users may not write into a VM template: VM_RESTRICTED_ATTR of oned.conf, such as NIC/MAC.
-// oned refuses a whole template that holds one of them (Template.cc, check_restricted).
+// Attributes that ordinary users may not write into a VM template: VM_RESTRICTED_ATTR of oned.conf, such as NIC/MAC.
+// oned refuses a whole template that contains one of them (Template.cc, check_restricted).
 import { childrenOf } from '../xml/xml.ts';
 import { askXml, isRefusal } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**
- * The attributes of the default oned.conf of 6.4.7, 6.10.5 and 7.4.0 together, without those of vCenter. An empty list
- * means the whole attribute: 6.4 says RAW where later versions say RAW/DATA.
+ * All attributes of the default oned.conf of 6.4.7, 6.10.5 and 7.4.0, without those of vCenter. An empty list means the
+ * whole attribute: 6.4 has RAW where later versions have RAW/DATA.
  */
 const byDefault: Readonly<Record<string, readonly string[]>> = {
   CONTEXT: ['FILES'],
@@ -81,7 +81,7 @@ const defaultList = Object.entries(byDefault).flatMap(([vector, names]) =>
 );
 
 /**
- * oned's own list; the default one where oned does not tell this user, as 6.4 does not (RequestManagerSystem.cc).
+ * Returns oned's own list; the default list if oned does not show it to this user, as in 6.4 (RequestManagerSystem.cc).
  * @throws OpenNebulaError when oned does not answer
  */
 export async function restrictedAttributes(client: OneClient): Promise<readonly string[]> {

@@ -1,7 +1,7 @@
-// What oned says of itself.
+// Facts about oned itself.
 import type { OneClient } from './client.ts';
 
-/** oned's version, such as `6.10.5`. */
+/** Returns oned's version, such as `6.10.5`. */
 export async function oneVersion(client: OneClient): Promise<string> {
   return client.text('one.system.version');
 }

@@ -1,12 +1,12 @@
-// one.template.*: registering a VM template, making a VM of it, deleting it.
+// one.template.*: registers a VM template, makes a VM of it, deletes it.
 import { child, textIn } from '../xml/xml.ts';
 import { askPool, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
-/** The attribute by which a template is found that is being made. It is gone when the restore is done. */
+/** The attribute that marks a template while it is being restored. It is removed when the restore is done. */
 export const markOfRestore = 'ONEVMDUMP_RESTORE';
 
-/** Registers a template. @param xml `<VMTEMPLATE>` with a NAME, as `writeXml` gives it. @returns its id */
+/** Registers a template. @param xml `<VMTEMPLATE>` with a NAME, as `writeXml` returns it. @returns its id */
 export async function allocateTemplate(client: OneClient, xml: string): Promise<number> {
   return client.id('one.template.allocate', xml);
 }
@@ -23,11 +23,11 @@ export async function instantiateTemplate(
   id: number,
   { name, hold = false }: { readonly name: string; readonly hold?: boolean },
 ): Promise<number> {
-  // The last two: no attributes added, no persistent copy.
+  // The last two parameters: no more attributes, no persistent copy.
   return client.id('one.template.instantiate', id, name, hold, '', false);
 }
 
-/** Deletes a template, not its images. One that is gone already is fine. */
+/** Deletes a template, unless it is already gone, but not its images. */
 export async function deleteTemplate(client: OneClient, id: number): Promise<void> {
   try {
     await client.call('one.template.delete', id, false);
@@ -37,7 +37,7 @@ export async function deleteTemplate(client: OneClient, id: number): Promise<voi
   }
 }
 
-/** Ids of a user's templates by name (names are unique per owner). @param owner a user's id; default: the caller */
+/** Returns the ids of a user's templates by name (names are unique per owner). @param owner a user's id; default: the caller */
 export async function templateNames(
   client: OneClient,
   owner?: number,
@@ -46,7 +46,7 @@ export async function templateNames(
   return new Map(pool.map((template) => [textIn(template, 'NAME'), numberIn(template, 'ID')]));
 }
 
-/** The id of the template that has this value of an attribute, whoever owns it: a restore for a user is undone by oneadmin. */
+/** Finds the template that has this value of an attribute, whoever owns it: oneadmin undoes a restore for a user. */
 export async function findTemplateWith(
   client: OneClient,
   attribute: string,

@@ -1,5 +1,5 @@
-// Whether a VM is still what it was when its export began, as oned has it. An export without the VM's lock can be
-// overtaken by anything that happens to the VM.
+// Checks that oned still describes a VM as it did when its export began. Without the VM lock, anything may happen to the
+// VM during an export.
 import type { OneClient } from './client.ts';
 import { getVm } from './vms.ts';
 import { FailedError } from '../report/errors.ts';
@@ -7,14 +7,14 @@ import { stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /**
- * The VM as oned sees it now.
- * @throws FailedError when it has another state, history or other disks than in the XML at hand.
+ * Returns the VM as oned describes it now.
+ * @throws FailedError when its state, history or disks differ from those of `vm`.
  */
 export async function requireUnchanged(vm: Vm, one: OneClient, when: string): Promise<Vm> {
   return requireSame(vm, await getVm(one, vm.id), when);
 }
 
-/** The same for what oned has said already. */
+/** The same, for an answer of oned that is already there. */
 export function requireSame(vm: Vm, now: Vm, when: string): Vm {
   if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
     const from = stateName(vm.state, vm.lcmState);
@@ -35,8 +35,8 @@ export function requireSame(vm: Vm, now: Vm, when: string): Vm {
 }
 
 /**
- * A VM that was started and stopped, or migrated, has another last history record, whatever its state is. A snapshot
- * is then of a volume that another host has written to.
+ * A VM that was started and stopped, or migrated, has another last history record, whatever its state is. Another host
+ * may then have written to a volume before its snapshot was made.
  * @throws FailedError
  */
 export async function requireSameHistory(vm: Vm, one: OneClient, when: string): Promise<void> {
@@ -46,7 +46,7 @@ export async function requireSameHistory(vm: Vm, one: OneClient, when: string): 
 function compareHistory(vm: Vm, now: Vm, when: string): void {
   const [was, is] = [vm.history, now.history];
   const same = (['seq', 'stime', 'hostname'] as const).every(
-    // XML that was written by hand may have a record without STIME.
+    // XML written by hand may have a record without STIME.
     (key) => was?.[key] === undefined || was[key] === is?.[key],
   );
   if (same) return;

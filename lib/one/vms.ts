@@ -1,4 +1,4 @@
-// one.vm.*: what oned knows of a VM.
+// one.vm.*: what oned knows about a VM.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseVm } from '../vm/vm-xml.ts';
 import { child, textIn } from '../xml/xml.ts';
@@ -9,9 +9,9 @@ import { askPool, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 
 /**
- * The VM as oned describes it; `xmlBytes` is the answer byte for byte. Values that oned keeps encrypted
- * (VM_ENCRYPTED_ATTR, by default CONTEXT/PASSWORD) stay so: registered again with the same oned they
- * are recognized (Attribute.cc, encrypt), and no bundle holds them in the clear.
+ * Returns the VM as oned describes it; `xmlBytes` is the answer byte for byte. Values that oned keeps encrypted
+ * (VM_ENCRYPTED_ATTR, by default CONTEXT/PASSWORD) stay encrypted: the same oned recognizes them when they are
+ * registered again (Attribute.cc, encrypt), and no bundle contains them in plain text.
  * @throws OpenNebulaError, UsageError when the answer is not a VM's XML
  */
 export async function getVm(client: OneClient, id: number): Promise<Vm> {
@@ -29,7 +29,7 @@ async function vmInfo(client: OneClient, id: number): Promise<string> {
   }
 }
 
-/** Whether oned is backing up the VM at this moment. A VM that is gone is not. @throws OpenNebulaError */
+/** Whether oned is backing up the VM now; false if the VM is gone. @throws OpenNebulaError */
 export async function isBackedUp(client: OneClient, id: number): Promise<boolean> {
   try {
     const { lcmState } = await getVm(client, id);
@@ -40,7 +40,7 @@ export async function isBackedUp(client: OneClient, id: number): Promise<boolean
   }
 }
 
-/** Lets a VM that was made on HOLD be scheduled. @throws OpenNebulaError */
+/** Releases a VM that was made on HOLD, so that it is scheduled. @throws OpenNebulaError */
 export async function releaseVm(client: OneClient, id: number): Promise<void> {
   await actOnVm(client, id, 'release');
 }
@@ -54,9 +54,9 @@ export async function actOnVm(
   await client.call('one.vm.action', action, id);
 }
 
-/** The VMs made from a template, as far as the caller may use them. @throws OpenNebulaError */
+/** Returns the VMs made from a template that the caller may use. @throws OpenNebulaError */
 export async function vmsOfTemplate(client: OneClient, templateId: number): Promise<number[]> {
-  // -1: in any state but DONE. Only the extended pool has the TEMPLATE.
+  // -1: VMs in any state but DONE. Only the extended pool contains the TEMPLATE.
   const pool = await askPool(client, 'VM_POOL', 'one.vmpool.infoextended', -2, -1);
   return pool.flatMap((vm) => {
     const template = child(vm, 'TEMPLATE');
@@ -68,7 +68,7 @@ export async function vmsOfTemplate(client: OneClient, templateId: number): Prom
 const codeWrongState = 2048;
 
 /**
- * Ends a VM for good. One that is gone already is fine.
+ * Terminates a VM, unless it is already gone.
  * @param waitMs how long to try again while its state, such as PROLOG, does not allow it
  * @throws OpenNebulaError
  */

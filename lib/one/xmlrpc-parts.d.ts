@@ -1,5 +1,5 @@
-// The parts of the npm package xmlrpc 1.3.2 that client.ts uses. @types/xmlrpc describes the whole
-// package only.
+// The parts of the npm package xmlrpc 1.3.2 that messages.ts uses. @types/xmlrpc describes only the package as a
+// whole.
 declare module 'xmlrpc/lib/serializer.js' {
   const serializer: {
     /** @returns the document of a call, with an XML declaration */

@@ -6,28 +6,28 @@ export interface Extent {
   readonly length: number;
 }
 
-/** A disk at one point in time. One reader serves one pass; it is closed by whoever opened it. */
+/** A disk at one point in time. A reader serves one pass, and is closed by whoever opened it. */
 export interface DiskReader {
   /** Size in bytes as the guest sees it; need not be a multiple of 512. */
   readonly virtualSize: number;
 
   /**
    * The extents that hold data: sorted, not overlapping, not touching, none empty, all within
-   * `virtualSize`. What lies between them reads as zeros. Asked for before the first read.
+   * `virtualSize`. Everything between them reads as zeros. Must be called before the first read.
    */
   extents(): Promise<readonly Extent[]>;
 
   /**
    * The bytes of `extents` (sorted and within the disk, but not necessarily those of `extents()`),
-   * one after another in order. A piece never spans two extents and has at most 1 MiB; the consumer may
-   * keep a piece. Requests are pipelined. MUST throw when a byte cannot be read: a short read, an
-   * I/O error or a lost connection never ends the iteration silently.
+   * in order. A piece never spans two extents and has at most 1 MiB; the consumer may keep a piece.
+   * Requests are pipelined. MUST throw when a byte cannot be read: a short read, an I/O error or a lost
+   * connection never ends the iteration silently.
    */
   read(extents: readonly Extent[]): AsyncIterable<Uint8Array>;
 
   /**
-   * Gives back a piece of `read` that is not needed any more, at most once: a later piece may lie in its
-   * memory. Not calling it is no fault; calling it saves a reader of large disks much garbage.
+   * Gives back a piece of `read` that is no longer needed, at most once: a later piece may use its memory.
+   * Calling it is optional, and saves much garbage when large disks are read.
    */
   recycle?(piece: Uint8Array): void;
 

@@ -1,24 +1,24 @@
-// Collects the extents of a disk as they are found. There may be any number of them: when they are too many to be
-// kept, the smallest holes are read as the zeros they are, so that memory stays bounded and the content the same.
+// Collects the extents of a disk as they are found. There may be any number of them: when there are too many to keep,
+// the smallest holes are treated as data (zeros), so that memory is bounded and the content stays the same.
 import type { Extent } from './disk-reader.ts';
 
-/** They take some 100 MB. */
+/** These take about 100 MB. */
 const mostExtents = 1_500_000;
-/** A hole this small saves nothing when there are so many. */
+/** A smaller hole is not worth an extent when there are so many. */
 const smallestHole = 4096;
 
 export class ExtentList {
   readonly #most: number;
   #extents: { offset: number; length: number }[] = [];
-  /** Holes up to so many bytes are data. */
+  /** Holes up to this size, in bytes, are treated as data. */
   #hole = 0;
 
-  /** @param most how many are kept at most */
+  /** @param most the largest number of extents that is kept */
   constructor(most = mostExtents) {
     this.#most = most;
   }
 
-  /** Adds the next extent: behind the last one, or touching it. */
+  /** Adds the next extent, which begins at or after the end of the last one. */
   add(offset: number, length: number): void {
     const last = this.#extents.at(-1);
     if (last && offset - (last.offset + last.length) <= this.#hole) {
@@ -33,12 +33,12 @@ export class ExtentList {
     return this.#extents;
   }
 
-  /** Bytes of the largest hole that was taken for data; 0 when none was. */
+  /** Bytes of the largest hole that was treated as data; 0 if none was. */
   get filledHole(): number {
     return this.#hole;
   }
 
-  /** Makes them a quarter fewer at least, so that this happens a few times only. */
+  /** Removes at least a quarter of them, so that this happens only a few times. */
   #coarsen(): void {
     while (this.#extents.length > this.#most * 0.75) {
       this.#hole = Math.max(smallestHole, this.#hole * 2);

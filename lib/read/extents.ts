@@ -1,10 +1,10 @@
-// The map of a disk: checked, and widened to the units a format can express.
+// Checks the extents of a disk, and widens them to the units a format can express.
 import type { Extent } from './disk-reader.ts';
 import { FailedError } from '../report/errors.ts';
 
 /**
- * `extents` (sorted, not overlapping) widened to multiples of `unit` bytes; those that then touch become
- * one. The last one ends where the disk ends if that is no multiple.
+ * Widens `extents` (sorted, not overlapping) to multiples of `unit` bytes, and joins those that then touch.
+ * The last one ends where the disk ends, even if that is not a multiple.
  */
 export function alignExtents(
   extents: readonly Extent[],
@@ -13,7 +13,7 @@ export function alignExtents(
 ): readonly Extent[] {
   const isAligned = ({ offset, length }: Extent) =>
     offset % unit === 0 && (length % unit === 0 || offset + length === virtualSize);
-  // The usual case, and there may be millions.
+  // The usual case; there may be millions of them.
   if (extents.every(isAligned)) return extents;
   const aligned: { offset: number; length: number }[] = [];
   for (const { offset, length } of extents) {
@@ -32,7 +32,7 @@ export function totalLength(extents: readonly Extent[]): number {
 }
 
 /**
- * A map that is wrong would make a bundle that is wrong: trusted only after a look.
+ * Checks extents before they are used: wrong extents would make a wrong bundle.
  * @throws FailedError unless the extents are sorted, apart, not empty and within the disk
  */
 export function checkExtents(extents: readonly Extent[], virtualSize: number, doing: string): void {

@@ -1,13 +1,13 @@
-// Data laid over zeros: what a consumer wants of a disk, from a source that leaves out what is zero.
+// Adds the zeros that a source of data leaves out, so that the consumer gets all bytes it asked for.
 import type { Extent } from './disk-reader.ts';
 import type { DataPiece } from './rbd-diff-stream.ts';
 
-/** Shared: nobody writes to a piece. */
+/** Shared by all pieces of zeros: nobody writes to a piece. */
 const zeros = Buffer.alloc(1024 * 1024);
 
 /**
- * The bytes of `wanted` (sorted, apart), one after another: those of `pieces` (in order, apart), and zeros
- * where there are none. Pieces outside of `wanted` are left out. Reads `pieces` to its end.
+ * Yields the bytes of `wanted` (sorted, not overlapping) in order: those of `pieces` (in order, not overlapping), and
+ * zeros where there are none. Pieces outside of `wanted` are left out. Reads `pieces` to its end.
  */
 export async function* overZeros(
   wanted: readonly Extent[],
@@ -15,7 +15,7 @@ export async function* overZeros(
 ): AsyncGenerator<Uint8Array, void, void> {
   let index = 0;
   let position = wanted[0]?.offset ?? 0;
-  /** Zeros up to `to`, but no further than the extent goes. */
+  /** Yields zeros up to `to` or the end of the extent, whichever is first. */
   function* zerosUpTo(extent: Extent, to: number): Generator<Uint8Array, void, void> {
     const stop = Math.min(to, extent.offset + extent.length);
     while (position < stop) {

@@ -1,4 +1,4 @@
-// A small NBD client that only reads: many requests in flight on one connection, over a Unix socket.
+// A small NBD client that only reads, with many requests in flight on one connection, over a Unix socket.
 // Format: NetworkBlockDevice/nbd, doc/proto.md.
 import { FailedError } from '../report/errors.ts';
 import { Coverage } from './nbd-coverage.ts';
@@ -9,7 +9,7 @@ import { NbdSocket, type SocketOptions } from './nbd-socket.ts';
 
 const nothing = new Uint8Array(0);
 
-/** Connects and negotiates. @throws NotListeningError when nobody answers (yet), else FailedError. */
+/** Connects and negotiates. @throws NotListeningError when nobody answers (yet); otherwise FailedError. */
 export async function connectNbd(options: SocketOptions, exportName: string): Promise<NbdClient> {
   const socket = await NbdSocket.open(options);
   try {
@@ -44,18 +44,18 @@ export class NbdClient {
    * @throws FailedError naming disk and offset; an error of the server leaves the connection usable.
    */
   async read(offset: number, target: Uint8Array): Promise<void> {
-    // In one piece: QEMU then does not look for holes once more in each request.
+    // An answer in one piece: otherwise QEMU looks for holes again in each request.
     const flags = this.export.structured && this.export.canDf ? commandFlagDf : 0;
     await this.#request(command.read, flags, offset, target.length, target);
   }
 
-  /** Length and flags in turns, from `offset` on; at least one pair, possibly not up to `length`. */
+  /** Returns pairs of length and flags, from `offset` on: at least one pair, and perhaps less than `length` bytes. */
   async blockStatus(offset: number, length: number): Promise<Uint32Array> {
     const { status } = await this.#request(command.blockStatus, 0, offset, length, nothing);
     return status ?? new Uint32Array(0);
   }
 
-  /** Takes leave of the server and closes; requests that are still out are rejected. */
+  /** Disconnects from the server and closes; unanswered requests are rejected. */
   async close(): Promise<void> {
     const farewell = Buffer.alloc(requestLength);
     const type = command.disconnect;

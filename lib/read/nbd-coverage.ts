@@ -1,20 +1,20 @@
-// Which bytes of one read have arrived. Chunks come in any order, and none may come twice.
+// Notes which bytes of one read have arrived. Chunks come in any order, and no byte may come twice.
 
-/** More islands than a read of 1 MiB has sectors are no honest answer. */
+/** An honest answer to a read of 1 MiB has no more separate ranges than sectors. */
 const maxIslands = 2048;
 
 export class Coverage {
-  /** Sorted, not touching: start and end in turns. */
+  /** Pairs of start and end, sorted and not touching. */
   readonly #edges: number[] = [];
   /** Bytes that have arrived. */
   bytes = 0;
 
-  /** Notes that `[from, from + length)` has arrived. @returns false when some of it had before. */
+  /** Notes that `[from, from + length)` has arrived. @returns false when a part of it had already arrived */
   add(from: number, length: number): boolean {
     const edges = this.#edges;
     const to = from + length;
     let at = edges.length;
-    // Usually chunks come in order, so the place is found at the end at once.
+    // Chunks usually come in order, so the search begins at the end.
     while (at > 0 && (edges[at - 2] ?? 0) >= from) at -= 2;
     const endBefore = edges[at - 1];
     const startAfter = edges[at];

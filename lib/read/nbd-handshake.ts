@@ -11,7 +11,7 @@ import {
 } from './nbd-protocol.ts';
 import type { NbdSocket } from './nbd-socket.ts';
 
-/** More than any server says to one option: an endless stream of replies ends here. */
+/** More replies than any server sends to one option: the limit of an endless stream of them. */
 const maxReplies = 256;
 const maxReplyLength = 64 * 1024;
 
@@ -24,13 +24,13 @@ export interface NbdExport {
   /** Longest request, bytes. */
   readonly maxBlock: number;
   readonly structured: boolean;
-  /** Of `base:allocation`; undefined when the server cannot tell data from zeros. */
+  /** The id of `base:allocation`; undefined when the server cannot tell data from zeros. */
   readonly contextId: number | undefined;
   /** Whether a read may ask to be answered in one piece. */
   readonly canDf: boolean;
 }
 
-/** @throws FailedError when the server is no NBD server, is too old, or refuses the export. */
+/** @throws FailedError when the server is not an NBD server, is too old, or refuses the export. */
 export async function negotiate(socket: NbdSocket, exportName: string): Promise<NbdExport> {
   socket.waiting = true;
   await greet(socket);
@@ -75,7 +75,7 @@ async function askForContext(socket: NbdSocket, exportName: Buffer): Promise<num
   let contextId: number | undefined;
   for (let count = 0; count < maxReplies; count++) {
     const { type, data } = await takeReply(socket, option.setMetaContext);
-    // A server without metadata contexts: the whole disk counts as data.
+    // A server without metadata contexts: the whole disk is treated as data.
     if (type >= optionReply.errorBit) return undefined;
     if (type === optionReply.ack) return contextId;
     if (type !== optionReply.metaContext || data.length < 4 || !data.subarray(4).equals(query)) {

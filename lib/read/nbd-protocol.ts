@@ -3,7 +3,7 @@
 // Format: NetworkBlockDevice/nbd, doc/proto.md.
 
 export const handshake = {
-  /** `NBDMAGIC`, `IHAVEOPT` (fixed newstyle), and what an oldstyle server sends in its place. */
+  /** `NBDMAGIC`, `IHAVEOPT` (fixed newstyle), and what an oldstyle server sends instead of the latter. */
   initMagic: 0x4e42444d41474943n,
   optionMagic: 0x49484156454f5054n,
   oldstyleMagic: 0x00420281861253n,
@@ -75,7 +75,7 @@ export function optionError(type: number, text: string): string {
   return withText(optionErrors.get(code) ?? `error ${code}`, text);
 }
 
-/** What a server says is shown, but not its control characters, and not pages of it. */
+/** The text of a server for messages: without control characters, and shortened. */
 function withText(reason: string, text: string): string {
   const printable = text
     .replaceAll(/[\p{C}\s]+/gu, ' ')

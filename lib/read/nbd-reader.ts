@@ -8,14 +8,14 @@ import { connectNbd, type NbdClient } from './nbd-client.ts';
 import { stateZero } from './nbd-protocol.ts';
 
 const maxPiece = 512 * 1024;
-/** What is on its way at once: twice as much gains nothing (docs/decisions/0005-writing-frames.md), less starves the server. */
+/** Bytes in flight: twice as much is not faster (docs/decisions/0005-writing-frames.md), and less starves the server. */
 const maxBytesInFlight = 16 * maxPiece;
 const maxRequestsInFlight = 256;
-/** A request costs as much as reading so many bytes: smaller holes are read through. */
+/** A request costs as much as reading this many bytes, so smaller holes are read, too. */
 const maxGap = 16 * 1024;
 
 const sectorSize = 512;
-/** From here on they must be of a sector on average: no honest server has smaller ones. */
+/** From this number on, descriptors must cover a sector on average: no honest server has smaller ones. */
 const manyDescriptors = 1_000_000;
 const defaultStallMs = 120_000;
 
@@ -28,7 +28,7 @@ export interface NbdReaderOptions {
   readonly signal: AbortSignal | undefined;
   /** The true size in bytes, where it is known: QEMU rounds odd sizes up to the next sector. */
   readonly virtualSize?: number | undefined;
-  /** Silence of the server for so long is an error. Default 120 s. */
+  /** The server may be silent for this long, in milliseconds. Default 120 s. */
   readonly stallMs?: number;
 }
 
@@ -54,7 +54,7 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
       extents: () => (extents ??= findExtents(client, virtualSize, label, log)),
       read: (wanted) => readPieces(client, wanted, spare),
       recycle(piece) {
-        // Only memory that is a piece's own, and no more than is used at once.
+        // Only memory that belongs to one piece, and no more than is used at once.
         const own = piece.length === maxPiece && piece.buffer.byteLength === maxPiece;
         if (own && spare.length < maxBytesInFlight / maxPiece)
           spare.push(Buffer.from(piece.buffer));
@@ -74,7 +74,7 @@ function requireSize(served: number, expected: number, label: string): void {
   );
 }
 
-/** All data of the disk; what the server does not declare as zeros is data. */
+/** Returns all data of the disk: everything that the server does not declare as zeros. */
 async function findExtents(
   client: NbdClient,
   virtualSize: number,
@@ -129,7 +129,7 @@ async function* readPieces(
       if (next.done === true) return;
       const { offset, target } = next.value;
       const arrived = client.read(offset, target);
-      // Whoever waits for it gets the failure; until then, and when nobody does, it is no crash.
+      // Whoever waits for it gets the failure. Without this, a failure before that would be an unhandled rejection.
       arrived.catch(() => undefined);
       window.push({ request: next.value, arrived });
       bytes += target.length;
@@ -148,12 +148,12 @@ async function* readPieces(
 interface Request {
   readonly offset: number;
   readonly target: Uint8Array;
-  /** What is wanted of `target`, in order. */
+  /** The parts of `target` that were asked for, in order. */
   readonly pieces: readonly Uint8Array[];
 }
 
 /**
- * Cuts extents at whole MiB of the disk. Pieces that lie close together become one request. Requests are
+ * Cuts extents at whole MiB of the disk. Pieces that are close together become one request. Requests are
  * widened to whole blocks of the server.
  */
 function* cut(

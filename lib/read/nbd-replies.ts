@@ -1,5 +1,5 @@
-// Takes apart what an NBD server answers, and puts each byte where its request wants it. Nothing is
-// believed: an answer that does not fit its request is thrown, which ends the connection.
+// Parses what an NBD server answers, and puts each byte where its request wants it. Every answer is
+// validated: one that does not fit its request is an error, which ends the connection.
 // Format: NetworkBlockDevice/nbd, doc/proto.md, "Simple reply message", "Structured reply chunk".
 import type { Coverage } from './nbd-coverage.ts';
 import {
@@ -17,16 +17,16 @@ import type { NbdSocket } from './nbd-socket.ts';
 const maxStatusLength = 4 + 8 * 2 ** 20;
 const maxErrorLength = 4 + 2 + 4096 + 8;
 
-/** A request that is not answered completely yet. */
+/** A request that is not yet fully answered. */
 export interface PendingRequest {
   readonly type: typeof command.read | typeof command.blockStatus;
   readonly offset: number;
   /** Where the data of a read goes; empty for block status. */
   readonly target: Uint8Array;
   readonly coverage: Coverage;
-  /** Descriptors of block status: length and flags in turns. */
+  /** Descriptors of block status: pairs of length and flags. */
   status: Uint32Array | undefined;
-  /** Why the server could not do it, and at which offset. */
+  /** Why the server failed, and at which offset. */
   error: { readonly reason: string; readonly offset: number } | undefined;
   /** Called once, when the answer is complete. */
   readonly settle: () => void;
@@ -37,7 +37,7 @@ export interface ReplyRules {
   readonly contextId: number | undefined;
 }
 
-/** Reads replies for ever; each completed request is removed from `pending` and settled. */
+/** Reads replies until the connection ends. Each completed request is removed from `pending` and settled. */
 export class ReplyReader {
   readonly #socket: NbdSocket;
   readonly #rules: ReplyRules;
@@ -171,7 +171,7 @@ export class ReplyReader {
     });
   }
 
-  /** The request that the reply at hand belongs to. */
+  /** Returns the request to which the current reply belongs. */
   #requestOf(): PendingRequest {
     const request =
       this.#head.readUInt32BE(8) === 0 ? this.#pending.get(this.#head.readUInt32BE(12)) : undefined;
@@ -186,7 +186,7 @@ export class ReplyReader {
     if (!request.coverage.add(from, length)) throw new Error('reply with the same data twice');
   }
 
-  /** A chunk is done; the last one completes its request. Then the next reply is awaited. */
+  /** Ends a chunk, and its request if the chunk is the last one; then reads the next reply. */
   #finish(request: PendingRequest, last: boolean): void {
     if (last) {
       const complete =

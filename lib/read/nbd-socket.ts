@@ -1,19 +1,19 @@
-// The byte level under the NBD client: hands out exactly as many bytes as are asked for, and puts
-// large ones from the kernel straight into the buffer they are meant for. Knows nothing of NBD.
-// Any failure (EOF, socket error, silence, abort) ends the connection once, with one error.
+// The byte level below the NBD client: gives exactly as many bytes as are asked for, and has the kernel write large
+// amounts directly into the buffer they are meant for. Knows nothing of NBD. The first failure (EOF, socket error,
+// silence, abort) ends the connection, and is its only error.
 import { connect, type Socket } from 'node:net';
 import { errorMessage, FailedError } from '../report/errors.ts';
 
-/** Up to this many bytes are received at once beside those asked for, and copied. */
+/** Up to this many bytes more than those asked for are received at once, and copied. */
 const scratchSize = 32 * 1024;
-/** From so many missing bytes on, the kernel writes into the wanted buffer itself. */
+/** When at least this many bytes are missing, the kernel writes directly into the caller's buffer. */
 const directFrom = 8 * 1024;
 
 export interface SocketOptions {
   readonly path: string;
   /** What is read through it, for messages: "disk 0 of VM 7". */
   readonly label: string;
-  /** Silence for so long while something is awaited is an error. */
+  /** The server may be silent for this long, in milliseconds, while an answer is awaited. */
   readonly stallMs: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -25,7 +25,7 @@ export class NbdSocket {
   readonly #socket: Socket;
   readonly #options: SocketOptions;
   readonly #scratch = Buffer.allocUnsafeSlow(scratchSize);
-  /** Bytes of the scratch buffer that were received and not handed out yet. */
+  /** Bytes of the scratch buffer that were received and not yet given out. */
   #from = 0;
   #to = 0;
   #target: Uint8Array | undefined;
@@ -38,7 +38,7 @@ export class NbdSocket {
   #onFailure: (error: Error) => void = () => undefined;
   readonly #closed: Promise<void>;
   readonly #abort = (): void => this.fail(abortReason(this.#options));
-  /** Set by the owner while answers are outstanding: only then silence is an error. */
+  /** Set by the owner while answers are awaited: only then is silence an error. */
   waiting = false;
 
   private constructor(options: SocketOptions) {
@@ -57,7 +57,7 @@ export class NbdSocket {
     options.signal?.addEventListener('abort', this.#abort, { once: true });
   }
 
-  /** Connects. @throws NotListeningError, or FailedError when the path cannot be reached for another reason. */
+  /** Connects. @throws NotListeningError; FailedError when the path cannot be reached for another reason. */
   static async open(options: SocketOptions): Promise<NbdSocket> {
     if (options.signal?.aborted) throw abortReason(options);
     const self = new NbdSocket(options);
@@ -68,15 +68,15 @@ export class NbdSocket {
     return self;
   }
 
-  /** Called once, with the first failure; at once when it has happened already. */
+  /** Calls `listener` once, with the first failure; immediately if there has been one. */
   onFailure(listener: (error: Error) => void): void {
     this.#onFailure = listener;
     if (this.#failure) listener(this.#failure);
   }
 
   /**
-   * Calls `whenFilled` once `target` is full; it may set the next target. What it throws is what is
-   * wrong with the server's answer, and ends the connection.
+   * Calls `whenFilled` once `target` is full; it may set the next target. It throws when the server's
+   * answer is wrong, which ends the connection.
    */
   fill(target: Uint8Array, whenFilled: () => void): void {
     if (this.#failure) return;
@@ -86,7 +86,7 @@ export class NbdSocket {
     if (!this.#delivering) this.#deliver();
   }
 
-  /** The next `length` bytes. For the handshake; takes over `onFailure`. */
+  /** Returns the next `length` bytes. For the handshake; it replaces what `onFailure` has set. */
   async take(length: number): Promise<Buffer> {
     const target = Buffer.alloc(length);
     await new Promise<void>((resolve, reject) => {
@@ -96,7 +96,7 @@ export class NbdSocket {
     return target;
   }
 
-  /** Why the connection ended; undefined while it stands. */
+  /** Why the connection ended; undefined while it is open. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -105,7 +105,7 @@ export class NbdSocket {
     if (!this.#failure) this.#socket.write(data);
   }
 
-  /** Ends the connection because of `error`; only the first one counts. */
+  /** Ends the connection because of `error`; later errors are ignored. */
   fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
@@ -113,7 +113,7 @@ export class NbdSocket {
     this.#onFailure(error);
   }
 
-  /** Sends `farewell` and closes, without waiting for the server. Safe to call again. */
+  /** Sends `farewell` and closes, without waiting for the server. May be called again. */
   async close(farewell?: Buffer): Promise<void> {
     if (farewell) this.write(farewell);
     this.fail(this.error('the connection was closed'));
@@ -127,8 +127,8 @@ export class NbdSocket {
   }
 
   /**
-   * Nobody listens, or the connection ended before a byte came: behind a forwarded socket that is
-   * how a server shows that is not there yet.
+   * Nobody listens, or the connection ended before a byte came: through a forwarded socket, a server
+   * that does not listen yet looks like that.
    */
   #lost(error?: NodeJS.ErrnoException): Error {
     const reset = ['ECONNRESET', 'EPIPE'].includes(error?.code ?? '');
@@ -147,7 +147,7 @@ export class NbdSocket {
     this.#socket.destroy();
   }
 
-  /** Where the kernel is to put the next bytes. Called by Node before each read. */
+  /** Returns where the kernel puts the next bytes. Node calls it before each read. */
   #nextBuffer(): Uint8Array {
     this.#direct =
       this.#from === this.#to &&

@@ -1,4 +1,4 @@
-// What a program prints, while it prints it; its failure is the stream's.
+// Reads what a program prints while it runs; the program's failure is an error of the stream.
 import { CommandError, FailedError } from '../report/errors.ts';
 import { quoteCommand } from '../run/quote.ts';
 import type { Command, PipedService, Runner } from '../run/runner.ts';
@@ -6,20 +6,20 @@ import { saidBy } from '../run/said-by.ts';
 
 export interface OutputOptions {
   readonly runner: Runner;
-  /** Ends the program; its reason is the error. */
+  /** Ends the program; the signal's reason is then the error. */
   readonly signal: AbortSignal;
   /** What is being done, for the error message: "read disk 0 of VM 7". */
   readonly doing: string;
-  /** The program is ended when it prints nothing for so long while it is waited for. */
+  /** The program is ended when it prints nothing for this long, in milliseconds, while its output is awaited. */
   readonly stallMs: number;
 }
 
 export interface ProgramOutput {
   /**
-   * Starts the program when it is first asked. No faster than it is read. Ends only when the program
-   * has ended well; the program has ended when the iteration has.
-   * @throws CommandError when it cannot be started or ends with another status than 0, FailedError
-   *   after `stallMs`, the signal's reason.
+   * Starts the program at the first read, and reads no faster than the consumer does. Ends without an error
+   * only when the program exits with 0. The program has ended when the iteration ends.
+   * @throws CommandError when it cannot be started or exits with another status than 0; FailedError
+   *   after `stallMs`; the signal's reason.
    */
   readonly chunks: AsyncIterable<Buffer>;
   /** Settles when the program has ended, or was never started and `signal` is aborted. Never rejects. */
@@ -40,7 +40,7 @@ export function programOutput(command: Command, options: OutputOptions): Program
     try {
       options.signal.throwIfAborted();
       const service = await options.runner.startPiped(command);
-      // It takes nothing; that it may be gone before it is told so is no matter.
+      // The program reads nothing. It may be gone before its stdin is closed.
       service.stdin.on('error', () => undefined).end();
       void service.ended.then(settle);
       try {
@@ -65,10 +65,10 @@ async function* printed(
   let waitingSince: number | undefined = performance.now();
   const end = (error: unknown): void => {
     reason ??= { error };
-    // Here too: who reads may have left us where we are, and never come back.
+    // Also here: the consumer may have stopped reading for ever.
     clearInterval(watch);
     void service.stop();
-    // A program that waits for its reader sees that there is none.
+    // A program that waits for its reader then sees that there is none.
     service.stdout.destroy();
   };
   const abort = (): void => end(signal.reason);

@@ -1,4 +1,4 @@
-// The stream of `rbd export-diff`, format 1: the data of an image, in order, with its holes left out.
+// Parses the stream of `rbd export-diff`, format 1: the data of an image, in order, without its holes.
 // Format: Ceph's documentation, dev/rbd-diff ("RBD Incremental Backup").
 import { FailedError } from '../report/errors.ts';
 
@@ -12,7 +12,7 @@ export interface DataPiece {
   readonly data: Uint8Array;
 }
 
-/** What the stream must be of. */
+/** What the stream must contain. */
 export interface ExpectedDiff {
   /** Bytes. */
   readonly virtualSize: number;
@@ -23,9 +23,9 @@ export interface ExpectedDiff {
 }
 
 /**
- * The data of a full diff. What lies between the pieces is zeros. Ends only after the stream's own end
- * was seen, with nothing behind it.
- * @throws FailedError when the stream is cut short, malformed, or of something else.
+ * Yields the data of a full diff; everything between the pieces is zeros. Ends only after the stream's own end
+ * mark, with nothing after it.
+ * @throws FailedError when the stream is cut short, malformed, or of another image.
  */
 export async function* diffPieces(
   chunks: AsyncIterable<Uint8Array>,
@@ -49,7 +49,7 @@ export async function* diffPieces(
         const length = await bytes.number();
         if (length === 0 || offset < end) throw wrong('gave its data out of order');
         if (length > virtualSize - offset) {
-          throw wrong(`gave data behind the end of the disk: ${length} bytes at ${offset}`);
+          throw wrong(`gave data after the end of the disk: ${length} bytes at ${offset}`);
         }
         end = offset + length;
         if (tag === 'z') continue;
@@ -65,7 +65,7 @@ export async function* diffPieces(
         if (length > maxName) throw wrong('gave a name that is too long');
         name = (await bytes.take(length)).toString();
       } else {
-        throw wrong(`gave a record that has no place there: ${JSON.stringify(tag)}`);
+        throw wrong(`gave a record that is not allowed there: ${JSON.stringify(tag)}`);
       }
     }
     if (end === undefined) requireIdentity(size, name);
@@ -96,7 +96,7 @@ class Bytes {
     this.#wrong = wrong;
   }
 
-  /** Whether there are more bytes. */
+  /** Whether more bytes follow. */
   async #more(): Promise<boolean> {
     while (this.#rest.length === 0) {
       const { done, value } = await this.#chunks.next();
@@ -106,7 +106,7 @@ class Bytes {
     return true;
   }
 
-  /** Between 1 and `most` bytes, without copying. */
+  /** Takes between 1 and `most` bytes, without copying. */
   async some(most: number): Promise<Buffer> {
     if (!(await this.#more())) throw this.#wrong('ended early');
     const given = this.#rest.subarray(0, most);
@@ -124,7 +124,7 @@ class Bytes {
     return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
   }
 
-  /** A le64. */
+  /** Takes a 64-bit little-endian number. */
   async number(): Promise<number> {
     const value = (await this.take(8)).readBigUInt64LE();
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.#wrong('gave a number that is too big');
@@ -132,7 +132,7 @@ class Bytes {
   }
 
   async requireEnd(): Promise<void> {
-    if (await this.#more()) throw this.#wrong('goes on behind its end');
+    if (await this.#more()) throw this.#wrong('continues after its end');
   }
 
   async close(): Promise<void> {

@@ -1,14 +1,14 @@
-// The map of an RBD image: what `rbd diff --format json` prints, one array of small objects. It can have
-// millions of them, so it is read while it comes.
+// The extents of an RBD image: `rbd diff --format json` prints one array of small objects. There can be
+// millions of them, so they are parsed as they arrive.
 import { FailedError } from '../report/errors.ts';
 import { count, made, object, parseShape } from '../run/json-shape.ts';
 import type { Extent } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
 
-/** One object has three short fields. */
+/** Limit of one object, which has three short fields. */
 const maxObject = 1000;
 
-/** In Ceph 16 `exists` is a text; JSON has words of its own for that. */
+/** In Ceph 16 `exists` is a string; other versions print a JSON boolean. */
 const truths = new Map<unknown, boolean>([
   ['true', true],
   [true, true],
@@ -22,9 +22,9 @@ const extentShape = object({
 });
 
 /**
- * The extents that were written, in order; those that touch are one, and more than can be kept are joined.
+ * Returns the extents that were written, in order. Touching ones are joined, and so are more than can be kept.
  * @param label names the disk in messages.
- * @throws FailedError when this is no such list, or one that cannot be true of a disk of that size.
+ * @throws FailedError when this is not such a list, or not a possible one for a disk of that size.
  */
 export async function parseRbdExtents(
   chunks: AsyncIterable<Uint8Array>,
@@ -50,7 +50,7 @@ export async function parseRbdExtents(
     if (length > virtualSize - offset) {
       throw wrong(`an extent that ends behind the ${virtualSize} bytes of the image`);
     }
-    // What is not there any more reads as zeros.
+    // What was discarded reads as zeros.
     if (exists) list.add(offset, length);
     end = offset + length;
   };

@@ -13,7 +13,7 @@ export interface RbdSource {
   readonly access: CephAccess;
   /** `<pool>/<image>`. */
   readonly image: string;
-  /** Without it the image as it is: nobody may write to it. */
+  /** Undefined: the image itself, to which nobody may write meanwhile. */
   readonly snapshot?: string;
   /** Bytes. */
   readonly virtualSize: number;
@@ -24,12 +24,12 @@ export interface RbdReaderOptions {
   readonly signal: AbortSignal;
   /** Names the disk in messages: "disk 0 of VM 7". */
   readonly label: string;
-  /** Silence of rbd for so long is an error. Default one hour. */
+  /** rbd may be silent for this long, in milliseconds. Default one hour. */
   readonly stallMs?: number;
 }
 
 /**
- * `rbd diff` prints all at its end, and `rbd export-diff` nothing as long as it finds no data: without an
+ * `rbd diff` prints everything at its end, and `rbd export-diff` prints nothing while it finds no data: without an
  * object map both look at each object, which takes minutes for a large image.
  */
 const defaultStallMs = 3_600_000;
@@ -69,13 +69,13 @@ export function openRbdReader(source: RbdSource, options: RbdReaderOptions): Dis
       yield* overZeros(wanted, announcedOnly(pieces, announced, label));
     },
     async close() {
-      closing.abort(new FailedError(`${label} is not read any more`));
+      closing.abort(new FailedError(`${label} is no longer read`));
       await Promise.all(ends);
     },
   };
 }
 
-/** Who trusted the map left out everything else: data that it does not have must not go unnoticed. */
+/** The bundle has nothing outside of the extents, so data there must not go unnoticed. */
 async function* announcedOnly(
   pieces: AsyncIterable<DataPiece>,
   announced: readonly Extent[],

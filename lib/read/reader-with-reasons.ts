@@ -1,7 +1,7 @@
-// A reader whose errors are explained by somebody who knows more than the connection that was lost.
+// A reader whose errors are replaced by better explanations, from code that knows why the connection was lost.
 import type { DiskReader } from './disk-reader.ts';
 
-/** @param explain gives the error to be thrown instead; it never throws itself. */
+/** @param explain returns the error to throw instead; it never throws. */
 export function explainedReader(
   reader: DiskReader,
   explain: (error: unknown) => Promise<unknown>,

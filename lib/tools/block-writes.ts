@@ -1,19 +1,20 @@
-// How much has been written to a block device, as the kernel of its machine counts it.
+// Reads how much has been written to a block device, as the kernel of its machine counts it.
 // https://docs.kernel.org/block/stat.html
 import type { Runner } from '../run/runner.ts';
 
-/** Writes, sectors written, discards, sectors discarded; counted from 0. The latter two are of Linux 4.18. */
+/** Columns, counted from 0: writes, sectors written, discards, sectors discarded. The last two are of Linux 4.18. */
 const counters = [4, 6, 11, 13];
 
 /**
- * What has been written to a device through this kernel since the device was made: the same text twice means nothing was
- * in between. What another machine writes to the same storage is not in it. Empty where the kernel does not say.
+ * Returns counters of what was written to a device through this kernel since the device was made: if two calls return
+ * the same text, nothing was written between them. They do not include what another machine writes to the same
+ * storage. Empty if the kernel does not count.
  * @param path of the device, or of a link to it
  * @throws CommandError when it is not there
  */
 export async function writesTo(runner: Runner, path: string): Promise<string> {
   const doing = `see what has been written to ${path}`;
-  // Its numbers, as without udev its name is not the kernel's.
+  // By its numbers, because without udev the device does not have the kernel's name.
   const { stdout: numbers } = await runner.run(
     { program: 'stat', args: ['-L', '--printf=%t %T', '--', path] },
     { doing },

@@ -1,17 +1,18 @@
-// OpenNebula's own lock files, by which its drivers keep out of each other's way on one machine: flock(1) on a file in
-// /var/lock/one, for up to 120 seconds (`exclusive` in src/mad/sh/scripts_common.sh, 6.4 to 7.4; src/datastore_mad/remotes/lvm.rb,
-// 7.4). The lock is held by a process that ends when its stdin does, so it never outlives us.
+// OpenNebula's own lock files, by which its drivers exclude each other on one machine: flock(1) on a file in
+// /var/lock/one, waiting up to 120 seconds (`exclusive` in src/mad/sh/scripts_common.sh, 6.4 to 7.4;
+// src/datastore_mad/remotes/lvm.rb, 7.4). A process that ends when its stdin is closed holds the lock, so the lock never
+// outlives us.
 import { FailedError } from '../report/errors.ts';
 import type { PipedService, Runner } from '../run/runner.ts';
 
 const lockFolder = '/var/lock/one';
-/** As long as OpenNebula's drivers wait. */
+/** OpenNebula's drivers wait as long. */
 export const driverLockSeconds = 120;
-/** What flock ends with when it could not get the lock in time. */
+/** flock exits with this when it did not get the lock in time. */
 const notInTime = 1;
 
-// Where the folder is missing, no driver of OpenNebula has run. A new file must be of the folder's owner, or OpenNebula could
-// not open it after root has made it here. It gets its name when that is so, and replaces nothing.
+// If the folder is missing, no driver of OpenNebula has run. A new file must belong to the folder's owner, or OpenNebula could
+// not open what root makes here. Only then does it get its name, and it replaces nothing.
 const lockScript = `
 folder=$1 file=$1/$2
 if ! [ -d "$folder" ]; then
@@ -36,17 +37,17 @@ export interface DriverLockOptions {
   readonly doing: string;
   /** Ends the waiting. */
   readonly signal?: AbortSignal | undefined;
-  /** How long it is waited for; default as long as OpenNebula's drivers wait. */
+  /** How long to wait for the lock; by default as long as OpenNebula's drivers. */
   readonly waitSeconds?: number;
   readonly folder?: string;
 }
 
-/** Another program has the lock. */
+/** Another program holds the lock. */
 export class LockHeldError extends FailedError {}
 
 /**
- * Takes one of OpenNebula's locks on the runner's machine. Nothing is locked where OpenNebula has no folder for locks.
- * @param name of the file.
+ * Takes one of OpenNebula's locks on the runner's machine. Locks nothing if OpenNebula has no folder for locks there.
+ * @param name of the lock file.
  * @throws LockHeldError when it is not free in time; FailedError when it cannot be opened; the signal's reason; ConnectionError
  */
 export async function takeDriverLock(
@@ -77,7 +78,7 @@ export async function takeDriverLock(
   throw new FailedError(`${what} cannot be taken: ${stderr || `exit status ${status ?? '?'}`}`);
 }
 
-/** The first line on stdout; what comes after it is dropped. Empty when it ended without one. */
+/** Returns the first line on stdout, and drops the rest. Empty when the program ended without one. */
 async function firstWord({ stdout }: PipedService): Promise<string> {
   return await new Promise((resolve) => {
     let text = '';

@@ -1,9 +1,9 @@
-// Files on the machine where the storage is: facts, and small new ones, by GNU coreutils. Paths may
-// hold anything.
+// Reads facts about files on the machine where the storage is, and writes small new files, with GNU coreutils. Paths
+// may contain any character.
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 
-/** The path without links and dots. @throws CommandError naming `what` when there is no such file. */
+/** Resolves links and dots in a path. @throws CommandError naming `what` when there is no such file. */
 export async function realPath(runner: Runner, path: string, what: string): Promise<string> {
   const { stdout } = await runner.run(
     { program: 'realpath', args: ['-e', '-z', '--', path] },
@@ -12,7 +12,7 @@ export async function realPath(runner: Runner, path: string, what: string): Prom
   return stdout.toString().replace(/\0$/, '');
 }
 
-/** The same for several paths; those that do not exist or cannot be reached are left out. */
+/** The same for several paths, without those that do not exist or cannot be reached. */
 export async function realPaths(runner: Runner, paths: readonly string[]): Promise<string[]> {
   if (paths.length === 0) return [];
   const { stdout } = await runner.run(
@@ -23,8 +23,8 @@ export async function realPaths(runner: Runner, paths: readonly string[]): Promi
 }
 
 /**
- * Size in bytes of a regular file.
- * @throws CommandError when it is missing; FailedError when it is anything else than a regular file.
+ * Returns the size of a regular file in bytes.
+ * @throws CommandError when it is missing; FailedError when it is not a regular file.
  */
 export async function regularFileSize(runner: Runner, path: string, what: string): Promise<number> {
   const { stdout } = await runner.run(
@@ -42,7 +42,7 @@ export async function regularFileSize(runner: Runner, path: string, what: string
   return Number.parseInt(size, 10);
 }
 
-/** The first bytes of a file, fewer if it is shorter. @throws CommandError when it cannot be read. */
+/** Returns the first bytes of a file, fewer if it is shorter. @throws CommandError when it cannot be read. */
 export async function fileHead(
   runner: Runner,
   path: string,
@@ -56,7 +56,7 @@ export async function fileHead(
   return stdout;
 }
 
-/** Bytes of a folder's file system that are free for users other than root. @throws CommandError */
+/** Returns the bytes that a folder's file system has free for users other than root. @throws CommandError */
 export async function freeBytes(runner: Runner, folder: string): Promise<number> {
   const { stdout } = await runner.run(
     { program: 'stat', args: ['-f', '--printf=%a %S', '--', folder] },
@@ -70,13 +70,13 @@ export async function freeBytes(runner: Runner, folder: string): Promise<number>
   return bytes;
 }
 
-// Opening a file makes NFS ask its server for what is new: nfs(5), close-to-open.
+// Opening a file makes NFS ask its server for changes: nfs(5), close-to-open.
 const stampsScript = `
 for file; do : <"$file" || exit; done
 exec stat -L --printf='%i %s %.9Y\\0' -- "$@"`;
 
 /**
- * Inode, size and time of the last write of each file: what differs when a file was written to or replaced.
+ * Returns inode, size and time of the last write of each file. The text changes when a file is written to or replaced.
  * @throws CommandError when one cannot be opened.
  */
 export async function fileStamps(
@@ -98,7 +98,7 @@ export interface FileRange {
   readonly length: number;
 }
 
-// $1 is the file; then offset and length of each range.
+// Its arguments are the file, then offset and length of each range.
 const rangesScript = `
 file=$1
 shift
@@ -108,7 +108,7 @@ while [ $# -gt 1 ]; do
 done`;
 
 /**
- * Reads parts of a file by one command.
+ * Reads parts of a file with one command.
  * @returns their bytes, in this order.
  * @throws CommandError when it cannot be read, FailedError when the file ends before them.
  */
@@ -136,8 +136,8 @@ export async function fileRanges(
 }
 
 /**
- * Writes a small new file for us alone. In a folder of another user nothing is followed or replaced: O_EXCL.
- * @throws CommandError when there is anything of that name, also a link.
+ * Writes a small new file that only its owner can read. Never follows a link, and replaces nothing: O_EXCL.
+ * @throws CommandError when anything has that name, even a link.
  */
 export async function writeNewFile(runner: Runner, path: string, text: string): Promise<void> {
   const script = 'umask 077; exec dd conv=excl status=none of="$1"';

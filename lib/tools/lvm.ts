@@ -1,6 +1,6 @@
 // LVM: lists the volumes of a volume group, activates them, makes and removes snapshots. Manuals: lvs(8),
-// lvchange(8), lvcreate(8), lvremove(8), lvmreport(7). Only these four programs are run, by `sudo -n` where
-// we are not root: they are what OpenNebula's sudoers give oneadmin (share/sudoers; vgs is not among them).
+// lvchange(8), lvcreate(8), lvremove(8), lvmreport(7). Only these four programs are run, with `sudo -n` unless
+// we are root: OpenNebula's sudoers allow oneadmin to run them, but not vgs (share/sudoers).
 import { CommandError } from '../report/errors.ts';
 import { failedInARow, inARow } from '../run/command-list.ts';
 import { lastWords } from '../run/local-runner.ts';
@@ -16,7 +16,7 @@ export interface Lvm {
   readonly runner: Runner;
   /** For this machine, which may be OpenNebula's front-end. */
   readonly here: Runner;
-  /** Whether its programs have to be run by sudo. */
+  /** Whether its programs must be run with sudo. */
   readonly sudo: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface VolumeName {
   readonly name: string;
 }
 
-/** LVM on the runner's machine. Asks who we are there. @param here for this machine */
+/** LVM on the runner's machine; asks whether we are root there. @param here for this machine */
 export async function lvmOn(runner: Runner, here: Runner): Promise<Lvm> {
   const { stdout } = await runner.run({ program: 'id', args: ['-u'] }, { doing: 'ask who I am' });
   return { runner, here, sudo: stdout.toString().trim() !== '0' };
@@ -37,7 +37,7 @@ export function devicePath({ group, name }: VolumeName): string {
   return `/dev/${group}/${name}`;
 }
 
-/** A volume group with its volumes. @throws CommandError when there is none of that name. */
+/** Returns a volume group with its volumes. @throws CommandError when there is none of that name. */
 export async function readVolumeGroup(lvm: Lvm, group: string): Promise<VolumeGroup> {
   const doing = `look at the volume group ${group}`;
   const { stdout } = await run(
@@ -49,36 +49,36 @@ export async function readVolumeGroup(lvm: Lvm, group: string): Promise<VolumeGr
   return parseLvs(stdout.toString(), group);
 }
 
-/** Activates a volume, also one that is marked to be skipped, as OpenNebula's thin ones are. */
+/** Activates a volume, even one marked to be skipped, as OpenNebula's thin volumes are. */
 export async function activate(lvm: Lvm, volume: VolumeName): Promise<void> {
   const args = ['--quiet', '-ay', '-K', pathOf(volume)];
   await run(lvm, 'lvchange', args, `activate the volume ${pathOf(volume)}`);
 }
 
-/** Deactivates a volume. @throws CommandError also when it is open. */
+/** Deactivates a volume. @throws CommandError, in particular when it is open. */
 export async function deactivate(lvm: Lvm, volume: VolumeName): Promise<void> {
   const args = ['--quiet', '-an', pathOf(volume)];
   await run(lvm, 'lvchange', args, `deactivate the volume ${pathOf(volume)}`);
 }
 
-/** Bytes of a chunk of a thick snapshot: what the guest overwrites is kept in whole chunks. */
+/** Bytes per chunk of a thick snapshot, which keeps what the guest overwrites in whole chunks. */
 export const snapshotChunk = 4096;
 
-/** A snapshot to be made. */
+/** A snapshot to make. */
 export interface NewSnapshot {
   readonly origin: VolumeName;
   readonly name: string;
-  /** Of a thick one; a thin one has none. */
+  /** The room of a thick snapshot; undefined for a thin one. */
   readonly extents: number | undefined;
   /** Names the disk in messages. */
   readonly label: string;
 }
 
 /**
- * Makes read-only snapshots, one after another in one go: LVM changes a volume group one command at a time. A thick one
- * is active at once; a thin one is not, which saves time while the guest is frozen. LVM writes no backup of its
- * metadata here either; the removal does.
- * @throws CommandError with LVM's words and the disk's name, when one cannot be made; those before it are made then
+ * Makes read-only snapshots with one command, one after another, since LVM changes a volume group one command at a time.
+ * Thick snapshots are active immediately; thin ones are not, which saves time while the guest is frozen. To save more,
+ * LVM writes no backup of its metadata; it does when the snapshots are removed.
+ * @throws CommandError with LVM's words and the disk's name when one cannot be made; those before it then exist
  */
 export async function createLvmSnapshots(
   lvm: Lvm,
@@ -110,7 +110,7 @@ export async function createLvmSnapshots(
   );
 }
 
-/** Removes a volume, active or not. */
+/** Removes a volume, whether it is active or not. */
 export async function removeVolume(lvm: Lvm, volume: VolumeName): Promise<void> {
   const args = ['--quiet', '--force', pathOf(volume)];
   await run(lvm, 'lvremove', args, `remove the volume ${pathOf(volume)}`);

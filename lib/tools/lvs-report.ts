@@ -9,19 +9,19 @@ export interface Volume {
   /** Its size, in bytes; that of a snapshot is its origin's. */
   readonly bytes: number;
   readonly active: boolean;
-  /** Whether somebody has its device open, as far as this machine knows. */
+  /** Whether a program on this machine has its device open. */
   readonly open: boolean;
   readonly thin: boolean;
-  /** Undefined when it is no snapshot. */
+  /** Undefined when it is not a snapshot. */
   readonly origin: string | undefined;
   /** Of a thin volume. */
   readonly pool: string | undefined;
   /** How full it is (a pool, a thick snapshot) or how much of it is mapped (a thin volume). */
   readonly dataPercent: number | undefined;
   readonly metadataPercent: number | undefined;
-  /** Whether a thick snapshot has overflowed: it cannot be read any more. */
+  /** Whether a thick snapshot has overflowed, so that it can no longer be read. */
   readonly invalid: boolean;
-  /** In LVM's words (`out_of_data`, `failed`, ...); empty when all is well. */
+  /** In LVM's words (`out_of_data`, `failed`, ...); empty for a healthy volume. */
   readonly health: string;
 }
 
@@ -66,7 +66,7 @@ export const lvsFields = Object.keys(rowFields).join(',');
 
 const reportShape = object({ report: list(object({ lv: list(object(rowFields)) })) });
 
-/** @throws FailedError when this is not what lvs prints. */
+/** Parses the report. @throws FailedError when it does not have this form. */
 export function parseLvs(text: string, group: string): VolumeGroup {
   const { report } = parseShape(
     reportShape,
@@ -83,7 +83,7 @@ export function parseLvs(text: string, group: string): VolumeGroup {
       group,
       name: row.lv_name,
       bytes: row.lv_size,
-      // "active", "active exclusively", but "active remotely" is on another machine.
+      // Also "active exclusively"; but "active remotely" is on another machine.
       active: /^active(?! remotely)/.test(row.lv_active),
       open: row.lv_device_open === 'open',
       thin: layout.includes('thin') && !layout.includes('pool'),
@@ -91,7 +91,7 @@ export function parseLvs(text: string, group: string): VolumeGroup {
       pool: word(row.pool_lv),
       dataPercent: percent(row.data_percent),
       metadataPercent: percent(row.metadata_percent),
-      // "snapshot invalid", "" or, where it does not apply, "unknown".
+      // "snapshot invalid", "", or "unknown" where it does not apply.
       invalid: row.lv_snapshot_invalid.includes('invalid'),
       health: row.lv_health_status,
     };

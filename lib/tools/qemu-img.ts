@@ -1,13 +1,13 @@
-// qemu-img, with every format said aloud: nothing is ever probed.
+// qemu-img, with every format declared: nothing is ever probed.
 import { CommandError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 
-/** Converts the raw file `source` into the new qcow2 file `target`, holes staying holes. */
+/** Converts the raw file `source` into the new qcow2 file `target`. Holes stay holes. */
 export async function wrapInQcow2(runner: Runner, source: string, target: string): Promise<void> {
   await convertImage(runner, ['raw', source], ['qcow2', target]);
 }
 
-/** Converts the image `source` into the new file `target`, each with its format; holes stay holes. */
+/** Converts the image `source` into the new file `target`, each of the given format. Holes stay holes. */
 export async function convertImage(
   runner: Runner,
   [sourceFormat, source]: readonly [format: 'raw' | 'qcow2', path: string],
@@ -21,8 +21,8 @@ export async function convertImage(
 }
 
 /**
- * Whether another program has a file open for writing, by QEMU's own locks. A reader of a raw file does not mind
- * a writer, so blkdebug says that we do. Nothing of the file's content is looked at.
+ * Whether another program has a file open for writing, by QEMU's own locks. A reader of a raw file accepts a
+ * writer; the option `unshare-child-perms` of blkdebug makes it refuse one. The file's content is not read.
  * @returns undefined when this QEMU cannot tell (before 5.0, or without blkdebug).
  * @throws CommandError when it cannot be opened for another reason.
  */
@@ -54,9 +54,9 @@ export async function isOpenForWriting(
   }
 }
 
-// What a guest overwrites is nobody else's to read. Only root can give a file away. The folder's owner may put a
-// link in the file's place at any time, so root creates the file itself (a shell with -C opens what is not a regular
-// file) and goes on with what it has open, never with the name.
+// Nobody else may read what a guest overwrites. Only root can change a file's owner. The folder's owner may replace the
+// file with a link at any time, so root creates the file itself (a shell with -C opens what is not a regular file, too,
+// hence the check) and then uses the open file, never its name.
 const scratchScript = `
 umask 077
 set -C
@@ -68,9 +68,9 @@ if [ -n "$3" ] && [ "$(id -u)" = 0 ]; then chown -- "$3" /proc/self/fd/3; fi`;
 /**
  * Makes an empty qcow2 file for QEMU to write to.
  * @param path absolute.
- * @param size in bytes; qemu-img makes whole sectors of them, as QEMU does with the disk itself.
- * @param owner whom QEMU runs as; matters where we are root.
- * @throws CommandError when there is anything of that name, also a link.
+ * @param size in bytes; qemu-img rounds it up to whole sectors, as QEMU does for the disk itself.
+ * @param owner the user QEMU runs as; ignored unless we are root.
+ * @throws CommandError when anything has that name, even a link.
  */
 export async function createQcow2Scratch(
   runner: Runner,

@@ -1,5 +1,5 @@
-// qemu-nbd: serves one disk image, read-only, on a Unix socket. Every layer is spelled out as a block
-// device tree, so QEMU never probes a format and never follows a name that stands in a header.
+// qemu-nbd: serves one disk image, read-only, on a Unix socket. Every layer is given as a node of a block
+// device tree, so QEMU never probes a format and never follows a name in a header.
 // Options: qemu-nbd(8); the tree: QEMU QMP reference, BlockdevOptions.
 import { FailedError } from '../report/errors.ts';
 import type { Runner, Service } from '../run/runner.ts';
@@ -13,20 +13,20 @@ export type BlockNode =
 const maxSocketPath = 107;
 
 /**
- * qemu-nbd takes a buffer for each request and gives it back. glibc returns such a buffer to
- * the kernel at once, and every page of the next one is a fault: 2.6 CPU s for 2 GiB instead of 1.3.
+ * qemu-nbd allocates and frees a buffer for each request. By default glibc returns such a buffer to the kernel at
+ * once, and every page of the next one costs a page fault: 2.6 CPU s for 2 GiB instead of 1.3.
  */
 const keepBuffers = {
-  // One arena for all its threads, or each keeps buffers of its own.
+  // One arena for all threads; otherwise each of them keeps its own buffers.
   MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: String(32 * 1024 * 1024),
   MALLOC_TRIM_THRESHOLD_: String(32 * 1024 * 1024),
 };
 
 /**
- * Starts a server for one connection: it ends by itself when that ends, also when this process was
- * killed. The image is served under the empty export name. Whether it listens yet, only a
- * connection tells.
+ * Starts a server for one connection. It exits when that connection ends, even if this process was killed. The
+ * image is served under the empty export name. Only a connection shows whether the server listens yet.
+ * @throws FailedError when the path is too long for a socket; CommandError when it cannot be started
  */
 export async function startQemuNbd(
   runner: Runner,
@@ -42,7 +42,7 @@ export async function startQemuNbd(
       '--read-only',
       '--shared=1',
       `--socket=${socketPath}`,
-      // The page cache: works on every file system, and a dump reads what was just written.
+      // With the page cache, which works on every file system, and may hold what was just written.
       '--cache=writeback',
       '--detect-zeroes=off',
       '--discard=ignore',
@@ -62,7 +62,7 @@ function blockdev(node: BlockNode): object {
 
 function fileOf(node: BlockNode): object {
   if (node.driver === 'raw' && node.device) {
-    // Past the page cache, which may hold what a volume was before another host wrote to it.
+    // Without the page cache, which may be out of date: another host may have written to the volume.
     return { driver: 'host_device', filename: node.path, cache: { direct: true } };
   }
   return { driver: 'file', filename: node.path };

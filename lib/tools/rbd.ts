@@ -1,5 +1,5 @@
-// rbd: images of a Ceph cluster, their snapshots, and what has been written to them. Manual page: rbd(8).
-// Keys are given as the path of a file, never themselves.
+// rbd: images of a Ceph cluster, their snapshots, and their data. Manual page: rbd(8). A key is passed as the
+// path of its file, never itself.
 import { CommandError, FailedError } from '../report/errors.ts';
 import { count, list, object, parseShape, text, type Shape } from '../run/json-shape.ts';
 import type { Command, Runner } from '../run/runner.ts';
@@ -11,9 +11,9 @@ export interface CephAccess {
   readonly conf?: string;
 }
 
-/** Longer than a guest can be held. */
+/** Longer than a guest can be kept frozen or paused. */
 const createLimitMs = 15_000;
-/** ENOENT is what rbd ends with when an image, a snapshot or a pool is missing. */
+/** rbd exits with ENOENT when an image, a snapshot or a pool is missing. */
 const enoent = 2;
 
 const infoShape = object({ size: count() });
@@ -37,7 +37,7 @@ function rbd({ user, keyfile, conf }: CephAccess, ...args: readonly string[]): C
 }
 
 /**
- * The size of an image in bytes.
+ * Returns the size of an image in bytes.
  * @param what names it in messages.
  * @throws CommandError with rbd's reason when it is missing or cannot be reached.
  */
@@ -52,7 +52,7 @@ export async function imageSize(
   return (await answer(runner, command, infoShape, doing)).size;
 }
 
-/** The names of an image's snapshots. @throws CommandError */
+/** Returns the names of an image's snapshots. @throws CommandError */
 export async function snapshotNames(
   runner: Runner,
   access: CephAccess,
@@ -65,9 +65,9 @@ export async function snapshotNames(
 }
 
 /**
- * Who has an image open for writing: QEMU, rbd commands that change it, and for `osd_client_watch_timeout`
- * (half a minute) those of them that were killed or cut off.
- * @returns the address of each. @throws CommandError; for an image that is gone, `isMissing` says so of it
+ * Returns the addresses of the clients that have an image open for writing: QEMU, rbd commands that change it, and
+ * those of them that were killed or cut off less than `osd_client_watch_timeout` (half a minute) ago.
+ * @throws CommandError; if the image is gone, `isMissing` is true for it
  */
 export async function imageClients(
   runner: Runner,
@@ -86,7 +86,7 @@ export function isMissing(error: unknown): boolean {
   return error instanceof CommandError && error.status === enoent;
 }
 
-/** What a command prints. @throws CommandError; FailedError when the output does not have the shape */
+/** Returns what a command prints. @throws CommandError; FailedError when the output does not have the shape */
 async function answer<T>(
   runner: Runner,
   command: Command,
@@ -102,8 +102,8 @@ async function answer<T>(
 }
 
 /**
- * Makes a snapshot of an image. Not interrupted by a signal: it is QEMU that makes the snapshot of an
- * image it has open, and it would go on without rbd.
+ * Makes a snapshot of an image. A signal does not interrupt it: for an image that QEMU has open, QEMU makes the
+ * snapshot, and would continue without rbd.
  * @param what names the image in messages.
  * @throws CommandError with rbd's reason.
  */
@@ -122,7 +122,12 @@ export async function createRbdSnapshot(
   });
 }
 
-/** Removes a snapshot. @param what names the image in messages. @returns whether there was one. @throws CommandError, also for a protected one. */
+/**
+ * Removes a snapshot.
+ * @param what names the image in messages.
+ * @returns whether there was one.
+ * @throws CommandError, in particular for a protected one.
+ */
 export async function removeSnapshot(
   runner: Runner,
   access: CephAccess,
@@ -138,12 +143,12 @@ export async function removeSnapshot(
   return status === 0;
 }
 
-/** Prints, as JSON, the extents of an image or snapshot that have ever been written, parents included. */
+/** The command that prints, as JSON, the extents of an image or snapshot that were ever written, including its parents'. */
 export function diffCommand(access: CephAccess, spec: string): Command {
   return rbd(access, 'diff', '--format', 'json', spec);
 }
 
-/** Prints what these extents hold, in the format of rbd-diff-stream.ts. */
+/** The command that prints the data of these extents, in the format of rbd-diff-stream.ts. */
 export function exportDiffCommand(access: CephAccess, spec: string): Command {
   return rbd(access, 'export-diff', '--no-progress', spec, '-');
 }

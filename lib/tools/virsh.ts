@@ -1,5 +1,5 @@
-// virsh: asks libvirt for a domain's facts and gives it orders. Manual: virsh(1). The runner sets
-// LC_ALL=C; text is parsed only where virsh has no better form.
+// virsh: reads a libvirt domain's facts and changes its state. Manual: virsh(1). The runner sets LC_ALL=C;
+// text is parsed only where virsh has no better format.
 import { attribute, child, childText, type XmlElement } from '../xml/xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
 import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
@@ -14,7 +14,7 @@ export interface Domain {
   readonly name: string;
 }
 
-/** The domain of that name. @throws UnsupportedError when this can be no domain's name or UUID. */
+/** Returns the domain of that name. @throws UnsupportedError when it is not a possible name or UUID of a domain. */
 export function domainAt(runner: Runner, uri: string, name: string): Domain {
   // It comes from the VM's XML, and must not be taken for an option.
   if (/^[A-Za-z0-9_][A-Za-z0-9_.:+-]*$/.test(name)) return { runner, uri, name };
@@ -36,14 +36,14 @@ async function virsh(
   return { ...output, text: output.stdout.toString() };
 }
 
-/** The running domain's XML, with attributes. */
+/** Returns the running domain's XML, with attributes. */
 export async function dumpXml(domain: Domain): Promise<XmlElement> {
   const doing = `look at the domain ${domain.name}`;
   const { stdout } = await virsh(domain, ['dumpxml', domain.name], { doing });
   return parseXml(stdout, `libvirt's XML of the domain ${domain.name}`, { attributes: true });
 }
 
-/** Whether libvirt can make a backup job of a running domain. @param xml as `dumpXml` has it. */
+/** Whether libvirt can run backup jobs for a running domain. @param xml as `dumpXml` returns it. */
 export async function supportsBackup(domain: Domain, xml: XmlElement): Promise<boolean> {
   const devices = child(xml, 'devices');
   const os = child(xml, 'os');
@@ -64,7 +64,7 @@ export async function supportsBackup(domain: Domain, xml: XmlElement): Promise<b
   return attribute(features && child(features, 'backup'), 'supported') === 'yes';
 }
 
-/** The state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */
+/** Returns the state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */
 export async function domainState(domain: Domain): Promise<string | undefined> {
   const doing = `find the domain ${domain.name}`;
   const list = await virsh(domain, ['list', '--all', '--uuid', '--name'], { doing });
@@ -73,7 +73,7 @@ export async function domainState(domain: Domain): Promise<string | undefined> {
   return (await virsh(domain, ['domstate', domain.name], { doing })).text.trim();
 }
 
-/** What libvirt is doing with the domain right now, such as `Backup`; undefined for nothing. */
+/** Returns the job that libvirt runs for the domain now, such as `Backup`; undefined for none. */
 export async function activeJob(domain: Domain): Promise<string | undefined> {
   const doing = `ask for the jobs of the domain ${domain.name}`;
   const { text } = await virsh(domain, ['domjobinfo', domain.name], { doing });
@@ -83,7 +83,7 @@ export async function activeJob(domain: Domain): Promise<string | undefined> {
   return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
 }
 
-/** Seconds libvirt waits for the guest's agent; without them as long as it takes, libvirt's default. */
+/** Sets how many seconds libvirt waits for the guest agent; without `seconds`, without a limit, which is libvirt's default. */
 export async function setAgentTimeout(domain: Domain, seconds?: number): Promise<void> {
   const limit = seconds === undefined ? '-2' : String(seconds);
   await virsh(domain, ['guest-agent-timeout', domain.name, '--timeout', limit], {
@@ -91,16 +91,16 @@ export async function setAgentTimeout(domain: Domain, seconds?: number): Promise
   });
 }
 
-/** The agent answered that it may not freeze, so it has frozen nothing. */
+/** The agent answered that it is not allowed to freeze, so nothing is frozen. */
 export class FreezeRefusedError extends FailedError {}
 
-/** Seconds that libvirt waits for the agent's answer to a question. */
+/** How long libvirt waits for the agent's answer to a question, in seconds. */
 const answerSeconds = 5;
 
 /**
- * Asks the guest's agent whether the file systems are frozen; the answer also shows that the agent works.
- * A frozen agent answers nothing else but this, a ping and a thaw (QEMU, qga/main.c).
- * @throws FailedError with libvirt's reason when the agent does not answer, or may not tell.
+ * Asks the guest agent whether the file systems are frozen; the answer also shows that the agent works. While they
+ * are frozen, the agent answers only this, a ping and a thaw (QEMU, qga/main.c).
+ * @throws FailedError with libvirt's reason when the agent does not answer, or is not allowed to.
  */
 export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawed'> {
   const question = JSON.stringify({ execute: 'guest-fsfreeze-status' });
@@ -119,8 +119,8 @@ export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawe
 
 /**
  * Freezes the guest's file systems. @returns how many.
- * @throws FreezeRefusedError when the agent may not, such as when another tool has frozen them since they
- *   were asked about; after any other error they may be frozen.
+ * @throws FreezeRefusedError when the agent is not allowed to, for example because another tool has just frozen
+ *   them; after any other error they may be frozen.
  */
 export async function freezeFileSystems(domain: Domain): Promise<number> {
   const doing = `freeze the file systems of ${domain.name}`;
@@ -129,7 +129,7 @@ export async function freezeFileSystems(domain: Domain): Promise<number> {
     return Number(/(\d+) filesystem/.exec(text)?.[1] ?? 0);
   } catch (error) {
     // Older agents say `disabled for this instance`, newer ones `the agent is in frozen state`. An agent
-    // whose configuration forbids the command says the former, too.
+    // whose configuration forbids the command also says the former.
     const refused = /guest-fsfreeze-freeze\b.*(?:has been disabled|frozen state)/s;
     if (error instanceof CommandError && refused.test(error.stderr)) {
       throw new FreezeRefusedError(errorMessage(error), { cause: error });
@@ -138,14 +138,14 @@ export async function freezeFileSystems(domain: Domain): Promise<number> {
   }
 }
 
-/** The agent itself answered that it could not thaw: its freeze has failed, or has ended before. */
+/** The agent itself answered that it could not thaw: its freeze has failed, or has already ended. */
 export class ThawRefusedError extends FailedError {}
 
 /**
- * Thaws what is frozen; nothing frozen is fine. Done when this returns.
- * @returns how many file systems were frozen; undefined where virsh does not say.
- * @throws ThawRefusedError, once from a Windows guest that has ended its freeze by itself (qga/vss-win32 of QEMU: "couldn't
- *   hold writes: fsfreeze is limited up to 10 seconds"); CommandError
+ * Thaws all file systems, and returns when that is done. It is no error if none is frozen.
+ * @returns how many file systems were frozen; undefined if virsh does not say.
+ * @throws ThawRefusedError, from a Windows guest once after it has ended its freeze by itself (qga/vss-win32 of QEMU:
+ *   "couldn't hold writes: fsfreeze is limited up to 10 seconds"); CommandError
  */
 export async function thawFileSystems(domain: Domain): Promise<number | undefined> {
   const doing = `thaw the file systems of ${domain.name}`;
@@ -171,8 +171,8 @@ export async function resumeDomain(domain: Domain): Promise<void> {
 }
 
 /**
- * Begins the backup job that a file describes (a <domainbackup>). Its scratch files must be there: libvirt would make
- * them as root, and where it leaves owners alone, as on OpenNebula's hosts, QEMU could not open them.
+ * Begins the backup job that a file describes (a <domainbackup>). Its scratch files must exist: libvirt would create
+ * them as root, and if it does not change owners, as on OpenNebula's hosts, QEMU could not open them.
  */
 export async function beginBackup(domain: Domain, xmlPath: string): Promise<void> {
   const args = ['backup-begin', domain.name, '--reuse-external', '--backupxml', xmlPath];
@@ -181,7 +181,7 @@ export async function beginBackup(domain: Domain, xmlPath: string): Promise<void
   });
 }
 
-/** The socket of the domain's backup job; undefined when it has no such job. */
+/** Returns the socket of the domain's backup job; undefined when it has no such job. */
 export async function backupJobSocket(domain: Domain): Promise<string | undefined> {
   const { status, stdout } = await virsh(domain, ['backup-dumpxml', domain.name], {
     doing: `ask for the backup job of ${domain.name}`,
@@ -193,7 +193,7 @@ export async function backupJobSocket(domain: Domain): Promise<string | undefine
   return attribute(child(job, 'server'), 'socket') ?? '';
 }
 
-/** Ends the domain's job, whatever it is. */
+/** Ends the domain's job, of whatever kind. */
 export async function abortJob(domain: Domain): Promise<void> {
   await virsh(domain, ['domjobabort', domain.name], { doing: `end the job of ${domain.name}` });
 }

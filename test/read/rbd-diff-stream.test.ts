@@ -92,9 +92,21 @@ describe('a stream is refused', () => {
     ['with a name behind its data', [...opening, data(0, five), to('snap'), end], 'no place there'],
     ['with a name of 4 GiB', [head, Buffer.from('t'), u32(2 ** 32 - 1)], 'too long'],
     ['with an unknown record', [...opening, Buffer.from('x')], 'no place there: "x"'],
-    ['with data behind the disk', [...opening, data(996, five), end], 'behind the end of the disk'],
-    ['with zeros behind the disk', [...opening, zero(999, 2), end], 'behind the end of the disk'],
-    ['with data far behind', [...opening, data(2 ** 52, five), end], 'behind the end of the disk'],
+    [
+      'with data after the end of the disk',
+      [...opening, data(996, five), end],
+      'after the end of the disk',
+    ],
+    [
+      'with zeros after the end of the disk',
+      [...opening, zero(999, 2), end],
+      'after the end of the disk',
+    ],
+    [
+      'with data far after the end of the disk',
+      [...opening, data(2 ** 52, five), end],
+      'after the end of the disk',
+    ],
     ['with an offset beyond all numbers', [...opening, data(2n ** 64n - 1n, five), end], 'too big'],
     [
       'with a length beyond all numbers',
@@ -104,7 +116,7 @@ describe('a stream is refused', () => {
     ['with no data', [...opening, data(0, Buffer.alloc(0)), end], 'out of order'],
     ['with the same data twice', [...opening, data(0, five), data(4, five), end], 'out of order'],
     ['that goes backwards', [...opening, zero(50, 5), data(0, five), end], 'out of order'],
-    ['that goes on behind its end', [...opening, end, end], 'goes on behind its end'],
+    ['that continues after its end', [...opening, end, end], 'continues after its end'],
   ])('an rbd export-diff stream is refused: %s', async (_, parts, message) => {
     await expect(told(parts)).rejects.toThrow(message);
     await expect(told(parts, [1])).rejects.toThrow('cannot read disk 0 of VM 7: rbd export-diff');

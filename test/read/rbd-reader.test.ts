@@ -254,6 +254,6 @@ done`;
     inScene({}, async (reader) => {
       await reader.close();
       await reader.close();
-      await expect(reader.extents()).rejects.toThrow('is not read any more');
+      await expect(reader.extents()).rejects.toThrow('is no longer read');
     }));
 });
