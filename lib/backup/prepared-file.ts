@@ -9,18 +9,8 @@ import {
 } from '../bundle/format/manifest.ts';
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import {
-  anything,
-  count,
-  list,
-  made,
-  object,
-  optional,
-  pair,
-  parseShape,
-  textUpTo,
-  type Infer,
-} from '../run/json-shape.ts';
+import { list, object, optional, pair } from '../run/json-object.ts';
+import { anything, count, made, parseShape, textUpTo, type Infer } from '../run/json-shape.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import { maxXmlBytes } from '../xml/xml.ts';
 

@@ -1,5 +1,6 @@
 // The ways back from what an export does to a running guest.
-import { object, text } from '../run/json-shape.ts';
+import { object } from '../run/json-object.ts';
+import { text } from '../run/json-shape.ts';
 import { quote } from '../run/quote.ts';
 import { undoKind } from '../run/undo.ts';
 import { domainAt } from '../tools/virsh.ts';

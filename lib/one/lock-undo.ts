@@ -1,7 +1,8 @@
 // The lock of a VM is put back as it was before the run that locked it.
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import { count, made, object, optional, text, type Infer } from '../run/json-shape.ts';
+import { object, optional } from '../run/json-object.ts';
+import { count, made, text, type Infer } from '../run/json-shape.ts';
 import { undoKind } from '../run/undo.ts';
 import type { VmLock } from '../vm/vm.ts';
 import { noSuchObject } from './answers.ts';

@@ -1,7 +1,8 @@
 // The ways back from what an export or a restore does in OpenNebula.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../report/errors.ts';
-import { count, object, text, type Infer } from '../run/json-shape.ts';
+import { object } from '../run/json-object.ts';
+import { count, text, type Infer } from '../run/json-shape.ts';
 import { quote } from '../run/quote.ts';
 import { undoKind } from '../run/undo.ts';
 import { deleteImage, findImageFrom } from './images.ts';

@@ -1,7 +1,8 @@
 // The extents of an RBD image: `rbd diff --format json` prints one array of small objects. There can be
 // millions of them, so they are parsed as they arrive.
 import { FailedError } from '../report/errors.ts';
-import { count, made, object, parseShape } from '../run/json-shape.ts';
+import { object } from '../run/json-object.ts';
+import { count, made, parseShape } from '../run/json-shape.ts';
 import type { Extent } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
 

@@ -2,13 +2,12 @@
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
+import { object, optional } from './json-object.ts';
 import {
   count,
   made,
   matching,
-  object,
   oneOf,
-  optional,
   readShape,
   text,
   time,

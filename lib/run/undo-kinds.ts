@@ -2,7 +2,8 @@
 import { rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { FailedError } from '../report/errors.ts';
-import { object, text } from './json-shape.ts';
+import { object } from './json-object.ts';
+import { text } from './json-shape.ts';
 import { ownPrefix } from './own-prefix.ts';
 import { stopProcesses } from './processes.ts';
 import { quote } from './quote.ts';

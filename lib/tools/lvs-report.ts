@@ -1,7 +1,8 @@
 // What `lvs --reportformat json --units b --nosuffix` prints: {"report":[{"lv":[{field: "text", ...}]}]}.
 // Fields: lvmreport(7), `lvs -o help`.
 import { FailedError } from '../report/errors.ts';
-import { list, made, object, parseShape } from '../run/json-shape.ts';
+import { list, object } from '../run/json-object.ts';
+import { made, parseShape } from '../run/json-shape.ts';
 
 export interface Volume {
   readonly group: string;

@@ -1,7 +1,8 @@
 // rbd: images of a Ceph cluster, their snapshots, and their data. Manual page: rbd(8). A key is passed as the
 // path of its file, never itself.
 import { CommandError, FailedError } from '../report/errors.ts';
-import { count, list, object, parseShape, text, type Shape } from '../run/json-shape.ts';
+import { list, object } from '../run/json-object.ts';
+import { count, parseShape, text, type Shape } from '../run/json-shape.ts';
 import type { Command, Runner } from '../run/runner.ts';
 
 /** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */

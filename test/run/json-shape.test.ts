@@ -1,21 +1,23 @@
 import { describe, expect, test } from '@jest/globals';
 import {
-  count,
   dictionary,
   fact,
   list,
-  matching,
   object,
-  oneOf,
   optional,
   pair,
+  variants,
+} from '../../lib/run/json-object.ts';
+import {
+  count,
+  matching,
+  oneOf,
   parseShape,
   readShape,
   text,
   textUpTo,
   time,
   truth,
-  variants,
   type Infer,
   type Shape,
 } from '../../lib/run/json-shape.ts';

@@ -1,7 +1,14 @@
 // manifest.json from a bundle that is not trusted: only what is well-formed and agrees with itself
 // gets out of here. Whether it agrees with the file, indexed-bundle.ts checks.
 import { BundleError, errorMessage } from '../../report/errors.ts';
-import { made, readShape, type Drop, type Shape } from '../../run/json-shape.ts';
+import {
+  anything,
+  made,
+  parseShape,
+  readShape,
+  type Drop,
+  type Shape,
+} from '../../run/json-shape.ts';
 import type { FrameTable } from './frame-table.ts';
 import {
   largestState,
@@ -59,7 +66,8 @@ function wrong(why: string): BundleError {
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return parseShape(anything, text, (why) => new BundleError(why));
   } catch (cause) {
     // The parser's message quotes the text, which is hostile.
     throw new BundleError('manifest.json is not JSON', { cause: errorMessage(cause) });

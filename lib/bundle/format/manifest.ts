@@ -1,19 +1,14 @@
 // The last member of a bundle, manifest.json: what the bundle holds and where each byte of it lies. Its types are
 // inferred from the shapes by which it is read. The format is documented in docs/bundle-format.md; version 1. Its fields
 // are never renamed.
+import { dictionary, fact, list, object, optional, variants } from '../../run/json-object.ts';
 import {
   count,
-  dictionary,
-  fact,
-  list,
   matching,
-  object,
   oneOf,
-  optional,
   text,
   time,
   truth,
-  variants,
   type Infer,
   type Shape,
 } from '../../run/json-shape.ts';

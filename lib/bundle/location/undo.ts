@@ -1,7 +1,8 @@
 // The ways back from what writing a bundle leaves at its location.
 import { rmdir } from 'node:fs/promises';
 import { hasCode } from '../../report/errors.ts';
-import { object, text } from '../../run/json-shape.ts';
+import { object } from '../../run/json-object.ts';
+import { text } from '../../run/json-shape.ts';
 import { quote } from '../../run/quote.ts';
 import { undoKind } from '../../run/undo.ts';
 import { removeEmptyFolder, removeUnfinished } from './host-file.ts';

@@ -1,5 +1,6 @@
 // How a disk on Ceph is opened at its point in time: JSON that only this module reads.
-import { count, object, optional, text, type Infer } from '../../run/json-shape.ts';
+import { object, optional } from '../../run/json-object.ts';
+import { count, text, type Infer } from '../../run/json-shape.ts';
 
 /** As `CephAccess`. */
 export const accessShape = object({

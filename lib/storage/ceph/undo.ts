@@ -1,7 +1,8 @@
 // The way back from a snapshot of an RBD image. It succeeds when there is no snapshot of ours.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
-import { object, text } from '../../run/json-shape.ts';
+import { object } from '../../run/json-object.ts';
+import { text } from '../../run/json-shape.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import { isRunningWith } from '../../run/processes.ts';
 import { quote } from '../../run/quote.ts';

@@ -1,14 +1,6 @@
 // How a disk that is a file is opened at its point in time: JSON that only this module reads.
-import {
-  count,
-  dictionary,
-  object,
-  oneOf,
-  optional,
-  text,
-  variants,
-  type Infer,
-} from '../../run/json-shape.ts';
+import { dictionary, object, optional, variants } from '../../run/json-object.ts';
+import { count, oneOf, text, type Infer } from '../../run/json-shape.ts';
 import type { BlockNode } from '../../tools/qemu-nbd.ts';
 
 const raw = object({ path: text, device: optional(oneOf(true)) });

@@ -1,5 +1,6 @@
 // How a disk on LVM is opened at its point in time: JSON that only this module reads.
-import { count, object, oneOf, optional, text, type Infer } from '../../run/json-shape.ts';
+import { object, optional } from '../../run/json-object.ts';
+import { count, oneOf, text, type Infer } from '../../run/json-shape.ts';
 
 /** A logical volume that nobody writes to: a disk's own, or a snapshot, which can overflow. */
 export const volumeSource = object({

@@ -13,7 +13,8 @@ import {
   type VolumeName,
 } from '../../tools/lvm.ts';
 import { isRunningWith } from '../../run/processes.ts';
-import { object, text } from '../../run/json-shape.ts';
+import { object } from '../../run/json-object.ts';
+import { text } from '../../run/json-shape.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import { quote } from '../../run/quote.ts';
 import { undoKind } from '../../run/undo.ts';
