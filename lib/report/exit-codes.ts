@@ -77,6 +77,7 @@ export const exitCodes = [
     meaning: 'the bundle is damaged, unreadable, or holds what a bundle must not hold',
     words: {
       'bundle-damaged': 'the bundle is damaged, unreadable, or not one that may be restored',
+      'bundle-cut': 'the bundle lost its end; `--salvage` gets the disks in `wholeDisks`',
     },
   },
   {
@@ -87,6 +88,7 @@ export const exitCodes = [
     words: {
       'opennebula-failed': 'any failure of OpenNebula that has no word of its own',
       'opennebula-refused': 'OpenNebula refused a call; `oneCode` is its own number',
+      'datastore-full': 'an image datastore of OpenNebula has too little free space',
       'opennebula-unreachable': 'OpenNebula does not answer',
       'not-authenticated': 'the credentials are not those of a user',
       'vm-not-found': 'there is no VM with this id',

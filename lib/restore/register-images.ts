@@ -115,7 +115,12 @@ async function explained(error: unknown, plan: ImagePlan, { name }: Datastore): 
   const size = formatBytes((await imageSizeMb(plan)) * 2 ** 20);
   return new OpenNebulaError(
     `${error.message} ${name}: OpenNebula requires ${size} for disk ${plan.disk.id}, holes included; administrators can skip this check with onevmdump restore --no-check-capacity`,
-    { oneCode: error.oneCode, cause: error },
+    {
+      oneCode: error.oneCode,
+      code: 'datastore-full',
+      facts: { datastore: name, diskId: plan.disk.id },
+      cause: error,
+    },
   );
 }
 

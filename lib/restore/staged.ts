@@ -148,6 +148,7 @@ async function requireSpace(
   if (needed <= free) return;
   throw new FailedError(
     `disk ${disk.id} needs ${formatBytes(needed)} in ${dirname(folder)}, but only ${formatBytes(free)} are free; choose another folder with --staging-dir`,
+    { code: 'no-space', facts: { diskId: disk.id, freeBytes: free, neededBytes: needed } },
   );
 }
 

@@ -45,8 +45,9 @@ export async function withBundleFolder<T>(
   }
   return await withConnections('read', context, async ({ connections }) => {
     const runner = connections.runner(host, context.signal);
-    const names = await namesIn(runner, path);
-    if (typeof names === 'string') throw cannot(names);
+    const names = await namesIn(runner, path).catch((error: unknown) => {
+      throw error instanceof UsageError ? cannot(error.message, error) : error;
+    });
     return await body({
       names,
       open: (name) => openSshSource(runner, join(path, name), `${text}/${name}`),

@@ -59,7 +59,7 @@ export function walkXml(
   const illegal = notXmlCharacter.exec(text);
   if (illegal) return { index: illegal.index, fault: 'a character that XML cannot carry' };
   const declared = readDeclaration(text);
-  if (typeof declared === 'string') return { index: 0, fault: declared };
+  if (typeof declared !== 'number') return { index: 0, ...declared };
 
   const open: string[] = [];
   let elements = 0;
@@ -73,7 +73,7 @@ export function walkXml(
     if (next === -1) break;
 
     const step = readMarkup(text, next, open, elements === 0, visitor);
-    if (typeof step === 'string') return { index: next, fault: step };
+    if ('fault' in step) return { index: next, ...step };
     at = step.end;
     if (step.element && ++elements > maxElements) {
       return { index: next, fault: `more than ${maxElements} elements` };
@@ -85,12 +85,16 @@ export function walkXml(
   return undefined;
 }
 
-/** Index behind the declaration, 0 when there is none, or what is wrong with it. */
-function readDeclaration(text: string): number | string {
+/** What is wrong with the markup that was read. */
+type Wrong = Pick<XmlFault, 'fault'>;
+
+/** Index after the declaration, 0 when there is none, or what is wrong with it. */
+function readDeclaration(text: string): number | Wrong {
   if (!/^<\?xml[ \t\r\n]/.test(text)) return 0;
   const [whole, encoding = 'UTF-8'] = declaration.exec(text) ?? [];
-  if (whole === undefined) return 'not an XML 1.0 declaration';
-  if (!/^(?:utf-8|us-ascii)$/i.test(encoding)) return `encoding ${encoding}, expected UTF-8`;
+  if (whole === undefined) return { fault: 'not an XML 1.0 declaration' };
+  if (!/^(?:utf-8|us-ascii)$/i.test(encoding))
+    return { fault: `encoding ${encoding}, expected UTF-8` };
   return whole.length;
 }
 
@@ -101,28 +105,32 @@ function readMarkup(
   open: string[],
   first: boolean,
   visitor: XmlVisitor,
-): { readonly end: number; readonly element: boolean } | string {
+): { readonly end: number; readonly element: boolean } | Wrong {
   const upTo = (mark: string, start: number): { end: number; element: false } | undefined => {
     const found = text.indexOf(mark, start);
     return found === -1 ? undefined : { end: found + mark.length, element: false };
   };
-  if (text.startsWith('<!--', from)) return upTo('-->', from + 4) ?? 'a comment that does not end';
+  if (text.startsWith('<!--', from))
+    return upTo('-->', from + 4) ?? { fault: 'a comment that does not end' };
   if (text.startsWith('<![CDATA[', from)) {
-    if (open.length === 0) return 'text outside the root element';
+    if (open.length === 0) return { fault: 'text outside the root element' };
     const section = upTo(']]>', from + 9);
     if (section) visitor.cdata(text.slice(from + 9, section.end - 3));
-    return section ?? 'a CDATA section that does not end';
+    return section ?? { fault: 'a CDATA section that does not end' };
   }
-  if (text[from + 1] === '!') return 'document types and entity declarations are not accepted';
-  if (text[from + 1] === '?') return 'processing instructions are not accepted';
+  if (text[from + 1] === '!')
+    return { fault: 'document types and entity declarations are not accepted' };
+  if (text[from + 1] === '?') return { fault: 'processing instructions are not accepted' };
 
   if (text[from + 1] === '/') {
     endTag.lastIndex = from;
     const [whole, name] = endTag.exec(text) ?? [];
-    if (whole === undefined) return 'not a complete tag';
+    if (whole === undefined) return { fault: 'not a complete tag' };
     const expected = open.pop();
     if (name !== expected) {
-      return `</${name ?? ''}> where ${expected === undefined ? 'nothing is open' : `<${expected}> is open`}`;
+      return {
+        fault: `</${name ?? ''}> where ${expected === undefined ? 'nothing is open' : `<${expected}> is open`}`,
+      };
     }
     visitor.end();
     return { end: from + whole.length, element: false };
@@ -130,15 +138,15 @@ function readMarkup(
 
   startTag.lastIndex = from;
   const [whole, name = '', attributes = '', closed] = startTag.exec(text) ?? [];
-  if (whole === undefined) return 'not a complete tag';
-  if (!xmlName.test(name)) return `${JSON.stringify(name)} is not a name`;
+  if (whole === undefined) return { fault: 'not a complete tag' };
+  if (!xmlName.test(name)) return { fault: `${JSON.stringify(name)} is not a name` };
   const names = [...readAttributes(attributes)].map(([one]) => one);
   if (new Set(names).size < names.length || !names.every((one) => xmlName.test(one))) {
-    return `the attributes of <${name}> are not well-formed`;
+    return { fault: `the attributes of <${name}> are not well-formed` };
   }
-  if (open.length === 0 && !first) return 'a second root element';
+  if (open.length === 0 && !first) return { fault: 'a second root element' };
   if (closed !== '/' && open.push(name) > maxDepth) {
-    return `elements nested more than ${maxDepth} deep`;
+    return { fault: `elements nested more than ${maxDepth} deep` };
   }
   visitor.start(name, attributes);
   if (closed === '/') visitor.end();

@@ -305,8 +305,11 @@ describe('a bundle that lost its end', () => {
 
   test('extract from a bundle that lost its end gives the disks before the cut with --salvage, and says how without', async () => {
     const cut = await cutAt('./backup.disk.2', -200_000);
-    const refused = await extract(cut, '--disk', '0');
+    const refused = await extract(cut, '--disk', '0', '--json');
     expect(refused.code).toBe(5);
+    expect(JSON.parse(refused.stdout)).toMatchObject({
+      error: { code: 'bundle-cut', wholeDisks: [0] },
+    });
     expect(refused.stderr).toContain('what comes before that is whole (disk 0)');
     const { code, stdout, stderr } = await extract(cut, '--disk', '0', '--salvage', '--json');
     expect(code).toBe(7);

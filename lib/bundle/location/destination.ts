@@ -122,8 +122,10 @@ export function placeAt(runner: Runner): Place {
     kind: (path) => kindOfPath(runner, path),
     async partsOf(bundle) {
       const folder = dirname(bundle);
-      const names = await namesIn(runner, folder);
-      if (typeof names === 'string') return [];
+      const names = await namesIn(runner, folder).catch((error: unknown) => {
+        if (error instanceof UsageError) return [];
+        throw error;
+      });
       return names.filter((one) => isPartOf(one, basename(bundle))).map((one) => join(folder, one));
     },
     async requireWritable(folder) {

@@ -1,4 +1,5 @@
 // The file of a bundle on another machine, by sh and coreutils. Paths may hold anything.
+import { UsageError } from '../../report/errors.ts';
 import type { Command, PipedService, Runner, Service } from '../../run/runner.ts';
 
 /** A bundle being written: `part` is its file until it is whole, `path` its name then. */
@@ -111,14 +112,14 @@ export async function removeEmptyFolder(runner: Runner, path: string): Promise<v
   await runner.run(script(text, path), { doing: `remove the folder ${path}` });
 }
 
-/** The names of all that is in a folder there; or, in words, why it cannot be read. */
-export async function namesIn(runner: Runner, path: string): Promise<readonly string[] | string> {
+/** The names of all that is in a folder there. @throws UsageError that says why it cannot be read */
+export async function namesIn(runner: Runner, path: string): Promise<readonly string[]> {
   const command = script(namesScript, path);
   const { status, stdout } = await runner.run(command, {
     doing: `list ${path}`,
     acceptStatus: [cannotList],
   });
-  if (status === cannotList) return stdout.toString().trim();
+  if (status === cannotList) throw new UsageError(stdout.toString().trim());
   return stdout.toString().split('\0').slice(0, -1);
 }
 

@@ -37,7 +37,11 @@ export class RemoteReads {
     } catch (error) {
       const { stderr } = await this.#service.ended;
       if (/^(no such file|it is not a regular file)$/.test(stderr)) {
-        throw new UsageError(`cannot open bundle ${this.#name}: ${stderr}`, { cause: error });
+        throw new UsageError(`cannot open bundle ${this.#name}: ${stderr}`, {
+          cause: error,
+          code: stderr === 'no such file' ? 'bundle-not-found' : undefined,
+          facts: { bundle: this.#name },
+        });
       }
       throw error;
     }

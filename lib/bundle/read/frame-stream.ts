@@ -53,7 +53,10 @@ export class FrameError extends BundleError {
   readonly index: number;
   constructor(label: string, index: number, [offset]: Frame, reason: unknown) {
     const text = reason instanceof BundleError ? reason.message : String(reason);
-    super(`${label}, frame ${index} at byte ${offset}: ${text}`, { cause: reason });
+    super(`${label}, frame ${index} at byte ${offset}: ${text}`, {
+      facts: { frame: index, offset },
+      cause: reason,
+    });
     this.index = index;
   }
 }

@@ -30,5 +30,6 @@ export const largestVmXml = 16 * 1024 * 1024;
 /** A BundleError with `place` before its message, once; other errors as they are. */
 export function placed(place: string, error: unknown): unknown {
   if (!(error instanceof BundleError) || error.message.startsWith(place)) return error;
-  return new BundleError(`${place}: ${error.message}`, { cause: error });
+  const { code, facts } = error;
+  return new BundleError(`${place}: ${error.message}`, { code, facts, cause: error });
 }

@@ -157,6 +157,8 @@ async function scan(
       const ids = found.map(({ id }) => id);
       throw new BundleError(`${damage.message}; ${whatIsWhole(ids)}`, {
         cause: damage,
+        code: 'bundle-cut',
+        facts: { bundle: source.name, wholeDisks: ids },
       });
     }
     cut = damage.message;

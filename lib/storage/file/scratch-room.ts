@@ -35,5 +35,6 @@ export async function requireScratchRoom(
   if (free >= needed) return;
   throw new FailedError(
     `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; see SCRATCH_PERCENT (now ${scratchRoom.percent}) and SCRATCH_MIN_MB (now ${scratchRoom.minMb})`,
+    { code: 'no-space', facts: { vmId: vm.id, folder, freeBytes: free, neededBytes: needed } },
   );
 }

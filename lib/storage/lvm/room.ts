@@ -79,6 +79,10 @@ function requireRoomInPool(
   if (needed > free) {
     throw new FailedError(
       `${what} has ${formatBytes(free)} free, but the guest may overwrite ${formatBytes(needed)} of ${counted(volumes)} during an export, and a full pool would stop it; see ${settings(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
+      {
+        code: 'no-space',
+        facts: { thinPool: `${group}/${first.pool ?? ''}`, freeBytes: free, neededBytes: needed },
+      },
     );
   }
 }
