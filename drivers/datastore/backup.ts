@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { runAction } from '../../lib/datastore/action.ts';
 import { backupVm } from '../../lib/backup/backup.ts';
 import { parseBackupRequest } from '../../lib/backup/backup-request.ts';
-import { disksPlace } from '../../lib/backup/disks-host.ts';
+import { disksHost } from '../../lib/backup/disks-host.ts';
 import { backupBasePath } from '../../lib/config/datastore-conf.ts';
 import { readStdin } from '../../lib/xml/stdin.ts';
 import { silent } from '../../lib/report/progress.ts';
@@ -13,7 +13,7 @@ import { withRun } from '../../lib/session/with-run.ts';
 
 void runAction('backup', async ({ args, log, signal, config: load }) => {
   const request = parseBackupRequest(args, await readStdin(process.stdin));
-  const { remote, config } = await disksPlace(request, await load());
+  const { remote, config } = await disksHost(request, await load());
   // remotes/datastore/onevmdump/backup
   const remotes = join(dirname(process.argv[1] ?? ''), '../..');
   const basePath = await backupBasePath(remotes);

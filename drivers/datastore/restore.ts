@@ -10,7 +10,7 @@ import { sessionAs } from '../../lib/one/login-token.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { withRun } from '../../lib/session/with-run.ts';
 
-/** oned waits 180 seconds, which the undo of what failed is a part of. */
+/** oned waits 180 seconds for a restore, including the undo of a failed one. */
 const undoWithinMs = 175_000;
 
 void runAction('restore', async ({ args, log, signal, config: load }) => {

@@ -1,8 +1,8 @@
 // stat request_id; stdin: base64 of IMAGE (PATH) and DATASTORE. stdout: the disk's size in MiB.
-// oned asks when an image is registered from a backup.
+// oned runs it when an image is registered from a backup.
 import { decodeActionData, requiredAt } from '../../lib/datastore/action-data.ts';
 import { runAction } from '../../lib/datastore/action.ts';
-import { atBundles } from '../../lib/datastore/bundle-host.ts';
+import { onBundleHost } from '../../lib/datastore/bundle-host.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { inMb, openBackup } from '../../lib/datastore/open-bundle.ts';
@@ -19,7 +19,7 @@ void runAction('stat', async (context) => {
   if (address.datastoreId !== datastore.id) {
     throw new UsageError(`the disk is in datastore ${address.datastoreId}, not in ${datastore.id}`);
   }
-  return await atBundles(datastore, context, async (runner) => {
+  return await onBundleHost(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, address.bundle, runner, context);
     try {
       return String(inMb(await virtualSizeOf(bundle, diskOf(bundle, address.diskId), 'restored')));

@@ -1,7 +1,7 @@
-// stream_disk URL: writes one disk of a bundle to stdout. Started by datastore/downloader.sh, which
-// install.sh has taught our addresses; the datastore they name is looked up in OpenNebula.
+// stream_disk URL: writes one disk of a bundle to stdout. It is started by datastore/downloader.sh, to which install.sh has
+// added our addresses. The datastore that an address names is looked up in OpenNebula.
 import { runAction } from '../../lib/datastore/action.ts';
-import { atBundles } from '../../lib/datastore/bundle-host.ts';
+import { onBundleHost } from '../../lib/datastore/bundle-host.ts';
 import { backupDatastore } from '../../lib/datastore/backup-datastore.ts';
 import { parseDiskUrl } from '../../lib/datastore/disk-url.ts';
 import { openBackup } from '../../lib/datastore/open-bundle.ts';
@@ -19,7 +19,7 @@ void runAction('stream_disk', async (context) => {
   const { datastoreId } = address;
   const found = await askXml(one, 'DATASTORE', 'one.datastore.info', datastoreId, false);
   const datastore = backupDatastore({ name: 'ANSWER', text: '', children: [found] });
-  await atBundles(datastore, context, async (runner) => {
+  await onBundleHost(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, address.bundle, runner, context);
     try {
       if (address.form === 'tpm') {

@@ -1,4 +1,4 @@
-// What oned asks of `backup`, and of the TM actions around it: arguments, the datastore and the VM, checked.
+// The request that oned makes of `backup` and of the TM actions around it: arguments, datastore and VM, validated.
 import { basename, posix } from 'node:path';
 import { parseVm } from '../vm/vm-xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
@@ -7,21 +7,21 @@ import { UnsupportedError, UsageError } from '../report/errors.ts';
 import type { Vm } from '../vm/vm.ts';
 import { asId, parseActionData } from '../datastore/action-data.ts';
 
-/** What the arguments of `backup`, `prebackup` and `postbackup` say. */
+/** The arguments of `backup`, `prebackup` and `postbackup`. */
 export interface BackupArguments {
-  /** The host the VM is on, or was last, as OpenNebula names it. */
+  /** OpenNebula's name of the host that the VM is on, or was on last. */
   readonly host: string;
   /** The VM's folder on that host. */
   readonly folder: string;
   readonly vmId: number;
-  /** DISK_IDs of what is to be in the backup. */
+  /** DISK_IDs of the disks to back up. */
   readonly diskIds: readonly number[];
 }
 
 export interface BackupRequest extends BackupArguments {
   /** The data with the DATASTORE. */
   readonly data: XmlElement;
-  /** Undefined with OpenNebula 6.6, which says nothing of the VM; `prebackup` left its XML then. */
+  /** Undefined with OpenNebula 6.6, which does not pass the VM; its XML is then in the file that `prebackup` left. */
   readonly vm: Vm | undefined;
 }
 
@@ -35,9 +35,9 @@ export function parseBackupArguments(args: readonly string[]): BackupArguments {
       `expected host:folder disks deploy_id job_id vm_id datastore_id, but got ${args.length} arguments; this program is started by OpenNebula`,
     );
   }
-  const [place = '', disks = ''] = args;
+  const [hostFolder = '', disks = ''] = args;
   const vmId = asId(args.at(-2) ?? '', 'the id of the VM');
-  const { host, folder } = parsePlace(place);
+  const { host, folder } = parseHostFolder(hostFolder);
   if (basename(folder) !== String(vmId)) {
     throw new UsageError(`${folder} is not the folder of VM ${vmId}`);
   }
@@ -61,41 +61,41 @@ export function parseBackupRequest(args: readonly string[], stdin: Buffer): Back
   return { ...known, data, vm };
 }
 
-/** @throws UsageError when it is the XML of another VM */
+/** Checks that the XML is that of the VM with this id. @throws UsageError */
 export function requireVm(vm: Vm, vmId: number): void {
   if (vm.id !== vmId) throw new UsageError(`the XML is of VM ${vm.id}, not of VM ${vmId}`);
 }
 
-/** `host:folder`, the first argument of many actions. @throws UsageError */
-export function parsePlace(place: string): { readonly host: string; readonly folder: string } {
-  const [, host = '', path = ''] = /^([A-Za-z0-9_.-]+):(\/[^\0\n]*)$/.exec(place) ?? [];
+/** Reads `host:folder`, the first argument of many actions. @throws UsageError */
+export function parseHostFolder(text: string): { readonly host: string; readonly folder: string } {
+  const [, host = '', path = ''] = /^([A-Za-z0-9_.-]+):(\/[^\0\n]*)$/.exec(text) ?? [];
   if (host === '' || host.startsWith('-')) {
-    throw new UsageError(`${JSON.stringify(place)} is not of the form host:folder`);
+    throw new UsageError(`${JSON.stringify(text)} is not of the form host:folder`);
   }
   return { host, folder: posix.normalize(path).replace(/(?<=.)\/$/, '') };
 }
 
-/** @throws UnsupportedError for a backup that is to continue an earlier one */
+/** @throws UnsupportedError for an incremental backup */
 export function refuseIncrements(vm: Vm): void {
   const mode = vm.backupConfig && childText(vm.backupConfig, 'MODE');
   if (mode?.toUpperCase() !== 'INCREMENT') return;
   throw new UnsupportedError(
-    `VM ${vm.id} is set to incremental backups, which onevmdump datastores do not take; set its backup mode to FULL`,
+    `VM ${vm.id} is set to incremental backups, which onevmdump datastores do not support; set its backup mode to FULL`,
   );
 }
 
-/** The VM's document, byte for byte as it stands in the larger one. */
+/** The VM's XML, byte for byte as it is in the larger document. */
 function vmBytes(document: Buffer): Buffer {
   const end = document.lastIndexOf('</VM>') + '</VM>'.length;
-  const wanted = child(parseActionData(document), 'VM');
-  // `<VM>` may stand in the text of an attribute, too: what counts is what comes out.
+  const expected = child(parseActionData(document), 'VM');
+  // The text of an attribute may also contain `<VM>`, so each one is parsed until the result is the expected VM.
   for (
     let from = document.indexOf('<VM>');
     from !== -1;
     from = document.indexOf('<VM>', from + 1)
   ) {
     const bytes = document.subarray(from, end);
-    if (JSON.stringify(parsed(bytes)) === JSON.stringify(wanted)) return Buffer.from(bytes);
+    if (JSON.stringify(parsed(bytes)) === JSON.stringify(expected)) return Buffer.from(bytes);
   }
   throw new UsageError("cannot find the VM's XML in the data of the action");
 }

@@ -1,5 +1,5 @@
-// The whole `backup`, from oned's request to the bundle in the datastore, from top to bottom. `prebackup` has fixed
-// the point in time; the VM is in its BACKUP state meanwhile, so nothing is locked.
+// The whole `backup`, from oned's request to the bundle in the datastore, from top to bottom. `prebackup` has fixed the point
+// in time. OpenNebula keeps the VM in a BACKUP state until the end, so no VM lock is needed.
 import { basename } from 'node:path';
 import { bundleTarget } from '../bundle/location/destination.ts';
 import { removeFolderIfEmpty } from '../bundle/location/undo.ts';
@@ -24,21 +24,22 @@ import { findPrepared, preparedDisks } from './prepared-backup.ts';
 import { stagedDisks, stagedVm, stagingFolder } from './staged-disks.ts';
 import { stagedState } from './staged-state.ts';
 
-export interface BackupMeans {
+export interface BackupDeps {
   readonly config: Config;
-  /** Where journals, and what `prebackup` has prepared, lie. */
+  /** The folder of the journals and of the files that `prebackup` wrote. */
   readonly stateFolder: string;
   /** BACKUP_BASE_PATH of OpenNebula's datastore.conf. */
   readonly basePath: string | undefined;
 }
 
 /**
- * @returns `ID SIZE_MB FORMAT`, as oned expects: the bundle's name is what it keeps as SOURCE
- * @throws an OnevmdumpError of any kind; nothing is left in the datastore then
+ * Makes the backup.
+ * @returns `ID SIZE_MB FORMAT`, as oned expects; the id is the bundle's name, which oned keeps as SOURCE
+ * @throws an OnevmdumpError of any kind; then nothing is left in the datastore
  */
 export async function backupVm(
   request: BackupRequest,
-  means: BackupMeans,
+  means: BackupDeps,
   run: Run,
 ): Promise<string> {
   const started = new Date();
@@ -49,13 +50,13 @@ export async function backupVm(
 
   const compression = datastore.compression ?? parseCompression(config.compress);
   const folder = bundleFolder(datastore, vmId);
-  // Removed again if no bundle comes to lie in it.
   const { host } = datastore;
-  // First of all, so that a host that cannot be reached has nothing to be undone.
+  // First of all, so that nothing has to be undone on a host that cannot be reached.
   await makeBase(datastore, run.runnerAt(host));
+  // A failed backup removes the VM's folder again, if it is empty.
   const made = await run.journal.record(removeFolderIfEmpty.undo({ path: folder }), host);
   await makeFolder(run.runnerAt(host), folder).catch(async (error: unknown) => {
-    // Not made: there is nothing to remove, and where this failed that would fail, too.
+    // The folder was not made. Its undo would also fail on a host that cannot be reached.
     if (!(error instanceof ConnectionError)) await made.done();
     throw error;
   });
@@ -80,7 +81,7 @@ export async function backupVm(
   return `${basename(target.name)} ${inMb(size)} raw`;
 }
 
-/** Disks with data of the VM's own that BACKUP_CONFIG/DISK_IDS (7.4) leaves out. Those that no backup has are not among them. */
+/** Disks that BACKUP_CONFIG/DISK_IDS (7.4) leaves out, without those that OpenNebula leaves out of every backup. */
 function notAskedFor(vm: Vm, asked: readonly number[]): number[] {
   return vm.disks
     .filter((disk) => !isCdrom(disk) && !isVolatile(disk) && !isSharedFolder(disk))
@@ -88,20 +89,20 @@ function notAskedFor(vm: Vm, asked: readonly number[]): number[] {
     .filter((id) => !asked.includes(id));
 }
 
-/** What is to be in the bundle. */
-interface AtPointInTime {
+/** The content of the bundle as of the point in time. */
+interface BackupContent {
   readonly vm: Vm;
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly snapshot: VmSnapshot;
   readonly state: MachineState;
 }
 
-/** From our own `prebackup`, where it was run for this backup; else from the files that the stock one has staged. */
+/** From our own `prebackup` if it ran for this backup; else from the files that the stock one has staged. */
 async function disksAtPointInTime(
   request: BackupRequest,
-  { config, stateFolder, basePath }: BackupMeans,
+  { config, stateFolder, basePath }: BackupDeps,
   run: Run,
-): Promise<AtPointInTime> {
+): Promise<BackupContent> {
   const { vmId, folder, diskIds } = request;
   const prepared = await findPrepared(stateFolder, vmId, request.vm, run.log);
   if (prepared) {
@@ -118,9 +119,9 @@ async function disksAtPointInTime(
 }
 
 /**
- * Where the stock `prebackup` has staged the disks: the VM's host; from 7.2 on those of Ceph lie on a host of the backup
- * datastore's BRIDGE_LIST, where it has one. oned writes the chosen one down. Sources: tm_mad/ceph/prebackup and
- * DispatchManager::backup of OpenNebula 7.4.
+ * The machine on which the stock `prebackup` has staged the disks. This is the VM's host, except for Ceph from 7.2 on: if the
+ * backup datastore has a BRIDGE_LIST, oned chooses a host from it and writes it to LAST_BRIDGE. Sources:
+ * tm_mad/ceph/prebackup and DispatchManager::backup of OpenNebula 7.4.
  */
 async function stagingRunner(vm: Vm, run: Run): Promise<Runner> {
   const bridge = vm.backupConfig && childText(vm.backupConfig, 'LAST_BRIDGE');

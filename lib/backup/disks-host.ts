@@ -5,18 +5,18 @@ import { targetOfHost } from '../run/local-host.ts';
 import type { SshTarget } from '../run/runner.ts';
 import type { BackupArguments } from './backup-request.ts';
 
-export interface DisksPlace {
-  /** The host, as oneadmin reaches it; undefined is this machine. */
+export interface DisksHost {
+  /** The host, as oneadmin reaches it; undefined: this machine. */
   readonly remote: SshTarget | undefined;
-  /** With the DATASTORE_LOCATION that oned has there. */
+  /** The configuration, with the DATASTORE_LOCATION that oned uses on that host. */
   readonly config: Config;
 }
 
-/** Where the disks are, as the arguments of an action say. @throws UsageError */
-export async function disksPlace(
+/** The machine that the arguments of an action name. @throws UsageError */
+export async function disksHost(
   { host, folder }: Pick<BackupArguments, 'host' | 'folder'>,
   config: Config,
-): Promise<DisksPlace> {
+): Promise<DisksHost> {
   const remote = await targetOfHost(host);
   // <location>/<system datastore>/<vm>
   return { remote, config: { ...config, datastoreLocation: posix.resolve(folder, '../..') } };

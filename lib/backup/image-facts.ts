@@ -1,4 +1,4 @@
-// What oned knows of the images of a VM that is backed up.
+// Asks oned about the images of a VM that is backed up.
 import type { ImageFacts } from '../bundle/format/manifest.ts';
 import { imagesOf } from '../export-vm.ts';
 import type { Config } from '../config/config.ts';
@@ -7,7 +7,10 @@ import type { Log } from '../report/log.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect } from '../session/with-run.ts';
 
-/** By DISK_ID. It makes a restore truer; without oned a backup does without, with a warning. */
+/**
+ * What oned knows about the images, by DISK_ID. A restore uses it, but a backup does not need it: if oned cannot be asked, this
+ * warns and returns an empty map.
+ */
 export async function imageFacts(
   vm: Vm,
   config: Config,
@@ -18,7 +21,7 @@ export async function imageFacts(
     return await imagesOf(vm, one, { log });
   } catch (error) {
     if (!(error instanceof OpenNebulaError) && !(error instanceof UsageError)) throw error;
-    log.warn(`nothing is known of the images of VM ${vm.id}: ${errorMessage(error)}`);
+    log.warn(`nothing is known about the images of VM ${vm.id}: ${errorMessage(error)}`);
     return new Map();
   }
 }

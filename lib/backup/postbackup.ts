@@ -1,8 +1,8 @@
-// `postbackup` and `postbackup_live`: releases what `prebackup` has fixed. Also run after a failure, and perhaps twice.
+// `postbackup` and `postbackup_live`: release what `prebackup` made. oned also runs them after a failure, possibly twice.
 import { dirname, join } from 'node:path';
 import { findRemains, undoRemains } from '../session/cleanup.ts';
 import { parseBackupArguments } from './backup-request.ts';
-import { disksPlace } from './disks-host.ts';
+import { disksHost } from './disks-host.ts';
 import { stagingFolder } from './staged-disks.ts';
 import { backupBasePath } from '../config/datastore-conf.ts';
 import { errorMessage, OnevmdumpError } from '../report/errors.ts';
@@ -14,16 +14,17 @@ import { withConnections } from '../session/with-run.ts';
 import type { IsOurs, Outcome, TmContext } from './tm-action.ts';
 
 /**
- * What cannot be released is a warning, and stays in its journal for the next backup of the VM, or for `onevmdump
- * cleanup`: the bundle is complete, and would be lost to oned if this failed.
+ * Releases the disks. The bundle is complete, and oned would drop it if this failed. So what cannot be released is only a
+ * warning: it stays in its journal for the next backup of the VM or for `onevmdump cleanup`.
+ * @throws an OnevmdumpError when the arguments or the configuration are not valid
  */
 export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Outcome> {
   const ours = await isOurs();
   if (ours === false) return 'stock';
   try {
     if (await release(context)) return 'done';
-    // Nothing is held: prebackup failed, or was killed; or we were here before; or the stock prebackup was run for us,
-    // because oned could not be asked then.
+    // There is nothing to release: our prebackup failed or was killed, or this is the second postbackup, or the stock
+    // prebackup ran because oned did not answer ours.
     return ours === undefined || (await isStaged(context)) ? 'stock' : 'done';
   } catch (error) {
     if (ours || !(error instanceof OnevmdumpError)) throw error;
@@ -32,7 +33,7 @@ export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Ou
   }
 }
 
-/** @returns whether there was anything of ours */
+/** @returns whether our prebackup had fixed anything */
 async function release({ args, config: load, log }: TmContext): Promise<boolean> {
   const { vmId } = parseBackupArguments(args);
   const config = await load();
@@ -42,7 +43,7 @@ async function release({ args, config: load, log }: TmContext): Promise<boolean>
   await withConnections('release', { config, log }, async ({ handlers }) => {
     for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
   });
-  // Of a prebackup that was killed.
+  // A prebackup that was killed may have left a claim of the export lock.
   await sweepClaims(folder, vmId);
   return held.length > 0;
 }
@@ -50,7 +51,7 @@ async function release({ args, config: load, log }: TmContext): Promise<boolean>
 /** Whether the stock `prebackup` has left its files. */
 async function isStaged({ args, config: load, script, log }: TmContext): Promise<boolean> {
   const known = parseBackupArguments(args);
-  const { remote, config } = await disksPlace(known, await load());
+  const { remote, config } = await disksHost(known, await load());
   // remotes/tm/<tm>/postbackup
   const base = await backupBasePath(join(dirname(script), '../..'));
   const path = join(stagingFolder(known.folder, known.vmId, base), 'vm.xml');

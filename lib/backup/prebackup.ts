@@ -1,11 +1,11 @@
-// `prebackup` and `prebackup_live`: fixes one point in time of the disks that a backup is to hold, and leaves the rest to
-// our `backup`, which reads them, and to `postbackup`, which releases them. Nothing is staged.
+// `prebackup` and `prebackup_live`: fix one point in time for all disks of a backup. Our `backup` then reads the disks, and
+// `postbackup` releases them. Nothing is staged.
 import type { FreezeMode } from '../config/freeze-mode.ts';
 import { decodeVmInput } from '../xml/stdin.ts';
 import { parseVm } from '../vm/vm-xml.ts';
 import { childText } from '../xml/xml.ts';
 import { parseBackupArguments, refuseIncrements, requireVm } from './backup-request.ts';
-import { disksPlace } from './disks-host.ts';
+import { disksHost } from './disks-host.ts';
 import { imageFacts } from './image-facts.ts';
 import { keepPrepared } from './prepared-backup.ts';
 import { UnsupportedError } from '../report/errors.ts';
@@ -21,8 +21,8 @@ import { withRun } from '../session/with-run.ts';
 import type { IsOurs, Outcome, TmContext } from './tm-action.ts';
 
 /**
- * What an earlier backup of the VM left is undone first: oned makes one at a time.
- * @throws an OnevmdumpError of any kind; guest and storage are as before then
+ * Fixes the point in time. What an earlier backup of the VM left behind is undone first, since oned makes only one at a time.
+ * @throws an OnevmdumpError of any kind; then guest and storage are as before
  */
 export async function prebackup(
   { args, stdin, config: load, log, signal }: TmContext,
@@ -35,19 +35,22 @@ export async function prebackup(
   refuseIncrements(vm);
   if (!activityOf(vm.state, vm.lcmState)) {
     const state = stateName(vm.state, vm.lcmState);
-    throw new UnsupportedError(`VM ${vm.id} is in state ${state} and cannot be backed up in it`, {
-      code: 'unsupported-state',
-      facts: { vmId: vm.id, state },
-    });
+    throw new UnsupportedError(
+      `VM ${vm.id} is in state ${state}, in which it cannot be backed up`,
+      {
+        code: 'unsupported-state',
+        facts: { vmId: vm.id, state },
+      },
+    );
   }
-  const { remote, config } = await disksPlace(known, await load());
+  const { remote, config } = await disksHost(known, await load());
   const images = await imageFacts(vm, config, log);
   const plans = planDisks(vm, images, known.diskIds);
   const folder = await stateFolder(config.stateDir, process.env);
-  const freeze = freezeWish(vm);
+  const freeze = requestedFreeze(vm);
   if (freeze.mode === 'none' && activityOf(vm.state, vm.lcmState) === 'running') {
     log.warn(
-      `the guest of VM ${vm.id} is not frozen, so this backup is as after a power cut (crash): FS_FREEZE of its backup configuration is NONE, which is OpenNebula's default; FS_FREEZE = "AGENT" has its agent freeze it`,
+      `the guest of VM ${vm.id} is not frozen, so its disks are as after a power cut (crash): FS_FREEZE of its backup configuration is NONE, which is OpenNebula's default; with FS_FREEZE = "AGENT" the guest agent freezes its file systems`,
     );
   }
   const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
@@ -61,10 +64,10 @@ export async function prebackup(
 }
 
 /**
- * FS_FREEZE of the VM's backup configuration; NONE where it has none, as for oned. What the owner asks for is required,
- * as it is by OpenNebula's own actions.
+ * FS_FREEZE of the VM's backup configuration; NONE when it is not set, as in oned. If the requested freeze is not possible,
+ * the backup fails, as OpenNebula's own actions do.
  */
-function freezeWish({ backupConfig }: Vm): FreezeWish {
+function requestedFreeze({ backupConfig }: Vm): FreezeWish {
   const word = backupConfig && childText(backupConfig, 'FS_FREEZE')?.toLowerCase();
   const mode: FreezeMode = word === 'agent' || word === 'suspend' ? word : 'none';
   return { mode, required: mode !== 'none' };

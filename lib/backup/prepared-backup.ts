@@ -1,5 +1,5 @@
-// What `prebackup` leaves for `backup`, on the front-end: which point in time of which disks was fixed, and how they are opened.
-// The file lies in the state folder as long as the journal that releases it is held.
+// The file that `prebackup` writes for `backup` on the front-end: the disks, their point in time, and how they are opened. It
+// is in the state folder until `postbackup` carries out the journal, which also removes it.
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageFacts } from '../bundle/format/manifest.ts';
@@ -21,13 +21,13 @@ const folderName = 'prepared';
 
 export interface PreparedBackup {
   readonly vm: Vm;
-  /** What oned knew of the disks' images, by DISK_ID. */
+  /** What oned knew about the disks' images, by DISK_ID. */
   readonly images: ReadonlyMap<number, ImageFacts>;
   readonly pointInTime: PointInTime;
   readonly state: MachineState;
 }
 
-/** Writes it down, with its removal in the run's journal. */
+/** Writes the file, and records its removal in the run's journal. */
 export async function keepPrepared(
   { vm, images, pointInTime, state }: PreparedBackup,
   stateFolder: string,
@@ -50,9 +50,10 @@ export async function keepPrepared(
 }
 
 /**
- * The point in time that `prebackup` has fixed for the backup of a VM that runs now.
- * @param vm as `backup` got it: the very XML that `prebackup` got; undefined with OpenNebula 6.6, which gives none
- * @returns undefined when there is none
+ * Finds what our `prebackup` has prepared for the backup that runs now.
+ * @param vm the VM that `backup` got, whose XML is the same that `prebackup` got; undefined with OpenNebula 6.6, which passes
+ *   no VM
+ * @returns undefined when nothing was prepared for this backup
  * @throws FailedError when it cannot be read
  */
 export async function findPrepared(
@@ -61,7 +62,7 @@ export async function findPrepared(
   vm: Vm | undefined,
   log: Log,
 ): Promise<PreparedBackup | undefined> {
-  // The last one counts: prebackup releases those before it first.
+  // The last one is this backup's, because prebackup releases earlier ones first.
   const held = (await findRemains(stateFolder, vmId, log)).held.at(-1);
   if (!held) return undefined;
   const prepared = await readPrepared(
@@ -70,7 +71,7 @@ export async function findPrepared(
   );
   if (!prepared) return undefined;
   if (!vm || sameXml(prepared.vm, vm)) return prepared;
-  log.warn(`what was fixed at ${held.header.started} belongs to another backup of VM ${vmId}`);
+  log.warn(`what was prepared at ${held.header.started} belongs to another backup of VM ${vmId}`);
   return undefined;
 }
 
@@ -101,6 +102,6 @@ async function readPrepared(path: string, log: Log): Promise<PreparedBackup | un
   }
 }
 
-function sameXml(one: Vm, other: Vm): boolean {
-  return one.xmlBytes.toString().trim() === other.xmlBytes.toString().trim();
+function sameXml(first: Vm, second: Vm): boolean {
+  return first.xmlBytes.toString().trim() === second.xmlBytes.toString().trim();
 }

@@ -1,5 +1,5 @@
-// The disks that OpenNebula's own `prebackup` left for a backup datastore to fetch, on the VM's host:
-// <folder>/disk.<ID>.<increment>, stand-alone qcow2 files whatever the storage, and vm.xml in base64.
+// The disks that OpenNebula's own `prebackup` has staged for a backup datastore: <folder>/disk.<ID>.<increment> on the VM's
+// host, stand-alone qcow2 files for every storage, and vm.xml in base64.
 // Source: tm_mad/lib/backup.rb, backup_qcow2.rb and ceph.rb of OpenNebula 6.6 to 7.4.
 import { posix } from 'node:path';
 import type { ImageFacts } from '../bundle/format/manifest.ts';
@@ -20,12 +20,15 @@ import type { Vm } from '../vm/vm.ts';
 /** A full backup is the first of its chain. */
 const increment = 0;
 
-/** Where `prebackup` stages: BACKUP_BASE_PATH of datastore.conf, when set, else the VM's folder. */
+/**
+ * The folder in which `prebackup` stages.
+ * @param base BACKUP_BASE_PATH of datastore.conf; undefined when it is not set
+ */
 export function stagingFolder(vmFolder: string, vmId: number, base: string | undefined): string {
   return posix.join(base === undefined ? vmFolder : posix.join(base, String(vmId)), 'backup');
 }
 
-/** The VM as it was when its backup began. @throws CommandError when `prebackup` left nothing */
+/** The VM as it was when its backup began. @throws CommandError when `prebackup` left no XML, UsageError when it is not valid */
 export async function stagedVm(folder: string, vmId: number, run: Run): Promise<Vm> {
   const path = posix.join(folder, 'vm.xml');
   const bytes = await fileHead(run.runner, path, maxStdinBytes, `the XML of VM ${vmId} (${path})`);
@@ -36,8 +39,8 @@ export async function stagedVm(folder: string, vmId: number, run: Run): Promise<
 
 /**
  * The staged disks, ready to be read.
- * @param images what oned knows of the disks' images, by DISK_ID
- * @throws FailedError, CommandError, UnsupportedError for a disk that is missing or cannot be opened
+ * @param images what oned knows about the disks' images, by DISK_ID
+ * @throws FailedError, CommandError or UnsupportedError for a disk that is missing or cannot be opened
  */
 export async function stagedDisks(
   { folder, vm, diskIds }: { folder: string; vm: Vm; diskIds: readonly number[] },
@@ -45,8 +48,8 @@ export async function stagedDisks(
   run: Run,
 ): Promise<VmSnapshot> {
   const disks: OpenableDisk[] = [];
-  for (const id of [...diskIds].sort((one, other) => one - other)) {
-    const disk = vm.disks.find((one) => one.id === id);
+  for (const id of [...diskIds].sort((first, second) => first - second)) {
+    const disk = vm.disks.find((candidate) => candidate.id === id);
     if (!disk) throw new FailedError(`VM ${vm.id} has no disk ${id}`);
     const label = `disk ${id} of VM ${vm.id}`;
     const path = posix.join(folder, `disk.${id}.${increment}`);
@@ -63,12 +66,16 @@ export async function stagedDisks(
       open: () => openImage({ node, virtualSize }, label, run),
     });
   }
-  const consistency = { level: level(vm), at: await instant(folder, run), frozenMs: 0 } as const;
-  // What is staged is a copy that nobody writes to.
+  const consistency = {
+    level: level(vm),
+    at: await stagingTime(folder, run),
+    frozenMs: 0,
+  } as const;
+  // The staged files are copies that no guest writes to.
   return { disks, consistency, requireUnwritten: () => Promise.resolve() };
 }
 
-/** `prebackup_live` fails when it cannot hold the guest as the VM's FS_FREEZE says. */
+/** `prebackup_live` fails when it cannot freeze or pause the guest as FS_FREEZE says, so FS_FREEZE tells the level. */
 function level(vm: Vm): VmSnapshot['consistency']['level'] {
   if (activityOf(vm.state, vm.lcmState) === 'offline') return 'offline';
   switch (vm.backupConfig && childText(vm.backupConfig, 'FS_FREEZE')?.toUpperCase()) {
@@ -81,8 +88,8 @@ function level(vm: Vm): VmSnapshot['consistency']['level'] {
   }
 }
 
-/** `prebackup` writes vm.xml right before it holds the guest. */
-async function instant(folder: string, run: Run): Promise<string> {
+/** When vm.xml was written, which `prebackup` does right before it freezes the guest. */
+async function stagingTime(folder: string, run: Run): Promise<string> {
   const path = posix.join(folder, 'vm.xml');
   const { stdout } = await run.runner.run(
     { program: 'stat', args: ['-c', '%Y', '--', path] },

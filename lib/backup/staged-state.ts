@@ -1,5 +1,5 @@
-// What a VM keeps beside its disks, for a backup whose disks OpenNebula's own `prebackup` has staged. From 7.2 on that stages the
-// state of the vTPM, too (`disk.tpm.0`, a compressed tar archive: tm_mad/lib/backup_kvm.rb), and never the UEFI variables.
+// UEFI variables and vTPM state for a backup whose disks OpenNebula's own `prebackup` has staged. From 7.2 on it also stages
+// the vTPM state (`disk.tpm.0`, a compressed tar archive: tm_mad/lib/backup_kvm.rb), but never the UEFI variables.
 import { posix } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
@@ -12,9 +12,11 @@ import { hasTpm } from '../vm/carried-state.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /**
- * @param folder where `prebackup` has staged
- * @param there a run whose runner works on that machine; `run` works on the VM's host
- * @throws the signal's reason; what is missing is a warning
+ * Reads the state. What cannot be read is a warning.
+ * @param folder the folder in which `prebackup` has staged
+ * @param run has a runner of the VM's host
+ * @param there has a runner of the machine with the folder
+ * @throws the signal's reason
  */
 export async function stagedState(
   folder: string,

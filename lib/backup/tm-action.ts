@@ -1,29 +1,29 @@
-// The frame around the TM actions: reads what oned gives, and decides whether the backup is ours. OpenNebula's own
-// action does the work of every other one, with the same arguments and the same stdin.
+// Runs a TM action: reads what oned gives, and finds out whether the backup goes to our datastore. Every other backup is left
+// to OpenNebula's own action, with the same arguments and the same stdin.
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
 import { loadConfig, type Config } from '../config/config.ts';
 import { readStdin } from '../xml/stdin.ts';
 import { runInOurPlace } from '../run/replace-process.ts';
 import { stockAction } from './stock-action.ts';
-import { isOurBackup } from './whose-backup.ts';
+import { isOurBackup } from './our-backup.ts';
 
 export interface TmContext extends EntrypointContext {
   readonly args: readonly string[];
-  /** The VM's XML as it came. */
+  /** The VM's XML, as received. */
   readonly stdin: Buffer;
   /** The path by which the action was started. */
   readonly script: string;
-  /** @throws UsageError */
+  /** Loads the configuration. @throws UsageError */
   readonly config: () => Promise<Config>;
 }
 
 /**
- * Whether the backup goes to a datastore of ours; undefined: that cannot be found out. Where there is no stock action
- * beside ours, every backup is.
+ * Whether the backup goes to our datastore; undefined: that cannot be found out. Where no stock action is installed beside
+ * ours, every backup is ours.
  */
 export type IsOurs = () => Promise<boolean | undefined>;
 
-/** `stock`: it is the stock action that has to be run. */
+/** `stock`: OpenNebula's own action has to be run. */
 export type Outcome = 'done' | 'stock';
 
 /** Runs one action. */

@@ -1,5 +1,5 @@
-// The frame around every action of the datastore driver: oned takes stdout as the answer when the exit
-// code is 0, and otherwise the whole stderr as the error a user sees, so that must be one line.
+// Runs an action of the datastore driver. When the exit code is 0, oned takes stdout as the answer; otherwise it shows the
+// whole stderr to the user as the error, so stderr must be one line.
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
 import { loadConfig, type Config } from '../config/config.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
@@ -7,7 +7,7 @@ import { stdout } from '../report/print.ts';
 
 export interface ActionContext extends EntrypointContext {
   readonly args: readonly string[];
-  /** @throws UsageError */
+  /** Loads the configuration. @throws UsageError */
   readonly config: () => Promise<Config>;
 }
 
@@ -29,7 +29,7 @@ export async function runAction(
   });
 }
 
-/** An action that makes no sense on a backup datastore of ours. */
+/** Refuses an action that makes no sense on our backup datastores. @param why the end of the message */
 export async function refuseAction(name: string, why: string): Promise<void> {
   await runAction(name, () =>
     Promise.reject(new UnsupportedError(`onevmdump backup datastores have no ${name}: ${why}`)),

@@ -1,9 +1,9 @@
-// Delivers disks by addresses: oned waits 180 seconds for a restore, so no data moves here. Images are registered with
-// the address of a disk in the bundle, and the image datastore fetches it by itself.
+// Delivers disks as addresses. oned waits only 180 seconds for a restore, so no data moves during it: an image is registered
+// with the address of a disk in the bundle, and the driver of the image datastore fetches the disk later.
 import type { Delivery } from '../restore/delivery.ts';
 import { diskUrl } from './disk-url.ts';
 
-/** @param bundle its name in the backup datastore. @param secret for signing the addresses */
+/** @param bundle its name in the backup datastore. @param secret signs the addresses */
 export function addressDelivery(datastoreId: number, bundle: string, secret: string): Delivery {
   return {
     waitsForImages: false,

@@ -1,6 +1,6 @@
-// A backup datastore of ours, from the XML that oned gives to its driver, and where its bundles lie:
-// `<BASE_PATH>/<vm id>/<bundle>`, on the front-end or on the host that it names. The attributes are documented in
-// docs/backup-datastore.md.
+// Our backup datastore, from the XML that oned gives to its driver, and the paths of its bundles:
+// `<BASE_PATH>/<vm id>/<bundle>`, on the front-end or on the host that the datastore names. Its attributes are documented
+// in docs/backup-datastore.md.
 import { posix } from 'node:path';
 import { parseCompression } from '../config/compression.ts';
 import { parseSshTarget } from '../run/ssh-target.ts';
@@ -15,15 +15,15 @@ export interface BackupDatastore {
   readonly id: number;
   /** ONEVMDUMP_HOST and ONEVMDUMP_USER; undefined: the front-end. */
   readonly host: SshTarget | undefined;
-  /** Without a slash at its end. */
+  /** An absolute path without a slash at its end. */
   readonly basePath: string;
-  /** ONEVMDUMP_COMPRESS; undefined: as configured. */
+  /** ONEVMDUMP_COMPRESS; undefined: the configured compression. */
   readonly compression: CompressionChoice | undefined;
 }
 
 /**
  * The DATASTORE of an action's data.
- * @throws UsageError for an attribute that is missing or is not what it must be
+ * @throws UsageError for an attribute that is missing or not valid
  */
 export function backupDatastore(data: XmlElement): BackupDatastore {
   const basePath = posix.normalize(requiredAt(data, 'DATASTORE/BASE_PATH')).replace(/\/$/, '');
@@ -52,8 +52,8 @@ export function bundleFolder(datastore: BackupDatastore, vmId: number): string {
 
 /**
  * The path of a bundle.
- * @param name what `backup` printed as id, and oned keeps as SOURCE of the backup image
- * @throws UsageError when it is not the name of a bundle, so that nothing outside is ever touched
+ * @param name the id that `backup` printed, which oned keeps as SOURCE of the backup image
+ * @throws UsageError when it is not the name of a bundle, so that the path cannot leave the datastore
  */
 export function bundlePath(datastore: BackupDatastore, name: string): string {
   const vmId = parseBundleName(name)?.vmId;

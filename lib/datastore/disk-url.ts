@@ -1,16 +1,16 @@
-// How OpenNebula names a disk in a bundle when it fetches it:
+// The address by which OpenNebula fetches a disk of a bundle:
 //   onevmdump://<datastore id>/<bundle>/<disk id>/<form>/<expires>.<nonce>.<signature>
-// datastore/downloader.sh hands such a URL to `stream_disk`. Users can write any PATH into an image, and
-// TM `restore` puts URLs into shell lines: a URL is therefore signed, so that nobody reads a bundle by
-// guessing its name, and has no character that a shell knows.
+// datastore/downloader.sh passes it to `stream_disk`. Users can write any PATH into an image, so an address is signed: nobody
+// can read a bundle by guessing its name. TM `restore` puts addresses into shell commands, so an address has no character
+// that is special in a shell.
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { UsageError } from '../report/errors.ts';
 import { parseBundleName } from '../bundle/format/bundle-name.ts';
 
 /**
- * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like something
- * else comes wrapped in qcow2, for receivers that look at the content to know its format. `tpm`: no disk, but the state of
- * the vTPM as a tar archive, compressed by gzip.
+ * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like another format is wrapped in
+ * qcow2, because the receiver probes the content for its format. `tpm`: not a disk, but the state of the vTPM as a tar
+ * archive compressed with gzip.
  */
 export type DiskForm = 'disk' | 'image' | 'tpm';
 
@@ -22,12 +22,12 @@ export interface DiskAddress {
   readonly form: DiskForm;
 }
 
-/** Seconds: OpenNebula copies when it registers, but a datastore that is busy makes it wait. */
+/** Seconds that an address is valid. OpenNebula fetches at once, but a busy datastore can make it wait. */
 const validFor = 7 * 24 * 3600;
 
 /**
- * A new URL, different each time.
- * @param secret oneadmin's session, which every driver of a front-end has and nobody else
+ * A new address, different each time.
+ * @param secret oneadmin's session, which only the drivers of the front-end can read
  */
 export function diskUrl(address: DiskAddress, secret: string, now = new Date()): string {
   const expires = Math.floor(now.getTime() / 1000) + validFor;
@@ -38,7 +38,7 @@ export function diskUrl(address: DiskAddress, secret: string, now = new Date()):
 const signedUrl =
   /^(?<signed>onevmdump:\/\/(?<ds>\d{1,9})\/(?<bundle>[a-z0-9.-]{1,80})\/(?<disk>\d{1,9})\/(?<form>disk|image|tpm)\/(?<expires>\d{1,12})\.[0-9a-f]{16})\.(?<signature>[0-9a-f]{64})$/;
 
-/** @throws UsageError when it is none, was not made by this OpenNebula, or is too old */
+/** Reads an address. @throws UsageError when it is not one, was not made by this OpenNebula, or has expired */
 export function parseDiskUrl(url: string, secret: string, now = new Date()): DiskAddress {
   const groups = signedUrl.exec(url)?.groups;
   const { signed = '', ds, bundle = '', disk, expires, signature: given = '' } = groups ?? {};
@@ -47,11 +47,11 @@ export function parseDiskUrl(url: string, secret: string, now = new Date()): Dis
   }
   if (!timingSafeEqual(Buffer.from(signature(signed, secret)), Buffer.from(given))) {
     throw new UsageError(
-      `the signature of ${signed} is wrong: only a restore makes such addresses`,
+      `the signature of ${signed} is wrong: only a restore makes valid addresses`,
     );
   }
   if (Number(expires) * 1000 < now.getTime()) {
-    throw new UsageError(`${signed} is too old; restore the backup again`);
+    throw new UsageError(`${signed} has expired; restore the backup again`);
   }
   return {
     datastoreId: Number(ds),

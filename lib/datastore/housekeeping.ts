@@ -1,18 +1,18 @@
-// What happens to bundles beside being written and read: they get a folder, are removed, and their space is
-// counted. The runner is that of the machine where they lie.
+// Makes the folders of bundles, removes bundles, and measures their space. `runner` is always that of the machine with the
+// bundles.
 import { dirname } from 'node:path';
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { removeEmptyFolder } from '../bundle/location/host-file.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
-/** Makes the datastore's folder when it is missing, as oned does for others. @throws CommandError */
+/** Makes the datastore's folder when it is missing, as OpenNebula does for other datastores. @throws CommandError */
 export async function makeBase({ basePath }: BackupDatastore, runner: Runner): Promise<void> {
   const doing = `make the datastore's folder ${basePath}`;
   await runner.run({ program: 'mkdir', args: ['-p', '--', basePath] }, { doing });
 }
 
-/** Makes the folder of a VM's bundles, which only we can look into. @throws CommandError */
+/** Makes the folder of a VM's bundles, which only our user can read. @throws CommandError */
 export async function makeFolder(runner: Runner, folder: string): Promise<void> {
   await runner.run(
     { program: 'mkdir', args: ['-p', '-m', '0700', '--', folder] },
@@ -21,8 +21,8 @@ export async function makeFolder(runner: Runner, folder: string): Promise<void> 
 }
 
 /**
- * Removes one bundle, and the VM's folder when it is the last one. One that is gone already is fine, but
- * not a datastore that is gone: it may be not mounted.
+ * Removes one bundle, and the VM's folder when it was the last one in it. A bundle that does not exist is not an error. A
+ * datastore folder that does not exist is one, because the datastore may not be mounted.
  * @throws UsageError when it is not the name of a bundle, CommandError
  */
 export async function removeBundle(
@@ -44,7 +44,7 @@ export interface Space {
   readonly freeMb: number;
 }
 
-/** Makes the datastore's folder when it is missing. @throws CommandError */
+/** The space of the datastore. Makes its folder when it is missing. @throws CommandError, FailedError */
 export async function spaceOf(datastore: BackupDatastore, runner: Runner): Promise<Space> {
   await makeBase(datastore, runner);
   const { basePath } = datastore;

@@ -1,4 +1,4 @@
-// `ls`: the addresses of a backup's disks, for OpenNebula's restore of a VM in place.
+// `ls`: the addresses of a backup's disks, from which OpenNebula restores a VM in place (`onevm restore`).
 import type { XmlElement } from '../xml/xml.ts';
 import { child } from '../xml/xml.ts';
 import { vmFromElement } from '../vm/vm-xml.ts';
@@ -9,14 +9,17 @@ import { hasTpm } from '../vm/carried-state.ts';
 import { isVolatile, type Vm } from '../vm/vm.ts';
 import type { ActionContext } from './action.ts';
 import { requiredAt } from './action-data.ts';
-import { atBundles } from './bundle-host.ts';
+import { onBundleHost } from './bundle-host.ts';
 import { backupDatastore } from './backup-datastore.ts';
 import { diskUrl, type DiskForm } from './disk-url.ts';
 import { openBackup } from './open-bundle.ts';
 
 /**
- * @param context `args` are `-i INCREMENT`; -1 for the last
- * @returns JSON: the disks' ids and addresses
+ * Lists the disks that can be restored in place.
+ * @param secret signs the addresses
+ * @param context `args` are `-i INCREMENT`; -1 is the last one
+ * @returns JSON: addresses by DISK_ID
+ * @throws UsageError, BundleError, CommandError, ConnectionError
  */
 export async function listDisks(
   data: XmlElement,
@@ -29,10 +32,10 @@ export async function listDisks(
   const vm = currentVm(data);
   // oned runs the `restore` of the TM driver that the last HISTORY record names.
   const form: DiskForm = takesRawAsIs(vm?.history?.tmMad) ? 'disk' : 'image';
-  const { ids, hasState } = await atBundles(datastore, context, async (runner) => {
+  const { ids, hasState } = await onBundleHost(datastore, context, async (runner) => {
     const bundle = await openBackup(datastore, name, runner, context);
     await bundle.close();
-    // TM `restore` of qcow2 asks a disk's SAVE, which volatile ones do not have, and ends half way (6.6 to 7.4).
+    // TM `restore` of qcow2 needs SAVE of each disk. Volatile disks have none, and it would fail half way (6.6 to 7.4).
     const volatile = [bundleVm(bundle), vm].flatMap(volatileDisks);
     const kept = bundle.disks.map(({ id }) => id).filter((id) => !volatile.includes(id));
     return { ids: kept, hasState: bundle.state.some(({ member }) => member === './tpm.tar') };
@@ -41,7 +44,7 @@ export async function listDisks(
     const address = { datastoreId: datastore.id, bundle: name, diskId: id, form };
     return [String(id), diskUrl(address, secret)];
   });
-  // OpenNebula gives it to the VM when disk 0 is put back, too.
+  // OpenNebula restores it together with disk 0.
   if (hasState && vm && hasTpm(vm) && takesTpm(vm.history?.tmMad)) {
     const address = { datastoreId: datastore.id, bundle: name, diskId: 0, form: 'tpm' } as const;
     urls.push(['tpm', diskUrl(address, secret)]);
@@ -49,7 +52,7 @@ export async function listDisks(
   return JSON.stringify(Object.fromEntries(urls));
 }
 
-/** The VM as it is now; oned's TM drivers hand it over. */
+/** The VM as it is now, if oned's TM driver passed it. */
 function currentVm(data: XmlElement): Vm | undefined {
   const vm = child(data, 'VM');
   return vm && vmFromElement(vm, Buffer.alloc(0));

@@ -1,4 +1,4 @@
-// A bundle of a backup datastore, opened for reading.
+// Opens a bundle of a backup datastore for reading.
 import { openFileSource } from '../bundle/location/file-source.ts';
 import type { OpenedBundle } from '../bundle/read/opened-bundle.ts';
 import { openBundle } from '../bundle/read/reader.ts';
@@ -9,7 +9,8 @@ import { loginName } from '../run/ssh-errors.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
 /**
- * @param runner runs commands on the machine where the datastore's bundles lie
+ * Opens the bundle with this name.
+ * @param runner of the machine with the datastore's bundles
  * @throws UsageError when there is no such bundle, BundleError when it is damaged, CommandError, ConnectionError
  */
 export async function openBackup(
@@ -25,7 +26,7 @@ export async function openBackup(
   return openBundle(source, options);
 }
 
-/** As OpenNebula counts sizes: MiB, rounded up. */
+/** Bytes in MiB, rounded up, as OpenNebula does. */
 export function inMb(bytes: number): number {
   return Math.ceil(bytes / 2 ** 20);
 }

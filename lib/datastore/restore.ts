@@ -1,6 +1,5 @@
-// The whole `restore` of a backup datastore: oned's request becomes a request of lib/restore-vm.ts, whose images are
-// delivered by addresses, since oned waits 180 seconds for the answer.
-
+// `restore` of a backup datastore: turns oned's request into one for lib/restore-vm.ts. Images are delivered as addresses,
+// because oned waits only 180 seconds for the answer.
 import type { XmlElement } from '../xml/xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
@@ -11,23 +10,24 @@ import { addressDelivery } from './address-delivery.ts';
 import { backupDatastore } from './backup-datastore.ts';
 import { openBackup } from './open-bundle.ts';
 
-/** oned gives up after 180 s; what is registered later would belong to nobody. */
+/** oned waits 180 s. Objects that are registered after that would never be known to the user. */
 const limitMs = 170_000;
 
-export interface RestoreBackupMeans {
-  /** The client of the user who asked. */
+export interface RestoreBackupDeps {
+  /** The client of the user who restores. */
   readonly one: OneClient;
-  /** For signing the addresses of disks. */
+  /** Signs the addresses of disks. */
   readonly secret: string;
 }
 
 /**
- * @returns `TEMPLATE_ID IMAGE_ID ...`, as oned expects; -1 for the template when one disk was asked for
- * @throws an OnevmdumpError of any kind; what was registered is deleted again then
+ * Restores a backup, or one disk of it.
+ * @returns `TEMPLATE_ID IMAGE_ID ...`, as oned expects; -1 for the template when only one disk was requested
+ * @throws an OnevmdumpError of any kind; then everything that was registered is deleted again
  */
 export async function restoreBackup(
   data: XmlElement,
-  { one, secret }: RestoreBackupMeans,
+  { one, secret }: RestoreBackupDeps,
   run: Run,
 ): Promise<string> {
   const late = new AbortController();

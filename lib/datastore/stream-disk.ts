@@ -1,5 +1,4 @@
-// One disk of a bundle as a stream of the whole file, holes as zeros: what datastore/downloader.sh pipes
-// into an image datastore or to a host.
+// Streams one disk of a bundle, holes as zeros. datastore/downloader.sh pipes it into an image datastore or to a host.
 import type { Writable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import type { BundleDisk } from '../bundle/read/bundle.ts';
@@ -16,8 +15,8 @@ const zeros = Buffer.alloc(1024 * 1024);
 const clusterSize = 64 * 1024;
 
 /**
- * Writes a disk to `out`. A reader that goes away early ends it without an error: downloader.sh looks at
- * the head of a disk first.
+ * Writes a disk to `out`. When the reader closes the pipe early, this ends without an error, because downloader.sh first reads
+ * only the head of a disk.
  * @throws BundleError when the bundle is damaged, FailedError when `out` cannot be written
  */
 export async function streamDisk(
@@ -28,7 +27,7 @@ export async function streamDisk(
   signal: AbortSignal,
 ): Promise<void> {
   const write = writerTo(out);
-  // Refuses what QEMU must not be let at.
+  // Rejects a qcow2 disk that QEMU must not open, such as one that names other files.
   await virtualSizeOf(bundle, disk, 'restored');
   const isRaw = formatOf(bundle, disk) === 'raw';
   const disguised = form === 'image' && isRaw && (await disguiseOf(disk, signal)) !== undefined;
@@ -40,17 +39,17 @@ export async function streamDisk(
 }
 
 /**
- * Writes the state of the vTPM, as OpenNebula's own backups have it: a tar archive, compressed by gzip.
- * @throws BundleError when the bundle has none or it is damaged, FailedError when `out` cannot be written
+ * Writes the state of the vTPM in the form that OpenNebula's own backups have: a tar archive compressed with gzip.
+ * @throws BundleError when the bundle has none, or it is damaged; FailedError when `out` cannot be written
  */
 export async function streamTpm(bundle: OpenedBundle, out: Writable): Promise<void> {
   const tpm = await memberOf(bundle, './tpm.tar');
   if (!tpm) throw new BundleError(`${bundle.name} does not hold the state of a vTPM`);
-  // OpenNebula unpacks it into the VM's folder.
+  // OpenNebula unpacks it into the VM's folder, so the archive is written anew with only what was parsed.
   await writerTo(out)(gzipSync(encodeTpmArchive(parseTpmArchive(tpm))));
 }
 
-/** The file as it is. */
+/** The disk as it is in the bundle. */
 async function* content(disk: BundleDisk): AsyncGenerator<Uint8Array> {
   let at = 0;
   for await (const { offset, data } of disk.pieces()) {
@@ -61,7 +60,7 @@ async function* content(disk: BundleDisk): AsyncGenerator<Uint8Array> {
   yield* hole(disk.size - at);
 }
 
-/** A raw disk inside a qcow2 file, all of it allocated: this is rare, and its map is not known before. */
+/** A raw disk as a fully allocated qcow2 file. Its holes are not known before it is read, and this case is rare. */
 async function* wrapped(disk: BundleDisk): AsyncGenerator<Uint8Array> {
   const size = Math.ceil(disk.size / 512) * 512;
   const layout = layOutQcow2(size, clusterSize, [{ offset: 0, length: size }]);
@@ -74,7 +73,7 @@ function* hole(length: number): Generator<Uint8Array> {
   for (let left = length; left > 0; left -= zeros.length) yield zeros.subarray(0, left);
 }
 
-/** @returns a function that writes and says whether somebody still reads */
+/** @returns a function that writes, and resolves to false when the reader has closed the pipe */
 function writerTo(out: Writable): (data: Uint8Array) => Promise<boolean> {
   return (data) =>
     new Promise((resolve, reject) => {

@@ -1,5 +1,5 @@
-// What the export hook does with a VM that may be marked: whether it is, the export, with all its choices from
-// the configuration, then the removal of old bundles.
+// The export hook for a VM that may be marked: checks whether it is, exports it as the configuration says, and removes old
+// bundles.
 import { basename } from 'node:path';
 import type { EntrypointContext } from '../entrypoint.ts';
 import { exportVm, type ExportReport } from '../export-vm.ts';
@@ -26,18 +26,22 @@ import type { KnownVm } from '../vm/identity.ts';
 import { stateName, workBefore } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { connect, withRun } from '../session/with-run.ts';
-import { notMarked } from './export-mark.ts';
-import { isWanted, keepCount } from './owner-settings.ts';
+import { notMarkedMessage } from './export-mark.ts';
+import { isToBeExported, keepCount } from './owner-settings.ts';
 
-/** Exports the VM, when that is wanted and nobody is doing so already, and prints the bundle's path. */
+/**
+ * Exports the VM if the hook is to export it and no other export of it runs, and prints the bundle's path.
+ * @param xml the VM's XML, as the hook manager gave it
+ * @throws an OnevmdumpError of any kind; then nothing is left behind
+ */
 export async function exportByHook(
   xml: Buffer,
   config: Config,
   { log, signal }: EntrypointContext,
 ): Promise<void> {
   const vm = parseVm(xml);
-  if (!isWanted(vm, config, log)) {
-    log.info(notMarked(vm.id));
+  if (!isToBeExported(vm, config, log)) {
+    log.info(notMarkedMessage(vm.id));
     return;
   }
   const work = workBefore(vm, vm.previous);
@@ -49,7 +53,7 @@ export async function exportByHook(
   guardOutput();
   if (config.hookDestination === '') {
     throw new UsageError(
-      'there is no folder for the bundles of hooks: set HOOK_DESTINATION in onevmdump.conf',
+      'no folder is configured for the bundles of hooks: set HOOK_DESTINATION in onevmdump.conf',
     );
   }
   const one = config.hookLock
@@ -69,13 +73,13 @@ export async function exportByHook(
     const report = await withRun(setup, (run) => exportAndRotate(vm, config, run, one));
     if (report) await printLine(report.bundle);
   } catch (error) {
-    // Elsewhere it may have been killed, which somebody has to see.
+    // An export on another machine may have been killed, so an administrator has to see this error.
     if (!(error instanceof BusyError) || error instanceof BusyElsewhereError) throw error;
     log.info(`${error.message}: nothing to do`);
   }
 }
 
-/** @returns undefined when the VM has a bundle that is young enough. */
+/** @returns undefined when the VM has a bundle younger than HOOK_MIN_AGE */
 async function exportAndRotate(
   given: Vm,
   config: Config,
@@ -84,12 +88,12 @@ async function exportAndRotate(
 ): Promise<ExportReport | undefined> {
   const folder = localBundleFolder(config.hookDestination, run.log);
   if (await isRecent(folder, known(given, config), config.hookMinAge, run.log)) return undefined;
-  const vm = one ? await asItIsNow(given, config, one) : given;
+  const vm = one ? await currentVm(given, config, one) : given;
   const report = await exportVm(
     {
       vm,
       lock: one !== undefined,
-      // The slash says that it is a folder, and not the name of one bundle.
+      // The slash marks it as a folder; without it, it could be the name of a bundle.
       destination: `${config.hookDestination}/`,
       compression: parseCompression(config.compress),
       cloudName: config.cloudName,
@@ -110,7 +114,7 @@ async function exportAndRotate(
   return report;
 }
 
-/** What bundles are compared with. */
+/** The VM and its cloud, which bundles are compared with to see whether they are this VM's. */
 function known(vm: Vm, { cloudName }: Config): KnownVm {
   return { vm, ...(cloudName === '' ? {} : { cloud: { name: cloudName } }) };
 }
@@ -129,31 +133,32 @@ async function isRecent(
   return true;
 }
 
-/** Where the VM's disks are. @throws UnsupportedError when that is to be its host, and there is none */
+/** The host of the VM's disks. @throws UnsupportedError when REMOTE_HOST is auto and the VM has no host */
 async function diskHost(
   vm: Vm,
   { remoteHost, remoteUser }: Config,
 ): Promise<SshTarget | undefined> {
   if (remoteHost === '') return undefined;
-  const wished = { host: remoteHost, ...(remoteUser === '' ? {} : { user: remoteUser }) };
-  return await hostOfDisks(wished, vm, 'REMOTE_HOST');
+  const configured = { host: remoteHost, ...(remoteUser === '' ? {} : { user: remoteUser }) };
+  return await hostOfDisks(configured, vm, 'REMOTE_HOST');
 }
 
 /**
- * The XML that a hook gets may be old: it waited behind ten others, or it is run again by `onehook retry`.
- * @throws FailedError when the VM has left the state that the hook is for, or its disks the host
+ * Asks oned for the VM, because the XML that a hook gets may be old: the hook may have waited in the hook manager's queue, or
+ * have been started again by `onehook retry`.
+ * @throws FailedError when the VM is in another state by now, or its disks are on another host
  */
-async function asItIsNow(given: Vm, config: Config, one: OneClient): Promise<Vm> {
+async function currentVm(given: Vm, config: Config, one: OneClient): Promise<Vm> {
   const vm = await getVm(one, given.id);
   if (vm.state !== given.state || vm.lcmState !== given.lcmState) {
     const [from, to] = [given, vm].map(({ state, lcmState }) => stateName(state, lcmState));
     throw new FailedError(
-      `VM ${vm.id} went from ${from ?? ''} to ${to ?? ''} before the hook could begin; nothing was exported`,
+      `VM ${vm.id} went from ${from ?? ''} to ${to ?? ''} before the hook started; nothing was exported`,
     );
   }
   if ((await diskHost(vm, config))?.host !== (await diskHost(given, config))?.host) {
     throw new FailedError(
-      `VM ${vm.id} went to host ${vm.history?.hostname ?? ''} before the hook could begin; nothing was exported`,
+      `VM ${vm.id} went to host ${vm.history?.hostname ?? ''} before the hook started; nothing was exported`,
     );
   }
   return vm;

@@ -3,17 +3,20 @@ import { decodeVmInput, readStdin, type InputStream } from '../xml/stdin.ts';
 import { UsageError } from '../report/errors.ts';
 
 export interface HookInput {
-  /** The words behind the program's name. */
+  /** The arguments after the program's name. */
   readonly words: readonly string[];
   readonly stdin: InputStream;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** With ARGUMENTS_STDIN = yes all is on stdin; else $TEMPLATE is one of the words, and stdin is empty. */
+/**
+ * Reads the VM's XML. With ARGUMENTS_STDIN = yes it is on stdin; else $TEMPLATE is one of the arguments, and stdin is empty.
+ * @throws UsageError when there is no such XML, or more than one argument is a VM's XML
+ */
 export async function readHookInput(words: readonly string[], stdin: InputStream): Promise<Buffer> {
   if (words.length === 0) return decodeVmInput(await readStdin(stdin));
   if (words.length === 1) return decodeVmInput(Buffer.from(words[0] ?? ''));
-  // ARGUMENTS may hold more than $TEMPLATE; what else there is means nothing here.
+  // ARGUMENTS may have more words than $TEMPLATE; they are ignored.
   const found = words.flatMap((word) => {
     try {
       return [decodeVmInput(Buffer.from(word))];

@@ -1,5 +1,5 @@
-// What a VM's owner asks of the export hook, in the VM's user template. He may write anything there: what
-// is not understood counts as not written, and a warning says so.
+// The settings of the export hook that a VM's owner writes into the VM's user template. They may write anything there: a
+// value that is not valid is ignored with a warning.
 import type { Config } from '../config/config.ts';
 import { childrenOf } from '../xml/xml.ts';
 import type { Log } from '../report/log.ts';
@@ -10,12 +10,12 @@ import { exportKey } from './export-mark.ts';
 const keepKey = 'ONEVMDUMP_KEEP_LAST';
 
 /** Whether the hook exports this VM. */
-export function isWanted(vm: Vm, { hookVms }: Pick<Config, 'hookVms'>, log: Log): boolean {
+export function isToBeExported(vm: Vm, { hookVms }: Pick<Config, 'hookVms'>, log: Log): boolean {
   if (hookVms === 'all') return true;
   const text = textOf(vm, exportKey);
   const word = text?.toUpperCase();
   if (text !== undefined && word !== 'YES' && word !== 'NO') {
-    log.warn(`${inWords(vm, exportKey, text)} is neither YES nor NO and counts as NO`);
+    log.warn(`${inWords(vm, exportKey, text)} is neither YES nor NO and is treated as NO`);
   }
   return word === 'YES';
 }
@@ -30,7 +30,9 @@ export function keepCount(
   if (text === undefined) return hookKeepLast;
   if (!/^[1-9]\d{0,8}$/.test(text)) {
     const instead = hookKeepLast === 0 ? 'all are kept' : `the last ${hookKeepLast} are kept`;
-    log.warn(`${inWords(vm, keepKey, text)} is not a number from 1; as configured, ${instead}`);
+    log.warn(
+      `${inWords(vm, keepKey, text)} is not a number of at least 1; as configured, ${instead}`,
+    );
     return hookKeepLast;
   }
   if (Number(text) <= hookKeepLastMax) return Number(text);
@@ -40,7 +42,7 @@ export function keepCount(
   return hookKeepLastMax;
 }
 
-/** The value, trimmed; undefined when it is missing or empty. Several are joined: no one is the right one. */
+/** The value, trimmed; undefined when it is missing or empty. Several values are joined, which no setting accepts. */
 function textOf({ userTemplate }: Vm, key: string): string | undefined {
   const texts = childrenOf(userTemplate, key).map(({ text }) => text.trim());
   return texts.join(', ') || undefined;

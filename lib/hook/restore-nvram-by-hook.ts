@@ -1,4 +1,4 @@
-// Puts the UEFI variables that a VM's user template carries into the VM's folder on its host, while OpenNebula deploys it.
+// Writes the UEFI variables in a VM's user template into the VM's folder on its host, while OpenNebula deploys the VM.
 import type { EntrypointContext } from '../entrypoint.ts';
 import type { Config } from '../config/config.ts';
 import { parseVm } from '../vm/vm-xml.ts';
@@ -8,7 +8,11 @@ import { localRunner } from '../run/local-runner.ts';
 import { carriedNvram, hasUefi } from '../vm/carried-state.ts';
 import { withConnections } from '../session/with-run.ts';
 
-/** @throws UsageError, CommandError, ConnectionError */
+/**
+ * Writes the variables, if there are any and no file of them exists.
+ * @param xml the VM's XML, as the hook manager gave it
+ * @throws UsageError, CommandError, ConnectionError
+ */
 export async function restoreNvramByHook(
   xml: Buffer,
   config: Config,
@@ -26,12 +30,12 @@ export async function restoreNvramByHook(
       )
     : await placeNvram(vm, nvram, localRunner(log, signal), options);
   if (placed === 'placed') log.info(`VM ${vm.id} has its UEFI variables`);
-  // A VM that is deployed again brings its own.
+  // A VM that was deployed before has variables of its own.
   else if (vm.history.seq > 0) log.info(`VM ${vm.id} keeps its UEFI variables`);
   // OpenNebula was faster than this hook.
   else {
     log.warn(
-      `VM ${vm.id} has other UEFI variables already, which stay; those of the bundle can be put into place while it is powered off: docs/restore.md`,
+      `VM ${vm.id} has other UEFI variables already, which are kept; those in the bundle can be copied to its folder while it is powered off: docs/restore.md`,
     );
   }
 }

@@ -1,12 +1,14 @@
-// The export hook up to the decision whether there is anything to do. It is started for every VM that
-// reaches a state, so the rest, which is most of the program, is loaded only when it is needed; even to read the XML
-// of a VM that cannot be marked.
+// The export hook up to the decision whether there is anything to do. It is started for every VM that reaches a state, so the
+// rest, which is most of the program, is loaded only for VMs that may be marked. Not even the XML of others is parsed.
 import type { EntrypointContext } from '../entrypoint.ts';
 import { loadConfig } from '../config/config.ts';
 import { readHookInput, type HookInput } from './hook-input.ts';
-import { exportKey, notMarked } from './export-mark.ts';
+import { exportKey, notMarkedMessage } from './export-mark.ts';
 
-/** @throws an OnevmdumpError of any kind; nothing is left behind then. */
+/**
+ * Runs the export hook.
+ * @throws an OnevmdumpError of any kind; then nothing is left behind
+ */
 export async function runExportHook(
   { words, stdin, env }: HookInput,
   context: EntrypointContext,
@@ -16,7 +18,7 @@ export async function runExportHook(
   const config = await loadConfig({ file: undefined, env, warn: (text) => log.warn(text) });
   const vmId = config.hookVms === 'marked' ? idOfUnmarked(xml) : undefined;
   if (vmId !== undefined) {
-    log.info(notMarked(vmId));
+    log.info(notMarkedMessage(vmId));
     return;
   }
   const { exportByHook } = await import('./export-by-hook.ts');
@@ -24,8 +26,8 @@ export async function runExportHook(
 }
 
 /**
- * The id of a VM whose XML is whole and does not have the mark's name anywhere: nothing is done with that VM, so
- * nothing else of it has to be right. undefined: it may be marked, or is not as oned writes it.
+ * The id of a VM whose XML is complete and does not contain the mark's name. Nothing is done with such a VM, so the rest of
+ * its XML is not validated. Undefined: the VM may be marked, or the XML is not as oned writes it.
  */
 function idOfUnmarked(xml: Buffer): string | undefined {
   if (xml.includes(exportKey) || !/<\/VM>\s*$/.test(xml.toString('latin1', xml.length - 100))) {

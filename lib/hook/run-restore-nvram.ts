@@ -1,11 +1,11 @@
-// The hook that puts UEFI variables into place, up to the decision whether there are any. It is started for every VM that is deployed,
-// so the rest is loaded only when it is needed.
+// The hook that restores UEFI variables, up to the decision whether there are any. It is started for every VM that is
+// deployed, so the rest is loaded only when it is needed.
 import type { EntrypointContext } from '../entrypoint.ts';
 import { loadConfig } from '../config/config.ts';
 import { nvramKey } from '../vm/carried-state.ts';
 import { readHookInput, type HookInput } from './hook-input.ts';
 
-/** @throws an OnevmdumpError of any kind */
+/** Runs the hook. @throws an OnevmdumpError of any kind */
 export async function runRestoreNvramHook(
   { words, stdin, env }: HookInput,
   context: EntrypointContext,

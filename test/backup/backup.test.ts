@@ -108,7 +108,7 @@ describe('backup', () => {
     const env = { ONE_XMLRPC: 'http://127.0.0.1:1/RPC2' };
     const { code, stderr } = await world.action('backup', vm.args, vm.input, { env });
     expect(code).toBe(0);
-    expect(stderr).toMatch(/^WARNING: backup: nothing is known of the images .*\n$/);
+    expect(stderr).toMatch(/^WARNING: backup: nothing is known about the images .*\n$/);
   });
 
   test('a backup that fails says why before it warns of anything, as oned shows the beginning', async () => {
@@ -117,7 +117,7 @@ describe('backup', () => {
     const { code, stderr } = await world.action('backup', args, vm.input, { env });
     expect(code).not.toBe(0);
     expect(stderr).toMatch(
-      /^VM \d+ has no disk 3\nWARNING: backup: nothing is known of the images/,
+      /^VM \d+ has no disk 3\nWARNING: backup: nothing is known about the images/,
     );
   });
 

@@ -50,7 +50,9 @@ describe('the address of a disk', () => {
 
   test('the address of a disk is valid for a week and refused afterwards', () => {
     expect(parseDiskUrl(url, secret, later(7))).toEqual(address);
-    expect(() => parseDiskUrl(url, secret, later(7.001))).toThrow(/is too old; restore the backup/);
+    expect(() => parseDiskUrl(url, secret, later(7.001))).toThrow(
+      /has expired; restore the backup/,
+    );
   });
 
   test.each([

@@ -1,6 +1,6 @@
 // What a VM's owner may ask of the export hook in the user template.
 import { describe, expect, test } from '@jest/globals';
-import { isWanted, keepCount } from '../../lib/hook/owner-settings.ts';
+import { isToBeExported, keepCount } from '../../lib/hook/owner-settings.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 
 const lines: string[] = [];
@@ -18,7 +18,7 @@ function vmWith(userTemplate: string) {
 
 function wanted(userTemplate: string, hookVms: 'marked' | 'all' = 'marked') {
   lines.length = 0;
-  return isWanted(vmWith(userTemplate), { hookVms }, log);
+  return isToBeExported(vmWith(userTemplate), { hookVms }, log);
 }
 
 function kept(text: string | undefined, hookKeepLast = 3, hookKeepLastMax = 20): number {
@@ -40,11 +40,11 @@ describe('the mark of a VM', () => {
   });
 
   test.each(['1', 'true', 'YES YES'])(
-    'the mark %j of a VM counts as NO, and a warning says so',
+    'the mark %j of a VM is treated as NO, and a warning says so',
     (text) => {
       expect(wanted(`<ONEVMDUMP_EXPORT>${text}</ONEVMDUMP_EXPORT>`)).toBe(false);
       expect(lines).toEqual([
-        `VM 8: ONEVMDUMP_EXPORT = "${text}" is neither YES nor NO and counts as NO`,
+        `VM 8: ONEVMDUMP_EXPORT = "${text}" is neither YES nor NO and is treated as NO`,
       ]);
     },
   );
@@ -84,7 +84,9 @@ describe('how many bundles of a VM are kept', () => {
     'the number %j of bundles to keep is not guessed at: what is configured holds, with a warning',
     (text) => {
       expect(kept(text)).toBe(3);
-      expect(lines[0]).toMatch(/is not a number from 1; as configured, the last 3 are kept$/);
+      expect(lines[0]).toMatch(
+        /is not a number of at least 1; as configured, the last 3 are kept$/,
+      );
       expect(kept(text, 0)).toBe(0);
       expect(lines[0]).toMatch(/as configured, all are kept$/);
     },

@@ -202,7 +202,7 @@ describe('which VMs', () => {
     const { code, stderr } = await world.runHook(23);
     expect(code).toBe(0);
     expect(stderr).toContain('WARNING: export: VM 23: ONEVMDUMP_EXPORT = "`touch ');
-    expect(stderr).toContain('is neither YES nor NO and counts as NO');
+    expect(stderr).toContain('is neither YES nor NO and is treated as NO');
     await expect(readFile(trap)).rejects.toThrow('ENOENT');
   });
 
@@ -261,7 +261,7 @@ describe('refusals', () => {
     const { code, stderr } = await world.runHook(input);
     expect(code).toBe(1);
     expect(stderr).toContain(
-      'VM 26 went from POWEROFF to BOOT before the hook could begin; nothing was exported',
+      'VM 26 went from POWEROFF to BOOT before the hook started; nothing was exported',
     );
     world.sandbox.setState(26, 8, 0);
     expect((await world.runHook(input)).code).toBe(0);

@@ -85,7 +85,9 @@ describe('ONEVMDUMP_KEEP_LAST', () => {
       } else {
         expect(kept).toEqual([old(42, 2000), old(42, 3000)]);
         expect(stderr).toContain('WARNING: export: VM 42: ONEVMDUMP_KEEP_LAST = ');
-        expect(stderr).toContain('is not a number from 1; as configured, the last 3 are kept');
+        expect(stderr).toContain(
+          'is not a number of at least 1; as configured, the last 3 are kept',
+        );
       }
     },
   );

@@ -69,7 +69,7 @@ test('a hook for VMs on hosts exports nothing when the VM has gone to another ho
   world.sandbox.addVm(world.sandbox.vmXml(4).replace(sshd.host, 'kvm7'));
   const { code, stderr } = await world.runHook(input, { env: auto });
   expect(code).toBe(1);
-  expect(stderr).toContain('VM 4 went to host kvm7 before the hook could begin');
+  expect(stderr).toContain('VM 4 went to host kvm7 before the hook started');
   await expectNothingLeft();
 });
 

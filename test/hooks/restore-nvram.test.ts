@@ -52,7 +52,7 @@ test('a VM that has UEFI variables already keeps them at its deployment', async 
   await writeFile(join(folder, 'web_VARS.fd'), 'of its own');
   const { code, stderr } = await run(xml);
   expect(code).toBe(0);
-  expect(stderr).toMatch(/WARNING: .*VM 2 has other UEFI variables already, which stay/);
+  expect(stderr).toMatch(/WARNING: .*VM 2 has other UEFI variables already, which are kept/);
   expect(await readFile(join(folder, 'web_VARS.fd'), 'utf8')).toBe('of its own');
   const again = await run(xml.replace('<SEQ>0</SEQ>', '<SEQ>1</SEQ>'));
   expect(again.code).toBe(0);

@@ -30,7 +30,7 @@ beforeAll(async () => {
   await vm.start();
   scene = await makeScene({
     ONEVMDUMP_LIBVIRT_URI: lab.uri,
-    // Nobody answers: nothing is known of the images.
+    // Nobody answers: nothing is known about the images.
     ONE_XMLRPC: 'http://127.0.0.1:1/RPC2',
     ONE_AUTH: '/dev/null',
   });

@@ -105,7 +105,7 @@ export function backedUpByOned(
       diskIds,
       fsFreeze,
       basePath,
-      // Nobody answers: nothing is known of the images.
+      // Nobody answers: nothing is known about the images.
       env: { ...scene.env, ONE_XMLRPC: 'http://127.0.0.1:1/RPC2', ONE_AUTH: '/dev/null', ...env },
     });
   return {

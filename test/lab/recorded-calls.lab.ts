@@ -35,7 +35,7 @@ exec "$@"`;
       PATH: process.env['PATH'],
       HOME: folder,
       ONEVMDUMP_STATE_DIR: join(folder, 'state'),
-      // Nobody answers: nothing is known of the images.
+      // Nobody answers: nothing is known about the images.
       ONE_XMLRPC: 'http://127.0.0.1:1/RPC2',
       ONE_AUTH: '/dev/null',
     },

@@ -1,5 +1,5 @@
-// Whether a backup that oned is making goes to a datastore of ours: the VM's XML names the datastore, and oned knows
-// its driver.
+// Finds out whether a backup that oned is making goes to our datastore: the VM's XML names the datastore, and oned is asked
+// for its driver.
 import { childText } from '../xml/xml.ts';
 import { decodeVmInput } from '../xml/stdin.ts';
 import { parseVm } from '../vm/vm-xml.ts';
@@ -9,13 +9,14 @@ import { errorMessage, OnevmdumpError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { connect } from '../session/with-run.ts';
 
-/** DS_MAD of our backup datastores: the name of the driver's folder. */
+/** DS_MAD of our backup datastores, which is the name of the driver's folder. */
 const ourDriver = 'onevmdump';
 
 /**
- * @param stdin what the action got: the VM's XML
- * @returns undefined, with a warning, when that cannot be found out. Then OpenNebula's own action is right: it serves
- *   every datastore, ours too.
+ * Whether the backup goes to our datastore.
+ * @param stdin the action's stdin: the VM's XML
+ * @returns undefined, with a warning, when it cannot be found out. The caller then runs OpenNebula's own action, which works
+ *   for every datastore, also ours.
  */
 export async function isOurBackup(
   stdin: Buffer,
@@ -24,7 +25,7 @@ export async function isOurBackup(
 ): Promise<boolean | undefined> {
   try {
     const { backupConfig } = parseVm(decodeVmInput(stdin));
-    // Of the backup that is being made: oned sets it before it runs the actions.
+    // The datastore of the current backup: oned sets it before it runs the actions.
     const id = backupConfig && childText(backupConfig, 'LAST_DATASTORE_ID');
     if (id === undefined || !/^\d{1,9}$/.test(id)) return false;
     const one = await connect({ config: await loadConfig(), endpoint: undefined, log });
