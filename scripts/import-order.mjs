@@ -83,6 +83,11 @@ export const importOrderRule = {
 
 /** Every import between two rooms: `{ from, to, file, imported }`. */
 export function importsBetweenRooms() {
+  return importsOfProduct().filter(({ from, to }) => from !== to);
+}
+
+/** Every import of the product, types included. */
+export function importsOfProduct() {
   const tops = [...new Set(rooms.map((room) => room.split('/')[0]))];
   return tops.flatMap((top) => sourcesIn(top)).flatMap((file) => importsOf(file));
 }
@@ -92,8 +97,7 @@ function importsOf(file) {
   return importedFiles
     .filter(({ fileName }) => fileName.startsWith('.'))
     .map(({ fileName }) => join(dirname(file), fileName))
-    .map((imported) => ({ from: roomOf(file), to: roomOf(imported), file, imported }))
-    .filter(({ from, to }) => from !== to);
+    .map((imported) => ({ from: roomOf(file), to: roomOf(imported), file, imported }));
 }
 
 function sourcesIn(folder) {
@@ -117,6 +121,26 @@ export function faultsOf(imports) {
   return [...wrong, ...pairs];
 }
 
+/** Files that import each other, be it for types and through others: one line for each circle, until no more are found. */
+export function circlesOf(imports) {
+  const below = new Map();
+  for (const { file, imported } of imports) {
+    if (!below.has(file)) below.set(file, []);
+    below.get(file).push(imported);
+  }
+  const done = new Set();
+  const circles = [];
+  const visit = (file, path) => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.push([...path.slice(at), file].join(' -> '));
+    if (at >= 0 || done.has(file)) return;
+    for (const next of below.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of below.keys()) visit(file, []);
+  return circles;
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const imports = importsBetweenRooms();
   for (const room of rooms) {
@@ -126,7 +150,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
       console.log(`  ${below.filter((other) => other === to).length} ${to}`);
     }
   }
-  const faults = faultsOf(imports);
+  const faults = [...faultsOf(imports), ...circlesOf(importsOfProduct())];
   for (const fault of faults) console.error(fault);
   process.exitCode = faults.length > 0 ? 1 : 0;
 }

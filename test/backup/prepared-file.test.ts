@@ -51,14 +51,14 @@ function changed(path: string, value: unknown): string {
   return JSON.stringify(whole);
 }
 
-describe('the file that prebackup leaves for backup', () => {
-  test('is read as it was written, with the state of the machine', () => {
+describe('the prepared file', () => {
+  test('the file that prebackup leaves for backup is read as it was written, with the state of the machine', () => {
     const { prepared, warned } = read(encodePrepared(file, state));
     expect(prepared).toEqual({ version: 1, ...file, state });
     expect(warned).toEqual([]);
   });
 
-  test('has no state where the VM has none', () => {
+  test('the file that prebackup leaves for backup has no state where the VM has none', () => {
     expect(read(encodePrepared(file, {})).prepared.state).toEqual({});
   });
 
@@ -82,24 +82,27 @@ describe('the file that prebackup leaves for backup', () => {
     ['disks.0.layout.format', 'vmdk', 'disks[0].layout.format is not raw or qcow2'],
     ['disks.0.layout.clusterSize', 1000, 'disks[0].layout.clusterSize is not 512 or'],
     ['disks.1.source', undefined, 'disks[1].source is not there'],
-  ])('is refused when %s is %j, with the place', (path, value, message) => {
+  ])('the file that prebackup leaves for backup is refused when %s is %j, with the place', (path, value, message) => {
     const text = changed(path, value);
     expect(() => read(text)).toThrow(FailedError);
     expect(() => read(text)).toThrow(message);
   }); // prettier-ignore
 
-  test.each(['', 'null', '[]', '{"version":', '{}'])('is refused when it is just %j', (text) => {
-    expect(() => read(text)).toThrow(FailedError);
-  });
+  test.each(['', 'null', '[]', '{"version":', '{}'])(
+    'the file that prebackup leaves for backup is refused when it is just %j',
+    (text) => {
+      expect(() => read(text)).toThrow(FailedError);
+    },
+  );
 
-  test('is read without a fact of an image that is wrong, and a warning names the fact', () => {
+  test('the file that prebackup leaves for backup is read without a fact of an image that is wrong, and a warning names the fact', () => {
     const text = changed('images.0.1.attributes', { DEV_PREFIX: 'vd', NOTES: 'x'.repeat(70_000) });
     const { prepared, warned } = read(text);
     expect(prepared.images[0]?.[1].attributes).toEqual({ DEV_PREFIX: 'vd' });
     expect(warned).toEqual(['ignored: an entry of images[0][1].attributes is not a text']);
   });
 
-  test('is refused with one clear error or taken, whatever JSON is anywhere in it', () => {
+  test('the file that prebackup leaves for backup is refused with one clear error or taken, whatever JSON is anywhere in it', () => {
     const places = ['vm', 'images', 'images.0', 'images.0.1', 'consistency', 'state', 'state.nvram', 'disks', 'disks.0', 'disks.0.layout']; // prettier-ignore
     fc.assert(
       fc.property(fc.jsonValue(), fc.constantFrom(...places), (value, path) => {

@@ -30,7 +30,7 @@ function made(...options: readonly string[]) {
 }
 
 describe('the fields of a qcow2 header', () => {
-  test('lie one after another without gaps, up to the end of the header', () => {
+  test('the fields of a qcow2 header lie one after another without gaps, up to its end', () => {
     let end = 0;
     for (const { offset, bytes } of Object.values(headerFields)) {
       expect(offset).toBe(end);
@@ -49,22 +49,25 @@ describe('the fields of a qcow2 header', () => {
     ],
     ['with clusters of 2 MiB and refcounts of 64 bits', ['-o', 'cluster_size=2M,refcount_bits=64']],
     ['with subclusters', ['-o', 'extended_l2=on']],
-  ])('are read as qemu-img says they are, in an image %s', async (_, options) => {
-    const { head, info } = await made(...options);
-    const { 'refcount-bits': refcountBits, compat } = info['format-specific'].data;
-    const header = read(head);
-    expect(header).toMatchObject({
-      version: compat === '0.10' ? 2 : 3,
-      virtualSize: info['virtual-size'],
-      clusterSize: info['cluster-size'],
-      refcountBits,
-      snapshots: 1,
-      isDirty: false,
-      backingName: { offset: 0, length: 0 },
-    });
-    expect(header.l1Entries).toBeGreaterThanOrEqual(neededL1Entries(header));
-    expect(declaredVirtualSize(head)).toBe(info['virtual-size']);
-  });
+  ])(
+    'the fields of a qcow2 header are read as qemu-img says they are, in an image %s',
+    async (_, options) => {
+      const { head, info } = await made(...options);
+      const { 'refcount-bits': refcountBits, compat } = info['format-specific'].data;
+      const header = read(head);
+      expect(header).toMatchObject({
+        version: compat === '0.10' ? 2 : 3,
+        virtualSize: info['virtual-size'],
+        clusterSize: info['cluster-size'],
+        refcountBits,
+        snapshots: 1,
+        isDirty: false,
+        backingName: { offset: 0, length: 0 },
+      });
+      expect(header.l1Entries).toBeGreaterThanOrEqual(neededL1Entries(header));
+      expect(declaredVirtualSize(head)).toBe(info['virtual-size']);
+    },
+  );
 });
 
 test('a qcow2 header that was written is read as what was written', () => {

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { ESLint } from 'eslint';
 import {
+  circlesOf,
   faultsOf,
   importsBetweenRooms,
+  importsOfProduct,
   objection,
   order,
   roomOf,
@@ -42,6 +44,19 @@ describe('the order of imports', () => {
     expect(faultsOf([upwards, back])).toContain('lib/run and lib/vm import each other');
     const stray = { from: undefined, to: 'lib/vm', file: 'lib/new/a.ts', imported: 'lib/vm/b.ts' };
     expect(faultsOf([stray])).toEqual(['lib/new/a.ts -> lib/vm/b.ts: not in the order']);
+  });
+
+  it('no two files of the product import each other, not even for types or through others', () => {
+    const imports = importsOfProduct();
+    expect(imports.length).toBeGreaterThan(1200);
+    expect(circlesOf(imports)).toEqual([]);
+    const circle = [
+      { file: 'a.ts', imported: 'b.ts' },
+      { file: 'b.ts', imported: 'c.ts' },
+      { file: 'c.ts', imported: 'b.ts' },
+    ];
+    expect(circlesOf(circle)).toEqual(['b.ts -> c.ts -> b.ts']);
+    expect(circlesOf(circle.slice(0, 2))).toEqual([]);
   });
 
   it('takes the innermost named folder or file for the room of a file', () => {
