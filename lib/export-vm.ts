@@ -2,7 +2,6 @@
 // the journal before the change; withRun carries out what is still recorded at the end.
 import type { ConsistencyLevel, ImageFacts, ManifestDisk } from './bundle/format/manifest.ts';
 import { bundleTarget } from './bundle/location/destination.ts';
-import type { CompressionChoice } from './bundle/compression/compressions.ts';
 import type { OneClient } from './one/client.ts';
 import { getImage } from './one/images.ts';
 import { holdLock } from './one/locks.ts';
@@ -20,10 +19,10 @@ import { pickCompressor } from './bundle/write/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { requireSame, requireSameHistory, requireUnchanged } from './one/unchanged-vm.ts';
 import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
-import { cloudOf, writeBundle } from './write-bundle.ts';
+import { cloudOf, writeBundle, type WriteOptions } from './write-bundle.ts';
 import { isRefusal } from './one/answers.ts';
 
-export interface ExportRequest {
+export interface ExportRequest extends WriteOptions {
   readonly vm: Vm;
   /** Whether to take the VM lock during the export; needs `one`. */
   readonly lock: boolean;
@@ -31,7 +30,6 @@ export interface ExportRequest {
   readonly destination: string;
   /** The machine that the bundle is written to; undefined: this one. */
   readonly destinationHost?: SshTarget | undefined;
-  readonly compression: CompressionChoice;
   /** CLOUD_NAME; empty for none. */
   readonly cloudName: string;
   /** How a running guest is frozen or paused while the point in time of its disks is fixed. */
@@ -68,10 +66,10 @@ export async function exportVm(
     lock,
     destination,
     destinationHost,
-    compression,
     cloudName,
     freeze,
     onlyDisks,
+    ...writeOptions
   }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
@@ -91,7 +89,7 @@ export async function exportVm(
     );
   }
   // First of all, so that a compression without an installed program is reported at once.
-  await pickCompressor(compression, isInstalled);
+  await pickCompressor(writeOptions.compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDisks(vm, images, onlyDisks);
   for (const { id } of vm.disks.filter(isSharedFolder)) {
@@ -103,7 +101,7 @@ export async function exportVm(
   const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
     epoch: Math.floor(started.getTime() / 1000),
-    compression: compression.method,
+    compression: writeOptions.compression.method,
   });
   const bundle = target.name;
 
@@ -129,7 +127,7 @@ export async function exportVm(
       state: machineState,
       images,
       consistency,
-      compression,
+      ...writeOptions,
       cloud: cloudOf(cloudName, one),
       leftOut: onlyDisks && leftOut,
       check: async () => {

@@ -25,7 +25,12 @@ import { identityOf } from './vm/identity.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
 
-export interface BundleContent {
+/** How a bundle is written. `exportVm` passes on all that its caller asks for. */
+export interface WriteOptions {
+  readonly compression: CompressionChoice;
+}
+
+export interface BundleContent extends WriteOptions {
   readonly vm: Vm;
   /** When the export began. */
   readonly started: Date;
@@ -37,7 +42,6 @@ export interface BundleContent {
   readonly consistency: Manifest['consistency'];
   /** DISK_IDs that were not requested; undefined when all were. */
   readonly leftOut?: readonly number[] | undefined;
-  readonly compression: CompressionChoice;
   /** The OpenNebula that the VM belongs to. */
   readonly cloud?: NonNullable<Manifest['cloud']>;
   /** Called after everything is written, before the bundle gets its name. If it rejects, no bundle is left. */

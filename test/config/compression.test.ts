@@ -14,7 +14,7 @@ test.each([
 
 test.each([
   '',
-  'lz4',
+  'xz',
   'GZIP',
   'gzip:',
   'gzip:10',
