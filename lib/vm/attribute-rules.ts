@@ -1,16 +1,16 @@
-// How the table of template-attributes.ts is read. Pure.
+// Interprets the table in template-attributes.ts. Pure.
 import { textIn, type XmlElement } from '../xml/xml.ts';
 
 export interface AttributeRule {
   /** Names as OpenNebula writes them; `#` stands for a number, `*` for anything. */
   readonly names: readonly string[];
   readonly fate: 'kept' | 'left out' | 'rewritten';
-  /** What the attribute does on the host, where a stranger's must not be taken without a word. */
+  /** What the attribute does on the host; set for attributes that must not be restored without a warning. */
   readonly host?: string;
-  /** The rule counts only then. */
+  /** The rule applies only if this returns true; undefined: always. */
   readonly when?: (vector: XmlElement, situation: Situation) => boolean;
   readonly reason: string;
-  /** The file of OpenNebula's sources that writes or checks it. */
+  /** The file of OpenNebula's sources that writes or checks the attribute. */
   readonly source: string;
 }
 
@@ -21,20 +21,20 @@ export interface Section {
   readonly rules: readonly AttributeRule[];
 }
 
-/** What a rule may depend on beside the attributes themselves. */
+/** What a rule may depend on other than the attributes themselves. */
 export interface Situation {
-  /** A DISK that is made from an image. */
+  /** The DISK is made from an image. */
   readonly fromImage: boolean;
-  /** A NIC that comes into another network than it had. */
+  /** The NIC is restored into another network. */
   readonly otherNetwork: boolean;
 }
 
 const ordinary: Situation = { fromImage: false, otherNetwork: false };
 
-/** What becomes of one attribute; nothing leaves it out. */
+/** Returns what replaces an attribute; undefined leaves it out. */
 export type Rewrite = (attribute: XmlElement) => XmlElement | readonly XmlElement[] | undefined;
 
-/** The first rule that names the attribute and counts here. */
+/** The first rule that names the attribute and applies in this situation. */
 export function ruleFor(
   section: Section,
   name: string,
@@ -47,7 +47,7 @@ export function ruleFor(
   );
 }
 
-/** The attributes of a vector as the section has them, in their order; `rewrite` decides those to be rewritten. */
+/** The attributes of a vector after the section's rules, in their order. `rewrite` is called for those to be rewritten. */
 export function applyRules(
   section: Section,
   vector: XmlElement,
@@ -67,7 +67,7 @@ function isNamed(name: string, pattern: string): boolean {
   return new RegExp(`^${expression}$`, 's').test(name);
 }
 
-/** Whether oned takes the attribute for true (Template.cc, VectorAttribute::vector_value). */
+/** Whether oned reads the attribute as true (Template.cc, VectorAttribute::vector_value). */
 export function isYes(vector: XmlElement, name: string): boolean {
   return ['YES', 'Y', 'TRUE', '1'].includes(textIn(vector, name).trim().toUpperCase());
 }

@@ -1,5 +1,5 @@
-// What a VM keeps beside its disks, on its way through a restored template: the folder in which it is to lie exists only when the
-// VM is deployed.
+// UEFI variables and vTPM state as attributes of a template. A restored template carries them, because the VM's folder, where
+// they belong, exists only after the VM is deployed.
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { XmlElement } from '../xml/xml.ts';
 import { child, childText } from '../xml/xml.ts';
@@ -7,15 +7,15 @@ import type { Vm } from './vm.ts';
 
 /** Read by OpenNebula itself (vmm_mad/remotes/kvm/deploy, 7.2 on): a compressed tar archive in base64. */
 export const tpmStateKey = 'TPM_STATE';
-/** Read by our hook `restore_nvram`: the file, compressed by gzip, in base64. */
+/** Read by our hook `restore_nvram`: the file, compressed with gzip, in base64. */
 export const nvramKey = 'ONEVMDUMP_NVRAM';
 
-/** Bytes of text in a template. Hooks, drivers and users' pages get all of it each time. */
+/** Bytes of text in a template. Every hook, driver and page that shows the VM gets the whole text. */
 const largestText = 512 * 1024;
-/** Bytes: the flash of an aarch64 machine. */
+/** Bytes; the size of the flash of an aarch64 machine. */
 const largestNvram = 64 * 1024 * 1024;
 
-/** The attribute that carries these bytes; undefined when they are too many for a template. */
+/** The attribute that carries these bytes; undefined when they are too large for a template. */
 export function carriedState(
   key: typeof tpmStateKey | typeof nvramKey,
   bytes: Uint8Array,
@@ -24,7 +24,7 @@ export function carriedState(
   return text.length > largestText ? undefined : { name: key, text, children: [] };
 }
 
-/** The UEFI variables that a VM's template carries; undefined when it carries none, or none that can be used. */
+/** The UEFI variables in a VM's user template; undefined when there are none, or they are not valid. */
 export function carriedNvram(vm: Pick<Vm, 'userTemplate'>): Buffer | undefined {
   const text = childText(vm.userTemplate, nvramKey) ?? '';
   if (text === '' || text.length > largestText) return undefined;
@@ -35,19 +35,19 @@ export function carriedNvram(vm: Pick<Vm, 'userTemplate'>): Buffer | undefined {
   }
 }
 
-/** Whether a VM's firmware is UEFI. OpenNebula takes an empty FIRMWARE, and BIOS, for none. */
+/** Whether a VM's firmware is UEFI. OpenNebula treats an empty FIRMWARE and BIOS as not UEFI. */
 export function hasUefi({ template }: Pick<Vm, 'template'>): boolean {
   const firmware = firmwareOf({ template });
   return firmware !== '' && firmware !== 'BIOS';
 }
 
-/** OS/FIRMWARE in capitals; empty where it is not set. `UEFI` (7.4): libvirt chooses one, and keeps its variables. */
+/** OS/FIRMWARE in capitals; empty when it is not set. With `UEFI` (7.4) libvirt chooses the firmware and keeps its variables. */
 export function firmwareOf({ template }: Pick<Vm, 'template'>): string {
   const os = child(template, 'OS');
   return ((os && childText(os, 'FIRMWARE')) ?? '').trim().toUpperCase();
 }
 
-/** Whether a VM has a vTPM: OpenNebula makes one where TPM has a MODEL (7.2 on). */
+/** Whether a VM has a vTPM: OpenNebula makes one when TPM has a MODEL (7.2 and newer). */
 export function hasTpm({ template }: Pick<Vm, 'template'>): boolean {
   const tpm = child(template, 'TPM');
   return ((tpm && childText(tpm, 'MODEL')) ?? '').trim() !== '';

@@ -1,4 +1,4 @@
-// The machine where a VM's disks are, as a setting or an option says: known when the VM is.
+// The machine on which a VM's disks are, from an option or setting, which may be `auto`.
 import { UnsupportedError } from '../report/errors.ts';
 import { targetOfHost } from '../run/local-host.ts';
 import type { SshTarget } from '../run/runner.ts';
@@ -10,16 +10,18 @@ import { isHostName } from '../run/ssh-target.ts';
 const undeployed = 9;
 
 /**
- * @param wished `auto` is the host of the VM's last history record
+ * The machine on which a VM's disks are.
+ * @param requested a host; `auto` is the host of the VM's last history record
+ * @param hostOption its name for messages
  * @returns undefined for this machine
- * @throws UnsupportedError when the record names none
+ * @throws UnsupportedError when the record names no valid host
  */
 export async function hostOfDisks(
-  wished: SshTarget | undefined,
+  requested: SshTarget | undefined,
   vm: Vm,
   hostOption: string,
 ): Promise<SshTarget | undefined> {
-  return wished?.host === 'auto' ? await hostOfVm(vm, wished.user, hostOption) : wished;
+  return requested?.host === 'auto' ? await hostOfVm(vm, requested.user, hostOption) : requested;
 }
 
 async function hostOfVm(

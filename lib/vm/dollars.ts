@@ -1,20 +1,20 @@
-// Values that oned evaluates. It replaces `$NAME` in CONTEXT and SCHED_REQUIREMENTS when a VM is made, so
-// the values of a VM are results already: a dollar in them is meant as it is, and there is no way to
-// write that (`\$` stays `\$`). A value that would change is carried in an attribute of its own, to which
-// the evaluated one refers: what is put in the place of a name is not evaluated again.
+// Keeps oned from evaluating values twice. oned replaces `$NAME` in CONTEXT and SCHED_REQUIREMENTS when it makes a VM, so the
+// values of a VM are results, in which a dollar is only a dollar. oned has no way to escape it (`\$` stays `\$`). So a value
+// with a dollar is moved to an attribute of its own, and the evaluated attribute refers to that one: oned does not evaluate
+// what it has inserted.
 // Source: src/parsers/vm_var_parser.l, vm_var_syntax.y (6.4.7 to 7.4.0).
 import type { XmlElement } from '../xml/xml.ts';
 import { single } from './attribute-rules.ts';
 
-/** Collects what carries values. */
+/** Moves values to attributes of their own, and collects these. */
 export interface Carrier {
-  /** The attribute as oned has to get it. */
+  /** Returns the attribute that oned has to get in place of `attribute`. */
   carry: (attribute: XmlElement, prefix: string) => XmlElement;
   /** The attributes of the template that hold the carried values. */
   readonly attributes: readonly XmlElement[];
 }
 
-/** A new, empty carrier, for one template. */
+/** A new carrier, for one template. */
 export function createCarrier(): Carrier {
   const attributes: XmlElement[] = [];
   const taken = new Set<string>();
@@ -22,7 +22,7 @@ export function createCarrier(): Carrier {
     attributes,
     carry(attribute, prefix) {
       if (!changesWhenEvaluated(attribute.text)) return attribute;
-      // oned looks for names of letters, digits and underscores, in capitals.
+      // oned accepts names of capital letters, digits and underscores.
       const base = `ONEVMDUMP_${prefix}${attribute.name}`.toUpperCase().replaceAll(/\W/g, '_');
       let name = base;
       for (let more = 2; taken.has(name); more++) name = `${base}_${more}`;
@@ -33,7 +33,7 @@ export function createCarrier(): Carrier {
   };
 }
 
-/** A dollar that no backslash stands before, or a last backslash with nothing behind it (it is lost). */
+/** Whether a value has a dollar without a backslash before it, or ends with a single backslash, which oned would drop. */
 function changesWhenEvaluated(value: string): boolean {
   return /^(?:[^$\\]|\\[^])*(?:\$|\\$)/.test(value);
 }

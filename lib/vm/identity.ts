@@ -1,4 +1,5 @@
-// Which VM a bundle is of. Ids are given again by every OpenNebula; a UUID and the second in which a VM was made are not.
+// Tells which VM a bundle belongs to. Every OpenNebula gives the same ids, so a VM is identified by its UUID and the second
+// in which it was made.
 import type { Vm } from './vm.ts';
 
 export interface VmIdentity {
@@ -9,7 +10,7 @@ export interface VmIdentity {
   readonly stime?: number | undefined;
 }
 
-/** The identity as a bundle keeps it, beside the id. */
+/** The parts of the identity that a bundle stores beside the id. */
 export function identityOf({ uuid, stime }: Vm): {
   readonly uuid?: string;
   readonly stime?: number;
@@ -17,15 +18,15 @@ export function identityOf({ uuid, stime }: Vm): {
   return { ...(uuid === undefined ? {} : { uuid }), ...(stime === undefined ? {} : { stime }) };
 }
 
-/** A VM and the configured name of its OpenNebula, as it is known of a VM or stands in a bundle. */
+/** A VM and the configured name of its OpenNebula; of a VM here, or of the one in a bundle. */
 export interface KnownVm {
   readonly vm: VmIdentity;
   readonly cloud?: { readonly name?: string } | undefined;
 }
 
 /**
- * Why a bundle is not one of the VM; undefined when it is.
- * A copy of a front-end has the same VMs: only the configured names tell such clouds apart.
+ * Why a bundle does not belong to a VM; undefined when it does.
+ * A copy of a front-end has the same VMs, so only the configured names tell such clouds apart.
  */
 export function whyAnother(bundle: KnownVm, own: KnownVm): string | undefined {
   const { vm, cloud } = bundle;
@@ -46,7 +47,7 @@ export function whyAnother(bundle: KnownVm, own: KnownVm): string | undefined {
   return sameUuid || sameTime ? undefined : `it does not say which VM ${vm.id} it is of`;
 }
 
-/** A time from a bundle may be none. */
+/** A number in a bundle may not be a valid time. */
 function inWords(epochSeconds: number): string {
   const time = new Date(epochSeconds * 1000);
   return Number.isNaN(time.getTime()) ? String(epochSeconds) : time.toISOString();

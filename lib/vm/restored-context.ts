@@ -1,14 +1,14 @@
-// CONTEXT of a restored VM, and the files that a VM takes from datastores of files. Pure.
+// CONTEXT of a restored VM, and the files that a VM uses from file datastores. Pure.
 import { child, childText, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import type { Carrier } from './dollars.ts';
 import { attributeTable } from './template-attributes.ts';
 import type { Vm } from './vm.ts';
 
-/** Image ids of files by their SOURCE, as far as OpenNebula has them. */
+/** Image ids of files by their SOURCE, for the files that OpenNebula has. */
 export type Files = ReadonlyMap<string, number>;
 
-/** CONTEXT without what oned writes into it, so that oned makes the same values of it again. */
+/** CONTEXT without the values that oned writes into it, so that oned makes them again. */
 export function restoredContext(
   context: XmlElement,
   files: Files,
@@ -40,20 +40,20 @@ function filesOfDatastore(
     if (id !== undefined) found.push(`$FILE[IMAGE_ID=${id}]`);
     else {
       warn(
-        `CONTEXT/FILES_DS: the VM comes back without the file ${name ?? ''}, since OpenNebula has no image of it at ${source ?? ''}; add $FILE[IMAGE_ID=...] to the template`,
+        `CONTEXT/FILES_DS: the VM is restored without the file ${name ?? ''}, because OpenNebula has no image at ${source ?? ''}; add $FILE[IMAGE_ID=...] to the template`,
       );
     }
   }
   return found.length === 0 ? undefined : single('FILES_DS', found.join(' '));
 }
 
-/** KERNEL_DS and INITRD_DS: by id, where the image is known; else what the user wrote. */
+/** KERNEL_DS or INITRD_DS: names the image by its id if it is known; else what the user wrote. */
 export function restoredOsFile(os: XmlElement, attribute: XmlElement, files: Files): XmlElement {
   const id = files.get(childText(os, `${attribute.name}_SOURCE`) ?? '');
   return id === undefined ? attribute : { ...attribute, text: `$FILE[IMAGE_ID=${id}]` };
 }
 
-/** The SOURCEs of all files that the VM takes from datastores; what `files` has to be made of. */
+/** The SOURCEs of all files that the VM uses from file datastores. */
 export function fileSources(vm: Vm): string[] {
   const context = child(vm.template, 'CONTEXT');
   const os = child(vm.template, 'OS');

@@ -1,6 +1,6 @@
-// The NICs of a restored VM: NIC, NIC_ALIAS, and PCI devices of TYPE NIC, by the same rules. oned
-// numbers NICs first, then PCI NICs, then aliases, each in their order (VirtualMachine.cc,
-// get_network_leases), so their numbers and the names made of them change. Pure.
+// The NICs of a restored VM: NIC, NIC_ALIAS, and PCI devices of TYPE NIC, by the same rules. oned numbers NICs first, then PCI
+// NICs, then aliases, each in their order (VirtualMachine.cc, get_network_leases), so numbers and the names that contain
+// them change. Pure.
 import { childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
@@ -9,20 +9,20 @@ import type { Vm } from './vm.ts';
 export interface NicOptions {
   readonly nics: 'none' | 'same-addresses' | 'new-addresses';
   readonly networks: ReadonlyMap<number, number>;
-  /** Whether PCI devices come back at all. */
+  /** Whether PCI devices are restored. */
   readonly pci: boolean;
 }
 
 export interface RestoredNics {
   /** NIC and NIC_ALIAS. */
   readonly elements: readonly XmlElement[];
-  /** What becomes of a PCI element of TYPE NIC; those that are missing are left out. */
+  /** The new element for each PCI element of TYPE NIC; those that are missing are left out. */
   readonly pci: ReadonlyMap<XmlElement, XmlElement>;
-  /** The new NIC_ID of each NIC, by the old one; OS/BOOT can name no others. */
+  /** The new NIC_ID of each NIC by the old one, for OS/BOOT, which can name only NICs. */
   readonly nicIds: ReadonlyMap<string, number>;
 }
 
-/** NIC0 and NIC0_ALIAS1: oned makes such names itself, and renames a NIC that asks for one. */
+/** NIC0 and NIC0_ALIAS1: oned makes such names itself, and renames a NIC whose template has one. */
 const madeByOned = /^NIC\d+(_ALIAS\d+)?$/;
 
 /** Whether the PCI element is a NIC. */
@@ -30,7 +30,7 @@ export function isPciNic(pci: XmlElement): boolean {
   return pci.name === 'PCI' && textIn(pci, 'TYPE') === 'NIC';
 }
 
-/** All NICs, or none, as the options say. */
+/** The restored NICs. Calls `warn` for what is left out. */
 export function restoredNics(
   vm: Vm,
   options: NicOptions,
@@ -44,9 +44,9 @@ export function restoredNics(
 
   const aliases = childrenOf(vm.template, 'NIC_ALIAS').flatMap((alias) => {
     const parent = parents.find(({ nic }) => isParent(nic, alias));
-    // oned gives no addresses to a NIC that still waits for its network, and so none to its aliases.
+    // oned gives no addresses to a NIC that has no network yet, nor to its aliases.
     if (!parent || !hasNetwork(parent.nic)) {
-      warn(`${label(alias)} is left out: the NIC it is an alias of does not come back`);
+      warn(`${label(alias)} is left out: its NIC is not restored`);
       return [];
     }
     return [restore(alias, ownName(parent.nic) ?? `NIC${parent.id}`)];
@@ -92,14 +92,17 @@ function restoredNic(
 }
 
 /**
- * oned takes one address of a NIC and makes the others of it (VirtualNetwork.cc, nic_attribute). A MAC of
- * a shared range, or of a NIC that had only its virtual router's address, is random and in no network.
+ * The address that the NIC keeps. oned uses one address of a NIC and makes the others from it (VirtualNetwork.cc,
+ * nic_attribute). In a shared range, and on a NIC that had only its virtual router's address, the MAC is random and does not
+ * belong to a network, so it cannot be kept.
  */
 function keptAddress(nic: XmlElement, warn: (text: string) => void): string | undefined {
   const address = ['IP', 'IP6', 'MAC'].find((name) => textIn(nic, name) !== '');
   const random = textIn(nic, 'SHARED') !== '' || textIn(nic, 'FLOATING_ONLY') !== '';
   if (address !== 'MAC' || !random) return address;
-  warn(`${label(nic)} gets a new MAC: the old one, ${textIn(nic, 'MAC')}, is of no network`);
+  warn(
+    `${label(nic)} gets a new MAC: the old one, ${textIn(nic, 'MAC')}, does not belong to a network`,
+  );
   return undefined;
 }
 
@@ -118,7 +121,7 @@ function hasNetwork(nic: XmlElement): boolean {
   return textIn(nic, 'NETWORK') !== '' && textIn(nic, 'NETWORK_MODE') === '';
 }
 
-/** How a message names a NIC. */
+/** The NIC's name for messages. */
 function label(nic: XmlElement): string {
   const id = textIn(nic, 'NIC_ID');
   const what = nic.name === 'NIC_ALIAS' ? 'NIC alias' : nic.name === 'PCI' ? 'PCI NIC' : 'NIC';

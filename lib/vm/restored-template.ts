@@ -1,5 +1,5 @@
-// The VM template of a restored VM, as XML: everything of the old VM that can be kept, with its
-// disks replaced by the restored ones. What is kept, and why, is in template-attributes.ts. Pure.
+// Makes the template of a restored VM, as XML, from the old VM and its restored disks. template-attributes.ts says what is kept
+// and why. Pure.
 import { childrenOf, textIn, type XmlElement } from '../xml/xml.ts';
 import { applyRules, single, vectorOf, type Rewrite, type Section } from './attribute-rules.ts';
 import { createCarrier } from './dollars.ts';
@@ -24,27 +24,27 @@ export interface TemplateOptions {
   readonly nics: 'none' | 'same-addresses' | 'new-addresses';
   /** In the order of their DISK_IDs; disks of the VM that are not in the list are left out. */
   readonly disks: readonly RestoredDisk[];
-  /** The moment of the restore, to tell scheduled actions that lie ahead from past ones. */
+  /** The time of the restore, which separates future scheduled actions from past ones. */
   readonly now: Date;
-  /** NETWORK_IDs that become others (--map-network); undefined or missing: kept. */
+  /** New NETWORK_IDs by old ones (--map-network); those that are missing are kept. */
   readonly networks?: ReadonlyMap<number, number>;
   /** Attributes that this user may not set, as oned's VM_RESTRICTED_ATTR lists them ("NIC/MAC"); undefined: an administrator. */
   readonly restricted?: readonly string[] | undefined;
-  /** Whether attributes that reach the host (RAW, EMULATOR, PCI, CONTEXT/FILES...) are left out (--no-restricted). */
+  /** Whether attributes that act on the host (RAW, EMULATOR, PCI, CONTEXT/FILES...) are left out (--no-restricted). */
   readonly noHostAttributes?: boolean;
-  /** The images of the files that `fileSources` names, as far as there are any. */
+  /** The images of the files that `fileSources` returns, as far as they exist. */
   readonly files?: Files;
 }
 
 export interface RestoredTemplate {
   /** The document for one.template.allocate: root VMTEMPLATE. */
   readonly xml: XmlElement;
-  /** What the user has to know about what is lost, or kept and dangerous: one sentence each. */
+  /** One sentence for each attribute that is lost, or that is kept and may be dangerous. */
   readonly warnings: readonly string[];
 }
 
-/** Attributes of which there are many, or which the VM has beside TEMPLATE: assembled apart. */
-const apart = ['DISK', 'NIC', 'NIC_ALIAS', 'NUMA_NODE', 'SCHED_ACTION', 'BACKUP_CONFIG'];
+/** Attributes that are assembled separately, because there are several of them, or because the VM has them outside TEMPLATE. */
+const separate = ['DISK', 'NIC', 'NIC_ALIAS', 'NUMA_NODE', 'SCHED_ACTION', 'BACKUP_CONFIG'];
 
 /** Makes the template of a restored VM. Changes nothing and never fails: what cannot be kept is a warning. */
 export function restoredTemplate(vm: Vm, options: TemplateOptions): RestoredTemplate {
@@ -65,11 +65,11 @@ export function restoredTemplate(vm: Vm, options: TemplateOptions): RestoredTemp
   };
   const rewrite = (attribute: XmlElement): XmlElement | undefined => {
     const { name } = attribute;
-    if (apart.includes(name)) return undefined;
+    if (separate.includes(name)) return undefined;
     if (name === 'CONTEXT') return restoredContext(attribute, files, carrier, warn);
     if (name === 'OS') return byRules(attribute, rewriteOs(attribute));
     if (name.endsWith('REQUIREMENTS')) return carrier.carry(attribute, '');
-    // A PCI NIC that is missing there is withheld below, with a warning.
+    // A PCI NIC that is not in the map is withheld below, with a warning.
     if (isPciNic(attribute)) {
       return nics === 'none' ? undefined : (restored.pci.get(attribute) ?? attribute);
     }
@@ -103,18 +103,18 @@ function byRules(attribute: XmlElement, rewrite?: Rewrite): XmlElement {
 }
 
 /**
- * TEMPLATE, and of USER_TEMPLATE what TEMPLATE has not: oned would see it twice. Devices in USER_TEMPLATE
- * are a note of somebody, since oned has moved those that count; they must not come to life.
+ * TEMPLATE, and the attributes of USER_TEMPLATE that are not also in TEMPLATE, since oned would read those twice. Devices in
+ * USER_TEMPLATE are left out: oned has moved the VM's real devices to TEMPLATE, so these are only somebody's notes.
  */
 function ofTemplate(vm: Vm): XmlElement {
-  const taken = new Set([...vm.template.children.map(({ name }) => name), ...apart, 'PCI']);
+  const taken = new Set([...vm.template.children.map(({ name }) => name), ...separate, 'PCI']);
   return vectorOf('TEMPLATE', [
     ...vm.template.children,
     ...vm.userTemplate.children.filter(({ name }) => !taken.has(name)),
   ]);
 }
 
-/** Actions that repeat, or whose time is yet to come; a past one would run at once. */
+/** Actions that repeat, or whose time is in the future; oned would run a past one at once. */
 function scheduledActions(vm: Vm, { now, disks }: TemplateOptions): XmlElement[] {
   return [
     ...childrenOf(vm.template, 'SCHED_ACTION'),
@@ -123,8 +123,8 @@ function scheduledActions(vm: Vm, { now, disks }: TemplateOptions): XmlElement[]
   ].flatMap((action) => {
     const time = textIn(action, 'TIME');
     const repeats = !['', '-1'].includes(textIn(action, 'REPEAT'));
-    const ahead = repeats || time.startsWith('+') || Number(time) * 1000 > now.getTime();
-    const renumbered = ahead ? renumberedAction(action, disks) : undefined;
+    const isDue = repeats || time.startsWith('+') || Number(time) * 1000 > now.getTime();
+    const renumbered = isDue ? renumberedAction(action, disks) : undefined;
     if (!renumbered) return [];
     const kept = applyRules(attributeTable.SCHED_ACTION, renumbered);
     return [
@@ -137,8 +137,9 @@ function scheduledActions(vm: Vm, { now, disks }: TemplateOptions): XmlElement[]
 }
 
 /**
- * oned refuses an attribute that it takes for a vector and that has no values, as `OS=""` ("Internal error
- * parsing OS attribute"). A RAW without data would be none either. Empty values of the user stay.
+ * Whether an attribute is an empty vector. oned refuses a vector attribute without values, such as `OS=""` ("Internal error
+ * parsing OS attribute"). A RAW without DATA has no effect and is treated as empty. Single attributes that the user left empty
+ * are kept.
  */
 function isEmptyVector({ name, text, children }: XmlElement, vm: Vm): boolean {
   if (name === 'RAW') return children.every((part) => !part.name.startsWith('DATA'));
@@ -146,7 +147,7 @@ function isEmptyVector({ name, text, children }: XmlElement, vm: Vm): boolean {
   return childrenOf(vm.userTemplate, name).length === 0 || vectorsOfOned.includes(name);
 }
 
-/** VirtualMachineParser.cc: what oned takes for a vector, beside those of the table. */
+/** The attributes that oned reads as vectors (VirtualMachineParser.cc). */
 const vectorsOfOned = [
   ...Object.keys(attributeTable),
   ...['FEATURES', 'INPUT', 'VIDEO', 'CPU_MODEL', 'NIC_DEFAULT', 'VMGROUP', 'TPM', 'IOMMU'],

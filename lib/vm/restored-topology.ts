@@ -5,12 +5,12 @@ import { attributeTable } from './template-attributes.ts';
 import type { Vm } from './vm.ts';
 
 /**
- * @param topology what is left of TOPOLOGY; without PIN_POLICY the VM is not pinned any more
- * @returns TOPOLOGY and the nodes; nodes of a VM that is not pinned are made by oned
+ * @param topology TOPOLOGY after its rules; without PIN_POLICY the VM is not pinned
+ * @returns TOPOLOGY, and for a pinned VM its nodes; oned makes the nodes of other VMs
  */
 export function restoredTopology(vm: Vm, topology: XmlElement): XmlElement[] {
   if (textIn(topology, 'PIN_POLICY') !== '') return [topology, ...nodes(vm)];
-  // oned refuses some of these three where a VM is not pinned.
+  // Without PIN_POLICY, oned accepts these three only together.
   const whole = ['SOCKETS', 'CORES', 'THREADS'].every((name) => textIn(topology, name) !== '');
   return whole ? [topology] : [];
 }

@@ -91,7 +91,7 @@ const lcmStates = [
   'RESTORE',
 ] as const;
 
-/** What an export has to do with the guest: nothing (`offline`), or fix the point in time while it runs. */
+/** `offline`: no guest runs. `running`: an export has to fix the point in time while the guest runs. */
 export type Activity = 'offline' | 'running';
 
 const active = states.indexOf('ACTIVE');
@@ -105,7 +105,7 @@ export function stateName(state: number, lcmState: number): string {
 /**
  * Whether a VM in this state can be exported, and how.
  * BACKUP and BACKUP_POWEROFF are the states in which oned runs our driver actions.
- * @returns undefined when it cannot be.
+ * @returns undefined when it cannot
  */
 export function activityOf(state: number, lcmState: number): Activity | undefined {
   const lcm = lcmStates[lcmState];
@@ -127,15 +127,15 @@ export function isInBackup(lcmState: number): boolean {
   return ['BACKUP', 'BACKUP_POWEROFF'].includes(lcmStates[lcmState] ?? '');
 }
 
-/** LCM states of work on a VM that stays, and comes back to, the state in which it was before. */
+/** LCM states of work after which a VM returns to the state in which it was before. */
 const passing =
   /^(?:BACKUP|RESTORE|HOTPLUG|DISK_SNAPSHOT|DISK_RESIZE)|^(?:MIGRATE|UNKNOWN|PROLOG_MIGRATE_POWEROFF)$/;
 
 /**
- * Whether a VM that has just come to a state was in that state before, but for some work of OpenNebula on it: a backup, a
- * restore in place, a snapshot, a disk or NIC that was attached, a migration; or but for a gap in its monitoring.
- * @param previous PREV_STATE and PREV_LCM_STATE as a hook gets them: of the change that has triggered it
- * @returns the name of that work; undefined when it has newly come to the state
+ * Tells whether a VM that has just reached a state only returned to it after some work of OpenNebula: a backup, a restore in
+ * place, a snapshot, a disk or NIC that was attached, a migration, or a gap in its monitoring.
+ * @param previous PREV_STATE and PREV_LCM_STATE as a hook gets them: those before the change that has started the hook
+ * @returns the name of that work; undefined when the state is new
  */
 export function workBefore(
   now: { readonly state: number; readonly lcmState: number },
@@ -143,7 +143,7 @@ export function workBefore(
 ): string | undefined {
   if (previous?.state !== active) return undefined;
   const name = stateName(previous.state, previous.lcmState);
-  // A guest that could not be seen, and is off now, may have been powered off meanwhile.
+  // A guest that was not monitored, and is off now, may have been powered off by its user.
   if (name === 'UNKNOWN' && now.state !== active) return undefined;
   return passing.test(name) ? name : undefined;
 }

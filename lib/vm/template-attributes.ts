@@ -1,12 +1,12 @@
-// The one table of what a restored template keeps of the old VM, what it leaves out and what it
-// rewrites, each with its reason and the file of OpenNebula it follows from (releases 6.4.7 to 7.4.0; a
-// file that only some of them have says which). attribute-rules.ts interprets it.
-// An attribute that no rule names is the user's: it is kept, except where a section says otherwise.
+// The table of the attributes that a restored template keeps, leaves out or rewrites, each with the reason and the file of
+// OpenNebula's sources that it follows from (releases 6.4.7 to 7.4.0; the releases are named when only some have the file).
+// attribute-rules.ts interprets it. An attribute that no rule names is the user's: it is kept, unless its section says
+// otherwise.
 import { textIn } from '../xml/xml.ts';
 import type { XmlElement } from '../xml/xml.ts';
 import { isYes, type Section } from './attribute-rules.ts';
 
-/** VirtualMachineContext.cc: what oned writes into CONTEXT of each NIC, alias and PCI NIC. */
+/** The attributes that oned writes into CONTEXT for each NIC, alias and PCI NIC (VirtualMachineContext.cc). */
 const contextOfNic = [
   ...['IP', 'MAC', 'MASK', 'NETWORK', 'GATEWAY', 'DNS', 'SEARCH_DOMAIN', 'MTU', 'METRIC', 'METHOD'],
   ...['VLAN_ID', 'VROUTER_IP', 'VROUTER_MANAGEMENT', 'EXTERNAL', 'ROUTES', 'IP6', 'IP6_ULA'],
@@ -35,7 +35,7 @@ const domain = 'src/vmm/LibVirtDriverKVM.cc';
 const inherit = 'share/etc/oned.conf, INHERIT_';
 
 export const attributeTable = {
-  /** TEMPLATE, and of USER_TEMPLATE what TEMPLATE has not. */
+  /** TEMPLATE, and the attributes of USER_TEMPLATE that TEMPLATE does not have. */
   TEMPLATE: {
     otherwise: 'kept',
     // prettier-ignore
@@ -183,7 +183,7 @@ export const attributeTable = {
     ],
   },
 
-  /** Of pinned VMs; others get theirs from oned. */
+  /** Only of pinned VMs: oned makes the nodes of others. */
   NUMA_NODE: {
     otherwise: 'left out',
     // prettier-ignore

@@ -1,7 +1,6 @@
-// A VM from its XML: as oned answers one.vm.info, as a hook gets it (HISTORY_RECORDS, no LOCK when
-// not locked), as a driver action gets it (only the last HISTORY). Formats: the VM XML schema of
-// OpenNebula (share/doc/xsd/vm.xsd) and recorded documents of 6.10. Every number is checked; every
-// other value stays the text it is.
+// Parses a VM's XML: as oned answers one.vm.info, as a hook gets it (HISTORY_RECORDS, no LOCK when not locked), and as a
+// driver action gets it (only the last HISTORY). Formats: the VM XML schema of OpenNebula (share/doc/xsd/vm.xsd) and recorded
+// documents of 6.10. Every number is validated; all other values are kept as text.
 import { UsageError } from '../report/errors.ts';
 import type { Disk, History, Vm, VmLock } from './vm.ts';
 import { child, childrenOf, childText, type XmlElement } from '../xml/xml.ts';
@@ -10,7 +9,7 @@ import { parseXml } from '../xml/xml-parse.ts';
 /**
  * Reads a document whose root is `<VM>`.
  * @param bytes plain XML, UTF-8; kept as `xmlBytes`
- * @throws UsageError naming the field that is missing or is not what it must be
+ * @throws UsageError that names the field that is missing or not valid
  */
 export function parseVm(bytes: Buffer): Vm {
   const root = parseXml(bytes, "the VM's XML");
@@ -20,7 +19,11 @@ export function parseVm(bytes: Buffer): Vm {
   return vmFromElement(root, bytes);
 }
 
-/** The VM of a `<VM>` element, which may be part of a larger document; `xmlBytes` is the VM's own document. */
+/**
+ * The VM of a `<VM>` element, which may be part of a larger document.
+ * @param xmlBytes the document of the VM alone
+ * @throws UsageError that names the field that is missing or not valid
+ */
 export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
   const id = number(vm, 'ID', "the VM's XML");
   const what = `the XML of VM ${id}`;
@@ -50,7 +53,7 @@ export function vmFromElement(vm: XmlElement, xmlBytes: Buffer): Vm {
   };
 }
 
-/** Undefined where it is missing, as in some drivers' XML; it is never worth to refuse a VM for it. */
+/** Undefined when it is missing, as in the XML of some drivers, or not valid: no VM is refused because of it. */
 function previousState(vm: XmlElement): Vm['previous'] {
   const [state = '', lcmState = ''] = ['PREV_STATE', 'PREV_LCM_STATE'].map((name) =>
     childText(vm, name),
@@ -59,25 +62,25 @@ function previousState(vm: XmlElement): Vm['previous'] {
   return known ? { state: Number(state), lcmState: Number(lcmState) } : undefined;
 }
 
-/** A VM's owner can write any text there. */
+/** Undefined when it is not valid, because a VM's owner can write any text there. */
 function uuidOf(template: XmlElement): string | undefined {
   const os = child(template, 'OS');
   const text = os && optionalText(os, 'UUID');
   return text !== undefined && /^[0-9A-Fa-f-]{1,64}$/.test(text) ? text : undefined;
 }
 
-/** It is never worth to refuse a VM for it. */
+/** Undefined when it is not valid: no VM is refused because of it. */
 function timeOf(vm: XmlElement): number | undefined {
   const text = childText(vm, 'STIME') ?? '';
   return /^[1-9]\d{0,11}$/.test(text) ? Number(text) : undefined;
 }
 
-/** oned writes no LOCK when nothing is locked; LOCKED = 0 would mean the same. */
+/** oned writes no LOCK for a VM that is not locked; LOCKED = 0 would mean the same. */
 function lockOf(vm: XmlElement, vmId: number): VmLock | undefined {
   const lock = child(vm, 'LOCK');
   const level = lock ? number(lock, 'LOCKED', `the LOCK of VM ${vmId}`) : 0;
   if (!lock || level === 0) return undefined;
-  // -1 stands for none.
+  // -1: the field is missing.
   const field = (name: string): number => {
     const text = childText(lock, name) ?? '';
     return /^\d{1,15}$/.test(text) ? Number(text) : -1;
@@ -92,7 +95,7 @@ function disks(template: XmlElement, vmId: number): readonly Disk[] {
     if (ids.has(id)) throw new UsageError(`the XML of VM ${vmId} has two disks with DISK_ID ${id}`);
     ids.add(id);
   }
-  return found.sort((one, other) => one.id - other.id);
+  return found.sort((first, second) => first.id - second.id);
 }
 
 function disk(xml: XmlElement, vmId: number): Disk {
@@ -143,7 +146,7 @@ function lastHistory(vm: XmlElement, vmId: number): History | undefined {
   return last;
 }
 
-/** In most releases SCHED_ACTIONS holds ids only, and oned shows the actions themselves in TEMPLATE. */
+/** In most releases SCHED_ACTIONS has only ids, and the actions themselves are in TEMPLATE. */
 function scheduledActions(vm: XmlElement): readonly XmlElement[] {
   const list = child(vm, 'SCHED_ACTIONS');
   return [...childrenOf(vm, 'SCHED_ACTION'), ...(list ? childrenOf(list, 'SCHED_ACTION') : [])];
@@ -154,7 +157,7 @@ function backupConfig(vm: XmlElement): XmlElement | undefined {
   return backups && child(backups, 'BACKUP_CONFIG');
 }
 
-/** A field that must be there exactly once: two STATEs would let one reader see this and another that. */
+/** A field that must be there exactly once: of two STATEs, different readers could use different ones. */
 function required(parent: XmlElement, name: string, what: string): XmlElement {
   const [found, ...more] = childrenOf(parent, name);
   if (!found) throw new UsageError(`${what} has no ${name}`);
@@ -166,7 +169,7 @@ function number(parent: XmlElement, name: string, what: string): number {
   return asNumber(required(parent, name, what).text, name, what);
 }
 
-/** oned writes a field it has no value for as an empty element. */
+/** oned writes a field without a value as an empty element. */
 function optionalNumber(parent: XmlElement, name: string, what: string): number | undefined {
   const text = optionalText(parent, name);
   return text === undefined ? undefined : asNumber(text, name, what);
@@ -184,7 +187,7 @@ function isYes(parent: XmlElement, name: string): boolean {
 function asNumber(text: string, name: string, what: string): number {
   if (!/^\d{1,15}$/.test(text)) {
     throw new UsageError(
-      `${what}: ${name} is ${JSON.stringify(text.slice(0, 40))}, expected a whole number from 0`,
+      `${what}: ${name} is ${JSON.stringify(text.slice(0, 40))}, expected a whole number of at least 0`,
     );
   }
   return Number(text);

@@ -1,5 +1,5 @@
-// What a restored template must not have for other reasons than oned's: what this user may not set
-// (VM_RESTRICTED_ATTR), and what acts on the host and comes from a bundle that may be a stranger's. Pure.
+// Leaves out attributes of a restored template that oned's own rules would accept: those that this user may not set
+// (VM_RESTRICTED_ATTR), and those that act on the host, since a bundle may come from a stranger. Pure.
 import { child, type XmlElement } from '../xml/xml.ts';
 import { ruleFor, type Section } from './attribute-rules.ts';
 import { attributeTable } from './template-attributes.ts';
@@ -10,50 +10,50 @@ export interface WithholdOptions {
 }
 
 export interface Withholder {
-  /** Whether the template may have such an attribute at all, as `NIC` or `NIC/MAC`. */
+  /** Whether the template may have the attribute, named like `NIC` or `NIC/MAC`. */
   allows: (name: string) => boolean;
-  /** What may stay of an attribute of the template; undefined when nothing may. */
+  /** The attribute without the parts that are left out; undefined when all of it is. */
   filter: (attribute: XmlElement) => XmlElement | undefined;
   /** One sentence for each attribute that was left out, or acts on the host and is in the finished template. */
   warnings: (template: readonly XmlElement[]) => string[];
 }
 
-/** What is said of one attribute. */
-interface Told {
-  /** It may still be missing in the template, as RAW is when its DATA was left out. */
+/** The warning about one attribute. */
+interface Warning {
+  /** Whether the rules keep it. It may still be missing in the template, as RAW is when its DATA was left out. */
   readonly kept: boolean;
   readonly sentence: (values: string) => string;
-  /** The values that it had, which the sentence may name. */
+  /** The values of the attribute, which the sentence may name. */
   readonly values: Set<string>;
 }
 
-/** What a user loses with a restricted attribute, where its name does not say it; of the values it had. */
+/** What the user loses with a restricted attribute, when its name does not say so. The argument is its old values. */
 const losses: Readonly<Record<string, (values: string) => string>> = {
   'NIC/MAC': (macs) => `new addresses take the place of ${macs}`,
   'NIC_ALIAS/MAC': (macs) => `new addresses take the place of ${macs}`,
   'TOPOLOGY/PIN_POLICY': () => 'the VM is not pinned to CPUs',
   'TOPOLOGY/HUGEPAGE_SIZE': () => 'the VM has no huge pages',
-  PCI: () => 'the VM comes back without its PCI devices',
+  PCI: () => 'the VM is restored without its PCI devices',
   RAW: () => 'what it adds to the domain is missing',
   'RAW/DATA': () => 'what it adds to the domain is missing',
   EMULATOR: () => 'the VM is run by the emulator of the host',
   'CONTEXT/FILES': () => 'these files are missing on the context disk',
 };
 
-/** Decides for one template. */
+/** A new withholder, for one template. */
 export function createWithholder(options: WithholdOptions): Withholder {
   const restricted = new Set(options.restricted?.map((name) => name.trim().toUpperCase()));
-  const told = new Map<string, Told>();
+  const warned = new Map<string, Warning>();
 
-  const tell = (name: string, value: string, kept: boolean, sentence: Told['sentence']) => {
-    const entry = told.get(name) ?? { kept, sentence, values: new Set() };
+  const warn = (name: string, value: string, kept: boolean, sentence: Warning['sentence']) => {
+    const entry = warned.get(name) ?? { kept, sentence, values: new Set() };
     entry.values.add(value);
-    told.set(name, entry);
+    warned.set(name, entry);
   };
   const stays = (name: string, value: string, host: string | undefined): boolean => {
     if (restricted.has(name.toUpperCase())) {
       const loss = losses[name];
-      tell(name, value, false, (values) => {
+      warn(name, value, false, (values) => {
         const lost = loss ? `; ${loss(values)}` : '';
         return `${name} is left out: only administrators may set it (VM_RESTRICTED_ATTR)${lost}`;
       });
@@ -61,10 +61,10 @@ export function createWithholder(options: WithholdOptions): Withholder {
     }
     if (host === undefined) return true;
     const leftOut = options.noHostAttributes;
-    tell(name, value, !leftOut, () =>
+    warn(name, value, !leftOut, () =>
       leftOut
-        ? `${name} is left out, as it ${host}`
-        : `${name} is kept, and ${host}: look at it before the VM is started (--no-restricted leaves it out)`,
+        ? `${name} is left out, because it ${host}`
+        : `${name} is kept, and ${host}: check it before the VM is started (--no-restricted leaves it out)`,
     );
     return !leftOut;
   };
@@ -81,13 +81,13 @@ export function createWithholder(options: WithholdOptions): Withholder {
       return { ...attribute, children };
     },
     warnings: (template) =>
-      [...told]
+      [...warned]
         .filter(([name, { kept }]) => !kept || template.some((attribute) => has(attribute, name)))
         .map(([, { sentence, values }]) => sentence([...values].join(', '))),
   };
 }
 
-/** Whether this is the attribute of that name, `NIC`, or has it, `NIC/MAC`. */
+/** Whether `attribute` is the one with this name (`NIC`), or contains it (`NIC/MAC`). */
 function has(attribute: XmlElement, name: string): boolean {
   const [vector, part] = name.split('/');
   if (attribute.name !== vector) return false;

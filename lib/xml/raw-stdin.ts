@@ -1,5 +1,5 @@
-// stdin for a program that mostly ends at once: opening process.stdin loads Node's streams and network
-// code, which takes longer than to read a VM's XML.
+// stdin for a program that usually ends at once. Opening process.stdin loads Node's stream and network code, which takes
+// longer than reading a VM's XML.
 import { fstatSync, read } from 'node:fs';
 import { promisify } from 'node:util';
 import { hasCode } from '../report/errors.ts';
@@ -7,7 +7,7 @@ import type { InputStream } from './stdin.ts';
 
 const stdin = 0;
 
-/** stdin, read piece by piece. A terminal, and what another program made non-blocking, is left to Node. */
+/** stdin, read piece by piece. Node itself reads a terminal, and a stdin that another program made non-blocking. */
 export function rawStdin(): InputStream {
   return fstatSync(stdin).isCharacterDevice() ? process.stdin : { [Symbol.asyncIterator]: pieces };
 }

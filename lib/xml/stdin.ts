@@ -1,9 +1,9 @@
-// A VM's XML from standard input: plain, as `onevm show -x` prints it and driver actions get it, or
-// in base64, as OpenNebula's hook manager hands it over (one line; `base64` wraps its lines).
+// Reads a VM's XML from standard input: plain, as `onevm show -x` prints it and driver actions get it, or in base64, as
+// OpenNebula's hook manager passes it (one line; the program `base64` wraps its lines).
 import { errorMessage, UsageError } from '../report/errors.ts';
 import { maxXmlBytes } from './xml.ts';
 
-/** Bytes of the longest XML accepted, in base64, with its line breaks. */
+/** Bytes of the longest XML that is accepted, in base64 with line breaks. */
 export const maxStdinBytes = Math.ceil(maxXmlBytes * 1.4);
 
 const expected = "expected a VM's XML, plain or in base64";
@@ -39,8 +39,8 @@ export async function readStdin(stream: InputStream, limit = maxStdinBytes): Pro
 }
 
 /**
- * The XML in what came from stdin or as a hook's argument: the bytes themselves, or decoded.
- * Whether it is the XML of a VM, `parseVm` decides.
+ * The XML in the input from stdin or a hook's argument: the bytes themselves, or the decoded ones. `parseVm` checks whether it
+ * is a VM's XML.
  * @throws UsageError when it is empty, or neither XML nor base64 of XML
  */
 export function decodeVmInput(bytes: Buffer): Buffer {
@@ -51,14 +51,14 @@ export function decodeVmInput(bytes: Buffer): Buffer {
   const text = bytes.toString('latin1').replaceAll(/[ \t\r\n]+/g, '');
   if (text === '') throw new UsageError(`the input is empty: ${expected}`);
   const decoded = Buffer.from(text, 'base64');
-  // Buffer.from skips what is not base64: only what encodes to the same text again was whole.
+  // Buffer.from skips characters that are not base64, so the text is valid only if encoding gives the same text again.
   if (decoded.toString('base64') !== text || !looksLikeXml(decoded)) {
     throw new UsageError(`the input is neither XML nor base64 of XML: ${expected}`);
   }
   return decoded;
 }
 
-/** Begins with `<`, behind a byte order mark and white space if there are any. */
+/** Whether the input begins with `<`, after an optional byte order mark and white space. */
 function looksLikeXml(bytes: Buffer): boolean {
   return /^(?:\u{ef}\u{bb}\u{bf})?[ \t\r\n]*</u.test(bytes.toString('latin1', 0, 1024));
 }

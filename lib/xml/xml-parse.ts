@@ -1,11 +1,11 @@
-// XML from outside becomes a tree, with every value exactly as it was written. The only user of
-// fast-xml-parser. Nothing is expanded but the five named references and character numbers.
+// Parses XML into a tree, with every value exactly as it was written. The only user of fast-xml-parser. Only the five named
+// references and character references are expanded.
 import { XMLParser } from 'fast-xml-parser';
 import { UsageError } from '../report/errors.ts';
 import { findReferenceFault, readAttributes, walkXml, type XmlVisitor } from './xml-scan.ts';
 import { maxXmlBytes, type XmlElement } from './xml.ts';
 
-// A blank before each name keeps names such as `__proto__`, which the parser refuses, plain text.
+// The parser refuses names such as `__proto__`, so a space is put before each name.
 const namePrefix = ' ';
 
 const attributesKey = ':@';
@@ -17,30 +17,29 @@ const parser = new XMLParser({
   parseAttributeValue: false,
   trimValues: false,
   parseTagValue: false,
-  // References are decoded here: the parser does not know `&#10;` and has limits of its own.
+  // References are decoded in this file: the parser does not know `&#10;` and has limits of its own.
   processEntities: false,
-  // The walk has counted the depth.
+  // walkXml has limited the depth.
   maxNestedTags: Infinity,
   jPath: false,
   transformTagName: (name) => namePrefix + name,
 });
 
 export interface ParseOptions {
-  /** Keeps the attributes of elements. Without it they are checked and dropped. */
+  /** Keeps the attributes of elements; by default they are checked and dropped. */
   readonly attributes?: boolean;
-  /** How many elements are accepted; by default as many as hostile input may have. */
+  /** How many elements are accepted; by default the limit for hostile input. */
   readonly maxElements?: number;
-  /** How many bytes are accepted; by default as many as hostile input may have. */
+  /** How many bytes are accepted; by default the limit for hostile input. */
   readonly maxBytes?: number;
 }
 
 /**
- * Parses one XML document. Attributes are dropped unless they are asked for; white space between elements is
- * dropped; text and CDATA of an element without children are joined as they are, untrimmed. Line ends
- * become `\n` (XML 1.0, 2.11).
- * @param what what the bytes are, for the error message: `the VM's XML`
- * @throws UsageError with line and column when the document is too large, not UTF-8, not
- *   well-formed, or has a document type, a processing instruction or text beside elements
+ * Parses one XML document. Attributes are dropped unless they are requested. White space between elements is dropped. Text and
+ * CDATA of an element without children are joined without trimming. Line ends become `\n` (XML 1.0, 2.11).
+ * @param what the document's name for error messages: `the VM's XML`
+ * @throws UsageError with line and column, when the document is too large, not UTF-8, not well-formed, or has a document
+ *   type, a processing instruction, or text beside elements
  */
 export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}): XmlElement {
   const text = decodeUtf8(bytes, what, options.maxBytes ?? maxXmlBytes);
@@ -81,12 +80,12 @@ function position(text: string, index: number): string {
   return `line ${line}, column ${index - start + 1}`;
 }
 
-/** A text in the outline: its number. Two that follow each other are told apart. */
+/** The number of a text in the outline. The semicolons separate adjacent texts. */
 const tokenOf = (number: number): string => `;${number};`;
 
 /**
- * The document with a number in the place of each text. The parser collects text character by character, each of them an object
- * of its own: it gets none that is long (docs/decisions/0009-xml-parser.md).
+ * The document with a number in place of each text. The parser makes an object of every character of a text, so it must not
+ * get long texts (docs/decisions/0009-xml-parser.md).
  */
 class Outline implements XmlVisitor {
   readonly texts: string[] = [];
@@ -132,7 +131,7 @@ class Outline implements XmlVisitor {
   }
 }
 
-/** fast-xml-parser's ordered form: an object with one key, the name or `#text`, and perhaps attributes. */
+/** A node of fast-xml-parser's ordered form: an object with one key, the name or `#text`, and maybe attributes. */
 type Node = Readonly<Record<string, string | readonly Node[]>>;
 
 function toElement(node: Node, what: string, texts: readonly string[]): XmlElement {
@@ -140,9 +139,9 @@ function toElement(node: Node, what: string, texts: readonly string[]): XmlEleme
   const name = key.slice(namePrefix.length);
   const children: XmlElement[] = [];
   const numbers: string[] = [];
-  for (const one of content as readonly Node[]) {
-    if ('#text' in one) numbers.push(...(one['#text'] as string).split(';').filter(Boolean));
-    else children.push(toElement(one, what, texts));
+  for (const inner of content as readonly Node[]) {
+    if ('#text' in inner) numbers.push(...(inner['#text'] as string).split(';').filter(Boolean));
+    else children.push(toElement(inner, what, texts));
   }
   const text = numbers.map((number) => texts[Number(number)] ?? '').join('');
   const attributes = attributesOf(node);
@@ -174,10 +173,10 @@ const named: Readonly<Record<string, string>> = {
   apos: "'",
 };
 
-/** Joined in groups, since a text may have millions of references. */
+/** Parts are joined in groups of this size, because a text may have millions of references. */
 const partsAtOnce = 10_000;
 
-/** Every reference is one the walk has accepted. */
+/** Decodes the references of a text that walkXml has accepted. */
 function decodeReferences(raw: string): string {
   const text = lineEnds(raw);
   if (!text.includes('&')) return text;
@@ -195,7 +194,7 @@ function decodeReferences(raw: string): string {
   return groups.join('') + parts.join('') + text.slice(at);
 }
 
-/** What a reference stands for, given without `&` and `;`. */
+/** The character of a reference. @param reference without `&` and `;` */
 function character(reference: string): string {
   if (reference.startsWith('#x')) return String.fromCodePoint(parseInt(reference.slice(2), 16));
   if (reference.startsWith('#')) return String.fromCodePoint(Number(reference.slice(1)));

@@ -1,26 +1,29 @@
-// Reads XML 1.0 strictly: one walk over the markup, front to back, that never looks at the same byte twice and
-// stops at the first thing that is not accepted. What is found goes to a visitor.
+// Reads XML 1.0 strictly, in one pass over the markup from front to back. It stops at the first fault, and reports what it
+// finds to a visitor.
 // Grammar: XML 1.0 (fifth edition), https://www.w3.org/TR/xml/.
 
 /** Deeper than any XML of OpenNebula or libvirt. */
 const maxDepth = 50;
 
-/** Far more than a VM's XML has (some hundred, and forty for each disk); in memory each takes many times its bytes. */
+/**
+ * Far more elements than a VM's XML has (some hundred, and forty for each disk). The limit is needed because an element takes
+ * many times its bytes in memory.
+ */
 const mostElements = 100_000;
 
-/** What XML 1.0 cannot carry in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
+/** Characters that XML 1.0 cannot contain in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
 export const notXmlCharacter = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
 
-/** Names of XML 1.0 (2.3), without a few exotic marks; oned's own are of A-Z, 0-9, _ and -. */
+/** Names of XML 1.0 (2.3), without a few rare characters; oned's own names have only A-Z, 0-9, _ and -. */
 export const xmlName = /^[\p{L}_:][\p{L}\p{N}_:.-]*$/u;
 
-/** What is wrong, and the index in the text where. */
+/** What is wrong, and the index of it in the text. */
 export interface XmlFault {
   readonly index: number;
   readonly fault: string;
 }
 
-// `S` is white space, `N` a name as far as it can be told from what follows it.
+// `S` is white space. `N` is everything up to the character that ends a name; xmlName checks it afterwards.
 const pattern = (source: string, flags: string): RegExp =>
   new RegExp(
     source.replaceAll('S', '[ \\t\\r\\n]').replaceAll('N', '[^ \\t\\r\\n<>"\'/=!?]+'),
@@ -36,12 +39,12 @@ const endTag = pattern(`</(N)S*>`, 'y');
 const attribute = pattern(`(N)S*=S*(?:"([^"]*)"|'([^']*)')`, 'g');
 const reference = /&(?:lt|gt|amp|quot|apos|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));/y;
 
-/** Is told what a document holds, in its order. What it was told is worth nothing if a fault follows. */
+/** Receives the content of a document in order. When walkXml returns a fault, everything it received is invalid. */
 export interface XmlVisitor {
-  /** @param attributes as they are written, checked but for references */
+  /** @param attributes as they are written; their references are not checked yet */
   start(name: string, attributes: string): void;
   end(): void;
-  /** Text with its references, which all stand for characters. */
+  /** Text with its references, which are all valid. */
   text(raw: string): void;
   /** The content of a CDATA section. */
   cdata(content: string): void;
@@ -98,7 +101,7 @@ function readDeclaration(text: string): number | Wrong {
   return whole.length;
 }
 
-/** Reads the markup at `from`, keeping `open` up to date. @returns where it ends, or what is wrong. */
+/** Reads the markup at `from`, and updates `open`. @returns the index where it ends, or what is wrong */
 function readMarkup(
   text: string,
   from: number,
@@ -140,8 +143,8 @@ function readMarkup(
   const [whole, name = '', attributes = '', closed] = startTag.exec(text) ?? [];
   if (whole === undefined) return { fault: 'not a complete tag' };
   if (!xmlName.test(name)) return { fault: `${JSON.stringify(name)} is not a name` };
-  const names = [...readAttributes(attributes)].map(([one]) => one);
-  if (new Set(names).size < names.length || !names.every((one) => xmlName.test(one))) {
+  const names = [...readAttributes(attributes)].map(([key]) => key);
+  if (new Set(names).size < names.length || !names.every((key) => xmlName.test(key))) {
     return { fault: `the attributes of <${name}> are not well-formed` };
   }
   if (open.length === 0 && !first) return { fault: 'a second root element' };
@@ -161,7 +164,7 @@ export function* readAttributes(text: string): Generator<readonly [name: string,
   }
 }
 
-/** Text between two pieces of markup: references must be known, and nothing may stand outside the root. */
+/** Checks the text between two pieces of markup: its references must be valid, and outside the root it must be blank. */
 function findTextFault(
   text: string,
   from: number,

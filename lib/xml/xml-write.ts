@@ -1,14 +1,14 @@
-// Trees become XML in the form oned writes itself, a CDATA section for every value, because that
-// is what its parser reads back unchanged: it drops an attribute whose value has two pieces, and an
-// empty one that is not CDATA (OpenNebula's Template.cc, single_xml_att, 6.4 to 7.4).
+// Writes trees as XML in the form that oned itself writes: every value is one CDATA section. Only this form is read back
+// unchanged, because oned's parser drops an attribute whose value has two pieces, and an empty one that is not CDATA
+// (OpenNebula's Template.cc, single_xml_att, 6.4 to 7.4).
 import { UsageError } from '../report/errors.ts';
 import { notXmlCharacter, xmlName } from './xml-scan.ts';
 import type { XmlElement } from './xml.ts';
 
 /**
- * The element as XML text without a declaration. `parseXml` gives the same tree back, and so does oned.
- * @throws UsageError naming the attribute, when a name is not an XML name or a value holds `]]>` or
- *   a character that XML cannot carry: oned refuses these in any form
+ * The element as XML text without a declaration, from which `parseXml` and oned read the same tree.
+ * @throws UsageError that names the attribute, when a name is not an XML name, or a value contains `]]>` or a character that
+ *   XML cannot carry: oned refuses these in any form
  */
 export function writeXml(element: XmlElement): string {
   return write(element, []);
@@ -39,7 +39,7 @@ function writeValue(value: string, path: readonly string[]): string {
       `the value of ${path.join('/')} holds "]]>", which OpenNebula does not accept`,
     );
   }
-  // A carriage return survives a parser as a reference only, and there are none inside CDATA.
+  // A parser keeps a carriage return only when it is a reference, and CDATA cannot contain references.
   if (value.includes('\r')) {
     return value
       .replaceAll('&', '&amp;')

@@ -121,7 +121,7 @@ describe('CONTEXT of the restored template', () => {
       const some = filesDs(vm, new Map([['/ds/2/77', 4]]));
       expect(some.value).toBe('$FILE[IMAGE_ID=4]');
       expect(some.warnings).toEqual([
-        'CONTEXT/FILES_DS: the VM comes back without the file init.sh, since OpenNebula has no image of it at /ds/2/6eb6; add $FILE[IMAGE_ID=...] to the template',
+        'CONTEXT/FILES_DS: the VM is restored without the file init.sh, because OpenNebula has no image at /ds/2/6eb6; add $FILE[IMAGE_ID=...] to the template',
       ]);
       expect(filesDs(vm).value).toBeUndefined();
       expect(filesDs(vm).warnings).toHaveLength(2);

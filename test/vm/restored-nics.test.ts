@@ -83,9 +83,7 @@ describe('NICs of the restored template', () => {
   test('an alias whose NIC does not come back is left out with a warning', () => {
     const { xml, warnings } = restoreAll(vmWith(`${nic(0)}${alias(2, 1)}`), same);
     expect(child(xml, 'NIC_ALIAS')).toBeUndefined();
-    expect(warnings).toEqual([
-      'NIC alias 2 is left out: the NIC it is an alias of does not come back',
-    ]);
+    expect(warnings).toEqual(['NIC alias 2 is left out: its NIC is not restored']);
   });
 
   test('a NIC that still waits for its network waits again', () => {
@@ -158,7 +156,7 @@ describe('NICs of the restored template', () => {
     const { xml, warnings } = restoreAll(vm, same);
     expect(names(child(xml, 'NIC'))).toEqual(['NETWORK_ID', 'MODEL']);
     expect(warnings).toEqual([
-      'NIC 0 gets a new MAC: the old one, 02:00:00:00:00:01, is of no network',
+      'NIC 0 gets a new MAC: the old one, 02:00:00:00:00:01, does not belong to a network',
     ]);
   });
 });

@@ -44,7 +44,7 @@ describe('attributes that a user may not set', () => {
     expect(warnings).toEqual([]);
   });
 
-  test('a VM that an ordinary user may not pin comes back without nodes', () => {
+  test('a VM that an ordinary user may not pin is restored without nodes', () => {
     const node = '<NUMA_NODE><TOTAL_CPUS>2</TOTAL_CPUS><MEMORY>524288</MEMORY></NUMA_NODE>';
     const vm = vmWith(
       `<TOPOLOGY><PIN_POLICY>CORE</PIN_POLICY><SOCKETS>1</SOCKETS></TOPOLOGY>${node}`,
@@ -84,11 +84,11 @@ describe('attributes that act on the host', () => {
     const { xml, warnings } = restoreAll(vmWith(hosts));
     expect(names(xml)).toEqual(['NAME', 'CPU', 'RAW', 'EMULATOR', 'PCI', 'CONTEXT', 'OS']);
     expect(warnings).toEqual([
-      'RAW is kept, and is given to libvirt on the host as it is: look at it before the VM is started (--no-restricted leaves it out)',
-      'EMULATOR is kept, and is a program that the host runs: look at it before the VM is started (--no-restricted leaves it out)',
-      'PCI is kept, and gives the VM a device of the host: look at it before the VM is started (--no-restricted leaves it out)',
-      'CONTEXT/FILES is kept, and are files of the front-end that the VM can read: look at it before the VM is started (--no-restricted leaves it out)',
-      'OS/KERNEL is kept, and is a file of the host: look at it before the VM is started (--no-restricted leaves it out)',
+      'RAW is kept, and is given to libvirt on the host as it is: check it before the VM is started (--no-restricted leaves it out)',
+      'EMULATOR is kept, and is a program that the host runs: check it before the VM is started (--no-restricted leaves it out)',
+      'PCI is kept, and gives the VM a device of the host: check it before the VM is started (--no-restricted leaves it out)',
+      'CONTEXT/FILES is kept, and are files of the front-end that the VM can read: check it before the VM is started (--no-restricted leaves it out)',
+      'OS/KERNEL is kept, and is a file of the host: check it before the VM is started (--no-restricted leaves it out)',
     ]);
   });
 
@@ -100,11 +100,11 @@ describe('attributes that act on the host', () => {
     const { xml, warnings } = restoreAll(vm, { nics: 'same-addresses', noHostAttributes: true });
     expect(names(xml)).toEqual(['NAME', 'CPU', 'CONTEXT', 'OS']);
     expect(names(child(xml, 'OS'))).toEqual(['ARCH']);
-    expect(warnings).toContain('PCI is left out, as it gives the VM a device of the host');
-    expect(warnings).toContain('RAW is left out, as it is given to libvirt on the host as it is');
+    expect(warnings).toContain('PCI is left out, because it gives the VM a device of the host');
     expect(warnings).toContain(
-      'NIC alias 1 is left out: the NIC it is an alias of does not come back',
+      'RAW is left out, because it is given to libvirt on the host as it is',
     );
+    expect(warnings).toContain('NIC alias 1 is left out: its NIC is not restored');
   });
 
   test('a script of a NIC is one of the attributes that act on the host', () => {
