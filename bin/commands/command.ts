@@ -1,6 +1,7 @@
 // What each command of `onevmdump` provides, and what they share.
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
-import { loadConfig, type Config } from '../../lib/config/config.ts';
+import type { Config } from '../../lib/config/config.ts';
+import { loadConfig } from '../../lib/session/load-config.ts';
 import { UsageError, type OnevmdumpError } from '../../lib/report/errors.ts';
 import { failureOf, type Failure } from '../../lib/report/failure.ts';
 import type { Log } from '../../lib/report/log.ts';

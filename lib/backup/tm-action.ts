@@ -1,7 +1,8 @@
 // Runs a TM action: reads what oned gives, and finds out whether the backup goes to our datastore. Every other backup is left
 // to OpenNebula's own action, with the same arguments and the same stdin.
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
-import { loadConfig, type Config } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../session/load-config.ts';
 import { readStdin } from '../xml/stdin.ts';
 import { runInOurPlace } from '../run/replace-process.ts';
 import { stockAction } from './stock-action.ts';

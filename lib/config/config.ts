@@ -3,9 +3,15 @@
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
 import { readSmallFile } from './small-file.ts';
-import { settings, type Config, type Setting } from './settings.ts';
+import type { SettingsReader } from '../run/run.ts';
+import type { Setting } from './setting.ts';
+import { coreSettings, type CoreConfig } from './settings.ts';
 
-export type { Config } from './settings.ts';
+/** The configuration. */
+export interface Config extends CoreConfig {
+  /** The values of the settings that a part of the tool declares in a table of its own. */
+  readonly valuesOf: SettingsReader;
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -15,29 +21,41 @@ interface Value {
   readonly text: string;
 }
 
-/**
- * Defaults, then the file, then ONEVMDUMP_<KEY> of the environment; options of the command line come
- * after that. The file is `file` (--config), else $ONEVMDUMP_CONFIG, else
- * $ONE_LOCATION/etc/onevmdump.conf, else /etc/one/onevmdump.conf; only the last two may be missing.
- * @throws UsageError naming file and line, or the variable
- */
-export async function loadConfig({
-  file,
-  env,
-  warn = () => undefined,
-}: {
+export interface ConfigOptions {
+  /** --config. */
   readonly file: string | undefined;
   readonly env: Environment;
   /** Gets a text when the usual file is there but closed to this user. */
   readonly warn?: (text: string) => void;
-}): Promise<Config> {
-  const fromFile = await readConfigFile(file, env, warn);
-  const entries = Object.entries(settings).map(([name, setting]: [string, Setting<unknown>]) => {
-    const value = fromEnvironment(setting, env) ??
-      fromFile.get(setting.key) ?? { from: 'default', text: defaultOf(setting, env) };
-    return [name, parseValue(setting, value)];
-  });
-  return Object.fromEntries(entries) as Config;
+}
+
+/**
+ * Defaults, then the file, then ONEVMDUMP_<KEY> of the environment; options of the command line come
+ * after that. The file is `file` (--config), else $ONEVMDUMP_CONFIG, else
+ * $ONE_LOCATION/etc/onevmdump.conf, else /etc/one/onevmdump.conf; only the last two may be missing.
+ * @param known all settings that the file may have
+ * @throws UsageError naming file and line, or the variable
+ */
+export async function readConfig(
+  known: readonly Setting<unknown>[],
+  { file, env, warn = () => undefined }: ConfigOptions,
+): Promise<Config> {
+  const fromFile = await readConfigFile(known, file, env, warn);
+  const values = new Map(
+    known.map((setting) => {
+      const value = fromEnvironment(setting, env) ??
+        fromFile.get(setting.key) ?? { from: 'default', text: defaultOf(setting, env) };
+      return [setting.key, parseValue(setting, value)];
+    }),
+  );
+  const valuesOf = ((table: Readonly<Record<string, { readonly key: string }>>) =>
+    Object.fromEntries(
+      Object.entries(table).map(([name, { key }]) => {
+        if (!values.has(key)) throw new Error(`the configuration was read without ${key}`);
+        return [name, values.get(key)];
+      }),
+    )) as SettingsReader;
+  return { ...valuesOf(coreSettings), valuesOf };
 }
 
 function parseValue(setting: Setting<unknown>, { from, text }: Value): unknown {
@@ -64,6 +82,7 @@ function fromEnvironment(setting: Setting<unknown>, env: Environment): Value | u
 }
 
 async function readConfigFile(
+  known: readonly Setting<unknown>[],
   given: string | undefined,
   env: Environment,
   warn: (text: string) => void,
@@ -73,7 +92,7 @@ async function readConfigFile(
   const file =
     asked ?? (location ? join(location, 'etc/onevmdump.conf') : '/etc/one/onevmdump.conf');
   try {
-    return parseConfig(await readSmallFile(file), file);
+    return parseConfig(known, await readSmallFile(file), file);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     if (asked === undefined && hasCode(error, 'ENOENT')) return new Map();
@@ -95,8 +114,12 @@ const assignment =
   /^(?<key>[A-Za-z_]\w*)[ \t]*=[ \t]*(?:"(?<double>[^"]*)"|'(?<single>[^']*)'|(?<bare>[^"'#]*?))[ \t]*(?:#.*)?$/;
 
 /** The keys of a configuration file. @throws UsageError naming file and line */
-export function parseConfig(content: string, file: string): ReadonlyMap<string, Value> {
-  const known = new Set(Object.values(settings).map(({ key }) => key));
+export function parseConfig(
+  known: readonly Setting<unknown>[],
+  content: string,
+  file: string,
+): ReadonlyMap<string, Value> {
+  const keys = new Set(known.map(({ key }) => key));
   const values = new Map<string, Value>();
   for (const [index, line] of content.split(/\r?\n/).entries()) {
     const stripped = line.trim();
@@ -104,7 +127,7 @@ export function parseConfig(content: string, file: string): ReadonlyMap<string, 
     const from = `${file}, line ${index + 1}`;
     const { key, double, single, bare } = assignment.exec(stripped)?.groups ?? {};
     if (key === undefined) throw wrong(`${from}: expected KEY = value or KEY = "value"`);
-    if (!known.has(key)) throw wrong(`${from}: there is no setting ${key}`);
+    if (!keys.has(key)) throw wrong(`${from}: there is no setting ${key}`);
     const before = values.get(key);
     if (before) throw wrong(`${from}: ${key} was set already (${before.from})`);
     const text = double ?? single ?? bare ?? '';

@@ -1,5 +1,5 @@
-// Every setting of etc/onevmdump.conf: the one table from which the file is read, the shipped copy
-// is checked, and the defaults come. Long because it is a table: a dozen lines for each setting.
+// The settings of etc/onevmdump.conf, but for those of single storages, which each of them declares in its own folder.
+// Long because it is a table: a dozen lines for each setting.
 import {
   compressionsInWords,
   defaultCompression,
@@ -9,9 +9,10 @@ import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
+import { absolutePath, oneOf, seconds, wholeNumber, type SettingTable } from './setting.ts';
 
-/** The configuration, after defaults, file and environment. */
-export interface Config {
+/** Their values, after defaults, file and environment. */
+export interface CoreConfig {
   readonly destination: string;
   /** As `parseCompression` takes it; checked. */
   readonly compress: string;
@@ -24,18 +25,9 @@ export interface Config {
   readonly imageTimeout: number;
   /** Seconds. */
   readonly xmlrpcTimeout: number;
-  readonly allowedBackingDirs: readonly string[];
   readonly fsFreeze: FreezeMode;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
-  /** Of the disks' sizes. */
-  readonly scratchPercent: number;
-  /** MiB. */
-  readonly scratchMinMb: number;
-  /** Of a disk's size. */
-  readonly lvmSnapshotPercent: number;
-  /** MiB. */
-  readonly lvmSnapshotMinMb: number;
   /** Which VMs the export hook exports. */
   readonly hookVms: HookVms;
   /** Folder; empty when it was not set. */
@@ -61,19 +53,7 @@ export interface Config {
 
 export type HookVms = 'marked' | 'all';
 
-export interface Setting<T> {
-  readonly key: string;
-  /** As it would stand in the file. */
-  readonly default: string;
-  /** The default below $ONE_LOCATION, for a self-contained installation. */
-  readonly underOneLocation?: string;
-  /** The comment in the shipped file, line by line. */
-  readonly description: readonly string[];
-  /** @throws UsageError that says what was expected */
-  readonly parse: (text: string) => T;
-}
-
-export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
+export const coreSettings: SettingTable<CoreConfig> = {
   destination: {
     key: 'DESTINATION',
     default: '/tmp',
@@ -149,15 +129,6 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     ],
     parse: (text) => seconds(text, 1),
   },
-  allowedBackingDirs: {
-    key: 'ALLOWED_BACKING_DIRS',
-    default: '',
-    description: [
-      'Folders, separated by colons, in which backing files of qcow2 disks may lie, besides',
-      'DATASTORE_LOCATION, which is always allowed.',
-    ],
-    parse: (text) => (text === '' ? [] : text.split(':').map(absolutePath)),
-  },
   fsFreeze: {
     key: 'FS_FREEZE',
     default: 'agent',
@@ -182,43 +153,6 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
       }
       return text;
     },
-  },
-  scratchPercent: {
-    key: 'SCRATCH_PERCENT',
-    default: '10',
-    description: [
-      'Running VMs whose disks are files: while the disks are read, QEMU keeps what the guest overwrites',
-      "in scratch files in the VM's folder. An export begins only if this percentage of the disks' sizes",
-      'is free there.',
-    ],
-    parse: (text) => wholeNumber(text, 0, 100),
-  },
-  scratchMinMb: {
-    key: 'SCRATCH_MIN_MB',
-    default: '1024',
-    description: [
-      'The least that must be free there, in MiB; but never more than the size of the disks.',
-    ],
-    parse: (text) => wholeNumber(text, 0, 100_000_000),
-  },
-  lvmSnapshotPercent: {
-    key: 'LVM_SNAPSHOT_PERCENT',
-    default: '20',
-    description: [
-      'Disks on LVM: space for what a running guest overwrites while it is exported, in percent of the size of',
-      'each disk. It must be free in the volume group (or in the thin pool) for all disks of the VM together.',
-      'An export that needs more than this space fails.',
-    ],
-    parse: (text) => wholeNumber(text, 1, 100),
-  },
-  lvmSnapshotMinMb: {
-    key: 'LVM_SNAPSHOT_MIN_MB',
-    default: '1024',
-    description: [
-      'The least space for each disk, in MiB; but never more than the disk could need, which is about its own',
-      'size.',
-    ],
-    parse: (text) => wholeNumber(text, 1, 100_000_000),
   },
   hookVms: {
     key: 'HOOK_VMS',
@@ -330,34 +264,3 @@ export const settings: { readonly [K in keyof Config]: Setting<Config[K]> } = {
     },
   },
 };
-
-/** @throws UsageError when `text` is none of the words */
-function oneOf<Word extends string>(text: string, words: readonly Word[]): Word {
-  const found = words.find((word) => word === text);
-  if (found !== undefined) return found;
-  throw new UsageError(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
-}
-
-function wholeNumber(text: string, least: number, most: number): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) < least || Number(text) > most) {
-    throw new UsageError(`${JSON.stringify(text)} is not a number from ${least} to ${most}`);
-  }
-  return Number(text);
-}
-
-function absolutePath(text: string): string {
-  if (!text.startsWith('/') || text.includes('\0')) {
-    throw new UsageError(`${JSON.stringify(text)} is not an absolute path`);
-  }
-  return text;
-}
-
-function seconds(text: string, least: number): number {
-  // In milliseconds it has to fit a timer of Node's, which holds 31 bits: 24 days.
-  if (!/^\d{1,7}$/.test(text) || Number(text) < least || Number(text) > 2_000_000) {
-    throw new UsageError(
-      `${JSON.stringify(text)} is not a number of seconds from ${least} to 2000000`,
-    );
-  }
-  return Number(text);
-}

@@ -1,7 +1,8 @@
 // Runs an action of the datastore driver. When the exit code is 0, oned takes stdout as the answer; otherwise it shows the
 // whole stderr to the user as the error, so stderr must be one line.
 import { isDebug, runEntrypoint, type EntrypointContext } from '../entrypoint.ts';
-import { loadConfig, type Config } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../session/load-config.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import { stdout } from '../report/print.ts';
 

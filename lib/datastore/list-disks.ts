@@ -4,7 +4,7 @@ import { child } from '../xml/xml.ts';
 import { vmFromElement } from '../vm/vm-xml.ts';
 import { UsageError } from '../report/errors.ts';
 import { bundleVm } from '../restore/restorable.ts';
-import { takesRawAsIs, takesTpm } from '../storage/restore-in-place.ts';
+import { takesRawAsIs, takesTpm } from '../storage/registry.ts';
 import { hasTpm } from '../vm/carried-state.ts';
 import { isVolatile, type Vm } from '../vm/vm.ts';
 import type { ActionContext } from './action.ts';

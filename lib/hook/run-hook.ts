@@ -1,7 +1,7 @@
 // The export hook up to the decision whether there is anything to do. It is started for every VM that reaches a state, so the
 // rest, which is most of the program, is loaded only for VMs that may be marked. Not even the XML of others is parsed.
 import type { EntrypointContext } from '../entrypoint.ts';
-import { loadConfig } from '../config/config.ts';
+import { loadConfig } from '../session/load-config.ts';
 import { readHookInput, type HookInput } from './hook-input.ts';
 import { exportKey, notMarkedMessage } from './export-mark.ts';
 

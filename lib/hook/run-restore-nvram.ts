@@ -1,7 +1,7 @@
 // The hook that restores UEFI variables, up to the decision whether there are any. It is started for every VM that is
 // deployed, so the rest is loaded only when it is needed.
 import type { EntrypointContext } from '../entrypoint.ts';
-import { loadConfig } from '../config/config.ts';
+import { loadConfig } from '../session/load-config.ts';
 import { nvramKey } from '../vm/carried-state.ts';
 import { readHookInput, type HookInput } from './hook-input.ts';
 

@@ -4,6 +4,18 @@ import type { Progress } from '../report/progress.ts';
 import type { Journal } from './journal.ts';
 import type { Runner, SshTarget } from './runner.ts';
 
+/**
+ * Reads the values of the settings that a part of the tool declares in a table of its own (`SettingTable` of
+ * lib/config/setting.ts).
+ */
+export type SettingsReader = <Values>(table: {
+  readonly [K in keyof Values]: {
+    readonly key: string;
+    readonly default: string;
+    readonly parse: (text: string) => Values[K];
+  };
+}) => Values;
+
 export interface Run {
   /** For the machine where the disks are. */
   readonly runner: Runner;
@@ -16,12 +28,8 @@ export interface Run {
   readonly signal: AbortSignal;
   /** OpenNebula's DATASTORE_LOCATION on the machine where the disks are. */
   readonly datastoreLocation: string;
-  /** Folders outside of it under which backing files may lie too. */
-  readonly allowedBackingFolders: readonly string[];
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
-  /** The room that must be free for what guests overwrite of disks that are files while they are read. */
-  readonly scratchRoom: { readonly percent: number; readonly minMb: number };
-  /** The room in which LVM keeps what a guest overwrites of a disk while it is read. */
-  readonly lvmSnapshot: { readonly percent: number; readonly minMb: number };
+  /** The values of the settings that a storage declares in a table of its own. */
+  readonly settings: SettingsReader;
 }

@@ -3,7 +3,7 @@ import { access, constants, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { defaultOf } from '../config/config.ts';
-import { settings } from '../config/settings.ts';
+import { coreSettings } from '../config/settings.ts';
 import { errorMessage, UsageError } from '../report/errors.ts';
 
 /** The folder an ordinary user falls back to. */
@@ -28,7 +28,7 @@ export async function stateFolder(
     return configured;
   } catch (error) {
     const why = `${configured} cannot be written (${errorMessage(error)})`;
-    if (configured !== defaultOf(settings.stateDir, env)) {
+    if (configured !== defaultOf(coreSettings.stateDir, env)) {
       throw new UsageError(`STATE_DIR: ${why}`, { cause: error });
     }
     const own = userStateFolder(env);

@@ -85,10 +85,8 @@ async function runIn<T>(
     progress,
     signal,
     datastoreLocation: config.datastoreLocation,
-    allowedBackingFolders: config.allowedBackingDirs,
     libvirtUri: config.libvirtUri,
-    scratchRoom: { percent: config.scratchPercent, minMb: config.scratchMinMb },
-    lvmSnapshot: { percent: config.lvmSnapshotPercent, minMb: config.lvmSnapshotMinMb },
+    settings: config.valuesOf,
   };
   let held = false;
   try {

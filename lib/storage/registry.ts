@@ -7,7 +7,7 @@ import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file/file.ts';
 import { lvmStorage } from './lvm/lvm.ts';
 import type { DiskPlan } from './point-in-time.ts';
-import type { StorageModule } from './storage.ts';
+import type { RestoreFacts, StorageModule } from './storage.ts';
 
 /** All modules; the order is that in which messages name their TM_MADs. */
 export const storageModules: readonly StorageModule[] = [fileStorage, lvmStorage, cephStorage];
@@ -81,4 +81,23 @@ function isExportedFromCeph(disk: Disk, tmMad: string): boolean {
 /** An empty element says nothing. */
 function known(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;
+}
+
+/**
+ * Whether a TM driver's `restore` takes a raw disk for raw. Others (ceph, fs_lvm_ssh from 7.0 on, lvm) run
+ * `qemu-img convert` without a format: a guest that has written the header of a qcow2 image into its raw disk would get
+ * what that header names, such as a file of the host. They must get raw disks wrapped, and so must what nobody knows.
+ */
+export function takesRawAsIs(tmMad: string | undefined): boolean {
+  return restoreFacts(tmMad)?.movesDisks === true;
+}
+
+/** Whether a TM driver's `restore` puts back the state of a vTPM, given that OpenNebula makes VMs with one (7.2 on). */
+export function takesTpm(tmMad: string | undefined): boolean {
+  return restoreFacts(tmMad)?.unpacksTpm === true;
+}
+
+/** What OpenNebula's own `restore` of a TM driver does; undefined for one that nobody here knows. */
+function restoreFacts(tmMad: string | undefined): RestoreFacts | undefined {
+  return tmMad === undefined ? undefined : byTmMad.get(tmMad)?.tmMads[tmMad];
 }

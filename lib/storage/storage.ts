@@ -2,6 +2,7 @@
 // point in time of its disks is fixed, and how a disk at that point in time is opened. Which module serves a
 // disk is decided in registry.ts alone.
 import type { ConsistencyLevel, DiskFormat, DiskLayout } from '../bundle/format/manifest.ts';
+import type { Setting } from '../config/setting.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError } from '../report/errors.ts';
 import { readShape, type Shape } from '../run/json-shape.ts';
@@ -67,6 +68,8 @@ export interface RestoreFacts {
 export interface StorageModule {
   /** The TM_MADs whose disks this module reads. */
   readonly tmMads: Readonly<Record<string, RestoreFacts>>;
+  /** In the configuration file, in this order. */
+  readonly settings: Readonly<Record<string, Setting<unknown>>>;
   /** The kinds of undo that only this module records. */
   readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */

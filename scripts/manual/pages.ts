@@ -8,7 +8,8 @@ import {
   type OptionTable,
 } from '../../bin/commands/description.ts';
 import { globalOptions } from '../../bin/commands/global-options.ts';
-import { settings, type Setting } from '../../lib/config/settings.ts';
+import { coreSettings } from '../../lib/config/settings.ts';
+import { allSettings } from '../../lib/session/load-config.ts';
 import { exitCodes, type ExitCode } from '../../lib/report/exit-codes.ts';
 import { bold, italic, manPage, type Made, type ManPage } from './roff.ts';
 
@@ -73,7 +74,7 @@ function overview(made: Made): string {
   page.heading('Files');
   page.item(bold('/etc/one/onevmdump.conf'), 'The configuration file.');
   page.item(
-    bold(settings.stateDir.default),
+    bold(coreSettings.stateDir.default),
     'Undo journals and export locks (the setting STATE_DIR).',
   );
   page.heading('Examples');
@@ -126,7 +127,7 @@ function configurationPage(made: Made): string {
     'A variable ONEVMDUMP_KEY in the environment takes precedence over the file, and options of the command line over both.',
   );
   page.heading('Settings');
-  for (const { key, default: text, underOneLocation, description } of allSettings()) {
+  for (const { key, default: text, underOneLocation, description } of allSettings) {
     const below =
       underOneLocation === undefined ? '' : `, or ${underOneLocation} below $ONE_LOCATION`;
     page.item(
@@ -136,10 +137,6 @@ function configurationPage(made: Made): string {
   }
   seeAlso(page, ['onevmdump(1)']);
   return page.text();
-}
-
-function allSettings(): readonly Setting<unknown>[] {
-  return Object.values(settings);
 }
 
 function optionItems(page: ManPage, options: OptionTable): void {

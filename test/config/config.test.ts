@@ -2,11 +2,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig, parseConfig, type Config } from '../../lib/config/config.ts';
-import { settings, type Setting } from '../../lib/config/settings.ts';
+import { parseConfig, type Config } from '../../lib/config/config.ts';
+import type { CoreConfig } from '../../lib/config/settings.ts';
 import { UsageError } from '../../lib/report/errors.ts';
+import { allSettings, loadConfig } from '../../lib/session/load-config.ts';
+import { fileSettings, type FileSettings } from '../../lib/storage/file/settings.ts';
+import { lvmSettings, type LvmSettings } from '../../lib/storage/lvm/settings.ts';
 
-const all: readonly Setting<unknown>[] = Object.values(settings);
 const shipped = readFileSync(join(import.meta.dirname, '../../etc/onevmdump.conf'), 'utf8');
 
 let folder: string;
@@ -24,7 +26,15 @@ const write = (content: string, name = 'test.conf'): string => {
 const load = (content: string, env: Record<string, string> = {}): Promise<Config> =>
   loadConfig({ file: write(content), env });
 
-const defaults: Config = {
+/** All values, those of the storages by their modules. */
+type Values = CoreConfig & { readonly file: FileSettings; readonly lvm: LvmSettings };
+const valuesIn = ({ valuesOf, ...core }: Config): Values => ({
+  ...core,
+  file: valuesOf(fileSettings),
+  lvm: valuesOf(lvmSettings),
+});
+
+const defaults: Values = {
   destination: '/tmp',
   compress: 'gzip',
   stagingDir: '/var/tmp/onevmdump',
@@ -33,13 +43,10 @@ const defaults: Config = {
   cloudName: '',
   imageTimeout: 86400,
   xmlrpcTimeout: 240,
-  allowedBackingDirs: [],
   fsFreeze: 'agent',
   libvirtUri: 'qemu:///system',
-  scratchPercent: 10,
-  scratchMinMb: 1024,
-  lvmSnapshotPercent: 20,
-  lvmSnapshotMinMb: 1024,
+  file: { allowedBackingDirs: [], scratchPercent: 10, scratchMinMb: 1024 },
+  lvm: { percent: 20, minMb: 1024 },
   hookVms: 'marked',
   hookDestination: '',
   hookKeepLast: 0,
@@ -57,7 +64,7 @@ const defaults: Config = {
 describe('the shipped file', () => {
   test('the shipped configuration file is the table of settings, with every comment and default', () => {
     const [, ...blocks] = shipped.trimEnd().split('\n\n');
-    const expected = all.map(({ key, description, default: text, underOneLocation }) =>
+    const expected = allSettings.map(({ key, description, default: text, underOneLocation }) =>
       [
         ...description.map((line) => `# ${line}`),
         ...(underOneLocation === undefined
@@ -70,13 +77,13 @@ describe('the shipped file', () => {
   });
 
   test('the shipped configuration file changes nothing as it is', async () => {
-    expect(await load(shipped)).toEqual(defaults);
+    expect(valuesIn(await load(shipped))).toEqual(defaults);
   });
 
   test('the shipped configuration file gives the defaults when every setting is uncommented', async () => {
     const uncommented = shipped.replaceAll(/^#([A-Z_]+ =)/gm, '$1');
-    expect(parseConfig(uncommented, 'it').size).toBe(all.length);
-    expect(await load(uncommented)).toEqual(defaults);
+    expect(parseConfig(allSettings, uncommented, 'it').size).toBe(allSettings.length);
+    expect(valuesIn(await load(uncommented))).toEqual(defaults);
   });
 });
 
@@ -96,13 +103,13 @@ describe('values', () => {
     const config = await load(
       'COMPRESS=zstd:19\nIMAGE_TIMEOUT=0\nXMLRPC_TIMEOUT=10\nALLOWED_BACKING_DIRS=/a:/b',
     );
-    expect(config).toEqual({
+    expect(valuesIn(config)).toEqual({
       ...defaults,
       compress: 'zstd:19',
       cloudName: '',
       imageTimeout: 0,
       xmlrpcTimeout: 10,
-      allowedBackingDirs: ['/a', '/b'],
+      file: { ...defaults.file, allowedBackingDirs: ['/a', '/b'] },
     });
   });
 });
@@ -156,7 +163,7 @@ describe('which file', () => {
     mkdirSync(join(folder, 'etc'));
     write('DESTINATION=/self', 'etc/onevmdump.conf');
     const config = await loadConfig({ file: undefined, env: { ONE_LOCATION: folder } });
-    expect(config).toEqual({
+    expect(valuesIn(config)).toEqual({
       ...defaults,
       destination: '/self',
       stateDir: join(folder, 'var/onevmdump'),

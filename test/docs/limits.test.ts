@@ -3,7 +3,8 @@
 import { expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { settings } from '../../lib/config/settings.ts';
+import { fileSettings } from '../../lib/storage/file/settings.ts';
+import { lvmSettings } from '../../lib/storage/lvm/settings.ts';
 
 const root = join(import.meta.dirname, '../..');
 const KiB = 1024;
@@ -82,9 +83,9 @@ test.each(rows)(
 );
 
 test.each([
-  ['README.md', "by default {} % of the disks' sizes", settings.scratchPercent],
-  ['README.md', 'files, {} % in the volume group', settings.lvmSnapshotPercent],
-  ['docs/storage-file.md', '`SCRATCH_MIN_MB` ({}) MiB', settings.scratchMinMb],
+  ['README.md', "by default {} % of the disks' sizes", fileSettings.scratchPercent],
+  ['README.md', 'files, {} % in the volume group', lvmSettings.percent],
+  ['docs/storage-file.md', '`SCRATCH_MIN_MB` ({}) MiB', fileSettings.scratchMinMb],
 ] as const)('%s states in "%s" the default of the setting', (document, phrase, setting) => {
   expect(statedIn(document, phrase)).toBe(Number(setting.default));
 });

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandDescriptions } from '../../bin/commands/descriptions.ts';
 import { globalOptions } from '../../bin/commands/global-options.ts';
-import { settings } from '../../lib/config/settings.ts';
+import { allSettings } from '../../lib/session/load-config.ts';
 import { exitCodes, type ExitCode } from '../../lib/report/exit-codes.ts';
 
 const folder = join(import.meta.dirname, '../../dist/man');
@@ -72,7 +72,7 @@ test('onevmdump(1) has every exit code and every code of a failure', () => {
 
 test('onevmdump.conf(5) has every setting with its default', () => {
   const text = formatted('man5/onevmdump.conf.5');
-  for (const { key, default: value } of Object.values(settings)) {
+  for (const { key, default: value } of allSettings) {
     expect(text).toMatch(new RegExp(` ${key} [A-Z]`, 'i'));
     // The list of ciphers is broken behind a comma.
     const unbroken = text.replaceAll(', ', ',');

@@ -15,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const source = `
 import { writeFileSync } from 'node:fs';
 import { runEntrypoint } from './lib/entrypoint.ts';
-import { loadConfig } from './lib/config/config.ts';
+import { loadConfig } from './lib/session/load-config.ts';
 import { silent } from './lib/report/progress.ts';
 import { withRun } from './lib/session/with-run.ts';
 

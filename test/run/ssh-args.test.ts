@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { settings } from '../../lib/config/settings.ts';
+import { coreSettings } from '../../lib/config/settings.ts';
 import { masterArgs } from '../../lib/run/ssh-args.ts';
 import { sh } from '../support/shell.ts';
 
@@ -9,7 +9,7 @@ const knownEverywhere = [
   ...['aes128-ctr', 'aes192-ctr', 'aes256-ctr'],
 ];
 
-const args = masterArgs({ host: 'kvm1' }, '/tmp/socket', settings.sshCiphers.default);
+const args = masterArgs({ host: 'kvm1' }, '/tmp/socket', coreSettings.sshCiphers.default);
 
 test('the default ciphers are a plain list of what every OpenSSH from 7.4 on knows', () => {
   const [given] = args.filter((word) => word.startsWith('Ciphers='));

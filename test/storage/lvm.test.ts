@@ -6,12 +6,13 @@ import { withHostAdvice } from '../../lib/storage/wrong-machine.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDisks } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
+import type { LvmSettings } from '../../lib/storage/lvm/settings.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet } from '../support/nbd-servers.ts';
 import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from './fake-libvirt.ts';
 import { fakeLvm, type FakeLvm, type FakeLvmFacts, type FakeVolume } from './fake-lvm.ts';
-import { disk, inWorld, vm, type World } from '../support/storage-world.ts';
+import { disk, inWorld, vm, type World, settingsWith } from '../support/storage-world.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
@@ -47,7 +48,7 @@ interface SceneFacts extends Partial<FakeLvmFacts> {
   readonly vm: Partial<Vm>;
   readonly disks?: readonly Disk[];
   readonly domain?: readonly FakeDisk[];
-  readonly wish?: Run['lvmSnapshot'];
+  readonly wish?: LvmSettings;
   readonly agentAnswers?: boolean;
   readonly meddleLibvirt?: (call: string) => void;
 }
@@ -78,7 +79,10 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
       runner: lvm.runner,
       runnerAt: () => lvm.runner,
       log: { ...quiet, warn: (text: string) => void warnings.push(text) },
-      lvmSnapshot: facts.wish ?? { percent: 20, minMb: 8 },
+      settings: settingsWith({
+        LVM_SNAPSHOT_PERCENT: String(facts.wish?.percent ?? 20),
+        LVM_SNAPSHOT_MIN_MB: String(facts.wish?.minMb ?? 8),
+      }),
     };
     const handlers = undoHandlers({
       log: world.run.log,

@@ -22,6 +22,7 @@ async function inScene(
     const libvirt = fakeLibvirt({ name: 'one-7', ...facts });
     const module: StorageModule = {
       tmMads: {},
+      settings: {},
       undoKinds: [],
       plan: (of, one, format) => ({ vm: of, disk: one, format }),
       prepare: () =>

@@ -31,6 +31,7 @@ import {
   rawFile,
   vm,
   type World,
+  settingsWith,
 } from '../support/storage-world.ts';
 
 const running = { state: 3, lcmState: 3, deployId: 'one-7' };
@@ -578,8 +579,8 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, libvirt, world }) => {
       // More than a test machine has; the file itself is one hole.
       await rawFile(join(world.vmFolder, 'disk.1'), 15 * 1024 ** 4);
-      const scratchRoom = { percent: 100, minMb: 0 };
-      await expect(fix(undefined, { scratchRoom })).rejects.toThrow(
+      const settings = settingsWith({ SCRATCH_PERCENT: '100', SCRATCH_MIN_MB: '0' });
+      await expect(fix(undefined, { settings })).rejects.toThrow(
         new RegExp(
           `^the file system of ${world.vmFolder} has .* free, but 15\\.0 TiB are needed .* SCRATCH_PERCENT \\(now 100\\) and SCRATCH_MIN_MB`,
         ),

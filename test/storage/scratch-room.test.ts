@@ -10,10 +10,10 @@ describe('the room for scratch files', () => {
     ['not less than the floor', [2 * GiB, 3 * GiB], GiB],
     ['never more than the disks', [100 * MiB, 200 * MiB], 300 * MiB],
   ])('the room for scratch files is %s', (_, sizes, needed) => {
-    expect(neededRoom(sizes, { percent: 10, minMb: 1024 })).toBe(needed);
+    expect(neededRoom(sizes, { scratchPercent: 10, scratchMinMb: 1024 })).toBe(needed);
   });
 
   test('the room for scratch files is not looked for when both settings are 0', () => {
-    expect(neededRoom([100 * GiB], { percent: 0, minMb: 0 })).toBe(0);
+    expect(neededRoom([100 * GiB], { scratchPercent: 0, scratchMinMb: 0 })).toBe(0);
   });
 });

@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Setting } from '../../lib/config/setting.ts';
 import { silent } from '../../lib/report/progress.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
@@ -30,6 +31,17 @@ export interface World {
   readonly undone: () => readonly Undo[];
   /** Everything that was run, in order: programs with their arguments. */
   readonly commands: readonly Command[];
+}
+
+/** The defaults of all settings, but for these: what stands in the configuration file, by the key. */
+export function settingsWith(texts: Readonly<Record<string, string>>): Run['settings'] {
+  return ((table: Readonly<Record<string, Setting<unknown>>>) =>
+    Object.fromEntries(
+      Object.entries(table).map(([name, { key, default: text, parse }]) => [
+        name,
+        parse(texts[key] ?? text),
+      ]),
+    )) as Run['settings'];
 }
 
 /** A world for as long as `body` runs. */
@@ -67,10 +79,10 @@ export async function inWorld(
       progress: silent,
       signal: options.signal ?? new AbortController().signal,
       datastoreLocation: location,
-      allowedBackingFolders: (options.allowed ?? []).map((one) => join(outside, one)),
       libvirtUri: 'test:///default',
-      scratchRoom: { percent: 10, minMb: 1024 },
-      lvmSnapshot: { percent: 20, minMb: 1024 },
+      settings: settingsWith({
+        ALLOWED_BACKING_DIRS: (options.allowed ?? []).map((name) => join(outside, name)).join(':'),
+      }),
     };
     const undone = (): Undo[] => [...pending];
     await body({ location, outside, vmFolder, run, undone, commands });

@@ -27,6 +27,7 @@ import {
 export const cephStorage: StorageModule = {
   // tm_mad/ceph/restore, OpenNebula 6.6 to 7.4.
   tmMads: { ceph: { movesDisks: false, unpacksTpm: true } },
+  settings: {},
   undoKinds: [removeRbdSnapshot],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {

@@ -15,6 +15,7 @@ import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
 import { openImage } from '../image-server.ts';
 import { diskFile } from './names.ts';
 import { openExport, prepareBackupJob, type RunningDisk } from './running-files.ts';
+import { fileSettings } from './settings.ts';
 import { fileSource, type FileSource } from './source.ts';
 import {
   diskLabel,
@@ -31,6 +32,7 @@ const restored = { movesDisks: true, unpacksTpm: true };
 export const fileStorage: StorageModule = {
   // `local` is the name of `ssh` from OpenNebula 7.0 on.
   tmMads: { ssh: restored, local: restored, shared: restored, qcow2: restored },
+  settings: { ...fileSettings },
   undoKinds: [],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -126,7 +128,7 @@ function imageRequest(plan: DumpPlan, run: Run): ImageRequest {
   const folders = [
     datastoreLocation,
     ...datastores.map((id) => `${datastoreLocation}/${id}`),
-    ...run.allowedBackingFolders,
+    ...run.settings(fileSettings).allowedBackingDirs,
   ];
   const source = disk.source?.startsWith('/')
     ? { path: disk.source, format, sizeMb: disk.originalSizeMb }

@@ -5,6 +5,7 @@ import { formatBytes } from '../../report/format.ts';
 import type { Run } from '../../run/run.ts';
 import { freeBytes } from '../../tools/file-facts.ts';
 import type { Vm } from '../../vm/vm.ts';
+import { fileSettings, type FileSettings } from './settings.ts';
 
 const MiB = 1024 * 1024;
 
@@ -14,10 +15,10 @@ const MiB = 1024 * 1024;
  */
 export function neededRoom(
   sizes: readonly number[],
-  { percent, minMb }: Run['scratchRoom'],
+  { scratchPercent, scratchMinMb }: Pick<FileSettings, 'scratchPercent' | 'scratchMinMb'>,
 ): number {
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  return Math.min(total, Math.max(Math.ceil((total * percent) / 100), minMb * MiB));
+  return Math.min(total, Math.max(Math.ceil((total * scratchPercent) / 100), scratchMinMb * MiB));
 }
 
 /**
@@ -28,13 +29,14 @@ export async function requireScratchRoom(
   vm: Vm,
   folder: string,
   sizes: readonly number[],
-  { runner, scratchRoom }: Run,
+  { runner, settings }: Run,
 ): Promise<void> {
-  const needed = neededRoom(sizes, scratchRoom);
+  const wanted = settings(fileSettings);
+  const needed = neededRoom(sizes, wanted);
   const free = await freeBytes(runner, folder);
   if (free >= needed) return;
   throw new FailedError(
-    `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; see SCRATCH_PERCENT (now ${scratchRoom.percent}) and SCRATCH_MIN_MB (now ${scratchRoom.minMb})`,
+    `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; see SCRATCH_PERCENT (now ${wanted.scratchPercent}) and SCRATCH_MIN_MB (now ${wanted.scratchMinMb})`,
     { code: 'no-space', facts: { vmId: vm.id, folder, freeBytes: free, neededBytes: needed } },
   );
 }

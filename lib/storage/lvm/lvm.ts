@@ -32,6 +32,7 @@ import {
 import { lockGroup, whileLocked } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
+import { lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import {
@@ -50,6 +51,7 @@ export const lvmStorage: StorageModule = {
     // tm_mad/fs_lvm_ssh/restore, OpenNebula 7.0 to 7.4.
     fs_lvm_ssh: { movesDisks: false, unpacksTpm: true },
   },
+  settings: { ...lvmSettings },
   undoKinds: [removeSnapshotVolume, deactivateVolume],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -98,10 +100,11 @@ export const lvmStorage: StorageModule = {
 
     await requireSameVolumes(vm, written, run);
     const volumes = written.map(({ volume }) => volume);
-    requireRoom(volumes, group, run.lvmSnapshot);
+    const room = run.settings(lvmSettings);
+    requireRoom(volumes, group, room);
     const { journal, runner } = run;
     const named = written.map(({ plan, volume }) => {
-      const extents = volume.thin ? undefined : snapshotExtents(volume, group, run.lvmSnapshot);
+      const extents = volume.thin ? undefined : snapshotExtents(volume, group, room);
       const name = volumeSnapshot(journal.runId, plan.disk.id);
       return { plan, volume, origin: volume, extents, name, label: diskLabel(plan) };
     });

@@ -8,7 +8,8 @@ import type { Run } from '../../run/run.ts';
 import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
 import { openImage } from '../image-server.ts';
 import { whileLocked } from './lock.ts';
-import { settings } from './room.ts';
+import { roomInWords } from './room.ts';
+import { lvmSettings } from './settings.ts';
 import type { VolumeSource } from './source.ts';
 import { diskLabel, type DumpPlan } from '../storage.ts';
 
@@ -68,7 +69,7 @@ async function whyUnusable(
   }
   if (snapshot === 'thick') {
     if (!found.invalid) return undefined;
-    return `the snapshot of ${label} is full: its guest overwrote more than the ${formatBytes(found.bytes)} there were for it before the disk had been read; raise ${settings(run.lvmSnapshot)}`;
+    return `the snapshot of ${label} is full: its guest overwrote more than the ${formatBytes(found.bytes)} there were for it before the disk had been read; raise ${roomInWords(run.settings(lvmSettings))}`;
   }
   const pool = volumes.get(found.pool ?? '');
   const health = [found.health, pool?.health].find((one) => one !== undefined && one !== '');

@@ -4,12 +4,7 @@
 import { FailedError } from '../../report/errors.ts';
 import { formatBytes } from '../../report/format.ts';
 import { snapshotChunk, type Volume, type VolumeGroup } from '../../tools/lvm.ts';
-
-/** LVM_SNAPSHOT_PERCENT and LVM_SNAPSHOT_MIN_MB. */
-export interface RoomWish {
-  readonly percent: number;
-  readonly minMb: number;
-}
+import type { LvmSettings } from './settings.ts';
 
 const MiB = 1024 * 1024;
 /** A pool whose metadata are full stops all its volumes; dm-thin warns from 75 % on. */
@@ -19,7 +14,7 @@ const metadataLimitPercent = 95;
  * Bytes of a thick snapshot of this volume: what is wished, but never more than it can need, which is
  * the whole volume and, for each chunk, 16 bytes to say where it lies (Linux, dm-snap-persistent.c).
  */
-export function snapshotBytes(volumeBytes: number, { percent, minMb }: RoomWish): number {
+export function snapshotBytes(volumeBytes: number, { percent, minMb }: LvmSettings): number {
   const chunks = Math.ceil(volumeBytes / snapshotChunk);
   const areas = Math.ceil((chunks + 1) / (snapshotChunk / 16));
   const most = (chunks + areas + 1) * snapshotChunk;
@@ -27,18 +22,22 @@ export function snapshotBytes(volumeBytes: number, { percent, minMb }: RoomWish)
 }
 
 /** The same in extents of its volume group. */
-export function snapshotExtents(volume: Volume, group: VolumeGroup, wish: RoomWish): number {
+export function snapshotExtents(volume: Volume, group: VolumeGroup, wish: LvmSettings): number {
   return Math.ceil(snapshotBytes(volume.bytes, wish) / group.extentBytes);
 }
 
 /** @throws FailedError with figures when there is not enough room for the snapshots of these volumes. */
-export function requireRoom(volumes: readonly Volume[], group: VolumeGroup, wish: RoomWish): void {
+export function requireRoom(
+  volumes: readonly Volume[],
+  group: VolumeGroup,
+  wish: LvmSettings,
+): void {
   const thick = volumes.filter(({ thin }) => !thin);
   const extents = thick.reduce((sum, one) => sum + snapshotExtents(one, group, wish), 0);
   const needed = extents * group.extentBytes;
   if (needed > group.freeBytes) {
     throw new FailedError(
-      `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; see ${settings(wish)}`,
+      `the volume group ${group.name} has ${formatBytes(group.freeBytes)} free, but the snapshots of ${counted(thick)} need ${formatBytes(needed)}; see ${roomInWords(wish)}`,
       {
         code: 'no-space',
         facts: { volumeGroup: group.name, freeBytes: group.freeBytes, neededBytes: needed },
@@ -55,7 +54,7 @@ function requireRoomInPool(
   volumes: readonly Volume[],
   pool: Volume | undefined,
   group: string,
-  wish: RoomWish,
+  wish: LvmSettings,
 ): void {
   const [first] = volumes;
   if (!first) return;
@@ -78,7 +77,7 @@ function requireRoomInPool(
   const free = Math.floor((bytes * (100 - dataPercent)) / 100);
   if (needed > free) {
     throw new FailedError(
-      `${what} has ${formatBytes(free)} free, but the guest may overwrite ${formatBytes(needed)} of ${counted(volumes)} during an export, and a full pool would stop it; see ${settings(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
+      `${what} has ${formatBytes(free)} free, but the guest may overwrite ${formatBytes(needed)} of ${counted(volumes)} during an export, and a full pool would stop it; see ${roomInWords(wish)}. Or extend it with: lvextend -L +<size> ${group}/${first.pool ?? ''}`,
       {
         code: 'no-space',
         facts: { thinPool: `${group}/${first.pool ?? ''}`, freeBytes: free, neededBytes: needed },
@@ -88,7 +87,7 @@ function requireRoomInPool(
 }
 
 /** For messages: what decides the room, as it is now. */
-export function settings({ percent, minMb }: RoomWish): string {
+export function roomInWords({ percent, minMb }: LvmSettings): string {
   return `LVM_SNAPSHOT_PERCENT (now ${percent}) and LVM_SNAPSHOT_MIN_MB (now ${minMb})`;
 }
 
