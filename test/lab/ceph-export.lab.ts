@@ -3,7 +3,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { runToEnd, type Ended } from '../support/shell.ts';
 import { downCeph, upCeph, type CephLab } from './ceph.ts';
 import type { LabVm } from './lab-vm.ts';
@@ -107,18 +106,21 @@ function expectSameAsRbd(bundle: string, images: readonly string[]): Promise<voi
 
 /** The snapshots of ours on the images of both VMs. */
 async function ourSnapshots(): Promise<string[]> {
-  const found: string[] = [];
-  for (const image of [...lab.images, lab.mixedImage]) {
-    const list = JSON.parse(await lab.rbd('snap', 'ls', '--format', 'json', image)) as {
-      name: string;
-    }[];
-    for (const { name } of list) if (name.startsWith('onevmdump')) found.push(`${image}@${name}`);
-  }
-  return found;
+  const images = [...lab.images, lab.mixedImage];
+  const lists = await Promise.all(
+    images.map(async (image) => {
+      const list = await lab.rbd('snap', 'ls', '--format', 'json', image);
+      const ours = (JSON.parse(list) as { name: string }[]).filter(({ name }) =>
+        name.startsWith('onevmdump'),
+      );
+      return ours.map(({ name }) => `${image}@${name}`);
+    }),
+  );
+  return lists.flat();
 }
 
 /** What an export of a VM that is off may have left. */
-async function left(vm: LabVm): Promise<object> {
+async function left(vm: LabVm): Promise<typeof nothing> {
   const images = [...lab.images, lab.mixedImage];
   const processes = (await runProgram('ps', ['-ww', '-eo', 'args'])).split(/\n(?=\S)/);
   return {
@@ -135,7 +137,9 @@ async function left(vm: LabVm): Promise<object> {
   };
 }
 
-const nothing = { snapshots: [], files: [], journals: [], parts: [], processes: [] };
+const nothing: Record<'snapshots' | 'files' | 'journals' | 'parts' | 'processes', string[]> = {
+  ...{ snapshots: [], files: [], journals: [], parts: [], processes: [] },
+};
 
 async function leftOn(vm: LabVm): Promise<object> {
   return {
@@ -442,7 +446,10 @@ fi`,
       });
       const { code } = await exportOf(lab.vm, ['--fs-freeze', mode], { env: killing });
       expect(code).toBe(null);
-      await sleep(4000);
+      await until(`the watchdogs of ${lab.vm.domain} end`, async () => {
+        const { processes } = await left(lab.vm);
+        return processes.length === 0;
+      });
       expect((await lab.vm.virsh('domstate', lab.vm.domain)).trim()).toBe('running');
       expect(await lab.vm.isFrozen()).toBe(false);
       expect(await runToEnd(onevmdump, ['cleanup'], { env })).toMatchObject({ code: 0 });

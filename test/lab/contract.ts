@@ -234,13 +234,25 @@ async function restoreInto(world: World, bundle: string): Promise<ReadonlyMap<nu
   return sources;
 }
 
-/** The numbers of the commands from `first` on; of the many calls of a compressor the first and the last. */
+/**
+ * The numbers of the commands from `first` on. Of the many calls of a compressor these are the first and the last. By ssh
+ * a login shell (sh) comes before each program, and nothing happens in between: for each program, the first of them.
+ */
 function placesIn(commands: readonly string[], first: number): number[] {
   const places: number[] = [];
+  const shellsBefore = new Set<string>();
   for (const [index, program] of commands.entries()) {
-    const many = /^(igzip|pigz|zstd)$/.test(program);
-    const ends = [commands.indexOf(program), commands.lastIndexOf(program)];
-    if (index + 1 >= first && (!many || ends.includes(index))) places.push(index + 1);
+    if (index + 1 < first) continue;
+    if (/^(igzip|pigz|zstd)$/.test(program)) {
+      const ends = [commands.indexOf(program), commands.lastIndexOf(program)];
+      if (!ends.includes(index)) continue;
+    }
+    const next = commands[index + 1] ?? 'sh';
+    if (program === 'sh' && next !== 'sh') {
+      if (shellsBefore.has(next)) continue;
+      shellsBefore.add(next);
+    }
+    places.push(index + 1);
   }
   return places;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ended } from '../support/shell.ts';
 import {
+  guardsOf,
   asBefore,
   expectWriting,
   leftOfGuest,
@@ -175,8 +176,8 @@ describe('a backup of a running VM', () => {
     const path = await virshThat(join(scene.folder, 'bin'), { after: kill });
     const { code, stdout } = await backUp(await actions({ env: { ...scene.env, ...path } }));
     expect({ code, stdout }).toEqual({ code: null, stdout: '' });
-    // Frozen when it was killed: the guard has thawed it by now.
-    await sleep(4000);
+    // Frozen when it was killed: its watchdog thaws the guest and ends.
+    await until('the watchdogs end', async () => (await guardsOf(vm)).length === 0);
     await expectAsBefore();
   });
 

@@ -5,6 +5,7 @@ import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  guardsOf,
   asBefore,
   expectWriting,
   leftOfGuest,
@@ -216,7 +217,8 @@ describe('an export of a running VM that is ended', () => {
       const env = await virshThat(bin, { after });
       const { code } = await scene.exportOf(vm, ['--fs-freeze', mode], { env });
       expect(code).toBe(null);
-      await sleep(4000);
+      const ended = async () => (await guardsOf(vm)).length === 0;
+      await until(`the watchdogs of ${vm.domain} end`, ended);
       expect((await vm.virsh('domstate', vm.domain)).trim()).toBe('running');
       expect(await vm.isFrozen()).toBe(false);
       await scene.onevmdump(['cleanup']);
