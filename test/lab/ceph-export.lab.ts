@@ -426,9 +426,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
 
   test.each([
     ['agent', 'virsh', 'domfsfreeze', 1],
-    ['agent', 'rbd', 'snap create', 1],
     ['agent', 'rbd', 'snap create', 2],
-    ['agent', 'rbd', 'snap create', 3],
     ['suspend', 'virsh', 'suspend', 1],
     ['suspend', 'rbd', 'snap create', 2],
   ])(
