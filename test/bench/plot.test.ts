@@ -11,7 +11,7 @@ const read = (svg: string): Drawing =>
   new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '' }).parse(svg) as Drawing;
 
 describe('the plot of a benchmark', () => {
-  test('has for each side a bar of seconds and one of CPU seconds, all on one scale', () => {
+  test('the plot of a benchmark has for each side a bar of seconds and one of CPU seconds, all on one scale', () => {
     const { svg } = read(
       plotSvg('title', [
         { name: 'slow', seconds: 10, cpuSeconds: 20 },
@@ -27,7 +27,7 @@ describe('the plot of a benchmark', () => {
     expect(widths('cpu')).toEqual([520, 26]);
   });
 
-  test('shows a name with markup characters as text', () => {
+  test('the plot of a benchmark shows a name with markup characters as text', () => {
     const { svg } = read(plotSvg('a & b', [{ name: 'x < y', seconds: 1, cpuSeconds: 1 }]));
     expect(svg.text.map((text) => text['#text'])).toEqual(
       expect.arrayContaining(['a &amp; b', 'x &lt; y'].map((text) => unescaped(text))),

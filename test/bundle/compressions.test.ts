@@ -21,14 +21,14 @@ describe.each(compressionNames)('the compression %s', (compression) => {
   const { extension, encoding, frameMagic, trailer } = format;
   const facts = { vmId: 8, epoch: 1795404000, compression };
 
-  test('gives bundles a name from which VM, time and compression are read again', () => {
+  test(`the compression ${compression} gives bundles a name from which VM, time and compression are read again`, () => {
     const name = bundleName(facts);
     expect(name).toBe(`onevmdump-8-1795404000.${extension}`);
     expect(parseBundleName(name)).toEqual(facts);
     expect(endsLikeBundle(name)).toBe(true);
   });
 
-  test('is asked for by its name, with each level that it has and with no other', () => {
+  test(`the compression ${compression} is asked for by its name, with each level that it has and with no other`, () => {
     expect(parseCompression(compression)).toEqual({ method: compression });
     const { lowest = 1, highest = 0 } = encoding?.levels ?? {};
     for (let level = lowest; level <= highest; level++) {
@@ -39,7 +39,7 @@ describe.each(compressionNames)('the compression %s', (compression) => {
     }
   });
 
-  test('has for each of its levels an encoder that has it', async () => {
+  test(`the compression ${compression} has for each of its levels an encoder that has it`, async () => {
     const { lowest = 1, highest = 0 } = encoding?.levels ?? {};
     for (let level = lowest; level <= highest; level++) {
       const codec = await pickCompressor({ method: compression, level }, () =>
@@ -51,7 +51,7 @@ describe.each(compressionNames)('the compression %s', (compression) => {
     expect(codec.compression).toBe(compression);
   });
 
-  test('is known by the beginning of its frames, and no other takes them for its own', () => {
+  test(`the compression ${compression} is known by the beginning of its frames, and no other takes them for its own`, () => {
     if (!frameMagic) return;
     const head = Buffer.concat([frameMagic, Buffer.alloc(500)]);
     expect(compressionNames.filter((other) => compressions[other].isStart(head))).toEqual([
@@ -60,14 +60,14 @@ describe.each(compressionNames)('the compression %s', (compression) => {
     expect(format.isStart(Buffer.alloc(0))).toBe(false);
   });
 
-  test('has a trailer that is found at the end of a file, and by no other compression', () => {
+  test(`the compression ${compression} has a trailer that is found at the end of a file, and by no other compression`, () => {
     const place = { compression, offset: 5000, stored: 120, crc32: 7 };
     const bytes = encodeTrailer(place);
     const tail = Buffer.concat([Buffer.alloc(longestTrailer, 'x'), bytes]);
     expect(decodeTrailer(tail, 5120 + bytes.length)).toEqual(place);
   });
 
-  test('has a trailer that decompresses to nothing', () => {
+  test(`the compression ${compression} has a trailer that decompresses to nothing`, () => {
     if (!frameMagic) return;
     const bytes = encodeTrailer({ compression, offset: 5000, stored: 120, crc32: 7 });
     expect(bytes).toHaveLength(trailer.before.length + 32 + trailer.after.length);

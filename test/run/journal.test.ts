@@ -208,7 +208,7 @@ describe('the undo journal', () => {
   test.each<[string, object, string]>([
     ['names an option of ssh as host', { on: { host: '-oProxyCommand=x' } }, 'on.host is not'],
     ['has an undo without a kind', { undo: { path: '/a' } }, 'undo is not an undo'],
-  ])('is refused when an entry %s', async (_, entry, why) => {
+  ])('the undo journal is refused when an entry %s', async (_, entry, why) => {
     const journal = await newJournal();
     await journal.record(file('/a'));
     const path = join(folder, 'journal', (await journalFiles())[0]!);
@@ -225,33 +225,36 @@ describe('the undo journal', () => {
       'does not know the undo "remove-zfs-snapshot"',
     ],
     ['whose data is wrong', { kind: 'deactivate-lv', group: 7, name: 'a' }, 'group is not a text'],
-  ])('keeps an undo %s, says so, and leaves the VM locked', async (_, undo, why) => {
-    const journal = await newJournal();
-    await journal.record(lock);
-    await journal.record(undo);
-    await journal.record(file('/a'));
-    const done: string[] = [];
-    const real = undoHandlers({
-      ...{ log, answerMs: 0, runnerAt: () => Promise.reject(new Error('no machine')) as never },
-      connect: () => Promise.reject(new Error('is not to be unlocked')),
-    });
-    await journal.undoAll({
-      read: real.read,
-      carryOut: async (placed) => {
-        if (placed.undo.kind === 'remove-file') done.push(String(placed.undo['path']));
-        else await real.carryOut(placed);
-      },
-    });
-    expect(done).toEqual(['/a']);
-    expect(lines.join('')).toContain(why);
-    expect(lines.join('')).toContain(
-      `a person has to find out what is left: {"kind":"${undo.kind}"`,
-    );
-    expect(lines.join('')).toContain('VM 8 stays locked');
-    const path = join(folder, 'journal', (await journalFiles())[0]!);
-    const { pending } = parseJournal(await readFile(path, 'utf8'), path);
-    expect(pending.map((one) => one.undo.kind)).toEqual(['restore-lock', undo.kind]);
-  });
+  ])(
+    'the undo journal keeps an undo %s, says so, and leaves the VM locked',
+    async (_, undo, why) => {
+      const journal = await newJournal();
+      await journal.record(lock);
+      await journal.record(undo);
+      await journal.record(file('/a'));
+      const done: string[] = [];
+      const real = undoHandlers({
+        ...{ log, answerMs: 0, runnerAt: () => Promise.reject(new Error('no machine')) as never },
+        connect: () => Promise.reject(new Error('is not to be unlocked')),
+      });
+      await journal.undoAll({
+        read: real.read,
+        carryOut: async (placed) => {
+          if (placed.undo.kind === 'remove-file') done.push(String(placed.undo['path']));
+          else await real.carryOut(placed);
+        },
+      });
+      expect(done).toEqual(['/a']);
+      expect(lines.join('')).toContain(why);
+      expect(lines.join('')).toContain(
+        `a person has to find out what is left: {"kind":"${undo.kind}"`,
+      );
+      expect(lines.join('')).toContain('VM 8 stays locked');
+      const path = join(folder, 'journal', (await journalFiles())[0]!);
+      const { pending } = parseJournal(await readFile(path, 'utf8'), path);
+      expect(pending.map((one) => one.undo.kind)).toEqual(['restore-lock', undo.kind]);
+    },
+  );
 
   // Only root can give files away.
   (userInfo().uid === 0 ? test : test.skip)(
