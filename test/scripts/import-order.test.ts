@@ -22,14 +22,14 @@ async function broken(file: string, text: string): Promise<readonly (string | nu
 }
 
 describe('the order of imports', () => {
-  it('has no arrow against it in the product, and no two rooms that import each other', () => {
+  it('the order of imports has no arrow against it in the product, and no two rooms that import each other', () => {
     const imports = importsBetweenRooms();
     // Nothing was overlooked: the product has far more than these.
     expect(imports.length).toBeGreaterThan(900);
     expect(faultsOf(imports)).toEqual([]);
   });
 
-  it('names an import against it, a file without a room, and two rooms that import each other', () => {
+  it('the order of imports names an import against it, a file without a room, and two rooms that import each other', () => {
     const upwards = {
       from: 'lib/run',
       to: 'lib/vm',
@@ -59,7 +59,7 @@ describe('the order of imports', () => {
     expect(circlesOf(circle.slice(0, 2))).toEqual([]);
   });
 
-  it('takes the innermost named folder or file for the room of a file', () => {
+  it('the order of imports takes the innermost named folder or file for the room of a file', () => {
     expect(roomOf('lib/storage/registry.ts')).toBe('lib/storage/registry.ts');
     expect(roomOf('lib/storage/lvm/undo.ts')).toBe('lib/storage/lvm');
     expect(roomOf('lib/storage/storage.ts')).toBe('lib/storage');
@@ -68,7 +68,7 @@ describe('the order of imports', () => {
     expect(objection('lib/storage/file', 'lib/storage')).toBeUndefined();
   });
 
-  it('is written in docs/architecture.md as the code has it', () => {
+  it('the order of imports is written in docs/architecture.md as the code has it', () => {
     const text = readFileSync(join(root, 'docs/architecture.md'), 'utf8');
     const [, block] = /<!-- order -->\n+```\n([^`]*)```/.exec(text) ?? [];
     const documented = block
@@ -80,7 +80,7 @@ describe('the order of imports', () => {
 });
 
 describe('ESLint', () => {
-  it('refuses an import against the order, also of types, also when it is loaded later', async () => {
+  it('ESLint refuses an import against the order, also of types, also when it is loaded later', async () => {
     const text = [
       "import type { Vm } from '../vm/vm.ts';",
       "export { parseVm } from '../vm/vm-xml.ts';",
@@ -95,7 +95,7 @@ describe('ESLint', () => {
     ]);
   });
 
-  it('refuses a package outside of its folder', async () => {
+  it('ESLint refuses a package outside of its folder', async () => {
     const text = "import { execa } from 'execa';\nexport const run = execa;\n";
     expect(await broken('lib/report/format.ts', text)).toEqual(['no-restricted-imports']);
     expect(await broken('lib/run/local-runner.ts', text)).toEqual([]);
