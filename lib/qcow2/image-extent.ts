@@ -4,15 +4,9 @@
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { fileRanges, regularFileSize, type FileRange } from '../tools/file-facts.ts';
-import {
-  entryFlag,
-  entrySize,
-  extendedEntrySize,
-  offsetBitsHigh,
-  sectorSize,
-  zeroFlag,
-} from './format.ts';
+import { entrySize } from './format.ts';
 import { neededL1Entries, type Qcow2Header } from './header.ts';
+import { endOfData, hostOffset, hostOffsets } from './table-entries.ts';
 
 /** Bytes of tables that are held at a time. */
 const batchBytes = 8 * 1024 * 1024;
@@ -127,54 +121,10 @@ async function lastDataEnd(
   let end = 0;
   for (const batch of batches(joined(l2Offsets, header.clusterSize))) {
     for (const table of await fileRanges(file.runner, file.path, batch, file.what)) {
-      end = Math.max(end, endInTable(table, header));
+      end = Math.max(end, endOfData(table, header));
     }
   }
   return end;
-}
-
-function endInTable(table: Buffer, { clusterSize, l2EntrySize }: Qcow2Header): number {
-  const isExtended = l2EntrySize === extendedEntrySize;
-  // Bits of a compressed cluster's descriptor that are its offset; the others count sectors.
-  const offsetBits = 62 - (Math.log2(clusterSize) - 8);
-  let end = 0;
-  for (let at = 0; at < table.length; at += l2EntrySize) {
-    const high = table.readUInt32BE(at);
-    if ((high & entryFlag.compressed) !== 0) {
-      end = Math.max(end, compressedEnd(table.readBigUInt64BE(at), offsetBits));
-      continue;
-    }
-    const offset = hostOffset(table, at);
-    // A cluster, or all its subclusters, that read as zeros need no bytes.
-    const zero = isExtended
-      ? table.readUInt32BE(at + 12) === 0
-      : (table.readUInt32BE(at + 4) & zeroFlag) !== 0;
-    if (offset !== 0 && !zero) end = Math.max(end, offset + 1);
-  }
-  return end;
-}
-
-/** One byte of the last sector must be there: compressed data ends anywhere in it. */
-function compressedEnd(entry: bigint, offsetBits: number): number {
-  const descriptor = entry & 0x3fffffffffffffffn;
-  const offset = Number(descriptor & ((1n << BigInt(offsetBits)) - 1n));
-  const moreSectors = Number(descriptor >> BigInt(offsetBits));
-  return (Math.floor(offset / sectorSize) + moreSectors) * sectorSize + 1;
-}
-
-/** The offset of an entry in a table of clusters: bits 9 to 55. */
-function hostOffset(table: Buffer, at: number): number {
-  const high = table.readUInt32BE(at) & offsetBitsHigh;
-  const low = table.readUInt32BE(at + 4);
-  return high * 2 ** 32 + (low - (low % sectorSize));
-}
-
-/** Each once, ascending, those that are not zero. */
-function hostOffsets(table: Buffer): readonly number[] {
-  const found = new Set<number>();
-  for (let at = 0; at < table.length; at += entrySize) found.add(hostOffset(table, at));
-  found.delete(0);
-  return [...found].sort((one, other) => one - other);
 }
 
 /** Neighbouring tables as one range, of at most a batch. */

@@ -14,6 +14,7 @@ import {
 } from './format.ts';
 import { writeQcow2Header } from './header-writer.ts';
 import { neededL1Entries } from './header.ts';
+import { writeEntry } from './table-entries.ts';
 
 /** A run of guest clusters that hold data. */
 interface Run {
@@ -185,9 +186,4 @@ function* l2Tables(
     }
   }
   if (table) yield table;
-}
-
-function writeEntry(table: Buffer, index: number, address: number, flag: number): void {
-  table.writeUInt32BE(flag + Math.floor(address / 2 ** 32), index * entrySize);
-  table.writeUInt32BE(address % 2 ** 32, index * entrySize + 4);
 }

@@ -5,6 +5,7 @@ import { BundleError } from '../report/errors.ts';
 import { entryFlag, entrySize, sectorSize } from './format.ts';
 import type { Qcow2Header } from './header.ts';
 import { readStandAloneHeader } from './stand-alone.ts';
+import { exactEntries } from './table-entries.ts';
 
 /** The file is taken apart in blocks; the smallest cluster has as many bytes. */
 const blockSize = sectorSize;
@@ -121,7 +122,7 @@ class Tables {
   }
 
   #refcountTable(block: Buffer): void {
-    for (const { value } of entries(block)) {
+    for (const { value } of exactEntries(block)) {
       if (value === 0) continue;
       if (value !== this.#nextBlock) throw damaged('its refcount table is wrong');
       this.#nextBlock += this.#header.clusterSize;
@@ -143,7 +144,7 @@ class Tables {
 
   #l1(position: number, block: Buffer): void {
     const first = (position - this.#header.l1Offset) / entrySize;
-    for (const { index, flags, value } of entries(block)) {
+    for (const { index, flags, value } of exactEntries(block)) {
       if (flags === 0 && value === 0) continue;
       if (flags !== copied || value !== this.#nextL2 || first + index >= this.#header.l1Entries) {
         throw damaged(`L1 entry ${first + index} is wrong`);
@@ -157,7 +158,7 @@ class Tables {
   #l2(position: number, block: Buffer): void {
     const { clusterSize, virtualSize } = this.#header;
     const lastTable = this.#nextL2 - clusterSize;
-    for (const { index, flags, value } of entries(block)) {
+    for (const { index, flags, value } of exactEntries(block)) {
       if (flags === 0 && value === 0) continue;
       if (flags !== copied || value !== this.#nextData) {
         throw damaged(`the L2 entry at byte ${position + index * entrySize} is wrong`);
@@ -168,18 +169,6 @@ class Tables {
       const guest = (this.#lastL1Index * (clusterSize / entrySize) + inTable) * clusterSize;
       if (guest >= virtualSize) throw damaged('it has data beyond its end');
     }
-  }
-}
-
-function* entries(block: Buffer) {
-  for (let index = 0; index < blockSize / entrySize; index++) {
-    const high = block.readUInt32BE(index * entrySize);
-    const flags = high >= copied ? copied : 0;
-    yield {
-      index,
-      flags,
-      value: (high - flags) * 2 ** 32 + block.readUInt32BE(index * entrySize + 4),
-    };
   }
 }
 
