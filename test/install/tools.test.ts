@@ -82,6 +82,7 @@ describe('from a checkout', () => {
 
   test('in an installation from a checkout a command that is newer than its sources is taken as it is', async () => {
     await utimes(join(release.folder, 'package.json'), 1, 1);
+    await utimes(join(release.folder, 'scripts/build.mjs'), 1, 1);
     await release.install(['-d', one], { tools });
     await expect(stat(join(release.folder, 'npm-calls'))).rejects.toThrow('ENOENT');
   });

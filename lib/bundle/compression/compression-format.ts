@@ -1,21 +1,21 @@
-// What a compression is: everything that onevmdump knows of one. Each has a file of its own in this folder, and
-// compressions.ts is the table of all. docs/bundle-format.md says what frames and trailers are.
+// Everything that onevmdump knows about a compression. Each compression has its own file in this folder, and
+// compressions.ts is the table of them. docs/bundle-format.md defines frames and trailers.
 import type { Transform } from 'node:stream';
 
 export interface CompressionFormat {
   /** The end of a bundle's name, without a dot before it: `tar.gz`. */
   readonly extension: string;
-  /** How frames are compressed; undefined where they are not. */
+  /** How frames are compressed; undefined if they are not. */
   readonly encoding?: Encoding;
-  /** The bytes that each frame begins with; undefined where it can begin with any. */
+  /** The bytes that each frame begins with; undefined if a frame can begin with any bytes. */
   readonly frameMagic?: Buffer;
   /**
-   * What the last `frameEndSize` bytes of a frame say of its content, for a format of which every decompressor checks
-   * the content against them. Frames of such a format are decompressed each alone and several at a time; those of
-   * other formats in one stream, and their CRC-32 is computed anew.
+   * Reads what the last `frameEndSize` bytes of a frame say about its content. Set only if every decompressor checks
+   * the content against them. Frames of such a format are decompressed separately, several at a time. Frames of other
+   * formats are decompressed as one stream, and their CRC-32 is computed again.
    */
   readonly frameEnd?: (end: Buffer) => FrameFacts;
-  /** The bytes of a trailer around its record, which make it something that every decompressor passes over. */
+  /** The bytes before and after the record of a trailer. They make every decompressor skip the trailer. */
   readonly trailer: { readonly before: Buffer; readonly after: Buffer };
   /** Whether a file that begins with `head` (512 bytes, or the whole of a shorter file) is in this format. */
   isStart(head: Buffer): boolean;
@@ -24,7 +24,7 @@ export interface CompressionFormat {
 }
 
 export interface Encoding {
-  /** The levels that a user can ask for, and the one that is meant by none: the fastest that still compresses. */
+  /** The levels that a user can ask for. The default is the fastest level that still compresses. */
   readonly levels: Levels & { readonly default: number };
   /** What compresses, best first. The first that has the level and is installed is used. */
   readonly encoders: readonly Encoder[];
@@ -35,7 +35,7 @@ export interface Levels {
   readonly highest: number;
 }
 
-/** What is known of a frame's content: its bytes of the tar stream, and the CRC-32 of those. */
+/** The size of a frame's content in bytes of the tar stream, and the CRC-32 of the content. */
 export interface FrameFacts {
   readonly length: number;
   readonly crc32: number;
@@ -66,9 +66,9 @@ export interface StoredBytes {
   readonly length: number;
   /** Its bytes; can be read once. */
   readonly chunks: AsyncIterable<Buffer>;
-  /** Given where zeros may follow the last frame: whether the file has nothing but zeros from this byte on. */
+  /** Set if zeros may follow the last frame: whether the file contains only zeros from this byte on. */
   readonly endsInZeros?: ((offset: number) => Promise<boolean>) | undefined;
-  /** So many chunks of `chunkSize` are decompressed before they are asked for. */
+  /** How many chunks of `chunkSize` bytes may be decompressed ahead of the reader. */
   readonly buffered?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -80,11 +80,11 @@ export interface Decompression {
    *   last frame, the error of what reads the file, the signal's reason
    */
   readonly chunks: AsyncGenerator<Buffer>;
-  /** Ends it when its bytes are not needed any more. May be called at any time. */
+  /** Ends the decompression when its bytes are no longer needed. May be called at any time. */
   stop(): void;
 }
 
-/** Bytes read or decompressed at once: as fast as more, and what waits in buffers stays small. */
+/** Bytes read or decompressed at once. Larger chunks are not faster, and take more memory while they wait. */
 export const chunkSize = 256 * 1024;
 
 /** The size of what `frameEnd` is given. */

@@ -1,5 +1,6 @@
-// The table of compressions. A new one is a file in this folder and a line here: settings, --compress, names of
-// bundles, writer and reader take all they know of it from here. Names and extensions are in bundles. DO NOT CHANGE.
+// The table of compressions. To add one, write a file in this folder and enter it here: the settings, --compress, the
+// names of bundles, the writer and the reader all ask this table. Names and extensions are stored in bundles and in their
+// names: DO NOT CHANGE them.
 import { UsageError } from '../../report/errors.ts';
 import type { CompressionFormat, Levels } from './compression-format.ts';
 import { gzip } from './gzip.ts';
@@ -11,10 +12,10 @@ const table = { gzip, zstd, none } as const satisfies Record<string, Compression
 /** Its name, as in manifests, --compress and COMPRESS. */
 export type Compression = keyof typeof table;
 
-/** What is known of each compression. */
+/** What onevmdump knows about each compression. */
 export const compressions: Readonly<Record<Compression, CompressionFormat>> = table;
 
-/** In the order in which a file's beginning is compared with them, and in which they are listed for users. */
+/** In the order in which help lists them, and in which the beginning of a file is compared with them. */
 export const compressionNames = Object.keys(table) as readonly Compression[];
 
 export const defaultCompression: Compression = 'gzip';

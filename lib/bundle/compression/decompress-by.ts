@@ -6,7 +6,7 @@ import { LostEndError } from '../lost-end-error.ts';
 import type { Decompression, StoredBytes } from './compression-format.ts';
 
 export interface DecompressionProgram extends Command {
-  /** Leaves out the zeros behind the last frame, as the program takes them for damage. */
+  /** Leaves out zeros after the last frame, which the program would treat as damage. */
   readonly withoutZeros: (chunks: AsyncIterable<Buffer>) => AsyncGenerator<Buffer>;
 }
 

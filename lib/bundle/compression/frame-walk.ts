@@ -1,11 +1,11 @@
-// Where the last frame of a compressed stream ends, for programs that take zeros behind it for damage. Only the
+// Where the last frame of a compressed stream ends, for programs that treat zeros after it as damage. Only the
 // lengths in the headers are read, nothing is decompressed.
 import { BundleError } from '../../report/errors.ts';
 import { isZero } from '../zeros.ts';
 
 /**
- * The chunks up to the end of the last frame. Zeros behind it are left out; anything else, also what makes no
- * sense, is passed on: the program itself says what is wrong with it.
+ * The chunks up to the end of the last frame. Zeros after it are left out. Anything else is passed on, even if it
+ * makes no sense: the program itself reports what is wrong with it.
  * @throws BundleError when something follows the zeros
  */
 export async function* withoutZeroTail(
@@ -16,7 +16,7 @@ export async function* withoutZeroTail(
     const used = walk.advance(chunk);
     if (used > 0) yield chunk.subarray(0, used);
     if (used < chunk.length && !isZero(chunk.subarray(used))) {
-      throw new BundleError('something follows the compressed data and the zeros behind it');
+      throw new BundleError('something follows the compressed data and the zeros after it');
     }
   }
 }

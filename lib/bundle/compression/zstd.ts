@@ -27,7 +27,7 @@ export const zstd = {
   decompress: decompressBy({
     program: 'zstd',
     args: ['-d', '-c', '-q', '--no-progress'],
-    // The program takes zeros behind the last frame for damage.
+    // The program treats zeros after the last frame as damage.
     withoutZeros: (chunks) => withoutZeroTail(chunks, new ZstdWalk()),
   }),
 } as const satisfies CompressionFormat;

@@ -38,11 +38,11 @@ export function encodeTrailer({ compression, offset, stored, crc32 }: Trailer): 
 }
 
 /**
- * Finds the trailer in some bytes from the end of a file. Zeros may stand behind it.
+ * Finds the trailer in some bytes from the end of a file. Zeros may follow it.
  * @param tail bytes that hold the whole trailer if there is one
  * @param end where `tail` ends in the file, in bytes
  * @returns undefined when there is none, when it is damaged, or when it does not fit its place (the file was cut, or
- *   put behind another): such a file is read from the front.
+ *   appended to another): such a file is read from the front.
  */
 export function decodeTrailer(tail: Uint8Array, end: number): Trailer | undefined {
   const bytes = Buffer.from(tail.buffer, tail.byteOffset, tail.length);
@@ -68,7 +68,7 @@ export function isTrailerBlock(block: Buffer): boolean {
 }
 
 /**
- * Whether `rest`, the last bytes of a file, is a trailer that was cut off or damaged behind its first bytes.
+ * Whether `rest`, the last bytes of a file, is a trailer that was cut off or damaged after its first bytes.
  * @param rest at most as many bytes as the trailer has; it may be shorter than the bytes that are compared
  */
 export function beginsLikeTrailer(rest: Buffer, compression: Compression): boolean {

@@ -15,7 +15,7 @@ export interface ByteRange {
 export interface DecompressOptions {
   /** Zeros may follow the last frame, up to the end of the file. */
   readonly padded?: boolean;
-  /** So many chunks are decompressed before they are asked for. */
+  /** How many chunks may be decompressed ahead of the reader. */
   readonly buffered?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -33,7 +33,7 @@ export function decompress(
   return decompressed(source, range, compression, { signal });
 }
 
-/** The decompressed bytes of a whole file; zeros behind its end are passed over. @throws BundleError */
+/** The decompressed bytes of a whole file; zeros after the last frame are skipped. @throws BundleError */
 export function decompressFile(
   source: BundleSource,
   compression: Compression,
@@ -43,7 +43,7 @@ export function decompressFile(
   return decompressed(source, range, compression, { padded: true, signal });
 }
 
-/** Begins to decompress a range, where the compression can, before anybody reads. Its owner stops it. */
+/** Starts to decompress a range, ahead of the reader if the compression can do that. The caller stops it. */
 export function startDecompressing(
   source: BundleSource,
   range: ByteRange,

@@ -8,7 +8,7 @@ export interface FrameCompressor {
   /**
    * Writes the first `length` bytes of the raw file, which has no more, as one complete frame to the other file, from
    * its start. Not to be called while it runs.
-   * @returns how many bytes that took; what lies behind them in the file is of no meaning
+   * @returns how many bytes that took; what follows them in the file has no meaning
    * @throws when the compressor fails or its output is incomplete; the signal's reason when aborted
    */
   compress(length: number, crc32: number): Promise<number>;
