@@ -134,6 +134,20 @@ describe('documents', () => {
     expect(missing).toEqual([]);
   });
 
+  test('every file of the sources that a document names exists', () => {
+    const missing = documents.flatMap((path) =>
+      [
+        ...readFileSync(path, 'utf8').matchAll(
+          /`((?:bin|lib|hooks|drivers|scripts|test|bench)\/[\w./-]+\.(?:ts|mjs|js|sh))`/g,
+        ),
+      ]
+        .map(([, file = '']) => file)
+        .filter((file) => !existsSync(join(root, file)))
+        .map((file) => `${relative(root, path)}: ${file}`),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test('decisions are numbered from 0001 without gaps, and their titles carry their number', () => {
     const folder = join(root, 'docs/decisions');
     const names = readdirSync(folder).sort();
