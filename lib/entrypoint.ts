@@ -20,9 +20,9 @@ export interface Entrypoint {
    * then the warnings.
    */
   readonly driver?: boolean;
-  /** Tells a program of a failure, after stderr has told a person. */
+  /** Reports a failure to a program, after it was reported on stderr. */
   readonly onFailure?: (failure: Failure) => Promise<void>;
-  /** @returns the exit code, where it is another program's; nothing is 0 */
+  /** @returns the exit code, if it is that of another program; nothing means 0 */
   readonly main: (context: EntrypointContext) => Promise<number | undefined> | Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export interface EntrypointContext {
   readonly signal: AbortSignal;
 }
 
-/** How long an aborted run that had stopped may take until its undo does something that Node waits for. */
+/** After the abort of a run that had stopped: how long its undo may take to start something that Node waits for. */
 const stoppedGraceMs = 1000;
 
 /** Whether the environment asks for debug lines: ONEVMDUMP_DEBUG, anything but `0` and nothing. */
@@ -44,8 +44,8 @@ export function isDebug(env: NodeJS.ProcessEnv): boolean {
 }
 
 /**
- * Runs `main` to its end and sets the exit code. Further signals do not cut the undo short, and neither does an
- * error that nobody has caught: the run is undone, and the exit code is 1.
+ * Runs `main` to its end and sets the exit code. Further signals do not interrupt the undo. An error that nobody caught
+ * aborts the run: it is undone, and the exit code is 1.
  */
 export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   const { script, debug, light = false, driver = false, onFailure, main } = entrypoint;
@@ -62,12 +62,12 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   }
   const end = (exitCode: number): never => {
     for (const text of later) writeToStderr(text);
-    // Nothing may keep the process alive now: everything was closed or is worth nothing any more.
+    // Nothing may keep the process alive now: everything is closed, or no longer matters.
     process.exit(exitCode);
   };
   const fail = async (error: unknown): Promise<number> => {
     const failure = report(error, log, driver);
-    // Whoever reads stdout may have gone away: the exit code says enough.
+    // If nobody reads stdout any more, the exit code is enough.
     await onFailure?.(failure).catch((why: unknown) => log.debug(errorMessage(why)));
     return failure.exitCode;
   };
@@ -85,8 +85,8 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
 
 /**
  * Aborts the run after an uncaught exception or an unhandled rejection, so that it is undone like an interrupted one.
- * Work that nothing will ever continue (a promise that nobody settles) is aborted too, when Node has nothing left to do.
- * @param giveUp tells of the fault and ends the process; called when even the aborted work has stopped without an end
+ * Work that waits for a promise which nobody settles is aborted too, as soon as Node has nothing left to do.
+ * @param giveUp reports the fault and ends the process; called if the aborted work stops in the same way
  */
 function abortOnFaults(
   controller: AbortController,
@@ -102,7 +102,7 @@ function abortOnFaults(
   process.on('unhandledRejection', abort);
   let stopped = false;
   process.on('beforeExit', () => {
-    // Without something to wait for, Node would end before the undo has begun, or the failure is told.
+    // Without something to wait for, Node would end before the undo has begun or the failure is reported.
     setTimeout(() => undefined, stoppedGraceMs);
     if (stopped) giveUp(controller.signal.reason);
     else abort(new Error('the work has stopped without a result'));
@@ -110,7 +110,7 @@ function abortOnFaults(
   });
 }
 
-/** Tells of an error on stderr: its facts in the log's form, then one plain line for the person. */
+/** Reports an error on stderr: a log line with its facts, then one plain line for the user. */
 function report(error: unknown, log: Log, driver: boolean): Failure {
   if (error instanceof CommandError && !driver)
     log.error(`${error.command}: ${error.stderr || 'failed'}`);

@@ -29,7 +29,7 @@ export const cleanupCommand: Command<CleanupOptions> = {
   run: runCleanup,
 };
 
-/** What was found, and what has become of it. */
+/** The remains of a run, and what cleanup did with them. */
 interface Found {
   readonly remains: Remains;
   readonly end: 'undone' | 'left' | 'kept' | 'elsewhere';
@@ -40,7 +40,7 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const vmId = options.vm === undefined ? undefined : parseId(options.vm, 'the VM id');
   const config = await configFor(options, log);
   const folder = await stateFolder(config.stateDir, process.env, (text) => log.warn(text));
-  // What runs left while the default folder could not be written.
+  // Runs record in the user's own folder when the default one cannot be written.
   const folders = [...new Set([folder, userStateFolder(process.env)])];
   const runs: Found[] = [];
   const found = await Promise.all(folders.map((one) => findJournals(one, vmId, log)));
@@ -49,7 +49,7 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   const elsewhere = found.flatMap((one) => one.elsewhere);
   const isGone = ({ header }: Remains): boolean =>
     options.gone !== undefined && isPlaceIn(header.process, options.gone);
-  // Before anything is undone: what is refused changes nothing.
+  // Checked before anything is undone, so that a refusal changes nothing.
   for (const { header } of elsewhere.filter(isGone)) await requireGone(header.process);
   await withConnections('cleanup', { config, log }, async ({ handlers }) => {
     const undo = async (remains: Remains, by = handlers): Promise<Found['end']> => {
@@ -74,7 +74,7 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
   for (const one of options.dryRun ? [] : folders) {
     swept.push(...(await sweepClaims(one, vmId, options.gone)));
   }
-  // Most belong to the exports that are named anyway.
+  // Most locks belong to exports that are listed already.
   const claims = swept.filter((claim) => !elsewhere.some((one) => isOf(claim, one)));
   const lines = [...runs.flatMap(describeRun), ...claims.map(describeClaim)];
   const left = !options.dryRun && runs.some(({ end }) => end === 'left');
@@ -100,8 +100,8 @@ async function runCleanup(options: CleanupOptions, context: EntrypointContext): 
 }
 
 /**
- * Whether OpenNebula is still making the backup for which something was fixed; undefined, with a warning, when
- * it cannot be asked: nobody else knows.
+ * Whether OpenNebula is still making the backup to which the remains belong. Only OpenNebula knows: if it cannot be
+ * asked, there is a warning, and the result is undefined.
  */
 async function isInUse(
   { header: { vmId } }: Remains,
@@ -121,7 +121,7 @@ async function isInUse(
   }
 }
 
-/** @throws UsageError when a process of the container that is said to be gone is seen to run */
+/** @throws UsageError if a process of the container that is said to be gone still runs on this machine */
 async function requireGone(process: ProcessIdentity): Promise<void> {
   const pid = await seenFromAbove(process);
   if (pid === undefined) return;

@@ -22,7 +22,7 @@ export function configFor(options: GlobalOptions, log: Log): Promise<Config> {
   return loadConfig({ file: options.config, env: process.env, warn: (text) => log.warn(text) });
 }
 
-/** Bars when a person watches, log lines otherwise; nothing on stdout. */
+/** Shows progress on stderr: as bars on a terminal, as log lines elsewhere. */
 export async function withProgress<T>(
   log: Log,
   work: (progress: Progress) => Promise<T>,
@@ -40,7 +40,7 @@ let printed = false;
 
 /**
  * Prints the result: the plain text, or the report object with --json. Waits until it is out.
- * @param failure why the result is not all that was asked for: it stands in the report, and the caller throws it
+ * @param failure why the result is not all that was requested: it is added to the report, and the caller throws it
  */
 export async function printResult(
   options: GlobalOptions,
@@ -53,7 +53,7 @@ export async function printResult(
   await printLine(options.json ? JSON.stringify(whole) : plain);
 }
 
-/** Prints a failure for --json, unless the result is out: stdout carries one object. */
+/** Prints a failure for --json, unless a result has been printed: stdout has one object. */
 export async function printFailure(failure: Failure): Promise<void> {
   if (!printed) await printLine(JSON.stringify({ error: failure }));
 }

@@ -61,7 +61,7 @@ function forYargs(option: OptionDescription): Options {
 
 /**
  * The arguments as the command takes them: a flag that was not given is false.
- * @throws UsageError for options that were given too often, or do not go together
+ * @throws UsageError for an option that was given more than once, or without the option it needs, or with one that it excludes
  */
 export function checkedArguments(
   args: Readonly<Record<string, unknown>>,
@@ -70,7 +70,7 @@ export function checkedArguments(
   const checked: Record<string, unknown> = { ...args };
   const given = (name: string): boolean => ![undefined, false].includes(args[name] as undefined);
   for (const [name, option] of Object.entries(options)) {
-    // yargs collects in a list what was given several times; a flag may be.
+    // yargs makes a list of what was given several times. A flag may be repeated.
     if (!option.repeatable && !isFlag(option) && Array.isArray(args[name])) {
       throw new UsageError(`--${name} was given more than once`);
     }

@@ -38,7 +38,7 @@ async function runExport(
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
-  // Without a lock and with the XML at hand there is nothing that OpenNebula must be asked.
+  // With the XML on stdin and without a lock, OpenNebula is not needed.
   const alone = options.stdin && options.noLock && options.endpoint === undefined;
   const one = alone
     ? undefined
@@ -68,7 +68,7 @@ async function runExport(
 
 const remoteOption = '--remote-host';
 
-/** Where the disks are, as options and settings say. @throws UsageError */
+/** The host of the disks according to options and settings. @throws UsageError */
 function remoteTarget(
   { remoteHost, remoteUser }: ExportOptions,
   config: Config,

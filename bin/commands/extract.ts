@@ -1,4 +1,4 @@
-// onevmdump extract: one disk of a bundle, or the VM's XML, as a file. OpenNebula is not asked.
+// onevmdump extract: writes one disk of a bundle, or the VM's XML, to a file. OpenNebula is not needed.
 import { resolve } from 'node:path';
 import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
 import { salvaged, warnOfLostEnd } from '../../lib/bundle/read/lost-end.ts';
@@ -48,7 +48,7 @@ async function runExtract(
   );
 }
 
-/** Where no journal can be written, such as on a rescue system, a disk is extracted all the same. */
+/** Goes on without a journal if none can be written, as on a rescue system. */
 function orWithout(record: Journal['record'], warn: (text: string) => void): Journal['record'] {
   return async (undo, on) => {
     try {
@@ -76,14 +76,14 @@ async function extractFrom(
   },
 ): Promise<void> {
   const { force } = options;
-  const told = diskId === undefined ? "the VM's XML" : `disk ${diskId}`;
+  const what = diskId === undefined ? "the VM's XML" : `disk ${diskId}`;
   const bundle = await openBundle(source, { log, signal, salvage: options.salvage });
   try {
     warnOfLostEnd(bundle, log);
     const partial =
       bundle.cut === undefined
         ? undefined
-        : salvaged(`${told} was extracted; the rest may be lost`);
+        : salvaged(`${what} was extracted; the rest may be lost`);
     if (diskId === undefined) {
       if (output === undefined) {
         await printBytes(bundle.vmXml);

@@ -1,4 +1,4 @@
-// onevmdump list: the bundles of a folder, a line each, from their manifests alone.
+// onevmdump list: shows the bundles in a folder, one line each, and reads only their manifests.
 import { endsLikeBundle } from '../../lib/bundle/format/bundle-name.ts';
 import type { Manifest } from '../../lib/bundle/format/manifest.ts';
 import { readManifestOnly } from '../../lib/bundle/read/reader.ts';
@@ -11,9 +11,9 @@ import { listDescription, type ListOptions } from './list-options.ts';
 import { textTable } from './text-table.ts';
 
 type ListedFacts = Pick<Manifest, 'vm' | 'consistency' | 'created' | 'compression'> & {
-  /** How many it holds. */
+  /** Number of disks in the bundle. */
   readonly disks: number;
-  /** DISK_IDs of those it does not hold. */
+  /** DISK_IDs of the VM's disks that are not in the bundle. */
   readonly leftOut: readonly number[];
 };
 
@@ -46,7 +46,10 @@ async function runList(options: ListOptions, context: EntrypointContext): Promis
   await printResult(options, plain(folder, bundles), { folder, bundles: bundles.map(report) });
 }
 
-/** Never reads a bundle whole, and keeps a few facts of it: there may be thousands, and anybody's files among them. */
+/**
+ * Reads only the manifest and keeps a few facts: a folder may have thousands of bundles, and files that anybody has
+ * put there.
+ */
 async function look(
   folder: BundleFolder,
   file: string,
@@ -57,7 +60,7 @@ async function look(
     const source = await folder.open(file);
     try {
       size = source.size;
-      // A list says nothing of facts that are not shown in it.
+      // Warnings about facts that a list does not show are for --debug.
       const quiet = { ...log, warn: (text: string) => log.debug(`${file}: ${text}`) };
       const manifest = await readManifestOnly(source, { log: quiet, signal });
       if (!manifest) return { file, size, note: 'no index: see onevmdump show' };
@@ -69,7 +72,7 @@ async function look(
     }
   } catch (error) {
     signal.throwIfAborted();
-    // The others could not be opened either.
+    // Without a connection, no other bundle can be opened either.
     if (error instanceof ConnectionError) throw error;
     return { file, ...(size === undefined ? {} : { size }), note: errorMessage(error) };
   }

@@ -96,7 +96,7 @@ async function restoreFrom(
   }
 }
 
-/** An absolute path: oned gets it, and oned's working directory is not that of this command. */
+/** As an absolute path, because oned gets it, and oned has another working directory. */
 function stagingFolder({ stagingDir }: RestoreOptions, config: Config): string {
   if (stagingDir === '') throw new UsageError('--staging-dir is empty');
   return stagingDir === undefined ? config.stagingDir : resolve(stagingDir);
@@ -107,7 +107,7 @@ function whatIsMissing({ missing, images }: RestoreReport): string {
   return `${images.length === 1 ? 'one disk was' : `${images.length} disks were`} restored, ${lost}`;
 }
 
-/** The older onevmdump's words. */
+/** In the words of the older onevmdump. */
 function resultLine({ vmId, templateId, images }: RestoreReport): string {
   if (vmId !== null) return `VM Restored: ${vmId}`;
   if (templateId !== null) return `VM Template restored: ${templateId}`;

@@ -1,4 +1,4 @@
-// onevmdump show: what is in a bundle, from a few kilobytes of it.
+// onevmdump show: says what is in a bundle, and reads a few kilobytes of it.
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
 import { declaredVirtualSize } from '../../lib/qcow2/header.ts';
@@ -43,7 +43,7 @@ async function showBundle(
   }
 }
 
-/** What --json prints; fields a bundle without manifest cannot tell are null. */
+/** What --json prints. A field is null if only a manifest has it and the bundle has none. */
 async function describe(bundle: Bundle, source: BundleSource) {
   const { manifest } = bundle;
   const vm = bundleVm(bundle);
@@ -58,7 +58,7 @@ async function describe(bundle: Bundle, source: BundleSource) {
     vm: manifest?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
     cloud: manifest?.cloud ?? null,
     consistency: manifest?.consistency ?? null,
-    /** What the VM kept beside its disks: nvram (UEFI variables), tpm.tar (the state of its vTPM). */
+    /** State that the VM has besides its disks: nvram (UEFI variables), tpm.tar (the state of its vTPM). */
     state: bundle.state.map(({ member }) => member.replace('./', '')),
     leftOut: manifest?.leftOut ?? [],
     disks: bundle.disks.map((disk) => {
@@ -77,7 +77,7 @@ async function describe(bundle: Bundle, source: BundleSource) {
   };
 }
 
-/** Bytes, as the guest sees the disk: that is not the size of a qcow2 file. */
+/** Bytes, as the guest sees the disk, which is not the size of a qcow2 file. */
 async function virtualSize(disk: BundleDisk, { manifest }: Bundle, vm: Vm): Promise<number> {
   const facts = manifest?.disks.find(({ id }) => id === disk.id);
   if (facts) return facts.virtualSize;
@@ -95,7 +95,7 @@ function plain(report: Awaited<ReturnType<typeof describe>>): string {
     suspend: 'the guest was paused',
     crash: 'the guest was neither frozen nor paused: as after a power cut',
   };
-  // A driver of OpenNebula does not know the endpoint.
+  // A bundle that a driver of OpenNebula made has no endpoint.
   const cloud = [report.cloud?.name, report.cloud?.endpoint].filter((text) => text !== undefined);
   const facts = [
     ['VM', `${vm.id}  ${printable(vm.name)}`],

@@ -1,6 +1,6 @@
-// Columns for people.
+// Tables of text.
 
-/** Rows of cells as aligned lines; text of others is shown without control characters. */
+/** Rows of cells as aligned lines, with control characters replaced. */
 export function textTable(rows: readonly (readonly string[])[]): string {
   const clean = rows.map((row) => row.map(printable));
   const widths = (clean[0] ?? []).map((_, column) =>
@@ -16,7 +16,7 @@ export function textTable(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-/** A name in a bundle may hold anything, also what a terminal would obey. */
+/** A name in a bundle may contain anything, also control sequences that a terminal would obey. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }

@@ -14,20 +14,20 @@ export type Facts = Readonly<Record<string, unknown>> & {
 /** What is known of an error beside its message. */
 export interface ErrorDetails<Code extends ErrorCode> {
   readonly cause?: unknown;
-  /** Where a program would act on it otherwise than on others of its class. */
+  /** If programs may want to handle it differently from other errors of its class. */
   readonly code?: Code | undefined;
   /** For programs: ids, names, sizes. They must be plain JSON, and nothing secret. */
   readonly facts?: Facts;
 }
 
 /** An error meant for the person at the terminal: its message is enough, a stack is not shown. */
-export abstract class OnevmdumpError<Code extends ErrorCode = ErrorCode> extends Error {
-  readonly code: Code;
+export abstract class OnevmdumpError extends Error {
+  readonly code: ErrorCode;
   readonly exitCode: number;
   readonly facts: Facts;
   constructor(
     message: string,
-    code: Code,
+    code: ErrorCode,
     { cause, facts = {} }: Pick<ErrorDetails<ErrorCode>, 'cause' | 'facts'> = {},
   ) {
     super(message, { cause });
@@ -42,7 +42,7 @@ export abstract class OnevmdumpError<Code extends ErrorCode = ErrorCode> extends
 }
 
 /** The work itself failed (I/O, no space, time limit). */
-export class FailedError extends OnevmdumpError<ErrorCodeOf<'FailedError'>> {
+export class FailedError extends OnevmdumpError {
   constructor(message: string, options: ErrorDetails<ErrorCodeOf<'FailedError'>> = {}) {
     const full = hasCode(options.cause, 'ENOSPC') || hasCode(options.cause, 'EDQUOT');
     super(message, options.code ?? (full ? 'no-space' : 'failed'), options);
@@ -50,21 +50,21 @@ export class FailedError extends OnevmdumpError<ErrorCodeOf<'FailedError'>> {
 }
 
 /** Wrong arguments, options, configuration, or input that is not what it must be. */
-export class UsageError extends OnevmdumpError<ErrorCodeOf<'UsageError'>> {
+export class UsageError extends OnevmdumpError {
   constructor(message: string, options: ErrorDetails<ErrorCodeOf<'UsageError'>> = {}) {
     super(message, options.code ?? 'wrong-usage', options);
   }
 }
 
 /** The VM's state, or a disk's storage, cannot be handled. */
-export class UnsupportedError extends OnevmdumpError<ErrorCodeOf<'UnsupportedError'>> {
+export class UnsupportedError extends OnevmdumpError {
   constructor(message: string, options: ErrorDetails<ErrorCodeOf<'UnsupportedError'>> = {}) {
     super(message, options.code ?? 'unsupported', options);
   }
 }
 
 /** An external program failed; `command`, `status` and `stderr` are its facts. */
-export class CommandError extends OnevmdumpError<ErrorCodeOf<'CommandError'>> {
+export class CommandError extends OnevmdumpError {
   readonly command: string;
   /** Exit status; undefined when it did not end by itself. */
   readonly status: number | undefined;
@@ -98,14 +98,15 @@ export class ConnectionError extends CommandError {
 }
 
 /** A bundle is damaged, unreadable, or holds what a bundle must not hold. */
-export class BundleError extends OnevmdumpError<ErrorCodeOf<'BundleError'>> {
+export class BundleError extends OnevmdumpError {
+  declare readonly code: ErrorCodeOf<'BundleError'>;
   constructor(message: string, options: ErrorDetails<ErrorCodeOf<'BundleError'>> = {}) {
     super(message, options.code ?? 'bundle-damaged', options);
   }
 }
 
 /** OpenNebula refused a call or could not be reached; `oneCode` is oned's own number, if it answered. */
-export class OpenNebulaError extends OnevmdumpError<ErrorCodeOf<'OpenNebulaError'>> {
+export class OpenNebulaError extends OnevmdumpError {
   readonly oneCode: number | undefined;
   constructor(
     message: string,
@@ -131,14 +132,14 @@ function wordForOneCode(oneCode: number | undefined): ErrorCodeOf<'OpenNebulaErr
 }
 
 /** Done in part: what was left of a bundle that lost its end was restored or extracted. */
-export class PartialError extends OnevmdumpError<ErrorCodeOf<'PartialError'>> {
+export class PartialError extends OnevmdumpError {
   constructor(message: string, options: ErrorDetails<ErrorCodeOf<'PartialError'>> = {}) {
     super(message, options.code ?? 'bundle-incomplete', options);
   }
 }
 
 /** A signal ended the run; everything was undone before this is reported. */
-export class InterruptedError extends OnevmdumpError<ErrorCodeOf<'InterruptedError'>> {
+export class InterruptedError extends OnevmdumpError {
   override readonly exitCode: number;
   readonly signal: EndSignal;
   constructor(signal: EndSignal) {
@@ -148,7 +149,7 @@ export class InterruptedError extends OnevmdumpError<ErrorCodeOf<'InterruptedErr
   }
 }
 
-/** What is worth telling of any thrown value. */
+/** The message of any thrown value. */
 export function errorMessage(error: unknown): string {
   return isErrorLike(error) ? error.message : String(error);
 }

@@ -28,9 +28,9 @@ const place = /(<!-- generated: (.*?) -->\n)[^]*?(<!-- \/generated -->)/g;
 /** The document with its tables as they are to be. @throws Error for a table that does not exist */
 export function withTables(document: string): string {
   return document.replaceAll(place, (_, begin: string, name: string, end: string) => {
-    const table = tables.get(name);
-    if (!table) throw new Error(`there is no table ${name}`);
-    return `${begin}\n${table()}\n\n${end}`;
+    const made = tables.get(name);
+    if (!made) throw new Error(`there is no table ${name}`);
+    return `${begin}\n${made()}\n\n${end}`;
   });
 }
 
