@@ -185,7 +185,7 @@ describe('a restore', () => {
         },
       );
       expect(stderr).toMatch(
-        /WARNING: onevmdump: VM \d+ may start with new UEFI variables: interrupted by SIGINT; .*docs\/opennebula\.md/,
+        /WARNING: onevmdump: VM \d+ may start with new UEFI variables: interrupted by SIGINT; .*docs\/restore\.md/,
       );
       expect({ code, stdout }).toEqual({
         code: 0,
