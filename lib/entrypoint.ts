@@ -1,7 +1,7 @@
 // The frame around every program of this project: signals, the error's last line, the exit code.
 // The only place that ends the process.
 import { createLog, type Log } from './report/log.ts';
-import { guardOutput, writeToStderr } from './report/print.ts';
+import { ignoreOutputErrors, writeToStderr } from './report/print.ts';
 import { CommandError, errorMessage, InterruptedError, OnevmdumpError } from './report/errors.ts';
 import { failureOf, internalFailure, stackOf, type Failure } from './report/failure.ts';
 import { Fault } from './run/fault.ts';
@@ -12,7 +12,7 @@ export interface Entrypoint {
   readonly debug: boolean;
   /**
    * For a program that mostly ends at once: stdout and stderr, which take Node long to open, are left
-   * closed. It calls `guardOutput` before it does more than to log a line or two.
+   * closed. It calls `ignoreOutputErrors` before it does more than to log a line or two.
    */
   readonly light?: boolean;
   /**
@@ -52,7 +52,7 @@ export async function runEntrypoint(entrypoint: Entrypoint): Promise<void> {
   const later: string[] = [];
   const write = driver && !debug ? (text: string): unknown => later.push(text) : writeToStderr;
   const log = createLog({ script, debug, quiet: driver, write });
-  if (!light) guardOutput();
+  if (!light) ignoreOutputErrors();
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => {

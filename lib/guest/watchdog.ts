@@ -27,7 +27,7 @@ const pauseMs = 250;
 // taken note of the end: proc(5). libvirt refuses to resume a guest that runs, so its state is asked first. Last of all
 // it leaves a file that says so, since from then on it is somebody else who holds the guest. $1 is a name to find it by, $2
 // that file, $3 the time in seconds, $4 and $5 the command and the domain; then virsh itself.
-const guardScript = `
+const watchdogScript = `
 mark=$2 end=$(($(date +%s) + $3)) action=$4 domain=$5
 shift 5
 let_go() {
@@ -70,7 +70,7 @@ export async function startGuard(
   const command = [action, domain.name, 'virsh', ...virshArgs(domain.uri)];
   const service = await domain.runner.start({
     program: 'sh',
-    args: ['-c', guardScript, 'sh', name, guardMark(name), limit, ...command],
+    args: ['-c', watchdogScript, 'sh', name, guardMark(name), limit, ...command],
     endsByItself: true,
   });
   let gone: ServiceEnd | undefined;

@@ -11,7 +11,7 @@ import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
 import { FailedError, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import { guardOutput, printLine } from '../report/print.ts';
+import { ignoreOutputErrors, printLine } from '../report/print.ts';
 import { silent } from '../report/progress.ts';
 import {
   localBundleFolder,
@@ -50,7 +50,7 @@ export async function exportByHook(
     log.info(`VM ${vm.id} is ${state} again after ${work}, as it was before: nothing to do`);
     return;
   }
-  guardOutput();
+  ignoreOutputErrors();
   if (config.hookDestination === '') {
     throw new UsageError(
       'no folder is configured for the bundles of hooks: set HOOK_DESTINATION in onevmdump.conf',

@@ -1,8 +1,8 @@
-// What a failure is to a person (one line) and to a program (the object that --json prints).
+// Describes a failure to a person (one line) and to a program (the object that --json prints).
 import { errorMessage, type OnevmdumpError } from './errors.ts';
 import { exitCodeOf, type ErrorCode } from './exit-codes.ts';
 
-/** As under `error` in the object that --json prints. Facts of the error stand beside these. */
+/** The object `error` that --json prints. It also contains the facts of the error. */
 export interface Failure {
   /** A word of lib/report/exit-codes.ts. */
   readonly code: ErrorCode;
@@ -11,13 +11,13 @@ export interface Failure {
   readonly exitCode: number;
 }
 
-/** A failure that was foreseen. */
+/** The failure of an error of our own. */
 export function failureOf(error: OnevmdumpError): Failure {
   const { code, exitCode, facts } = error;
   return { code, message: inOneLine(errorMessage(error)), exitCode, ...facts };
 }
 
-/** A fault of this program. @param error anything that was thrown; its authors need the place in the code */
+/** A bug of this program. @param error anything that was thrown; its stack tells the authors where */
 export function internalFailure(error: unknown): Failure {
   const code = 'internal-error';
   const place = /^\s*at (.*)$/m.exec(stackOf(error) ?? '')?.[1];
@@ -25,7 +25,7 @@ export function internalFailure(error: unknown): Failure {
   return { code, message: inOneLine(text), exitCode: exitCodeOf(code) };
 }
 
-/** Not by instanceof: an error of another realm, or no error at all, may have been thrown. */
+/** The stack of an error. Does not use instanceof, because the error may be of another realm, or not be an Error at all. */
 export function stackOf(error: unknown): string | undefined {
   const stack: unknown = (error as { stack?: unknown } | null | undefined)?.stack;
   return typeof stack === 'string' ? stack : undefined;

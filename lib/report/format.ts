@@ -1,4 +1,4 @@
-// Numbers for people.
+// Formats numbers for people.
 
 /** 1536 becomes `1.5 KiB`. */
 export function formatBytes(bytes: number): string {

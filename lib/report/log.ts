@@ -1,22 +1,21 @@
-// The log: lines on stderr in the manner of OpenNebula's scripts, `LEVEL: script: text`.
-// stdout belongs to the result alone.
+// The log: lines on stderr in the form of OpenNebula's scripts, `LEVEL: script: text`. stdout carries only the result.
 
 export interface Log {
   /** Commands, stacks and details; shown with -D/--debug only. */
   debug(text: string): void;
   info(text: string): void;
-  /** Something was left undone or is weaker than asked for; the run goes on. */
+  /** Something was not done, or only partly; the run goes on. */
   warn(text: string): void;
   error(text: string): void;
 }
 
 export interface LogOptions {
-  /** The name that stands in every line, such as `onevmdump` or `prebackup_live`. */
+  /** The name in every line, such as `onevmdump` or `prebackup_live`. */
   readonly script: string;
   readonly debug: boolean;
   /** Only warnings and errors. */
   readonly quiet?: boolean;
-  /** Where complete lines go; they end in a newline. */
+  /** Gets complete lines, which end with a newline. */
   readonly write: (line: string) => void;
 }
 

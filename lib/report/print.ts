@@ -1,29 +1,29 @@
-// stdout carries the result alone, stderr all else.
+// Writes to stdout, which carries only the result, and to stderr, which carries everything else.
 import { fstatSync, writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { FailedError, hasCode } from './errors.ts';
 
 let guarded = false;
 
-/** A reader of stdout or stderr that has gone away must not end us in the middle of an undo. */
-export function guardOutput(): void {
+/** Ignores errors of stdout and stderr: a closed pipe must not end this process in the middle of an undo. */
+export function ignoreOutputErrors(): void {
   if (guarded) return;
   guarded = true;
   process.stderr.on('error', () => undefined);
   process.stdout.on('error', () => undefined);
 }
 
-/** Writes to stderr; before `guardOutput` without opening it as a stream. */
+/** Writes to stderr; before `ignoreOutputErrors` without opening it as a stream. */
 export function writeToStderr(line: string): void {
   let rest: Uint8Array = Buffer.from(line);
   if (!guarded) {
     try {
       rest = rest.subarray(writeSync(2, rest));
     } catch {
-      // Full, or its reader has gone away: as a stream it can do either.
+      // The pipe is full or closed. The stream can handle both.
     }
     if (rest.length === 0) return;
-    guardOutput();
+    ignoreOutputErrors();
   }
   process.stderr.write(rest);
 }
@@ -31,8 +31,8 @@ export function writeToStderr(line: string): void {
 let toFile: Writable | undefined;
 
 /**
- * stdout. Where it is a file, Node's own stream makes one write of each piece and ignores how much of it was taken:
- * on a file system that is nearly full, the rest would be lost without an error.
+ * stdout as a stream that loses nothing. When stdout is a file, Node's own stream writes each piece once and ignores how much
+ * was written: on a nearly full file system, the rest would be lost without an error.
  */
 export function stdout(): Writable {
   if (toFile) return toFile;
@@ -51,7 +51,7 @@ export function stdout(): Writable {
   return toFile;
 }
 
-/** Writes to stdout and waits until it is out; a reader that has gone away is no error. */
+/** Writes to stdout and waits until it is written. A closed pipe is not an error. @throws FailedError */
 export async function printBytes(bytes: Uint8Array): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     stdout().write(bytes, (error) => {
@@ -61,7 +61,7 @@ export async function printBytes(bytes: Uint8Array): Promise<void> {
   });
 }
 
-/** Prints one line, likewise. */
+/** Prints one line in the same way. @throws FailedError */
 export async function printLine(text: string): Promise<void> {
   await printBytes(Buffer.from(`${text}\n`));
 }

@@ -1,4 +1,4 @@
-// Progress for people: bars on a terminal (cli-progress), else a log line now and then. stderr only.
+// Shows progress on stderr: bars on a terminal (cli-progress), else a log line from time to time.
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
 import { formatBytes, formatSeconds } from './format.ts';
 import type { Log } from './log.ts';
@@ -6,7 +6,7 @@ import type { Progress, ProgressTask } from './progress.ts';
 
 const lineEveryMs = 10_000;
 
-/** One bar for each task, with rate and time left. `stop` leaves the terminal as it was. */
+/** One bar for each task, with rate and remaining time. `stop` restores the terminal. */
 export function progressBars(stream: NodeJS.WriteStream): Progress & { stop(): void } {
   const bars = new MultiBar(
     {

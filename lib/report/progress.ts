@@ -1,10 +1,10 @@
-// How far a long task has come. The bundle and the restore report bytes; what is shown, and where,
-// is decided by the one who made the Progress (bars on a terminal, log lines elsewhere, or nothing).
+// The progress of long tasks. Exports and restores report bytes. The implementation of Progress decides what is shown: bars on a
+// terminal, log lines elsewhere, or nothing.
 
 export interface ProgressTask {
-  /** `bytes` more are done. Called often: must be cheap. */
+  /** `bytes` more are done. Called often, so it must be cheap. */
   add(bytes: number): void;
-  /** The task has ended, well or not. May be called twice. */
+  /** The task has ended, successfully or not. May be called twice. */
   end(): void;
 }
 
@@ -13,7 +13,7 @@ export interface Progress {
   begin(label: string, total: number): ProgressTask;
 }
 
-/** Reports to nobody. */
+/** Shows nothing. */
 export const silent: Progress = {
   begin: () => ({ add: () => undefined, end: () => undefined }),
 };

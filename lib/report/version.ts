@@ -1,4 +1,4 @@
-// The version of this program: put in by the build from package.json.
+// The version of this program. The build takes it from package.json.
 declare global {
   var ONEVMDUMP_VERSION: string | undefined;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { openFileSource } from '../bundle/location/file-source.ts';
 import type { BundleSource } from '../bundle/read/bundle.ts';
 import { openSshSource } from '../bundle/location/ssh-source.ts';
-import { parseBundlePlace } from '../bundle/location/bundle-address.ts';
+import { parseBundleAddress } from '../bundle/location/bundle-address.ts';
 import type { Config } from '../config/config.ts';
 import { errorMessage, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
@@ -34,7 +34,7 @@ export async function withBundleFolder<T>(
   context: Context,
   body: (folder: BundleFolder) => Promise<T>,
 ): Promise<T> {
-  const { host, path } = parseBundlePlace(text);
+  const { host, path } = parseBundleAddress(text);
   const cannot = (why: string, cause?: unknown): UsageError =>
     new UsageError(`cannot list ${text}: ${why}`, { cause });
   if (!host) {
@@ -64,7 +64,7 @@ export async function withBundleSource<T>(
   context: Context,
   body: (source: BundleSource) => Promise<T>,
 ): Promise<T> {
-  const { host, path } = parseBundlePlace(text);
+  const { host, path } = parseBundleAddress(text);
   if (!host) return await body(await openFileSource(path));
   return await withConnections('read', context, async ({ connections }) =>
     body(await openSshSource(connections.runner(host, context.signal), path, text)),

@@ -28,7 +28,7 @@ export interface KnownVm {
  * Why a bundle does not belong to a VM; undefined when it does.
  * A copy of a front-end has the same VMs, so only the configured names tell such clouds apart.
  */
-export function whyAnother(bundle: KnownVm, own: KnownVm): string | undefined {
+export function whyOtherVm(bundle: KnownVm, own: KnownVm): string | undefined {
   const { vm, cloud } = bundle;
   if (vm.id !== own.vm.id) return `it is of VM ${vm.id}`;
   const [name, ownName] = [cloud?.name, own.cloud?.name];

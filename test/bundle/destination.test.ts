@@ -40,7 +40,7 @@ describe('the destination', () => {
   test('the destination of a bundle is refused when the file is already there', async () => {
     await writeFile(join(folder, 'taken'), '');
     await expect(bundleDestination(join(folder, 'taken'), facts)).rejects.toThrow(
-      /taken: it is already there$/,
+      /taken: it exists already$/,
     );
   });
 

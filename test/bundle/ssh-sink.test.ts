@@ -102,11 +102,11 @@ describe('a bundle on another machine', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test('a bundle that is written on another machine never replaces a file that has appeared meanwhile', async () => {
+  test('a bundle that is written on another machine never replaces a file that has appeared in the meantime', async () => {
     const sink = await open();
     await write(sink);
     await writeFile(file.path, 'theirs');
-    await expect(sink.commit()).rejects.toThrow('a file of this name has appeared meanwhile');
+    await expect(sink.commit()).rejects.toThrow('a file of this name has appeared in the meantime');
     await sink.discard();
     expect(await readdir(folder)).toEqual(['a bundle']);
     expect(await readFile(file.path, 'utf8')).toBe('theirs');
@@ -200,7 +200,7 @@ test('a bundle on another machine that somebody else has written into is not fin
   const sink = await open(when('stat -c', { before: () => appendFile(file.path, 'x') }));
   await write(sink);
   await expect(sink.commit()).rejects.toThrow(
-    'it has 3145729 bytes instead of 3145728; something else has changed it',
+    'it has 3145729 bytes instead of 3145728; another program has changed it',
   );
   await sink.discard();
   expect(await readdir(folder)).toEqual([]);

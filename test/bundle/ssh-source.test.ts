@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
-import { parseBundlePlace } from '../../lib/bundle/location/bundle-address.ts';
+import { parseBundleAddress } from '../../lib/bundle/location/bundle-address.ts';
 import { connectionsTo, useSshd, type Connected } from '../support/ssh-support.ts';
 import { startSshd, type TestSshd } from '../support/sshd.ts';
 
@@ -81,14 +81,14 @@ describe('the place of a bundle', () => {
     ['me@host:/a:b', 'host', 'me', '/a:b'],
     ['me@[::1]:/a', '::1', 'me', '/a'],
   ])('the place of a bundle: %s', (text, name, user, file) => {
-    const found = parseBundlePlace(text);
+    const found = parseBundleAddress(text);
     expect([found.host?.host, found.host?.user, found.path]).toEqual([name, user, file]);
   });
 
   test.each(['-oProxyCommand=id:/a', 'a b:/x', 'me$(id)@host:/x', 'host:'])(
     'the place of a bundle %s is refused',
     (text) => {
-      expect(() => parseBundlePlace(text)).toThrow();
+      expect(() => parseBundleAddress(text)).toThrow();
     },
   );
 });

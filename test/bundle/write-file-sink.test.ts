@@ -65,7 +65,7 @@ test('a file that appears in the place of a bundle while that is written is not 
   const sink = await createFileSink(path, part);
   writeFileSync(path, 'precious');
   await expect(sink.commit()).rejects.toThrow(
-    `cannot give the bundle its name ${path}: a file of this name has appeared meanwhile`,
+    `cannot give the bundle its name ${path}: a file of this name has appeared in the meantime`,
   );
   await sink.discard();
   expect(readFileSync(path, 'utf8')).toBe('precious');

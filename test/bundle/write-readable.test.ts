@@ -261,7 +261,7 @@ describe('old bundles', () => {
     );
     expect(names.every((name) => existsSync(at(name)))).toBe(true);
     expect(warnings).toEqual([
-      `all older bundles of VM 9 are kept, as ${made} cannot be read: it has no index`,
+      `all older bundles of VM 9 are kept, because ${made} cannot be read: it has no index`,
     ]);
   });
 
@@ -269,7 +269,7 @@ describe('old bundles', () => {
     const { log } = collectingLog();
     // A file of 4096 bytes whose reading fails: the loopback device has no speed.
     const devices = localBundleFolder('/sys/class/net/lo', log);
-    await expect(devices.whose('speed')).rejects.toThrow('cannot read bundle');
+    await expect(devices.vmOf('speed')).rejects.toThrow('cannot read bundle');
     expect(timesOpen('/sys/class/net/lo/speed')).toBe(0);
   });
 });

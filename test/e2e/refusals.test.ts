@@ -263,7 +263,7 @@ describe('destinations', () => {
   test('an export refuses a destination that is already there and leaves it as it is', async () => {
     const taken = join(world.folder, 'taken');
     await writeFile(taken, 'precious');
-    await refused(['export', String(vmId), '-d', taken], 2, /already there/);
+    await refused(['export', String(vmId), '-d', taken], 2, /exists already/);
     expect(await sh('cat', taken)).toBe('precious');
   });
 

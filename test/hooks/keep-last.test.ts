@@ -145,7 +145,7 @@ describe('old bundles', () => {
     expect(kept).toEqual([old(50, 2000), old(50, 3000), old(50, 4000), old(50, 500)].sort());
     for (const epoch of [500, 3000]) {
       expect(stderr).toContain(
-        `WARNING: export: ${old(50, epoch)} is left alone and does not count as one that is kept: it has no index`,
+        `WARNING: export: ${old(50, epoch)} is left alone and is not counted: it has no index`,
       );
     }
   });
@@ -161,7 +161,7 @@ describe('old bundles', () => {
     const { kept, stderr } = await exportVm(51, env);
     expect(kept).toEqual([2000, 3000, 4000, 5000].map((epoch) => old(51, epoch)));
     expect(stderr).toContain(
-      `${old(51, 3000)} is left alone and does not count as one that is kept: it is of another VM 51, made at 2020-09-13`,
+      `${old(51, 3000)} is left alone and is not counted: it is of another VM 51, made at 2020-09-13`,
     );
     expect(stderr).toContain('it does not say which VM 51 it is of');
     expect(stderr).toContain('it is of the cloud "west"');

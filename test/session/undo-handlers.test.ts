@@ -30,7 +30,7 @@ const known: readonly Known[] = [
   },
   {
     undo: { kind: 'remove-unfinished', part: '/b/x.part', path: '/b/x' },
-    says: 'as long as there is /b/x.part, remove it with: rm -f /b/x /b/x.part',
+    says: 'if /b/x.part exists, remove both with: rm -f /b/x /b/x.part',
     fate: 'by-hand',
   },
   {

@@ -1,20 +1,20 @@
-// Where a bundle is, in scp's words: a path, or [user@]host:path.
+// The address of a bundle in scp's form: a path, or [user@]host:path.
 import { UsageError } from '../../report/errors.ts';
 import type { SshTarget } from '../../run/runner.ts';
 import { parseHost, parseUser } from '../../run/ssh-target.ts';
 
-export interface BundlePlace {
-  /** Undefined is this machine. */
+export interface BundleAddress {
+  /** Undefined: this machine. */
   readonly host: SshTarget | undefined;
   readonly path: string;
 }
 
 /**
- * As scp reads it: a colon makes it a host's, unless a slash comes before it (`./a:b` is a file here). An
- * IPv6 address stands in brackets. A relative path begins in the user's home there.
- * @throws UsageError
+ * Reads an address as scp does: text before a colon is a host, unless it contains a slash (`./a:b` is a file here). An IPv6
+ * address has to be in brackets. On a host, a relative path begins in the user's home.
+ * @throws UsageError when the host or the path is not valid
  */
-export function parseBundlePlace(text: string): BundlePlace {
+export function parseBundleAddress(text: string): BundleAddress {
   const [, user, bracketed, plain, path] =
     /^(?:([^/:@]*)@)?(?:\[([^/\]]*)\]|([^/:[]*)):(.*)$/s.exec(text) ?? [];
   const host = bracketed ?? plain;

@@ -1,8 +1,8 @@
-// Where a bundle goes: `-d` takes a folder, as its documentation said, or the full name of the file,
-// as the older onevmdump really took it.
+// The file that a bundle is written to. `-d` takes a folder, as the documentation of the older onevmdump said, or the full
+// name of the file, as it really took.
 import { access, constants, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
-import { createFileSink, isWritten, partsOf } from './file-sink.ts';
+import { createFileSink, alreadyWritten, partsOf } from './file-sink.ts';
 import { createSshSink } from './ssh-sink.ts';
 import type { BundleSink } from '../sink.ts';
 import { bundleName, type BundleNameFacts } from '../format/bundle-name.ts';
@@ -17,37 +17,38 @@ import { removeUnfinishedBundle } from './undo.ts';
 import { isPartOf, partName } from '../../vm/names.ts';
 
 /**
- * The bundle's full path. Checked before anything is done: its folder exists and can be written,
- * the name is free.
- * @throws UsageError, FailedError
+ * The bundle's full path. Checks that its folder exists and can be written, and that the name is free.
+ * @throws UsageError when the destination cannot be used, FailedError when it cannot be checked or written
  */
 export async function bundleDestination(
   destination: string,
   facts: BundleNameFacts,
-  place: Place = here,
+  machine: TargetMachine = thisMachine,
 ): Promise<string> {
-  if (place !== here && !isAbsolute(destination)) {
+  if (machine !== thisMachine && !isAbsolute(destination)) {
     throw new UsageError(
-      `${destination} must be an absolute path, as it is one on ${place.name ?? 'a host'}`,
+      `${destination} must be an absolute path, because it is on ${machine.name ?? 'a host'}`,
     );
   }
   const path = resolve(destination);
   const name = bundleName(facts);
-  const isFolder = destination.endsWith('/') || (await place.kind(path)) === 'folder';
+  const isFolder = destination.endsWith('/') || (await machine.kind(path)) === 'folder';
   const bundle = isFolder ? join(path, name) : path;
   const folder = dirname(bundle);
-  const what = (one: string): string => (place.name === undefined ? one : `${place.name}:${one}`);
-  if ((await place.kind(folder)) !== 'folder') {
+  const what = (file: string): string =>
+    machine.name === undefined ? file : `${machine.name}:${file}`;
+  if ((await machine.kind(folder)) !== 'folder') {
     throw new UsageError(`cannot write ${what(bundle)}: there is no folder ${folder}`);
   }
-  if ((await place.kind(bundle)) !== 'nothing') {
-    throw new UsageError(`cannot write ${what(bundle)}: it is already there`);
+  if ((await machine.kind(bundle)) !== 'nothing') {
+    throw new UsageError(`cannot write ${what(bundle)}: it exists already`);
   }
-  // Asked again when it is opened: here, before anything is done to the VM.
-  const [part] = await place.partsOf(bundle);
-  if (part !== undefined) throw new FailedError(`cannot write ${what(bundle)}: ${isWritten(part)}`);
+  // Also checked when the bundle is opened; checked here to fail before anything is done to the VM.
+  const [part] = await machine.partsOf(bundle);
+  if (part !== undefined)
+    throw new FailedError(`cannot write ${what(bundle)}: ${alreadyWritten(part)}`);
   try {
-    await place.requireWritable(folder);
+    await machine.requireWritable(folder);
   } catch (error) {
     throw new FailedError(
       `cannot write ${basename(bundle)} in ${what(folder)}: ${errorMessage(error)}`,
@@ -57,18 +58,18 @@ export async function bundleDestination(
   return bundle;
 }
 
-/** A bundle that is going to be written. */
+/** A bundle that will be written. */
 export interface BundleTarget {
   /** Its path; host:path on another machine. */
   readonly name: string;
-  /** The other machine; undefined is this one. */
+  /** The other machine; undefined: this one. */
   readonly host: SshTarget | undefined;
-  /** What removes an unfinished one; recorded before `open`. */
+  /** Removes an unfinished bundle; the caller records it before `open`. */
   readonly undo: Undo;
   open(): Promise<BundleSink>;
 }
 
-/** Where the bundle goes, checked, on this machine or on `host`. @throws UsageError, FailedError */
+/** The checked target of a bundle, on this machine or on `host`. @throws UsageError, FailedError */
 export async function bundleTarget(
   destination: string,
   host: SshTarget | undefined,
@@ -82,7 +83,7 @@ export async function bundleTarget(
     return { name, host, undo, open: () => createFileSink(name, part) };
   }
   const runner = runnerAt(host);
-  const path = await bundleDestination(destination, facts, placeAt(runner));
+  const path = await bundleDestination(destination, facts, machineOf(runner));
   const file = { part: partName(path), path };
   const name = `${loginName(bracketed(host))}:${path}`;
   return {
@@ -93,30 +94,31 @@ export async function bundleTarget(
   };
 }
 
-/** As scp takes it: an IPv6 address would end at its first colon. */
+/** An IPv6 address in brackets, as scp needs it: without them it would end at its first colon. */
 function bracketed(target: SshTarget): SshTarget {
   return target.host.includes(':') ? { ...target, host: `[${target.host}]` } : target;
 }
 
-/** The machine where the bundle goes. */
-export interface Place {
-  /** As messages name it; undefined for this one. */
+/** The machine that a bundle is written to. */
+export interface TargetMachine {
+  /** Its name for messages; undefined for this one. */
   readonly name: string | undefined;
   kind(path: string): Promise<'folder' | 'other' | 'nothing'>;
-  /** The part files of a bundle; none where its folder cannot be listed. */
+  /** The part files of a bundle; none when its folder cannot be listed. */
   partsOf(bundle: string): Promise<readonly string[]>;
-  /** Rejects with the reason. */
+  /** Rejects with the reason when the folder cannot be written. */
   requireWritable(folder: string): Promise<void>;
 }
 
-const here: Place = {
+const thisMachine: TargetMachine = {
   name: undefined,
   kind,
   partsOf,
   requireWritable: (folder) => access(folder, constants.W_OK | constants.X_OK),
 };
 
-export function placeAt(runner: Runner): Place {
+/** The machine on which `runner` runs commands. */
+export function machineOf(runner: Runner): TargetMachine {
   return {
     name: runner.where,
     kind: (path) => kindOfPath(runner, path),
@@ -126,7 +128,9 @@ export function placeAt(runner: Runner): Place {
         if (error instanceof UsageError) return [];
         throw error;
       });
-      return names.filter((one) => isPartOf(one, basename(bundle))).map((one) => join(folder, one));
+      return names
+        .filter((name) => isPartOf(name, basename(bundle)))
+        .map((name) => join(folder, name));
     },
     async requireWritable(folder) {
       if (!(await canWriteFolder(runner, folder))) throw new FailedError('permission denied');

@@ -1,4 +1,4 @@
-// A bundle as a local file: written as a part file, and given its name when it is whole.
+// Writes a bundle to a local part file, which gets its name when it is complete.
 import { link, lstat, open, readdir, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,14 +13,14 @@ import { isPartOf } from '../../vm/names.ts';
 import type { BundleSink } from '../sink.ts';
 import { writeAll } from '../write/write-all.ts';
 
-/** How long one that was first by its name waits for another that has begun at the same time to give way, in ms. */
+/** Milliseconds that the export whose part file sorts first waits for another that began at the same time to give way. */
 const giveWayMs = 500;
 
 /**
- * Opens `part`, mode 0600, for a bundle that will be `path`.
- * @param part a name that `partName` gave for `path`
- * @throws UsageError when the folder is missing or not writable, FailedError when `path` or a part file
- *   of it exists, or when it cannot be created
+ * Opens `part`, mode 0600, for a bundle that will be named `path`.
+ * @param part the result of `partName(path)`
+ * @throws UsageError when the folder is missing or not writable, FailedError when `path` or another part file of it exists,
+ *   or when `part` cannot be created
  */
 export async function createFileSink(path: string, part: string): Promise<BundleSink> {
   await requireFree(path);
@@ -29,7 +29,7 @@ export async function createFileSink(path: string, part: string): Promise<Bundle
     await requireAlone(path, part);
   } catch (error) {
     await file.close().catch(() => undefined);
-    // What cannot be removed now is tried again by the undo, which warns of it.
+    // If the part file cannot be removed now, the undo tries again and warns.
     await unlinkIfThere(part).catch(() => undefined);
     throw error;
   }
@@ -90,26 +90,26 @@ async function requireFree(path: string): Promise<void> {
 }
 
 /**
- * Another export that has begun to write the same bundle keeps it. When two have begun at once, and see each other, the
- * first by name keeps it: the other gives way at once.
+ * Gives way to another export that already writes the same bundle. When two exports have begun at once and see each other, the
+ * one whose part file sorts first goes on, and the other fails at once.
  */
 async function requireAlone(path: string, part: string): Promise<void> {
   const others = async (): Promise<readonly string[]> =>
-    (await partsOf(path)).filter((one) => one !== part);
+    (await partsOf(path)).filter((candidate) => candidate !== part);
   let [other] = await others();
   if (other !== undefined && other > part) {
     await sleep(giveWayMs);
     [other] = await others();
   }
-  if (other !== undefined) throw new FailedError(`cannot write ${path}: ${isWritten(other)}`);
+  if (other !== undefined) throw new FailedError(`cannot write ${path}: ${alreadyWritten(other)}`);
 }
 
-/** Why a bundle is not written: it has this part file already. */
-export function isWritten(part: string): string {
+/** The reason why a bundle is not written when it has this part file. */
+export function alreadyWritten(part: string): string {
   return `${part} exists: another export may be writing it`;
 }
 
-/** The part files of a bundle, first by name first; none where the folder cannot be listed. */
+/** The part files of a bundle, sorted; none when the folder cannot be listed. */
 export async function partsOf(path: string): Promise<readonly string[]> {
   const folder = dirname(path);
   const names = await readdir(folder).catch(() => []);
@@ -120,7 +120,7 @@ export async function partsOf(path: string): Promise<readonly string[]> {
 }
 
 /**
- * Gives a finished file its name and never replaces a file: a link to a taken name fails, where a rename would overwrite it.
+ * Gives a finished file its name without ever replacing a file: link fails if the name is taken, and rename would overwrite.
  * @throws Node's system error; EEXIST when the name is taken
  */
 export async function giveName(part: string, path: string): Promise<void> {
@@ -134,7 +134,7 @@ export async function giveName(part: string, path: string): Promise<void> {
   }
 }
 
-/** For file systems without hard links (FAT, CIFS, many FUSE): the name is taken, then replaced. */
+/** For file systems without hard links (FAT, CIFS, many FUSE): reserves the name with an empty file, then replaces that. */
 async function renameOverPlaceholder(part: string, path: string): Promise<void> {
   const placeholder = await open(path, 'wx', 0o600);
   await placeholder.close();
@@ -154,13 +154,13 @@ async function unlinkIfThere(path: string): Promise<void> {
   }
 }
 
-/** Flushes the names in a folder. */
+/** Syncs the names in a folder to storage. */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();
   } catch (error) {
-    // Some network file systems cannot sync a folder, and need not.
+    // Some network file systems cannot sync a folder and do not need it.
     if (!hasCode(error, 'EINVAL') && !hasCode(error, 'ENOTSUP')) throw error;
   } finally {
     await folder.close();
@@ -176,11 +176,11 @@ async function doing<T>(what: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Why a file could not be written, in words: Node's own name of a system error is not for a user. */
+/** Why a file could not be written, in words that a user understands. */
 export function writeReason(error: unknown): string {
   if (hasCode(error, 'ENOSPC')) return 'no space left on the device';
   if (hasCode(error, 'EDQUOT')) return 'the disk quota is used up';
   if (hasCode(error, 'EFBIG')) return 'the file would be larger than the file system allows';
-  if (hasCode(error, 'EEXIST')) return 'a file of this name has appeared meanwhile';
+  if (hasCode(error, 'EEXIST')) return 'a file of this name has appeared in the meantime';
   return errorMessage(error);
 }

@@ -1,4 +1,4 @@
-// A bundle in a file on this machine, read at any place.
+// Reads a bundle from a file on this machine, at any offset.
 import { constants, type BigIntStats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { errorMessage, FailedError, hasCode, UsageError } from '../../report/errors.ts';
@@ -6,8 +6,7 @@ import type { BundleSource } from '../read/bundle.ts';
 
 /**
  * Opens the file for reading.
- * @throws UsageError when there is no such file or it is no regular file, FailedError when the
- *   system refuses to open it.
+ * @throws UsageError when there is no such file, or it is not a regular file; FailedError when it cannot be opened
  */
 export async function openFileSource(path: string): Promise<BundleSource> {
   const { file, stats } = await openRegular(path);
@@ -24,7 +23,7 @@ export async function openFileSource(path: string): Promise<BundleSource> {
 async function openRegular(path: string): Promise<{ file: FileHandle; stats: BigIntStats }> {
   let file: FileHandle;
   try {
-    // O_NONBLOCK: a FIFO must be refused, not waited for.
+    // O_NONBLOCK, because opening a FIFO would wait for a writer.
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     const missing = hasCode(cause, 'ENOENT') || hasCode(cause, 'ENOTDIR');
@@ -42,7 +41,7 @@ async function openRegular(path: string): Promise<{ file: FileHandle; stats: Big
 }
 
 async function readAt(file: FileHandle, path: string, offset: number, length: number) {
-  // Not from Node's pool: pieces are kept for a while, and a kept slice would hold the whole pool.
+  // Not from Node's pool, because a slice that is kept would keep the whole pool in memory.
   const buffer = Buffer.allocUnsafeSlow(length);
   let filled = 0;
   while (filled < length) {

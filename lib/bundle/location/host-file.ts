@@ -1,26 +1,26 @@
-// The file of a bundle on another machine, by sh and coreutils. Paths may hold anything.
+// The file of a bundle on another machine, handled with sh and coreutils. Paths may contain any character.
 import { UsageError } from '../../report/errors.ts';
 import type { Command, PipedService, Runner, Service } from '../../run/runner.ts';
 
-/** A bundle being written: `part` is its file until it is whole, `path` its name then. */
+/** A bundle that is being written: `part` is its file until it is complete, `path` its final name. */
 export interface BundleFile {
   readonly part: string;
   readonly path: string;
 }
 
-/** Syncing and removing may take as long as a disk needs for gigabytes. */
+/** Syncing and removing gigabytes may take this long. */
 const longMs = 30 * 60_000;
 
-// Never into what is there already, a link included: set -C. conv=fsync: its end means that all is on
-// the disk. Another export that has begun to write the same bundle keeps it; of two that see each other, the first by
-// name does, after the other has given way. Its pattern is that of partName in lib/vm/names.ts.
+// set -C: never writes to an existing file or through a link. conv=fsync: when dd has ended, all data is on storage. The script
+// gives way to another export of the same bundle, by the rule of requireAlone in file-sink.ts. The pattern of part files
+// is that of partName in lib/vm/names.ts.
 const writeScript = `
 umask 077
 set -C
 other() {
   found=
-  for one in "$2".????????????????.part; do
-    if [ "$one" != "$1" ] && [ -e "$one" ]; then found=$one; return; fi
+  for part in "$2".????????????????.part; do
+    if [ "$part" != "$1" ] && [ -e "$part" ]; then found=$part; return; fi
   done
   return 1
 }
@@ -35,21 +35,21 @@ if other "$@"; then
 fi
 exec dd bs=1M conv=fsync status=none >&3`;
 
-// As long as there is a part file, a bundle of the same file is not finished.
+// While the part file exists, a bundle that is the same file is not finished.
 const removeScript = `
 if [ "$1" -ef "$2" ]; then rm -f -- "$2" || exit; fi
 rm -f -- "$1"`;
 
-// A process whose parent ends gets another one: proc(5).
-const guardScript = `
+// When the parent of a process ends, the process gets another parent (proc(5)).
+const watchdogScript = `
 while read -r pid name state parent rest <"/proc/$$/stat" && [ "$parent" = "$PPID" ]; do sleep 1; done
 ${removeScript}`;
 
-// A link never replaces a file. Where there are no links, the name is taken first.
+// ln never replaces a file. Without hard links, the name is reserved with an empty file first.
 const nameScript = `
 if ! ln -T -- "$1" "$2" 2>/dev/null; then
   if [ -e "$2" ] || [ -L "$2" ]; then
-    echo 'a file of this name has appeared meanwhile' >&2
+    echo 'a file of this name has appeared in the meantime' >&2
     exit 1
   fi
   dd conv=excl status=none if=/dev/null of="$2" && mv -fT -- "$1" "$2" || exit
@@ -59,7 +59,7 @@ sync -- "$3"`;
 const finishScript = `
 size=$(stat -c %s -- "$2") || exit
 if [ "$size" != "$3" ]; then
-  echo "it has $size bytes instead of $3; something else has changed it" >&2
+  echo "it has $size bytes instead of $3; another program has changed it" >&2
   exit 1
 fi
 rm -f -- "$1"`;
@@ -67,8 +67,8 @@ rm -f -- "$1"`;
 const kindScript = `
 if [ -d "$1" ]; then echo folder; elif [ -e "$1" ] || [ -L "$1" ]; then echo other; else echo nothing; fi`;
 
-// Says size and time, then answers "offset length" with so many bytes. The file is opened once. A FIFO
-// would be waited for, so it is looked at before.
+// Prints size and time, then answers each line "offset length" with that many bytes. The file is opened only once. Its type is
+// checked before, because opening a FIFO would wait for a writer.
 const readScript = `
 if [ ! -f "$1" ]; then
   if [ -e "$1" ]; then echo 'it is not a regular file' >&2; else echo 'no such file' >&2; fi
@@ -81,7 +81,7 @@ while read -r offset length; do
 done`;
 
 const cannotList = 3;
-// Names end with NUL: they may hold everything else.
+// Each name ends with NUL, because names may contain every other character.
 const namesScript = `
 if [ ! -d "$1" ]; then
   if [ -e "$1" ]; then echo 'it is not a folder'; else echo 'no such folder'; fi
@@ -96,7 +96,7 @@ function script(text: string, ...args: readonly string[]): Command {
   return { program: 'sh', args: ['-c', text, 'sh', ...args] };
 }
 
-/** What a path is there. */
+/** What a path is on the machine of `runner`. @throws CommandError, ConnectionError */
 export async function kindOfPath(
   runner: Runner,
   path: string,
@@ -106,13 +106,13 @@ export async function kindOfPath(
   return kind === 'folder' || kind === 'nothing' ? kind : 'other';
 }
 
-/** Removes a folder that is empty; one that is not, or is not there, is fine. */
+/** Removes a folder if it exists and is empty. @throws CommandError, ConnectionError */
 export async function removeEmptyFolder(runner: Runner, path: string): Promise<void> {
   const text = '[ ! -d "$1" ] || rmdir --ignore-fail-on-non-empty -- "$1"';
   await runner.run(script(text, path), { doing: `remove the folder ${path}` });
 }
 
-/** The names of all that is in a folder there. @throws UsageError that says why it cannot be read */
+/** The names of all files in a folder. @throws UsageError that says why it cannot be read */
 export async function namesIn(runner: Runner, path: string): Promise<readonly string[]> {
   const command = script(namesScript, path);
   const { status, stdout } = await runner.run(command, {
@@ -123,14 +123,14 @@ export async function namesIn(runner: Runner, path: string): Promise<readonly st
   return stdout.toString().split('\0').slice(0, -1);
 }
 
-/** Whether files can be made in a folder there. */
+/** Whether files can be made in a folder. */
 export async function canWriteFolder(runner: Runner, path: string): Promise<boolean> {
   const command = script('[ -w "$1" ] && [ -x "$1" ]', path);
   const { status } = await runner.run(command, { doing: `look at ${path}`, acceptStatus: [1] });
   return status === 0;
 }
 
-/** Starts writing what comes on stdin into the part file, which must not be there yet. Mode 0600. */
+/** Starts a program that writes its stdin into the part file, mode 0600. The file must not exist. */
 export async function startWriting(
   runner: Runner,
   { part, path }: BundleFile,
@@ -138,20 +138,20 @@ export async function startWriting(
   return await runner.startPiped(script(writeScript, part, path));
 }
 
-/** Starts what answers requests for bytes of a file; see the script. */
+/** Starts a program that answers requests for bytes of a file; see `readScript`. */
 export async function startReading(runner: Runner, path: string): Promise<PipedService> {
   return await runner.startPiped(script(readScript, path));
 }
 
 /** Starts a process that removes the unfinished bundle when the connection is lost. */
-export async function startBundleGuard(
+export async function startBundleWatchdog(
   runner: Runner,
   { part, path }: BundleFile,
 ): Promise<Service> {
-  return await runner.start({ ...script(guardScript, part, path), endsByItself: true });
+  return await runner.start({ ...script(watchdogScript, part, path), endsByItself: true });
 }
 
-/** Gives a bundle its name, and flushes that. It keeps its part file, too, where there are links. */
+/** Gives a bundle its name and syncs it to storage. With hard links, it also keeps the name of its part file. */
 export async function nameBundle(
   runner: Runner,
   { part, path }: BundleFile,
@@ -162,8 +162,10 @@ export async function nameBundle(
 }
 
 /**
- * Makes the bundle one that stays, if it has so many bytes. May be repeated. Once begun it is done, whoever
- * interrupts: half done, nobody would know whether the bundle stays.
+ * Finishes the bundle: checks its size and removes the part file, after which the bundle is kept. May be repeated. It is not
+ * interrupted, because after an interruption nobody would know whether the bundle is kept.
+ * @param size bytes that the bundle must have
+ * @throws CommandError, ConnectionError
  */
 export async function finishBundle(
   runner: Runner,
@@ -174,7 +176,7 @@ export async function finishBundle(
   await runner.run(command, { doing: `finish the bundle ${path}`, uninterrupted: true });
 }
 
-/** Removes a bundle that is not finished; none is fine, and a finished one is left alone. */
+/** Removes an unfinished bundle, if there is one. A finished one is left alone. */
 export async function removeUnfinished(runner: Runner, { part, path }: BundleFile): Promise<void> {
   const doing = `remove ${part}`;
   await runner.run(script(removeScript, part, path), { doing, timeoutMs: longMs });

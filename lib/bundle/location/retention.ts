@@ -1,5 +1,6 @@
-// Which bundles of a VM go when a new one has come. Their names say how old they are, their manifests whose they are:
-// several OpenNebulas may have VMs with the same id. One that is another VM's, or cannot be read, neither counts nor goes.
+// Removes old bundles of a VM after a new one was made. A bundle's name says how old it is, and its manifest which VM it
+// belongs to, because several OpenNebulas may have VMs with the same id. A bundle of another VM, or one that cannot be read,
+// is not counted and not removed.
 import { lstat, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BundleSource } from '../read/bundle.ts';
@@ -8,21 +9,21 @@ import { openIndexed } from '../read/indexed-bundle.ts';
 import { findTrailer } from '../read/reader.ts';
 import { BundleError, errorMessage, hasCode } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
-import { whyAnother, type KnownVm } from '../../vm/identity.ts';
+import { whyOtherVm, type KnownVm } from '../../vm/identity.ts';
 import { parseBundleName } from '../format/bundle-name.ts';
 
 /** A folder that holds bundles. */
 export interface RetentionFolder {
-  /** Its name for messages. */
+  /** The folder's name for messages. */
   readonly name: string;
-  /** Names of the complete files in it that are ours: regular, not empty, this user's own. */
+  /** Names of the complete bundles in it that are our own: regular files, not empty, owned by this user. */
   list(): Promise<readonly string[]>;
   /**
-   * Which VM a bundle is of. Only its index, manifest and vm.xml are read: some kilobytes.
-   * @throws why the bundle cannot be read
+   * The VM that a bundle belongs to. Reads only its index, manifest and vm.xml, which are some kilobytes.
+   * @throws when the bundle cannot be read
    */
-  whose(name: string): Promise<KnownVm>;
-  /** Gone already is fine. */
+  vmOf(name: string): Promise<KnownVm>;
+  /** Removes a bundle; one that does not exist is not an error. */
   remove(name: string): Promise<void>;
 }
 
@@ -33,13 +34,13 @@ export function localBundleFolder(folder: string, log: Log): RetentionFolder {
     async list() {
       const own: string[] = [];
       for (const name of await readdir(folder)) {
-        // Others have far more files in a folder such as /tmp than there are bundles.
+        // The name is checked first: a folder such as /tmp has far more other files than bundles.
         if (parseBundleName(name) && (await isOwnFile(join(folder, name)))) own.push(name);
       }
       return own;
     },
-    async whose(name) {
-      return await vmOf(await openFileSource(join(folder, name)), log);
+    async vmOf(name) {
+      return await readVm(await openFileSource(join(folder, name)), log);
     },
     async remove(name) {
       try {
@@ -52,7 +53,7 @@ export function localBundleFolder(folder: string, log: Log): RetentionFolder {
 }
 
 /** Closes `source`. @throws BundleError when it is damaged, or has no index */
-async function vmOf(source: BundleSource, log: Log): Promise<KnownVm> {
+async function readVm(source: BundleSource, log: Log): Promise<KnownVm> {
   try {
     const trailer = await findTrailer(source);
     if (!trailer) throw new BundleError('it has no index');
@@ -64,14 +65,14 @@ async function vmOf(source: BundleSource, log: Log): Promise<KnownVm> {
   }
 }
 
-/** In a folder that is everybody's, somebody else's file must neither count nor be followed. */
+/** In a folder that others can write to, a file of another user must not be counted, nor a link followed. */
 async function isOwnFile(path: string): Promise<boolean> {
   const facts = await lstat(path).catch(() => undefined);
-  // An empty file keeps the name of a bundle that is about to be complete (file-sink.ts).
+  // An empty file reserves the name of a bundle that is about to be complete (file-sink.ts).
   return facts?.isFile() === true && facts.size > 0 && facts.uid === process.geteuid?.();
 }
 
-/** When the newest bundle of a VM that can be read was begun, in epoch seconds; undefined when there is none. */
+/** When the newest readable bundle of a VM was begun, in epoch seconds; undefined when there is none. */
 export async function newestBundle(
   folder: RetentionFolder,
   own: KnownVm,
@@ -83,10 +84,10 @@ export async function newestBundle(
 }
 
 /**
- * Removes the oldest bundles of a VM beyond the `keep` newest. The one just made counts as the newest, also where
- * the clock went back since; it stays. When it cannot be read, all stay. What cannot be removed is a warning.
+ * Removes all bundles of a VM but the `keep` newest. The bundle just made is treated as the newest, even if the clock has been
+ * set back. When it cannot be read, all bundles are kept. What cannot be removed is a warning.
  * @param keep at least 1
- * @param made the name of the bundle that has just been completed
+ * @param made the name of the bundle just made
  */
 export async function removeOldBundles(
   folder: RetentionFolder,
@@ -96,10 +97,10 @@ export async function removeOldBundles(
   const vmId = own.vm.id;
   try {
     try {
-      await folder.whose(made);
+      await folder.vmOf(made);
     } catch (error) {
       const why = errorMessage(error);
-      log.warn(`all older bundles of VM ${vmId} are kept, as ${made} cannot be read: ${why}`);
+      log.warn(`all older bundles of VM ${vmId} are kept, because ${made} cannot be read: ${why}`);
       return;
     }
     let kept = 1;
@@ -107,7 +108,7 @@ export async function removeOldBundles(
       if (name === made) continue;
       const reason = await whyNotOwn(folder, name, own);
       if (reason !== undefined) {
-        log.warn(`${name} is left alone and does not count as one that is kept: ${reason}`);
+        log.warn(`${name} is left alone and is not counted: ${reason}`);
       } else if (kept < keep) {
         kept += 1;
       } else {
@@ -120,14 +121,14 @@ export async function removeOldBundles(
   }
 }
 
-/** Why a bundle is not one of the VM that can be read. */
+/** Why a bundle does not belong to the VM, or cannot be read; undefined when it belongs to it. */
 async function whyNotOwn(
   folder: RetentionFolder,
   name: string,
   own: KnownVm,
 ): Promise<string | undefined> {
   try {
-    return whyAnother(await folder.whose(name), own);
+    return whyOtherVm(await folder.vmOf(name), own);
   } catch (error) {
     return errorMessage(error);
   }
@@ -143,5 +144,5 @@ function bundlesOf(
       const parsed = parseBundleName(name);
       return parsed?.vmId === vmId ? [{ name, epoch: parsed.epoch }] : [];
     })
-    .sort((one, other) => other.epoch - one.epoch);
+    .sort((first, second) => second.epoch - first.epoch);
 }

@@ -1,5 +1,5 @@
-// A bundle as a file on another machine: streamed into a part file there, and given its name when it is
-// whole. A guard beside the file removes it when the connection is lost; the journal has it, too.
+// Writes a bundle to a file on another machine: it is streamed into a part file there, which gets its name when it is complete.
+// A watchdog on that machine removes the file when the connection is lost; its undo is also in the journal.
 import { dirname } from 'node:path/posix';
 import { CommandError, ConnectionError, errorMessage } from '../../report/errors.ts';
 import type { PipedService, Runner } from '../../run/runner.ts';
@@ -7,7 +7,7 @@ import {
   finishBundle,
   nameBundle,
   removeUnfinished,
-  startBundleGuard,
+  startBundleWatchdog,
   startWriting,
   type BundleFile,
 } from './host-file.ts';
@@ -15,8 +15,8 @@ import { stopProcesses } from '../../run/processes.ts';
 import type { BundleSink } from '../sink.ts';
 
 /**
- * Opens the part file on the machine of `runner`. Its way back is in the journal already.
- * @param name what the bundle is called in messages: host:path.
+ * Opens the part file on the machine of `runner`. The caller has recorded its undo.
+ * @param name the bundle's name for messages: host:path
  * @throws CommandError when the file exists or cannot be created; ConnectionError
  */
 export async function createSshSink(
@@ -24,7 +24,7 @@ export async function createSshSink(
   file: BundleFile,
   { name, signal }: { readonly name: string; readonly signal: AbortSignal },
 ): Promise<BundleSink> {
-  const guard = await startBundleGuard(runner, file);
+  const watchdog = await startBundleWatchdog(runner, file);
   const stream = await startWriting(runner, file);
   stream.stdout.resume();
   const stop = (): void => void stream.stop();
@@ -55,7 +55,7 @@ export async function createSshSink(
       await finish(runner, file, position);
       ended = true;
       signal.removeEventListener('abort', stop);
-      await guard.stop();
+      await watchdog.stop();
     },
 
     async discard() {
@@ -65,9 +65,9 @@ export async function createSshSink(
       await stream.stop();
       try {
         await removeUnfinished(runner, file);
-        await guard.stop();
+        await watchdog.stop();
       } catch {
-        // The guard goes on, the journal knows of it, and its user has a better error.
+        // Not reported, because the caller has a better error. The watchdog still runs, and the undo is in the journal.
       }
     },
   };
@@ -77,7 +77,7 @@ async function writeTo({ stdin, ended }: PipedService, data: Uint8Array): Promis
   const written = new Promise<void>((resolve, reject) => {
     stdin.write(data, (error) => (error ? reject(error) : resolve()));
   });
-  // A program that has ended takes nothing, and a connection that hangs does not say so.
+  // When the program has ended, the write may never call back.
   const over = ended.then(() => Promise.reject(new Error('the connection has ended')));
   await Promise.race([written, over]);
 }
@@ -93,13 +93,13 @@ async function whyNotWritten(
   return new CommandError(text, { command: 'dd', status, stderr, cause });
 }
 
-/** The last step. When the connection is lost in it, nobody knows whether it was done: so once more. */
+/** The last step. When the connection is lost during it, it may or may not have been done, so it is repeated. */
 async function finish(runner: Runner, file: BundleFile, size: number): Promise<void> {
   try {
     await finishBundle(runner, file, size);
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;
-    // The guard may just be removing it all.
+    // The watchdog may be removing the bundle at this moment.
     await stopProcesses(runner, 'sh', file.part);
     await finishBundle(runner, file, size);
   }

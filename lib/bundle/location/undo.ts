@@ -1,4 +1,4 @@
-// The ways back from what writing a bundle leaves at its location.
+// The undo of what writing a bundle makes at its location.
 import { rmdir } from 'node:fs/promises';
 import { hasCode } from '../../report/errors.ts';
 import { object } from '../../run/json-object.ts';
@@ -9,19 +9,19 @@ import { removeEmptyFolder, removeUnfinished } from './host-file.ts';
 
 const unfinished = object({ part: text, path: text });
 
-/** A bundle on another machine: its part file, and with it the bundle, if it is the same file still. */
+/** Removes an unfinished bundle on another machine: its part file, and the bundle if both are the same file. */
 export const removeUnfinishedBundle = undoKind({
   kind: 'remove-unfinished',
   fields: unfinished,
   describe: ({ part, path }) =>
-    `an unfinished bundle ${path} may be left; as long as there is ${part}, remove it with: rm -f ${quote(path)} ${quote(part)}`,
+    `an unfinished bundle ${path} may be left; if ${part} exists, remove both with: rm -f ${quote(path)} ${quote(part)}`,
   carryOut: (file, { runnerAt }, on) => removeUnfinished(runnerAt(on), file),
   whenMachineIsGone: 'by-hand',
 });
 
 const folder = object({ path: text });
 
-/** A folder this tool made where none was; what lies in it now stays. */
+/** Removes a folder that this tool made, if it is empty. */
 export const removeFolderIfEmpty = undoKind({
   kind: 'remove-empty-folder',
   fields: folder,
