@@ -3,6 +3,8 @@
 import { attribute, child, childText, type XmlElement } from '../xml/xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
 import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
+import { object } from '../run/json-object.ts';
+import { oneOf, parseShape } from '../run/json-shape.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
 
 /** A domain of one libvirt. */
@@ -97,6 +99,8 @@ export class FreezeRefusedError extends FailedError {}
 /** How long libvirt waits for the agent's answer to a question, in seconds. */
 const answerSeconds = 5;
 
+const answerShape = object({ return: oneOf('frozen', 'thawed') });
+
 /**
  * Asks the guest agent whether the file systems are frozen; the answer also shows that the agent works. While they
  * are frozen, the agent answers only this, a ping and a thaw (QEMU, qga/main.c).
@@ -109,12 +113,13 @@ export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawe
     doing: `reach the guest agent of ${domain.name}`,
     acceptStatus: [1],
   });
-  const state = /"return"\s*:\s*"(frozen|thawed)"/.exec(text)?.[1];
-  if (status === 0 && (state === 'frozen' || state === 'thawed')) return state;
-  const why = status === 0 ? `it answered ${text.trim()}` : stderr.trim().replace(/^error: /, '');
-  throw new FailedError(
-    `the guest agent does not answer: ${why.replaceAll(/\s*\n(?:error: )?/g, '; ')}`,
-  );
+  const noAnswer = (why: string): FailedError =>
+    new FailedError(
+      `the guest agent does not answer: ${why.replaceAll(/\s*\n(?:error: )?/g, '; ')}`,
+    );
+  if (status !== 0) throw noAnswer(stderr.trim().replace(/^error: /, ''));
+  return parseShape(answerShape, text, () => noAnswer(`it answered ${text.trim().slice(0, 200)}`))
+    .return;
 }
 
 /**

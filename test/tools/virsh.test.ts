@@ -196,6 +196,16 @@ describe("a guest's file systems", () => {
     });
   });
 
+  test.each(['', 'thawed', '[{"return":"thawed"}]', '{"error":{"return":"thawed"}}', '{"return":"thawed"'])(
+    'the answer %j of the guest agent says nothing of its file systems',
+    (answer) =>
+      withVirsh(printing(answer), async (domain) => {
+        await expect(fileSystemState(domain)).rejects.toThrow(
+          `the guest agent does not answer: it answered ${answer}`,
+        );
+      }),
+  ); // prettier-ignore
+
   test('an agent that is not connected is an error on one line', () =>
     withVirsh(
       failing('error: Guest agent is not responding: QEMU guest agent is not connected\nerror: so'),
