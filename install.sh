@@ -305,7 +305,10 @@ install_all() {
     [[ ! -f $path ]] || put_listed "$path" "$man/${path#"$source_dir"/dist/man/}" 644
   done
   for tm in "${taken_tms[@]}"; do is_one_of "$tm" "${tms[@]}" || give_back_tm "$tm"; done
-  for tm in "${known_tms[@]}"; do ! is_one_of "$tm" "${tms[@]}" || take_tm "$tm"; done
+  for path in "$destdir$remotes"/tm/*/; do
+    tm=$(tm_of "$path") || continue
+    ! is_one_of "$tm" "${tms[@]}" || take_tm "$tm"
+  done
   write_list
   for path in "${!installed[@]}"; do
     is_listed "$path" || remove_file "$path"
@@ -537,16 +540,17 @@ END
 # In the same folder, OpenNebula's own finds what it loads from ../lib. The end of its name stays: fs_lvm_ssh of
 # 7.0 takes from it whether the VM runs, and backup_cancel of the other backup datastores finds it by it.
 
-# The storages that onevmdump reads: lib/storage/registry.ts.
-known_tms=(ssh local shared qcow2 fs_lvm fs_lvm_ssh ceph)
+# The TM drivers whose disks onevmdump reads, a line each: made by the build.
+known_tms_file=$source_dir/dist/drivers/tm-mads
 tm_actions=(prebackup prebackup_live postbackup postbackup_live)
 # Those that are ours when this run begins, and that are to be ours when it ends.
 taken_tms=() tms=()
 
 # What stands on the disk counts: a run that was ended may not have come to its list.
 find_taken() {
-  local tm action
-  for tm in "${known_tms[@]}"; do
+  local folder tm action
+  for folder in "$destdir$remotes"/tm/*/; do
+    tm=$(tm_of "$folder") || continue
     for action in "${tm_actions[@]}"; do
       ! is_there "$destdir$remotes/tm/$tm/stock.$action" || is_one_of "$tm" "${taken_tms[@]}" || taken_tms+=("$tm")
     done
@@ -562,10 +566,10 @@ choose_tms() {
   IFS=, read -ra names <<<"$tm_list"
   ((${#names[@]} > 0)) || die "--tm $tm_list names no TM driver (see install.sh --help)" 2
   for tm in "${names[@]}"; do
-    is_one_of "$tm" "${known_tms[@]}" ||
-      die "--tm: onevmdump does not read disks of a TM driver '$tm', only of ${known_tms[*]}" 2
     is_one_of "$tm" "${tms[@]}" || tms+=("$tm")
   done
+  # A checkout that was not built yet has no list; it is asked again after the build.
+  [[ ! -f $known_tms_file ]] || require_known_tms
 }
 
 is_one_of() {
@@ -574,11 +578,16 @@ is_one_of() {
   return 1
 }
 
+# The TM driver of a path directly in its folder. Our own folder is not one.
+tm_of() {
+  local tm=${1%/*}
+  tm=${tm##*/}
+  [[ $tm =~ ^[A-Za-z0-9_-]+$ && $tm != onevmdump && ${1%/*} == "$destdir$remotes/tm/$tm" ]] && printf '%s' "$tm"
+}
+
 # Whether a path is that of an action whose place ours can take.
 is_tm_action() {
-  local tm=${1%/*} action=${1##*/}
-  [[ $tm == "$remotes/tm/${tm##*/}" ]] && is_one_of "${tm##*/}" "${known_tms[@]}" &&
-    is_one_of "$action" "${tm_actions[@]}"
+  tm_of "$destdir$1" >/dev/null && is_one_of "${1##*/}" "${tm_actions[@]}"
 }
 
 our_tm_action() {
@@ -592,10 +601,21 @@ is_our_tm_action() {
 
 is_there() { [[ -e $1 || -L $1 ]]; }
 
+require_known_tms() {
+  local tm known_tms
+  mapfile -t known_tms <"$known_tms_file"
+  for tm in "${tms[@]}"; do
+    is_one_of "$tm" "${known_tms[@]}" || is_one_of "$tm" "${taken_tms[@]}" ||
+      die "--tm: onevmdump does not read disks of a TM driver '$tm', only of ${known_tms[*]}" 2
+  done
+}
+
 check_tms() {
   ((${#tms[@]} > 0)) || return 0
   [[ -f $source_dir/dist/drivers/tm/prebackup ]] ||
     die "this version brings no TM actions: use --tm none"
+  [[ -f $known_tms_file ]] || die "$known_tms_file is missing: this is no complete release; unpack it again"
+  require_known_tms
   local tm action folder stock
   for tm in "${tms[@]}"; do
     folder=$destdir$remotes/tm/$tm

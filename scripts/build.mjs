@@ -16,6 +16,7 @@ const helpers = [
   'test/demo/demo.ts',
   'bench/bench.ts',
   'scripts/manual.ts',
+  'scripts/tm-mads.ts',
 ];
 
 async function programsIn(folder) {
@@ -71,3 +72,5 @@ for (const folder of remotes) {
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');
 if ((await there(['scripts/manual.ts'])).length > 0)
   execFileSync(process.execPath, ['dist/scripts/manual', 'man', 'dist/man'], { stdio: 'inherit' });
+if ((await there(['scripts/tm-mads.ts'])).length > 0)
+  await writeFile('dist/drivers/tm-mads', execFileSync(process.execPath, ['dist/scripts/tm-mads']));

@@ -88,6 +88,11 @@ export async function unpackRelease(): Promise<Release> {
   await write('dist/bin/onevmdump', command);
   await write('dist/hooks/export_on_poweroff', '#!/usr/bin/env node\n');
   await write('dist/drivers/tm/prebackup', '#!/usr/bin/env node\n');
+  await write(
+    'dist/drivers/tm-mads',
+    'ssh\nlocal\nshared\nqcow2\nfs_lvm\nfs_lvm_ssh\nceph\n',
+    0o644,
+  );
   await write('dist/drivers/datastore/backup', '#!/usr/bin/env node\n');
   await write('etc/onevmdump.conf', shippedConfig, 0o644);
   await copyFile(join(repository, 'install.sh'), join(folder, 'install.sh'));
