@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compare } from '../datastore/compare.ts';
+import { qemuCompare } from '../support/qemu-compare.ts';
 import { runToEnd, sh, type Ended } from '../support/shell.ts';
 import {
   driver,
@@ -340,7 +340,7 @@ describe('restore', () => {
       sizeMb: 8,
     });
     expect(world.sandbox.world.templates.get(Number(templateId))).toMatchObject({ uname: 'alice' });
-    await compare(vm.disk, restored.source);
+    await qemuCompare(vm.disk, restored.source);
   });
 
   test('a restore from the datastore brings a qcow2 disk back as a stand-alone qcow2 image', async () => {
@@ -351,7 +351,7 @@ describe('restore', () => {
     await world.sandbox.settle();
     const restored = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]))!;
     expect(restored).toMatchObject({ state: 1, format: 'qcow2' });
-    await compare(other.disk, restored.source);
+    await qemuCompare(other.disk, restored.source);
     expect(await sh('qemu-img', 'info', restored.source)).not.toContain('backing file');
   });
 
@@ -375,7 +375,7 @@ describe('restore', () => {
     await world.sandbox.settle();
     const restored = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]))!;
     expect(restored).toMatchObject({ state: 1, format: 'qcow2' });
-    await compare(other.disk, restored.source, 'raw', 'qcow2');
+    await qemuCompare(other.disk, restored.source, 'raw', 'qcow2');
   });
 
   test('the restore action leaves nothing when oned refuses the template', async () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { processesWith, useSshd } from '../support/ssh-support.ts';
 import { startSshd, type TestSshd } from '../support/sshd.ts';
-import { compare } from './compare.ts';
+import { qemuCompare } from '../support/qemu-compare.ts';
 import {
   driver,
   makeBackupWorld,
@@ -78,7 +78,7 @@ test('a restore from a datastore on another host registers images that OpenNebul
   await world.sandbox.settle();
   const restored = world.sandbox.world.images.get(Number(stdout.trim().split(' ')[1]));
   expect(restored).toMatchObject({ state: 1, format: 'raw', sizeMb: 8 });
-  await compare(vm.disk, restored?.source ?? '');
+  await qemuCompare(vm.disk, restored?.source ?? '');
   await expectNothingLeft();
 });
 

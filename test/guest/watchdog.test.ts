@@ -11,7 +11,7 @@ import { startGuard, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts
 import { domainAt } from '../../lib/tools/virsh.ts';
 import { guardMark, guardName } from '../../lib/guest/names.ts';
 import { until } from '../support/limits.ts';
-import { fakeLibvirt, runningAnswer } from '../storage/fake-libvirt.ts';
+import { fakeLibvirt, runningAnswer } from '../support/fake-libvirt.ts';
 
 let guard: string;
 let folder: string;

@@ -10,7 +10,7 @@ import type { LvmSettings } from '../../lib/storage/lvm/settings.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet } from '../support/nbd-servers.ts';
-import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from './fake-libvirt.ts';
+import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from '../support/fake-libvirt.ts';
 import { fakeLvm, type FakeLvm, type FakeLvmFacts, type FakeVolume } from './fake-lvm.ts';
 import { disk, inWorld, vm, type World, settingsWith } from '../support/storage-world.ts';
 

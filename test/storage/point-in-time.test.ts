@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import { fixPointInTime } from '../../lib/storage/point-in-time.ts';
 import type { PointInTime, Prepared, StorageModule } from '../../lib/storage/storage.ts';
-import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
+import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from '../support/fake-libvirt.ts';
 import { disk, inWorld, vm } from '../support/storage-world.ts';
 
 interface Scene {

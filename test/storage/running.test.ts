@@ -20,7 +20,12 @@ import { planDisks } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
-import { fakeLibvirt, frozenAnswer, type FakeFacts, type FakeLibvirt } from './fake-libvirt.ts';
+import {
+  fakeLibvirt,
+  frozenAnswer,
+  type FakeFacts,
+  type FakeLibvirt,
+} from '../support/fake-libvirt.ts';
 import {
   cloneAsQcow2Tm,
   disk,

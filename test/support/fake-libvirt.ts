@@ -3,7 +3,7 @@
 import { CommandError, ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import { localRunner } from '../../lib/run/local-runner.ts';
 import type { Output, Runner, ServiceEnd } from '../../lib/run/runner.ts';
-import { quiet } from '../support/nbd-servers.ts';
+import { quiet } from './nbd-servers.ts';
 
 export interface FakeDisk {
   readonly target: string;

@@ -1,7 +1,7 @@
-import { sh } from '../support/shell.ts';
+import { sh } from './shell.ts';
 
 /** Fails unless both disks hold the same for a guest. The formats are told, unless they are by the name. */
-export async function compare(
+export async function qemuCompare(
   one: string,
   other: string,
   oneFormat?: string,
