@@ -44,6 +44,9 @@ const options = {
     'globalThis.ONEVMDUMP_VERSION': JSON.stringify(version),
   },
 };
+// Packages ask for the current folder as soon as they are loaded: where it was removed, Node.js would print a stack.
+const requireFolder =
+  "try { process.cwd(); } catch { require('node:fs').writeSync(2, 'the current folder does not exist: change to another one\\n'); process.exit(2); }";
 const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
 
 await rm('dist', { recursive: true, force: true });
@@ -57,7 +60,7 @@ const result = await build({
   outbase: '.',
   outExtension: { '.js': '.cjs' },
   metafile: true,
-  banner: { js: `#!/usr/bin/env node\n${metaUrl}` },
+  banner: { js: `#!/usr/bin/env node\n${requireFolder}\n${metaUrl}` },
 });
 for (const output of Object.keys(result.metafile.outputs)) {
   const target = output.replace(/\.cjs$/, '');

@@ -2,7 +2,7 @@
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/config/config.ts';
 import { loadConfig } from '../../lib/session/load-config.ts';
-import { UsageError, type OnevmdumpError } from '../../lib/report/errors.ts';
+import { FailedError, UsageError, type OnevmdumpError } from '../../lib/report/errors.ts';
 import { failureOf, type Failure } from '../../lib/report/failure.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { printLine } from '../../lib/report/print.ts';
@@ -50,7 +50,15 @@ export async function printResult(
 ): Promise<void> {
   printed = true;
   const whole = failure ? { ...report, error: failureOf(failure) } : report;
-  await printLine(options.json ? JSON.stringify(whole) : plain);
+  try {
+    await printLine(options.json ? JSON.stringify(whole) : plain);
+  } catch (error) {
+    // Nobody would know what was made. A list of several lines has made nothing.
+    if (!(error instanceof FailedError) || plain.includes('\n')) throw error;
+    throw new FailedError(`${error.message}; nothing was undone, the result is: ${plain}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Prints a failure for --json, unless a result has been printed: stdout has one object. */

@@ -2,7 +2,7 @@
 import { verifyBundle, type VerifyReport } from '../../lib/bundle/read/verify.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
-import { requireRestorable } from '../../lib/restore/restorable.ts';
+import { requireWholeDisks } from '../../lib/restore/restorable.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { configFor, printResult, withProgress, type Command } from './command.ts';
 import { verifyDescription, type VerifyOptions } from './verify-options.ts';
@@ -19,7 +19,7 @@ async function runVerify(
   const config = await configFor(options, log);
   const report = await withBundleSource(options.bundle, { config, log, signal }, (source) =>
     withProgress(log, (progress) =>
-      verifyBundle(source, { log, signal, progress, restorable: requireRestorable }),
+      verifyBundle(source, { log, signal, progress, restorable: requireWholeDisks }),
     ),
   );
   await printResult(options, `${report.bundle}: OK: ${verdict(report)}`, {

@@ -1,21 +1,27 @@
 // Extracts one disk of a bundle into a sparse file. Checksums are verified while the disk is read, and the file appears
 // only when it is complete.
-import { lstat, open, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { lstat, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import type { Bundle, BundleDisk, FileIdentity } from '../bundle/read/bundle.ts';
-import { giveName, syncFolder, writeReason } from '../bundle/location/file-sink.ts';
+import {
+  giveName,
+  requireSameFile,
+  syncFolder,
+  writeReason,
+} from '../bundle/location/file-sink.ts';
 import type { DiskFormat } from '../bundle/format/manifest.ts';
 import { looksLike, probedBytes } from '../bundle/read/disguised-disk.ts';
 import { writeAll } from '../bundle/write/write-all.ts';
 import { FailedError, OnevmdumpError, UsageError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { Progress } from '../report/progress.ts';
-import { diskOf, formatOf, virtualSizeOf } from './restorable.ts';
+import { bundleVm, diskOf, formatOf, virtualSizeOf } from './restorable.ts';
+import { requireDeclaredSize, requireWholeFile } from './whole-disk.ts';
 import type { Journal } from '../run/journal.ts';
 import { localRunner } from '../run/local-runner.ts';
 import { convertImage } from '../tools/qemu-img.ts';
 import { removeFile } from '../run/undo-kinds.ts';
-import { partName } from '../vm/names.ts';
+import { longestFileName, partName } from '../vm/names.ts';
 
 /** The file that is written. */
 export interface Target {
@@ -70,19 +76,30 @@ export async function extractDisk(
   const stored = formatOf(bundle, disk);
   const written = format ?? stored;
   const virtualSize = await virtualSizeOf(bundle, disk, 'extracted');
+  if (disk.format === undefined) {
+    const inXml = bundleVm(bundle).disks.find(({ id }) => id === diskId);
+    if (inXml) await requireDeclaredSize(inXml, disk, stored);
+  }
   await requireFree(target);
-  await writeWhole(target, record, async (part) => {
+  const runner = localRunner(log, signal);
+  await writeWhole(target, record, async (part, own) => {
     if (written === stored) {
-      await writeDisk(disk, part, { signal, progress });
+      await writeDisk(disk, own, { signal, progress });
+      if (stored === 'qcow2') await requireWholeFile(disk, part, runner);
       return;
     }
     const original = `${part}.${stored}`;
     const entry = await record(removeFile.undo({ path: original }));
     try {
-      await writeDisk(disk, original, { signal, progress });
-      // qemu-img keeps the mode of an existing file, so the file is made first, with a mode that lets nobody else read it.
-      await (await open(part, 'wx', 0o600)).close();
-      await convertImage(localRunner(log, signal), [stored, original], [written, part]);
+      const whole = await open(original, 'wx', 0o600);
+      try {
+        await writeDisk(disk, whole, { signal, progress });
+      } finally {
+        await whole.close();
+      }
+      if (stored === 'qcow2') await requireWholeFile(disk, original, runner);
+      // qemu-img keeps the mode of the part file, so nobody else can read the disk at any moment.
+      await convertImage(runner, [stored, original], [written, part]);
     } finally {
       await rm(original, { force: true });
     }
@@ -116,21 +133,22 @@ export async function extractBytes(
   record: Journal['record'],
 ): Promise<void> {
   await requireFree(target);
-  await writeWhole(target, record, async (part) => {
-    const handle = await open(part, 'wx', 0o600);
-    try {
-      await writeAll(handle, bytes, 0);
-    } finally {
-      await handle.close();
-    }
-  });
+  await writeWhole(target, record, (_part, file) => writeAll(file, bytes, 0));
 }
+
+/** Bytes that the name of a disk that is still to be converted is longer: `.qcow2`. */
+const formatSuffix = 6;
 
 /**
  * Called before anything is read. A device or a folder is never replaced.
  * @throws UsageError
  */
 async function requireFree({ file, force, source }: Target): Promise<void> {
+  if (Buffer.byteLength(basename(file)) > longestFileName - formatSuffix) {
+    throw new UsageError(
+      `cannot write ${file}: its name has more than ${longestFileName - formatSuffix} bytes, and a longer one is used while it is written`,
+    );
+  }
   const there = await lstat(file, { bigint: true }).catch(() => undefined);
   if (!there) {
     const folder = await stat(dirname(file)).catch(() => undefined);
@@ -155,13 +173,19 @@ async function requireFree({ file, force, source }: Target): Promise<void> {
 async function writeWhole(
   { file, force }: Target,
   record: Journal['record'],
-  write: (part: string) => Promise<void>,
+  write: (part: string, file: FileHandle) => Promise<void>,
 ): Promise<void> {
   const part = partName(file);
   const entry = await record(removeFile.undo({ path: part }));
   try {
-    await write(part);
-    await syncFile(part);
+    const own = await open(part, 'wx', 0o600);
+    try {
+      await write(part, own);
+      await own.sync();
+      await requireSameFile(own, part);
+    } finally {
+      await own.close();
+    }
     if (force) await rename(part, file);
     else await giveName(part, file);
     await syncFolder(dirname(file));
@@ -185,22 +209,12 @@ async function disguiseOfFile(path: string): Promise<string | undefined> {
   }
 }
 
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
 async function writeDisk(
   disk: BundleDisk,
-  path: string,
+  file: FileHandle,
   { signal, progress }: Pick<ExtractContext, 'signal' | 'progress'>,
 ): Promise<void> {
   const task = progress.begin(`disk ${disk.id}`, disk.dataBytes);
-  const file = await open(path, 'wx', 0o600);
   try {
     await file.truncate(disk.size);
     for await (const { offset, data } of disk.pieces()) {
@@ -210,6 +224,5 @@ async function writeDisk(
     }
   } finally {
     task.end();
-    await file.close();
   }
 }

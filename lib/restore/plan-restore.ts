@@ -17,6 +17,7 @@ import { stateToCarry } from './state-to-carry.ts';
 import type { Run } from '../run/run.ts';
 import { isCdrom, isSharedFolder, type Vm } from '../vm/vm.ts';
 import type { RestoreDeps, RestoreRequest } from './restore-request.ts';
+import { requireDeclaredSize } from './whole-disk.ts';
 import { templateMaker, type TemplateOf } from './template-maker.ts';
 
 export interface RestorePlan {
@@ -58,6 +59,7 @@ export async function planRestore(
   reportDisks(plans, run);
   if (request.instantiate) requireAllDisks(plans, bundle);
   const toRegister = plans.filter(isToRegister);
+  for (const plan of toRegister) await requireDeclaredSize(plan.disk, plan.source, plan.format);
   const { datastore, mapDatastores: mappings } = request;
   const datastores = await chooseDatastores(toRegister, { datastore, mappings }, one);
   for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);

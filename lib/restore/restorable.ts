@@ -8,6 +8,7 @@ import { BundleError, UsageError } from '../report/errors.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import type { Vm } from '../vm/vm.ts';
 import { planDisks } from './image-plan.ts';
+import { requireDeclaredSize, requireWholeInBundle } from './whole-disk.ts';
 
 /** The VM of a bundle. @throws BundleError when vm.xml cannot be parsed, or is of another VM than the manifest says */
 export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): Vm {
@@ -78,8 +79,16 @@ export async function requireRestorable(bundle: Bundle): Promise<void> {
     cdroms: new Map(),
   });
   for (const plan of plans) {
-    if (plan.as === 'register' && plan.format === 'qcow2') {
-      await standAloneHeader(plan.source, 'restored');
-    }
+    if (plan.as !== 'register') continue;
+    if (plan.format === 'qcow2') await standAloneHeader(plan.source, 'restored');
+    await requireDeclaredSize(plan.disk, plan.source, plan.format);
+  }
+}
+
+/** `requireRestorable`, and that each disk is whole, for which a bundle without a manifest is read. @throws BundleError */
+export async function requireWholeDisks(bundle: Bundle): Promise<void> {
+  await requireRestorable(bundle);
+  for (const disk of bundle.disks) {
+    if (formatOf(bundle, disk) === 'qcow2') await requireWholeInBundle(disk);
   }
 }

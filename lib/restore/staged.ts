@@ -15,6 +15,7 @@ import { wrapInQcow2 } from '../tools/qemu-img.ts';
 import type { Delivery } from './delivery.ts';
 import type { ImagePlan } from './image-plan.ts';
 import { requireSafeFolder } from './safe-folder.ts';
+import { requireWholeFile } from './whole-disk.ts';
 import { makeStagingFolder, stagingOwner, type FileOwner } from './staging-folder.ts';
 import { writeAll } from '../bundle/write/write-all.ts';
 
@@ -54,7 +55,16 @@ export function stagedDelivery(
       const { folder, owner } = await staging;
       const task = run.progress.begin(`disk ${plan.disk.id}`, plan.source.dataBytes);
       try {
-        const options = { folder, owner, guise: await guise(plan, signal), run, task, signal };
+        const { format } = plan;
+        const options = {
+          folder,
+          owner,
+          format,
+          guise: await guise(plan, signal),
+          run,
+          task,
+          signal,
+        };
         return { path: await stage(plan.source, options) };
       } finally {
         task.end();
@@ -87,6 +97,7 @@ async function openStaging(
 }
 
 interface StageOptions extends Pick<Staging, 'folder' | 'owner'> {
+  readonly format: DiskFormat;
   /** The format that the raw disk looks like (`guiseOf`). */
   readonly guise: string | undefined;
   readonly run: Pick<Run, 'log' | 'runner'>;
@@ -97,11 +108,12 @@ interface StageOptions extends Pick<Staging, 'folder' | 'owner'> {
 /** Writes one disk. @returns its path. @throws FailedError, BundleError */
 async function stage(
   disk: BundleDisk,
-  { folder, owner, guise, run, task, signal }: StageOptions,
+  { folder, owner, format, guise, run, task, signal }: StageOptions,
 ): Promise<string> {
   const path = join(folder, `disk.${disk.id}`);
   await requireSpace(folder, disk, guise);
   await writeDisk(disk, path, { owner, task, signal });
+  if (format === 'qcow2') await requireWholeFile(disk, path, run.runner);
   if (disk.size === 0) {
     run.log.warn(
       `disk ${disk.id} has 0 bytes, which OpenNebula does not accept as an image; it is registered with one sector of zeros`,

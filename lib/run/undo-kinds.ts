@@ -1,7 +1,7 @@
 // The kinds of undo that belong to no part alone: files, folders and servers that this tool made.
 import { rm } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { FailedError } from '../report/errors.ts';
+import { FailedError, hasCode } from '../report/errors.ts';
 import { object } from './json-object.ts';
 import { text } from './json-shape.ts';
 import { ownPrefix } from './own-prefix.ts';
@@ -42,7 +42,7 @@ export const stopProcess = undoKind({
   kind: 'stop-process',
   fields: server,
   describe: ({ program, argument }) =>
-    `${program} may still run; end it with: pkill -f ${quote(argument)}`,
+    `${program} may still run; end it with: pkill -f -- ${quote(argument)}`,
   carryOut: ({ program, argument }, { runnerAt }, on) =>
     stopProcesses(runnerAt(on), program, argument),
   whenMachineIsGone: 'ended',
@@ -56,8 +56,17 @@ async function remove(
   { runnerAt }: UndoDeps,
   on: SshTarget | undefined,
 ): Promise<void> {
-  // Here no program has to be found for it.
-  if (on === undefined) return rm(path, { force: true, recursive: how === '-rf' });
+  if (on === undefined) return removeHere(how, path);
   const args = [how, '--', path];
   await runnerAt(on).run({ program: 'rm', args }, { doing: `remove ${path}` });
+}
+
+/** By Node.js itself, so that no program has to be found. */
+async function removeHere(how: '-f' | '-rf', path: string): Promise<void> {
+  try {
+    await rm(path, { force: true, recursive: how === '-rf' });
+  } catch (error) {
+    // Nothing can be there: the name is longer than names can be, or a folder of the path has become a file.
+    if (!hasCode(error, 'ENAMETOOLONG') && !hasCode(error, 'ENOTDIR')) throw error;
+  }
 }

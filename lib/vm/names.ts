@@ -38,6 +38,9 @@ export function partName(file: string): string {
   return `${file}.${randomBytes(8).toString('hex')}.part`;
 }
 
+/** Bytes that a name in a folder may have on Linux, less what `partName` adds. */
+export const longestFileName = 255 - '.0123456789abcdef.part'.length;
+
 /** Whether this name in a folder is one that `partName` gave for the file with this name there. */
 export function isPartOf(name: string, file: string): boolean {
   return name.startsWith(`${file}.`) && /^[0-9a-f]{16}\.part$/.test(name.slice(file.length + 1));

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ConnectionError } from '../../lib/report/errors.ts';
 import { openSshSource } from '../../lib/bundle/location/ssh-source.ts';
 import { parseBundleAddress } from '../../lib/bundle/location/bundle-address.ts';
 import { connectionsTo, useSshd, type Connected } from '../support/ssh-support.ts';
@@ -62,7 +63,9 @@ describe('a bundle on another machine', () => {
     const other = connectionsTo(sshd.host);
     const source = await openSshSource(other.runner, path, 'host:bundle');
     await other.cut();
-    await expect(source.read(0, bytes.length)).rejects.toThrow(
+    const error: unknown = await source.read(0, bytes.length).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect((error as ConnectionError).message).toMatch(
       /cannot read bundle host:bundle: the connection to .* was lost/,
     );
     await source.close();

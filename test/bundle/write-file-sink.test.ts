@@ -133,3 +133,12 @@ describe('on a file system of 1 MiB', () => {
     }
   });
 });
+
+test('a bundle is not named after a file that took the place of its part file', async () => {
+  const sink = await createFileSink(path, part);
+  await sink.write(Buffer.from('own'));
+  execFileSync('rm', [part]);
+  writeFileSync(part, 'foreign');
+  await expect(sink.commit()).rejects.toThrow(`${part} was exchanged or removed`);
+  expect(names()).toEqual([basename(part)]);
+});

@@ -363,3 +363,35 @@ describe('a bundle that lost its end', () => {
     }
   });
 });
+
+describe('a result that cannot be told', () => {
+  test('extract says what it has made when its result cannot be written to stdout', async () => {
+    const script = `cd "$1" && shift && exec "$@" >/dev/full`;
+    const words = ['-c', script, 'sh', out, command, 'extract', bundle, '--disk', '0', '-o', 'x'];
+    const { code, stderr } = await runToEnd('sh', words, { env: environment });
+    expect(code).toBe(1);
+    expect(stderr).toContain(`nothing was undone, the result is: ${join(out, 'x')}`);
+    isSame(join(out, 'x'), 'raw', 0);
+  });
+
+  test('in a folder that was removed, the command ends with one line', async () => {
+    const script = `mkdir gone && cd gone && rmdir ../gone && exec "$@"`;
+    const words = ['-c', `cd "$1" && shift && ${script}`, 'sh', out, command, 'show', bundle];
+    expect(await runToEnd('sh', words, { env: environment })).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'the current folder does not exist: change to another one\n',
+    });
+  });
+});
+
+describe('names that are too long for a file system', () => {
+  test.each([234, 228, 200])('a name of %i bytes for an extracted disk', async (length) => {
+    const name = 'x'.repeat(length);
+    const { code, stderr } = await extract(bundle, '--disk', '0', '-o', name, '--format', 'qcow2');
+    expect(code).toBe(length > 227 ? 2 : 0);
+    if (length > 227) expect(stderr).toContain('its name has more than 227 bytes');
+    expect(readdirSync(out)).toEqual(length > 227 ? [] : [name]);
+    expect(existsSync(at('state/journal')) ? readdirSync(at('state/journal')) : []).toEqual([]);
+  });
+});

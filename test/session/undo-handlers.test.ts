@@ -45,7 +45,7 @@ const known: readonly Known[] = [
   },
   {
     undo: { kind: 'stop-process', program: 'ssh', argument: '/tmp/onevmdump-1/' },
-    says: 'ssh may still run; end it with: pkill -f /tmp/onevmdump-1/',
+    says: 'ssh may still run; end it with: pkill -f -- /tmp/onevmdump-1/',
     fate: 'ended',
   },
   {

@@ -14,7 +14,7 @@ import type { Undo } from '../../run/undo.ts';
 import { removeFile } from '../../run/undo-kinds.ts';
 import { canWriteFolder, kindOfPath, namesIn } from './host-file.ts';
 import { removeUnfinishedBundle } from './undo.ts';
-import { isPartOf, partName } from '../../vm/names.ts';
+import { isPartOf, longestFileName, partName } from '../../vm/names.ts';
 
 /**
  * The bundle's full path. Checks that its folder exists and can be written, and that the name is free.
@@ -34,6 +34,11 @@ export async function bundleDestination(
   const name = bundleName(facts);
   const isFolder = destination.endsWith('/') || (await machine.kind(path)) === 'folder';
   const bundle = isFolder ? join(path, name) : path;
+  if (Buffer.byteLength(basename(bundle)) > longestFileName) {
+    throw new UsageError(
+      `cannot write ${bundle}: its name has more than ${longestFileName} bytes, and a longer one is used while it is written`,
+    );
+  }
   const folder = dirname(bundle);
   const what = (file: string): string =>
     machine.name === undefined ? file : `${machine.name}:${file}`;

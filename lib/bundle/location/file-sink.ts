@@ -47,6 +47,7 @@ export async function createFileSink(path: string, part: string): Promise<Bundle
     async commit() {
       await doing(`write ${part}`, async () => {
         await file.sync();
+        await requireSameFile(file, part);
         await file.close();
       });
       await doing(`give the bundle its name ${path}`, () => giveName(part, path));
@@ -117,6 +118,17 @@ export async function partsOf(path: string): Promise<readonly string[]> {
     .filter((name) => isPartOf(name, basename(path)))
     .map((name) => join(folder, name))
     .sort();
+}
+
+/**
+ * Requires that a name is still that of the file which was written: whoever can write its folder can exchange it.
+ * @throws FailedError
+ */
+export async function requireSameFile(file: FileHandle, path: string): Promise<void> {
+  const written = await file.stat({ bigint: true });
+  const there = await lstat(path, { bigint: true }).catch(() => undefined);
+  if (there?.ino === written.ino && there.dev === written.dev) return;
+  throw new FailedError(`${path} was exchanged or removed while it was written`);
 }
 
 /**

@@ -1,5 +1,10 @@
 // Reads of a file on another machine: a script there takes requests, one after another, and answers with bytes.
-import { FailedError, UsageError } from '../../report/errors.ts';
+import {
+  ConnectionError,
+  FailedError,
+  UsageError,
+  type OnevmdumpError,
+} from '../../report/errors.ts';
 import type { PipedService } from '../../run/runner.ts';
 import { ByteReader } from '../read/byte-reader.ts';
 
@@ -66,10 +71,11 @@ export class RemoteReads {
     return result;
   }
 
-  async #lost(): Promise<FailedError> {
-    const { stderr } = await this.#service.ended;
-    const why = stderr || 'the reader there has ended';
-    return new FailedError(`cannot read bundle ${this.#name}: ${why}`);
+  async #lost(): Promise<OnevmdumpError> {
+    const { stderr, lost } = await this.#service.ended;
+    const doing = `cannot read bundle ${this.#name}`;
+    if (lost) return new ConnectionError(`${doing}: ${lost.message}`, lost);
+    return new FailedError(`${doing}: ${stderr || 'the reader there has ended'}`);
   }
 
   async #line(): Promise<string> {

@@ -45,6 +45,10 @@ export interface VerifyReport {
   readonly disks: readonly VerifiedDisk[];
 }
 
+/** In a tar header (POSIX ustar, also in GNU's). */
+const tarMagic = Buffer.from('ustar', 'latin1');
+const tarMagicOffset = 257;
+
 /** Damaged places that an error names: more do not help its reader, so verify looks for no more. */
 const mostPlaces = 20;
 
@@ -88,14 +92,17 @@ async function indexIsLost(
   { indexed, indexLost, manifest, compression }: Opened,
 ): Promise<boolean> {
   if (indexLost) return true;
-  const { frameMagic } = compressions[compression];
-  if (indexed || manifest?.compression !== compression || !frameMagic) return false;
+  if (indexed || manifest?.compression !== compression) return false;
   // Behind more zeros than were looked at there may well be one.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;
+  const { frameMagic } = compressions[compression];
   for (const { frames } of manifest.members) {
     for (const [offset] of frames) {
-      const start = await source.read(offset, frameMagic.length);
-      if (!start.equals(frameMagic)) return false;
+      const [mark, at] = frameMagic ? [frameMagic, offset] : [tarMagic, offset + tarMagicOffset];
+      const found = await source.read(at, mark.length);
+      if (!found.equals(mark)) return false;
+      // Without compression only the first frame of a member has a mark: its tar header.
+      if (!frameMagic) break;
     }
   }
   return true;

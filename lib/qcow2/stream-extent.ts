@@ -1,0 +1,58 @@
+// How far into its file a qcow2 image reaches, of an image that comes as a stream: the tables are picked out of two passes.
+// Format: QEMU, docs/interop/qcow2.txt.
+import type { DataPiece } from '../read/rbd-diff-stream.ts';
+import type { Extent } from '../read/disk-reader.ts';
+import { overZeros } from '../read/fill-with-zeros.ts';
+import { entrySize } from './format.ts';
+import { neededL1Entries, type Qcow2Header } from './header.ts';
+import { endOfData, hostOffsets } from './table-entries.ts';
+
+/**
+ * The bytes that the file must have at least.
+ * @param size bytes that it has
+ * @param pieces begins a new pass over the file; what it leaves out is zeros
+ */
+export async function neededEndOfStream(
+  header: Qcow2Header,
+  size: number,
+  pieces: () => AsyncIterable<DataPiece>,
+): Promise<number> {
+  const l1 = { offset: header.l1Offset, length: neededL1Entries(header) * entrySize };
+  const l1End = l1.offset + l1.length;
+  if (l1End > size || l1.length === 0) return l1End;
+  const parts: Uint8Array[] = [];
+  for await (const part of overZeros([l1], pieces())) parts.push(part);
+  const l1Table = Buffer.concat(parts);
+  const tables = hostOffsets(l1Table).map((offset) => ({ offset, length: header.clusterSize }));
+  const lastTable = tables.reduce(
+    (end, { offset, length }) => Math.max(end, offset + length),
+    l1End,
+  );
+  if (lastTable > size || tables.length === 0) return lastTable;
+  let end = lastTable;
+  for await (const table of tablesIn(tables, header.clusterSize, pieces())) {
+    end = Math.max(end, endOfData(table, header));
+  }
+  return end;
+}
+
+/** Table after table, `length` bytes each. */
+async function* tablesIn(
+  tables: readonly Extent[],
+  length: number,
+  pieces: AsyncIterable<DataPiece>,
+): AsyncGenerator<Buffer, void> {
+  const table = Buffer.alloc(length);
+  let filled = 0;
+  for await (const bytes of overZeros(tables, pieces)) {
+    for (let rest = bytes; rest.length > 0;) {
+      const part = rest.subarray(0, length - filled);
+      table.set(part, filled);
+      filled += part.length;
+      rest = rest.subarray(part.length);
+      if (filled < length) continue;
+      yield table;
+      filled = 0;
+    }
+  }
+}
