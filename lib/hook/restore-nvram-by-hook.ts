@@ -24,12 +24,12 @@ export async function restoreNvramByHook(
   const { hostname } = vm.history;
   const options = { datastoreLocation: config.datastoreLocation, how: 'new' } as const;
   const target = await targetOfHost(hostname);
-  const placed = target
+  const result = target
     ? await withConnections('read', { config, log }, ({ connections }) =>
         placeNvram(vm, nvram, connections.runner(target, signal), options),
       )
     : await placeNvram(vm, nvram, localRunner(log, signal), options);
-  if (placed === 'placed') log.info(`VM ${vm.id} has its UEFI variables`);
+  if (result === 'written') log.info(`VM ${vm.id} has its UEFI variables`);
   // A VM that was deployed before has variables of its own.
   else if (vm.history.seq > 0) log.info(`VM ${vm.id} keeps its UEFI variables`);
   // OpenNebula was faster than this hook.

@@ -30,8 +30,8 @@ export async function nvramInPlace(
     const vm = await when(one, vmId, run, ({ history }) => history !== undefined);
     const { datastoreLocation } = run;
     const runner = await runnerOf(vm, run);
-    const placed = await placeNvram(vm, nvram, runner, { datastoreLocation, how: 'new' });
-    if (placed === 'there') await replace(vm, nvram, runner, { run, one });
+    const result = await placeNvram(vm, nvram, runner, { datastoreLocation, how: 'new' });
+    if (result === 'exists') await replace(vm, nvram, runner, { run, one });
     run.log.info(`VM ${vmId} has its UEFI variables`);
   } catch (error) {
     if (!(error instanceof OnevmdumpError)) throw error;

@@ -8,7 +8,7 @@ import { nvramFile, vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /** The result: the file has this content, or a file with other content exists already. */
-export type Placed = 'placed' | 'there';
+export type NvramResult = 'written' | 'exists';
 
 // $1 the folder, $2 the file, $3 `new` or `over`. The folder's owner could replace a file by a symbolic link at any time. So the
 // content is written to a new file (set -C), which then gets its name by ln (never over an existing file) or by mv. As
@@ -35,7 +35,7 @@ export async function placeNvram(
   nvram: Uint8Array,
   runner: Runner,
   { datastoreLocation, how }: { readonly datastoreLocation: string; readonly how: 'new' | 'over' },
-): Promise<Placed> {
+): Promise<NvramResult> {
   if (!vm.history || posix.basename(vm.name) !== vm.name) {
     throw new UsageError(`VM ${vm.id} has no folder for its UEFI variables`);
   }
@@ -48,5 +48,5 @@ export async function placeNvram(
       acceptStatus: [9],
     },
   );
-  return status === 9 ? 'there' : 'placed';
+  return status === 9 ? 'exists' : 'written';
 }

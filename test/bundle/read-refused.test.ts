@@ -132,7 +132,7 @@ describe('a header is refused', () => {
   test('a tar header is refused with a wrong checksum', async () => {
     const bytes = archive(vmXmlMember, disk());
     bytes[vmXmlMember.length + 100] = bytes[vmXmlMember.length + 100]! ^ 1;
-    await expect(readAll(bytes)).rejects.toThrow('no sound tar header at byte 1024');
+    await expect(readAll(bytes)).rejects.toThrow('no valid tar header at byte 1024');
   });
 
   test.each([
@@ -140,7 +140,7 @@ describe('a header is refused', () => {
     ['a negative number', '-0000000001'],
   ])('a tar header is refused with a size that is %s', async (_name, size) => {
     const edit = (header: Buffer) => header.write(size, 124, 'latin1');
-    await expect(readAll(archive(vmXmlMember, disk({ edit })))).rejects.toThrow(/no sound size/);
+    await expect(readAll(archive(vmXmlMember, disk({ edit })))).rejects.toThrow(/no valid size/);
   });
 
   test('a tar header is refused with a size beyond 2^53', async () => {
@@ -149,7 +149,7 @@ describe('a header is refused', () => {
       header[124] = 0x80;
     };
     await expect(readAll(archive(vmXmlMember, disk({ edit })))).rejects.toThrow(
-      /no sound tar header/,
+      /no valid tar header/,
     );
   });
 
@@ -179,7 +179,9 @@ describe('a header is refused', () => {
     await expect(readAll(archive(vmXmlMember, pax, pax, disk()))).rejects.toThrow(
       /two PAX headers/,
     );
-    await expect(readAll(archive(vmXmlMember, pax))).rejects.toThrow(/stands before no member/);
+    await expect(readAll(archive(vmXmlMember, pax))).rejects.toThrow(
+      /no member follows a PAX header/,
+    );
   });
 
   test.each(['-1', '1.5', '0x10', '', '9007199254740993', '99999999999999999999'])(
@@ -239,7 +241,7 @@ describe('the end of an archive is refused', () => {
     ['a gzip member behind gzip', Buffer.concat([gzipSync(sound), gzipSync(noise(10))])],
   ])('the end of an archive is refused with %s', async (_name, bytes) => {
     await expect(readAll(bytes)).rejects.toThrow(
-      /stands between|follows the end of the archive|follows the compressed data|incorrect header/,
+      /is between members|follows the end of the archive|follows the compressed data|incorrect header/,
     );
   });
 
@@ -383,7 +385,7 @@ describe('a sparse map is refused', () => {
     ],
     ['reaches beyond the size', [[0, 512]], 511, 0, 512, /reaches beyond/],
     ['does not add up', [[0, 1024]], 4096, 0, 512, /adds up to 1024 bytes, but it has 512/],
-    ['goes on behind its end', [[0, 512]], 4096, 1, 1024, /goes on behind its end/],
+    ['goes on after its end', [[0, 512]], 4096, 1, 1024, /goes on after its end/],
   ] as const)(
     'a sparse map is refused in the old GNU format that %s',
     async (_name, entries, real, more, dataBytes, message) => {
@@ -395,14 +397,14 @@ describe('a sparse map is refused', () => {
     },
   );
 
-  test('a sparse map is refused in the old GNU format with a number that is none', async () => {
+  test('a sparse map is refused in the old GNU format with a number that is not valid', async () => {
     const edit = (header: Buffer) => {
       oldGnu([[0, 512]], 4096)(header);
       header.write('99999999999', 483);
     };
     await refuse(
       archive(vmXmlMember, disk({ type: 'S', data: noise(512), edit })),
-      /number that is none/,
+      /number that is not valid/,
     );
   });
 

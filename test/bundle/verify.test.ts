@@ -279,11 +279,11 @@ describe('a manifest that lies is found out:', () => {
       withFrame(2, ([o, s, l, c]) => [o, s - 512, l - 512, c]),
       /frames end at byte/,
     ],
-    ['an empty frame', withFrame(2, ([o, , , c]) => [o, 0, 0, c]), /has no sound length/],
+    ['an empty frame', withFrame(2, ([o, , , c]) => [o, 0, 0, c]), /has no valid length/],
     [
       'a length that is not stored',
       withFrame(1, ([o, s, l, c]) => [o, s, l - 1, c]),
-      /no sound length/,
+      /no valid length/,
     ],
     [
       'another CRC',

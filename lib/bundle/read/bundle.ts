@@ -1,7 +1,7 @@
-// What restore, show and verify see of a bundle, however it was made. reader.ts opens one.
+// A bundle as restore, show and verify use it, whichever tool wrote it. reader.ts opens one.
 import type { DiskFormat, Manifest, StateMember } from '../format/manifest.ts';
 
-/** What all names of one file have in common, hard links included. */
+/** The device and inode of a file, which are the same for all its names. */
 export interface FileIdentity {
   readonly dev: bigint;
   readonly ino: bigint;
@@ -9,20 +9,20 @@ export interface FileIdentity {
 
 /** Where a bundle's bytes come from: a local file, or a file on another machine. */
 export interface BundleSource {
-  /** Printable: the path. */
+  /** The path, for messages. */
   readonly name: string;
-  /** Bytes of the whole file. */
+  /** Size of the file in bytes. */
   readonly size: number;
   /** When it was last written. */
   readonly modified: Date;
   /** Which file it is; undefined on another machine. */
   readonly identity?: FileIdentity;
-  /** Up to `length` bytes from `offset`; fewer only at the end of the file. */
+  /** Reads `length` bytes from `offset`; fewer only at the end of the file. @throws FailedError, CommandError, ConnectionError */
   read(offset: number, length: number): Promise<Buffer>;
   close(): Promise<void>;
 }
 
-/** Bytes of a disk file at their place; what no piece covers is a hole. */
+/** Bytes of a disk file at their offset; what no piece covers is a hole. */
 export interface Piece {
   readonly offset: number;
   readonly data: Uint8Array;
@@ -35,7 +35,7 @@ export interface BundleDisk {
   readonly member: string;
   /** Size in bytes of the disk file, holes included. For raw this is the virtual size. */
   readonly size: number;
-  /** Bytes the pieces of one pass add up to. */
+  /** Bytes of all pieces of one pass. */
   readonly dataBytes: number;
   /** From the manifest; undefined in bundles without one, where OpenNebula's FORMAT decides. */
   readonly format: DiskFormat | undefined;
@@ -44,17 +44,17 @@ export interface BundleDisk {
   /**
    * All data of the disk file in ascending order, checked against frame CRCs, sizes and (where the
    * manifest has one) the disk's SHA-256 at the end. Can be called again: each call is one pass.
-   * A piece has at most 1 MiB and may be kept. @throws BundleError naming the place of the damage.
+   * A piece has at most 1 MiB and may be kept. @throws BundleError that says where the damage is
    */
   pieces(): AsyncIterable<Piece>;
 }
 
-/** A member that holds what the VM kept beside its disks. */
+/** A member with UEFI variables or the state of a vTPM. */
 export interface StateFile {
   readonly member: StateMember;
   /** Bytes. */
   readonly size: number;
-  /** All of it, checked against its SHA-256 where the bundle has one. @throws BundleError when it is damaged */
+  /** Reads all of it, and checks its SHA-256 if the bundle has one. @throws BundleError when it is damaged */
   read(): Promise<Buffer>;
 }
 
@@ -66,11 +66,11 @@ export interface Bundle {
   readonly manifest: Manifest | undefined;
   /** `vm.xml`, byte for byte. */
   readonly vmXml: Buffer;
-  /** What the VM kept beside its disks. */
+  /** UEFI variables and vTPM state. */
   readonly state: readonly StateFile[];
   /** Ascending by id. */
   readonly disks: readonly BundleDisk[];
-  /** Where and why the bundle ends before its end; only in one that was opened to be salvaged. */
+  /** Where and why the bundle is cut off; only set when it was opened to be salvaged. */
   readonly cut?: string | undefined;
   close(): Promise<void>;
 }

@@ -1,8 +1,8 @@
-// Pulls exact numbers of bytes out of a stream of chunks: what a tar archive is parsed with.
+// Reads exact numbers of bytes from a stream of chunks, which is what parsing a tar archive needs.
 import { LostEndError } from '../lost-end-error.ts';
 
 export class ByteReader {
-  /** Bytes given out so far. */
+  /** Bytes returned so far. */
   position = 0;
   readonly #chunks: AsyncIterator<Buffer, unknown>;
   #rest: Buffer = Buffer.alloc(0);
@@ -20,7 +20,7 @@ export class ByteReader {
     return given;
   }
 
-  /** Whether the stream has ended; what was given out before has then been checked by whoever feeds it. */
+  /** Whether the stream has ended. Waits for the next chunk, so that its source has checked everything returned before. */
   async atEnd(): Promise<boolean> {
     while (this.#rest.length === 0) {
       const { done, value } = await this.#chunks.next();
@@ -30,14 +30,14 @@ export class ByteReader {
     return false;
   }
 
-  /** Like `next`, where more must follow. @throws LostEndError at the end of the stream. */
+  /** Like `next`, when more must follow. @throws LostEndError at the end of the stream */
   async some(most: number): Promise<Buffer> {
     const given = await this.next(most);
     if (given) return given;
     throw new LostEndError(`the archive ends early, at byte ${this.position} of the tar stream`);
   }
 
-  /** Exactly `length` bytes. @throws LostEndError when the stream ends before. */
+  /** Exactly `length` bytes. @throws LostEndError when the stream ends before */
   async take(length: number): Promise<Buffer> {
     if (this.#rest.length >= length && length > 0) return this.some(length);
     const parts: Buffer[] = [];
@@ -49,12 +49,12 @@ export class ByteReader {
     return Buffer.concat(parts, length);
   }
 
-  /** Reads over `length` bytes. @throws LostEndError when the stream ends before. */
+  /** Skips `length` bytes. @throws LostEndError when the stream ends before */
   async skip(length: number): Promise<void> {
     for (let left = length; left > 0;) left -= (await this.some(left)).length;
   }
 
-  /** Gives up what was not read and frees the processes and files behind the stream. */
+  /** Drops what was not read, and closes the processes and files of the stream. */
   async close(): Promise<void> {
     this.#rest = Buffer.alloc(0);
     await this.#chunks.return?.();

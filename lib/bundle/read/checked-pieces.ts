@@ -1,4 +1,4 @@
-// The pieces of one disk out of the tar stream, checked against what the manifest says of the disk.
+// Reads the pieces of one disk from the tar stream, and checks them against the manifest.
 import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { Piece } from './bundle.ts';
@@ -6,7 +6,7 @@ import type { ByteReader } from './byte-reader.ts';
 import type { Manifest, ManifestDisk } from '../format/manifest.ts';
 import { memberPieces, type TarMember } from './tar-member.ts';
 
-/** What a disk must be. */
+/** What the manifest says about a disk. */
 export interface ExpectedDisk {
   readonly id: number;
   /** Bytes of the file. */
@@ -17,14 +17,14 @@ export interface ExpectedDisk {
   readonly sha256: string | undefined;
 }
 
-/** What the manifest says of the disk's file. A qcow2 disk is stored whole, its own holes included. */
+/** What the manifest says about the disk's file. A qcow2 disk is stored as a whole file, with its own holes. */
 export function expectedDisk(manifest: Manifest, disk: ManifestDisk): ExpectedDisk {
   const size = manifest.members.find(({ name }) => name === disk.member)?.size ?? NaN;
   const dataBytes = disk.format === 'raw' ? disk.dataBytes : size;
   return { id: disk.id, size, dataBytes, sha256: disk.sha256 };
 }
 
-/** @throws BundleError when the headers in the archive do not describe this disk */
+/** Checks the headers of a member. @throws BundleError when they do not describe this disk */
 export function checkMember({ name, path, map }: TarMember, expected: ExpectedDisk): void {
   if (name.kind !== 'disk' || name.id !== expected.id) {
     throw new BundleError(`the archive has ${path} in its place`);
@@ -37,7 +37,7 @@ export function checkMember({ name, path, map }: TarMember, expected: ExpectedDi
   }
 }
 
-/** Its pieces. @throws BundleError at the end when the checksum is not that of the manifest */
+/** The pieces of a member. @throws BundleError at the end when the checksum is not that of the manifest */
 export async function* checkedPieces(
   input: ByteReader,
   member: TarMember,
@@ -57,12 +57,12 @@ export async function* checkedPieces(
 
 const headSize = 64 * 1024;
 
-/** Room for the first bytes of a disk, all zeros. */
+/** A buffer of zeros for the first bytes of a disk. */
 export function emptyHead(size: number): Buffer {
   return Buffer.alloc(Math.min(size, headSize));
 }
 
-/** Copies what belongs there. @returns false when neither this piece nor a later one does */
+/** Copies the part of a piece that is in `head`. @returns false when this piece and all later ones are after it */
 export function fillHead(head: Buffer, { offset, data }: Piece): boolean {
   if (offset >= head.length) return false;
   head.set(data.subarray(0, head.length - offset), offset);

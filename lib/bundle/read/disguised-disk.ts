@@ -1,6 +1,6 @@
-// Whether a raw disk would be taken for something else by a tool that probes formats. A guest can
-// write such a header into its own disk. A tool that probes it then opens the files that the header names, or
-// unpacks an archive that the guest made, as oneadmin on the front-end.
+// Finds raw disks that a tool which probes formats would mistake for another format. A guest can write the header of any
+// format into its own disk. Such a tool then opens the files that the header names, or unpacks an archive that the guest
+// made, as oneadmin on the front-end.
 import { isTar } from './disguised-tar.ts';
 
 interface Signature {
@@ -60,8 +60,8 @@ const archives: readonly Signature[] = [
 export const probedBytes = 2048;
 
 /**
- * The format that a probing tool takes content for that begins with `head` (2 KiB or more, or the whole of a
- * shorter disk); undefined when that is raw. lib/bundle/read/file-type.ts asks file(1) as well.
+ * The format that a probing tool sees in content; undefined: raw. lib/bundle/read/file-type.ts also asks file(1).
+ * @param head the first 2 KiB or more, or all of a shorter disk
  */
 export function looksLike(head: Uint8Array): string | undefined {
   const bytes = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, probedBytes));
@@ -71,7 +71,7 @@ export function looksLike(head: Uint8Array): string | undefined {
   return found?.name ?? (isVmdkDescriptor(bytes) ? 'vmdk' : isTar(bytes) ? 'tar' : undefined);
 }
 
-/** QEMU passes over comments and blank lines, then wants `version=1` to `3`; others look for a title. */
+/** QEMU skips comments and blank lines, and then expects `version=1` to `3`; other tools look for a title. */
 function isVmdkDescriptor(bytes: Buffer): boolean {
   const start = bytes.toString('latin1');
   if (start.startsWith('# Disk DescriptorFile')) return true;

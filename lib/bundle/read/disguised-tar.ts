@@ -1,11 +1,11 @@
-// Whether file(1) takes a first block for tar. It needs no magic for that: a right checksum is enough
-// (src/is_tar.c), and so is a block that is shaped like a header (magic/Magdir/archive, from 5.33 on).
+// Tells whether file(1) reports content as tar. It does not need the magic for that: a correct checksum is enough
+// (src/is_tar.c), or a block that has the shape of a header (magic/Magdir/archive, from 5.33 on).
 
 const blockSize = 512;
 const checksumAt = 148;
 const checksumLength = 8;
 
-/** Whether some version of file(1) takes what begins with `bytes` for a tar archive. */
+/** Whether some version of file(1) reports content that begins with `bytes` as a tar archive. */
 export function isTar(bytes: Buffer): boolean {
   if (bytes.length < blockSize) return false;
   const stated = statedChecksum(bytes);
@@ -13,8 +13,8 @@ export function isTar(bytes: Buffer): boolean {
 }
 
 /**
- * The number in the checksum field: octal digits after white space, ended by white space, a NUL or the end of
- * the field. undefined when it is none; no digits at all are 0.
+ * The number in the checksum field: octal digits after white space, followed by white space, a NUL or the end of the field.
+ * Undefined when the field is not a number; without any digits it is 0.
  */
 function statedChecksum(bytes: Buffer): number | undefined {
   const field = bytes.toString('latin1', checksumAt, checksumAt + checksumLength);
@@ -23,9 +23,9 @@ function statedChecksum(bytes: Buffer): number | undefined {
 }
 
 /**
- * The checksums that tools compute: the sum of all bytes with blanks for the field itself. file(1) adds
- * bytes without sign and takes those of the field off as `char`, which has a sign on x86 and none on ARM;
- * some old tar programs wrote the sum of bytes with sign.
+ * The checksums that tools compute, which are sums of all bytes with spaces in the checksum field. file(1) adds unsigned bytes
+ * and subtracts those of the field as `char`, which is signed on x86 and unsigned on ARM. Some old tar programs wrote the
+ * sum of signed bytes.
  */
 function checksums(bytes: Buffer): ReadonlySet<number> {
   let sum = checksumLength * 0x20;
@@ -43,7 +43,7 @@ function checksums(bytes: Buffer): ReadonlySet<number> {
   return new Set([sum, sum + 256 * highInField, sum - 256 * high]);
 }
 
-/** The rule for headers padded with NULs, whose checksum nobody computes; as wide as in any version. */
+/** The rule of file(1) for headers padded with NULs, which ignores the checksum; as wide as in any of its versions. */
 function isShapedLikeTar(bytes: Buffer): boolean {
   const name = bytes.readUInt16BE(0);
   return (

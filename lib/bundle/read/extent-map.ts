@@ -1,19 +1,20 @@
-// Which bytes of a disk an archive holds, as told by a hostile archive.
+// The extents of a disk in an archive, which may be hostile.
 import { BundleError } from '../../report/errors.ts';
 import type { Extent } from '../../read/disk-reader.ts';
 
-/** Far more than any real disk has; in the worst case a map of so many takes 100 MB. */
+/** Far more extents than any real disk has; a map of that many takes 100 MB in the worst case. */
 const mostExtents = 10_000_000;
 const blockSize = 64 * 1024;
 /** Bytes of one number at most: 2^53 in seven bits each. */
 const longestNumber = 8;
 
 /**
- * The extents of a disk in ascending order. There may be millions: each is kept as the length of the hole before it and
- * its own, in as many bytes as these need (seven bits in each, the last one without the eighth).
+ * The extents of a disk in ascending order. There may be millions, so each is stored as two numbers, the length of the hole
+ * before it and its own. A number takes as many bytes as it needs: seven bits in each byte, and the eighth bit says that
+ * another byte follows.
  */
 export class ExtentMap {
-  /** Bytes that the extents add up to. */
+  /** Bytes of all extents. */
   dataBytes = 0;
   #size: number;
   #end = 0;
@@ -21,7 +22,7 @@ export class ExtentMap {
   readonly #blocks: Buffer[] = [];
   #used = blockSize;
 
-  /** @param size bytes of the disk, holes included; `limitTo` may set it later */
+  /** @param size bytes of the disk, holes included; may also be set later, by `limitTo` */
   constructor(size = Number.MAX_SAFE_INTEGER) {
     this.#size = size;
   }
@@ -44,7 +45,7 @@ export class ExtentMap {
     this.#size = size;
   }
 
-  /** Adds the next extent; one of length 0 only marks a place. @throws BundleError */
+  /** Adds the next extent; one of length 0 only marks an offset. @throws BundleError when it is not after the one before */
   add(offset: number, length: number): void {
     if (offset < this.#end) throw new BundleError('its sparse map overlaps or is not in order');
     if (offset > this.#size || length > this.#size - offset) throw this.#beyond(this.#size);
@@ -53,7 +54,7 @@ export class ExtentMap {
       throw new BundleError(`its sparse map has more than ${mostExtents} extents`);
     }
     this.#count += 1;
-    // Both always stand in one block.
+    // Both numbers of an extent are always in the same block.
     if (this.#used > blockSize - 2 * longestNumber) {
       this.#blocks.push(Buffer.allocUnsafeSlow(blockSize));
       this.#used = 0;
@@ -96,7 +97,7 @@ export class ExtentMap {
   }
 }
 
-/** The number that begins at `at`, and where the next one does. */
+/** The number at `at`, and the index of the next one. */
 function numberAt(bytes: Buffer, at: number): readonly [number: number, next: number] {
   let number = 0;
   let scale = 1;

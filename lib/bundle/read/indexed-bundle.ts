@@ -1,4 +1,4 @@
-// A bundle with an index: reads the manifest at its end, then only what is asked for.
+// Reads a bundle with an index: the manifest at its end, and then only what is requested.
 import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
 import type { BundleDisk, BundleSource, Piece, StateFile } from './bundle.ts';
@@ -16,17 +16,22 @@ import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
 import { readManifestMember } from './manifest-read.ts';
 import type { FrameList, Manifest } from '../format/manifest.ts';
 import { quoted } from '../format/member-name.ts';
-import { largestVmXml, placed, type OpenOptions, type Opened } from './opened-bundle.ts';
+import {
+  largestVmXml,
+  prefixError,
+  type OpenOptions,
+  type OpenedContent,
+} from './opened-bundle.ts';
 import { readState } from './state-file.ts';
 import { memberBytes, nextMember } from './tar-member.ts';
 import type { Trailer } from '../format/trailer.ts';
 
-/** @throws BundleError when the manifest is damaged or does not agree with the file */
+/** Opens a bundle with an index. @throws BundleError when the manifest is damaged or does not agree with the file */
 export async function openIndexed(
   source: BundleSource,
   trailer: Trailer,
   options: OpenOptions,
-): Promise<Opened> {
+): Promise<OpenedContent> {
   const { signal } = options;
   const manifest = await openManifest(source, trailer, options);
   const disks = manifest.disks.map((disk): BundleDisk => {
@@ -64,9 +69,9 @@ export function framesOf({ members }: Manifest, name: string): FrameList {
 }
 
 /**
- * The manifest alone, from the last frame, checked against the file.
- * @param limit bytes it may have
- * @throws BundleError
+ * Reads only the manifest, from the last frame, and checks it against the file.
+ * @param limit bytes that it may have
+ * @throws BundleError when it is damaged or does not agree with the file
  */
 export async function openManifest(
   source: BundleSource,
@@ -102,8 +107,8 @@ async function* withCrc(chunks: AsyncIterable<Buffer>, expected: number): AsyncG
 }
 
 /**
- * All frames, one after another without gaps, from the start of the file to the manifest's frame.
- * @throws BundleError when they are not
+ * Checks that the frames follow one another without gaps, from the start of the file to the manifest's frame.
+ * @throws BundleError when they do not
  */
 export function checkFrames({ members, compression }: Manifest, trailer: Trailer): void {
   if (compression !== trailer.compression) {
@@ -118,7 +123,7 @@ export function checkFrames({ members, compression }: Manifest, trailer: Trailer
         new BundleError(`manifest.json: ${quoted(name)}, frame ${index} ${what}`);
       if (offset !== end) throw wrong(`is at byte ${offset}, expected ${end}`);
       if (length === 0 || stored === 0 || (compression === 'none' && stored !== length)) {
-        throw wrong('has no sound length');
+        throw wrong('has no valid length');
       }
       end += stored;
       index += 1;
@@ -131,7 +136,7 @@ export function checkFrames({ members, compression }: Manifest, trailer: Trailer
   }
 }
 
-/** The first frame: the folder and `vm.xml`. */
+/** Reads `vm.xml` from the first frame, which also contains the folder. */
 async function readVmXml(source: BundleSource, manifest: Manifest, signal?: AbortSignal) {
   const label = 'vm.xml';
   const frames = framesOf(manifest, './vm.xml');
@@ -162,7 +167,7 @@ function stateOf(source: BundleSource, manifest: Manifest, signal?: AbortSignal)
         await expectEnd(input, label);
         return bytes;
       } catch (error) {
-        throw placed(label, error);
+        throw prefixError(label, error);
       } finally {
         await input.close();
       }
@@ -185,13 +190,13 @@ async function* diskPieces(
     yield* checkedPieces(input, member, expected);
     await expectEnd(input, options.label);
   } catch (error) {
-    throw placed(options.label, error);
+    throw prefixError(options.label, error);
   } finally {
     await input.close();
   }
 }
 
-/** Its first bytes, holes as zeros; frames behind them are not read. */
+/** Returns the first bytes of the disk (holes as zeros) without reading later frames. */
 async function readHead(size: number, pieces: AsyncIterable<Piece>): Promise<Buffer> {
   const head = emptyHead(size);
   for await (const piece of pieces) {
@@ -200,7 +205,7 @@ async function readHead(size: number, pieces: AsyncIterable<Piece>): Promise<Buf
   return head;
 }
 
-/** @throws BundleError when the frames hold more than the member */
+/** @throws BundleError when the frames contain more than the member */
 async function expectEnd(input: ByteReader, label: string): Promise<void> {
   if (await input.next(1)) throw new BundleError(`${label} has more frames than it needs`);
 }

@@ -1,4 +1,4 @@
-// A bundle that lost only its index: all its data and its manifest are there, and are read from the front.
+// Recognizes a bundle that lost only its index: all its data and its manifest are there, and can be read from the front.
 import { BundleError } from '../../report/errors.ts';
 import type { BundleSource } from './bundle.ts';
 import { decompress } from './decompress.ts';
@@ -7,9 +7,9 @@ import type { Manifest } from '../format/manifest.ts';
 import { beginsLikeTrailer, trailerSize } from '../format/trailer.ts';
 
 /**
- * Whether the manifest's frame is whole, so that what is cut off or damaged is the trailer behind it. Of an
- * uncompressed bundle the manifest that was read is all there is to ask.
- * @param manifest read from the front, before the place where reading failed
+ * Whether the manifest's frame is complete, so that only the trailer after it is cut off or damaged. In an uncompressed bundle
+ * the manifest has no frame of its own, and having read it is enough.
+ * @param manifest read from the front, before the position where reading failed
  */
 export async function onlyIndexIsLost(
   source: BundleSource,
@@ -27,12 +27,12 @@ export async function onlyIndexIsLost(
   for (let at = 0; at < tail.length; at++) {
     if (!beginsLikeTrailer(tail.subarray(at), compression)) continue;
     const range = { offset, length: first + at - offset };
-    if (await isSound(decompress(source, range, compression, signal))) return true;
+    if (await isUndamaged(decompress(source, range, compression, signal))) return true;
   }
   return false;
 }
 
-async function isSound(bytes: AsyncGenerator<Buffer>): Promise<boolean> {
+async function isUndamaged(bytes: AsyncGenerator<Buffer>): Promise<boolean> {
   try {
     while ((await bytes.next()).done !== true);
     return true;

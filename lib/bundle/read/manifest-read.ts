@@ -1,4 +1,4 @@
-// Reads manifest.json out of an archive that is not trusted, without ever having all of it in memory.
+// Reads manifest.json from an archive that may be hostile, without ever having all of it in memory.
 import type { Log } from '../../report/log.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { largestManifest, parseScanned } from '../format/manifest-parse.ts';
@@ -7,9 +7,9 @@ import { ManifestScan } from '../format/manifest-scan.ts';
 import { memberPieces, requirePlain, type TarMember } from './tar-member.ts';
 
 /**
- * The member's data, parsed and checked. Optional facts that are wrong are left out with a warning.
- * @param limit bytes it may have
- * @throws BundleError
+ * Parses and validates the manifest. Optional facts that are not valid are left out with a warning.
+ * @param limit bytes that it may have
+ * @throws BundleError when it is not valid
  */
 export async function readManifestMember(
   input: ByteReader,
@@ -28,7 +28,7 @@ export async function readManifestMember(
   });
   if (count > 0) {
     const more = count > dropped.length ? `; and ${count - dropped.length} more` : '';
-    log.warn(`ignored what is wrong and not needed: ${dropped.join('; ')}${more}`);
+    log.warn(`ignored optional facts that are not valid: ${dropped.join('; ')}${more}`);
   }
   return manifest;
 }

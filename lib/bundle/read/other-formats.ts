@@ -1,9 +1,9 @@
-// Files that people have in place of a bundle: what they are, and how a bundle is made of them.
-// Magic numbers: each format's specification, and file(1).
+// Recognizes files that people give in place of a bundle, and says how to make a bundle from them. The magic numbers are from
+// each format's specification and from file(1).
 interface OtherFormat {
   readonly name: string;
   readonly magic: Buffer;
-  /** Where the magic stands, in bytes; default 0. */
+  /** The offset of the magic in bytes; default 0. */
   readonly offset?: number;
   /** What to do, as the end of a sentence. */
   readonly advice: string;
@@ -13,7 +13,7 @@ const ascii = (text: string) => Buffer.from(text, 'latin1');
 const hex = (text: string) => Buffer.from(text, 'hex');
 
 const unpack = (command: string) =>
-  `make a plain tar of it, which is read as it is: ${command} <FILE >BUNDLE.tar`;
+  `decompress it to a plain tar archive, which can be read: ${command} <FILE >BUNDLE.tar`;
 const repack =
   'unpack it, and pack vm.xml and the disks with: tar -czSf BUNDLE.tar.gz ./vm.xml ./backup.disk.*';
 const decrypt = (command: string) => `decrypt it first: ${command}`;
@@ -46,10 +46,10 @@ const formats: readonly OtherFormat[] = [
   { name: 'a vhd image', magic: ascii('conectix'), advice: image },
 ];
 
-/** The least number of bytes from its start that `describeOther` wants of a file. */
+/** The number of bytes from the start of a file that `describeOther` needs. */
 export const describedBytes = 512;
 
-/** What a file is that begins with `head`, and what to do, as a sentence; undefined: nobody knows. */
+/** A sentence that says what a file that begins with `head` is, and what to do; undefined for an unknown format. */
 export function describeOther(head: Uint8Array): string | undefined {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.length);
   if (bytes.length === 0) return 'it is empty';

@@ -4,14 +4,14 @@
 import { BundleError } from '../../report/errors.ts';
 import { ExtentMap } from './extent-map.ts';
 
-/** What a member's PAX header says, of what matters here. A header may have millions of records. */
+/** The records of a member's PAX header that we use. A header may have millions of records. */
 export interface PaxHeader {
-  /** The last value of each key, as POSIX demands; of the keys that matter. */
+  /** The last value of each key that we use (POSIX: the last one applies). */
   readonly values: ReadonlyMap<string, string>;
   readonly isSparse: boolean;
-  /** The map of sparse formats 0.0 and 0.1, its size not limited yet. */
+  /** The map of sparse formats 0.0 and 0.1, before `limitTo`. */
   readonly map: ExtentMap | undefined;
-  /** How many extents that map has, those of length 0 included. */
+  /** The number of extents in the map, including those of length 0. */
   readonly mapEntries: number;
 }
 
@@ -20,7 +20,7 @@ const newline = 0x0a;
 const equalsSign = 0x3d;
 const comma = 0x2c;
 const zero = 0x30;
-/** Characters, with the leading zeros that GNU tar and bsdtar read over. */
+/** Characters, including leading zeros, which GNU tar and bsdtar skip. */
 const longestNumber = 32;
 /** Bytes of a path or number. */
 const longestValue = 4096;
@@ -43,7 +43,7 @@ export const noPax: PaxHeader = {
   mapEntries: 0,
 };
 
-/** All records in order. @throws BundleError when the header is not well-formed. */
+/** Reads all records in order. @throws BundleError when the header is not well-formed */
 export function parsePaxHeader(body: Buffer): PaxHeader {
   const values = new Map<string, string>();
   let isSparse = false;
@@ -62,7 +62,7 @@ export function parsePaxHeader(body: Buffer): PaxHeader {
   return { values, isSparse, map: list.map, mapEntries: list.end() };
 }
 
-/** Key, and where the value begins and ends. */
+/** Yields each record's key, and the start and end of its value. */
 function* records(body: Buffer): Generator<readonly [key: string, start: number, end: number]> {
   for (let at = 0; at < body.length;) {
     let gap = at;
@@ -76,14 +76,14 @@ function* records(body: Buffer): Generator<readonly [key: string, start: number,
   }
 }
 
-/** Reads the maps of formats 0.1, all in one record, and 0.0, two records for each extent. */
+/** Reads the maps of formats 0.1 (one record) and 0.0 (two records for each extent). */
 class MapReader {
   map: ExtentMap | undefined;
   #entries = 0;
   #offset: number | undefined;
 
   all(value: Buffer): void {
-    // The last record counts.
+    // The last record replaces all earlier ones.
     this.map = new ExtentMap();
     this.#entries = 0;
     this.#offset = undefined;
@@ -120,7 +120,7 @@ class MapReader {
   }
 }
 
-/** A value as a number of bytes. @throws BundleError */
+/** The value of a record as a number of bytes. @throws BundleError when it is not one */
 export function paxNumber(value: string, key: string): number {
   return number(Buffer.from(value.slice(0, longestNumber + 1)), key);
 }
@@ -131,7 +131,7 @@ function number(digits: Buffer, key: string): number {
   throw new BundleError(`the PAX record ${key} is not a size`);
 }
 
-/** NaN for what is no decimal number. */
+/** The decimal number in these bytes; NaN when they are not one. */
 function decimal(bytes: Buffer, start: number, end: number): number {
   if (start >= end || end - start > longestNumber) return NaN;
   let value = 0;

@@ -1,17 +1,22 @@
-// Opens a bundle, however it was made. docs/bundle-format.md says what a bundle is.
+// Opens a bundle, with or without an index. docs/bundle-format.md specifies the format.
 import type { BundleDisk, BundleSource, Piece, StateFile } from './bundle.ts';
 import { openIndexed, openManifest } from './indexed-bundle.ts';
 import type { Manifest } from '../format/manifest.ts';
-import { placed, type Opened, type OpenedBundle, type OpenOptions } from './opened-bundle.ts';
+import {
+  prefixError,
+  type OpenedContent,
+  type OpenedBundle,
+  type OpenOptions,
+} from './opened-bundle.ts';
 import { openScanned } from './scanned-bundle.ts';
 import { decodeTrailer, longestTrailer, type Trailer } from '../format/trailer.ts';
 import { findZeroTail } from './zero-tail.ts';
 
 /**
- * Opens a bundle and takes over `source`, which is closed when this fails or the bundle is closed. A
- * bundle with an index is opened by reading a few kilobytes, another one by reading all of it.
- * @throws BundleError when it is none, is damaged, or holds what a bundle must not hold; the
- *   signal's reason when it is aborted
+ * Opens a bundle. `source` is closed when this fails, and when the bundle is closed. A bundle with an index is opened by reading a
+ * few kilobytes, any other by reading all of it.
+ * @throws BundleError when the file is not a bundle, is damaged, or contains what a bundle must not contain; the signal's
+ *   reason when it is aborted
  */
 export async function openBundle(
   source: BundleSource,
@@ -19,25 +24,25 @@ export async function openBundle(
 ): Promise<OpenedBundle> {
   try {
     const trailer = await findTrailer(source);
-    return named(
+    return withNamedErrors(
       source,
       trailer ? await openIndexed(source, trailer, options) : await openScanned(source, options),
     );
   } catch (error) {
     await source.close();
-    throw placed(`bundle ${source.name}`, error);
+    throw prefixError(`bundle ${source.name}`, error);
   }
 }
 
 /**
- * Opening a bundle looks at so many zeros behind its end, over a network too. One with more behind it is read from
- * the front, without its index.
+ * Opening a bundle skips at most this many zeros after its end, because they may have to be read over a network. A bundle with
+ * more is read from the front, without its index.
  */
 const fewZeros = 16 * 1024 * 1024;
 
 /**
- * Where the index is; undefined when there is none.
- * @param mostZeros bytes behind the index that are passed over
+ * Finds the index; undefined when there is none.
+ * @param mostZeros zeros after the index that are skipped, in bytes
  */
 export async function findTrailer(
   source: BundleSource,
@@ -50,16 +55,16 @@ export async function findTrailer(
   return decodeTrailer(await source.read(start, end - start), end);
 }
 
-/** A list looks at many files, which may be anybody's: less of each. */
+/** The same limit for `list`, which opens many files, some of which may be hostile. */
 const fewestZeros = 1024 * 1024;
-/** No manifest of ours compresses so well; one that does takes far longer to read than its file is large. */
+/** No manifest of ours compresses this well. A hostile one could, and would take very long to read for its size. */
 const bestRatio = 64;
 const smallManifest = 1024 * 1024;
 
 /**
- * The manifest of a bundle with an index, by reading a small part of the file; `source` stays open.
+ * Reads only the manifest of a bundle with an index, which is a small part of the file; `source` stays open.
  * @returns undefined when there is no index
- * @throws BundleError when it is damaged, or takes longer than a list can wait
+ * @throws BundleError when it is damaged, or too large for a list
  */
 export async function readManifestOnly(
   source: BundleSource,
@@ -75,8 +80,8 @@ export async function readManifestOnly(
   );
 }
 
-/** Lets every error say which bundle it is about. */
-export function named(source: BundleSource, opened: Opened): OpenedBundle {
+/** Completes an opened bundle, and makes every error say which bundle it is about. */
+export function withNamedErrors(source: BundleSource, opened: OpenedContent): OpenedBundle {
   const { name, modified } = source;
   return {
     ...opened,
@@ -95,7 +100,7 @@ function namedState(place: string, file: StateFile): StateFile {
       try {
         return await file.read();
       } catch (error) {
-        throw placed(place, error);
+        throw prefixError(place, error);
       }
     },
   };
@@ -108,14 +113,14 @@ function namedDisk(place: string, disk: BundleDisk): BundleDisk {
       try {
         return await disk.head();
       } catch (error) {
-        throw placed(place, error);
+        throw prefixError(place, error);
       }
     },
     async *pieces(): AsyncGenerator<Piece> {
       try {
         yield* disk.pieces();
       } catch (error) {
-        throw placed(place, error);
+        throw prefixError(place, error);
       }
     },
   };

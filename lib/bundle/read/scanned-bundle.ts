@@ -1,5 +1,5 @@
-// A bundle without an index: written by the older onevmdump (GNU tar), compressed anew, or one that lost its
-// end. It is read from the front: once to list it, and once for each pass over a disk.
+// Reads a bundle without an index: it was written by the older onevmdump (GNU tar), compressed again, or lost its end. It is
+// read from the front, once to list it, and once for each pass over a disk.
 import { BundleError } from '../../report/errors.ts';
 import type { BundleDisk, BundleSource, StateFile } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
@@ -11,7 +11,12 @@ import { LostEndError } from '../lost-end-error.ts';
 import { onlyIndexIsLost } from './lost-index.ts';
 import { memberLabel } from '../format/member-name.ts';
 import { describedBytes, describeOther } from './other-formats.ts';
-import { largestVmXml, placed, type Opened, type OpenOptions } from './opened-bundle.ts';
+import {
+  largestVmXml,
+  prefixError,
+  type OpenedContent,
+  type OpenOptions,
+} from './opened-bundle.ts';
 import { diskPieces, findState, openStream } from './scanned-passes.ts';
 import { readState } from './state-file.ts';
 import { checkVmXml } from './vm-xml-frame.ts';
@@ -28,12 +33,13 @@ interface ScannedDisk {
 }
 
 /**
- * @throws BundleError when the file is no bundle, is damaged, or holds what a bundle must not hold
+ * Opens a bundle without an index.
+ * @throws BundleError when the file is not a bundle, is damaged, or contains what a bundle must not contain
  */
 export async function openScanned(
   source: BundleSource,
   { log, signal, salvage = false }: OpenOptions,
-): Promise<Opened> {
+): Promise<OpenedContent> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
   const { vmXml, manifest, found, kept, cut, indexLost } = await scan(
@@ -47,7 +53,7 @@ export async function openScanned(
   );
   if (!vmXml) throw new BundleError('it holds no vm.xml');
   const disks = found
-    .sort((one, other) => one.id - other.id)
+    .sort((first, second) => first.id - second.id)
     .map((disk): BundleDisk => {
       const listed = manifest?.disks.find(({ id }) => id === disk.id);
       const expected =
@@ -75,7 +81,7 @@ export async function openScanned(
   return { indexed: false, indexLost, compression, manifest, vmXml, state, disks, cut };
 }
 
-/** By the first bytes of the file. */
+/** Detects the compression from the first bytes of the file. @throws BundleError when it is not one of a bundle */
 async function detectCompression(source: BundleSource): Promise<Compression> {
   const start = await source.read(0, describedBytes);
   const found = compressionNames.find((name) => compressions[name].isStart(start));
@@ -84,7 +90,7 @@ async function detectCompression(source: BundleSource): Promise<Compression> {
   throw new BundleError(`it is not an onevmdump bundle${other === undefined ? '' : `: ${other}`}`);
 }
 
-/** One pass over everything. @param salvage what stands before the place where the bundle lost its end is enough */
+/** Reads the whole bundle once. @param salvage whether a bundle that lost its end is accepted, with what is before that */
 async function scan(
   source: BundleSource,
   compression: Compression,
@@ -99,9 +105,9 @@ async function scan(
   let manifest: Manifest | undefined;
   let label = 'it is not an onevmdump bundle';
   let cut: string | undefined;
-  /** Whether onevmdump wrote the archive: its first header tells it from GNU tar's. */
+  /** Whether onevmdump wrote the archive, whose first header differs from GNU tar's. */
   let isOwn = false;
-  /** The last disk: its last frame is checked when the stream goes on behind it, or ends there. */
+  /** The last disk that was read. Its last frame is checked only when the stream goes on after it, or ends. */
   let unchecked: ScannedDisk | undefined;
   try {
     for (;;) {
@@ -139,12 +145,12 @@ async function scan(
       }
       label = `after ${label}`;
     }
-    // Without compression nothing else tells of an end that was overwritten with zeros.
+    // In an uncompressed bundle, this is the only sign of an end that was overwritten with zeros.
     if (!manifest && isOwn) {
       throw new LostEndError('the manifest that onevmdump writes is missing');
     }
   } catch (error) {
-    const damage = placed(label, error);
+    const damage = prefixError(label, error);
     if (!(error instanceof LostEndError) || !(damage instanceof BundleError) || !vmXml)
       throw damage;
     if (manifest && (await onlyIndexIsLost(source, manifest, compression, signal))) {
@@ -184,7 +190,7 @@ async function scanDisk(input: ByteReader, member: TarMember, id: number): Promi
   return { id, member: path, size: map.size, dataBytes: map.dataBytes, head, isRaw: isOwn };
 }
 
-/** A manifest describes just these disks, and what the VM kept beside them. */
+/** Checks that the manifest describes exactly these disks and state members. @throws BundleError */
 function checkManifest(
   manifest: Manifest,
   disks: readonly BundleDisk[],

@@ -1,4 +1,4 @@
-// What is read of a bundle without an index after the first pass: each disk and each state file is a pass from the front.
+// The later passes over a bundle without an index: reading a disk or a state file starts at the front again.
 import { BundleError } from '../../report/errors.ts';
 import type { BundleSource, Piece } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
@@ -6,11 +6,11 @@ import { checkedPieces, checkMember, type ExpectedDisk } from './checked-pieces.
 import { decompressFile } from './decompress.ts';
 import type { Compression } from '../compression/compressions.ts';
 import type { MemberName } from '../format/member-name.ts';
-import { placed } from './opened-bundle.ts';
+import { prefixError } from './opened-bundle.ts';
 import { readState } from './state-file.ts';
 import { nextMember, type TarMember } from './tar-member.ts';
 
-/** The pieces of a disk, checked against what is expected of it. @throws BundleError */
+/** The pieces of a disk, checked against the manifest. @throws BundleError */
 export async function* diskPieces(
   source: BundleSource,
   compression: Compression,
@@ -25,13 +25,13 @@ export async function* diskPieces(
     checkMember(member, expected);
     yield* checkedPieces(input, member, expected);
   } catch (error) {
-    throw placed(`disk ${expected.id}`, error);
+    throw prefixError(`disk ${expected.id}`, error);
   } finally {
     await input.close();
   }
 }
 
-/** What the VM kept beside its disks, found again. @throws BundleError */
+/** The content of a state member. @throws BundleError when it is damaged or not there any more */
 export async function findState(
   source: BundleSource,
   compression: Compression,

@@ -8,10 +8,10 @@ import { paxNumber, type PaxHeader } from './pax-records.ts';
 const blockSize = 512;
 
 /**
- * The map of a member, read up to where its data begin.
+ * Reads the map of a member, up to the start of its data.
  * @param oldGnuBlock the header block of a member with typeflag S
  * @param stored bytes of the member in the archive
- * @throws BundleError when the map makes no sense or does not add up to `stored`
+ * @throws BundleError when the map is not valid, or does not add up to `stored`
  */
 export async function readSparse(
   input: ByteReader,
@@ -21,7 +21,7 @@ export async function readSparse(
 ): Promise<ExtentMap> {
   const start = input.position;
   const map = await readMap(input, oldGnuBlock, pax, stored);
-  // The blocks that follow an old header do not count as the member's data; a 1.0 map does.
+  // A 1.0 map is part of the member's data; the blocks that follow an old GNU header are not.
   const mapBytes = oldGnuBlock ? 0 : input.position - start;
   if (mapBytes + map.dataBytes !== stored) {
     throw new BundleError(
@@ -57,7 +57,7 @@ function realSize({ values }: PaxHeader): number {
   return paxNumber(value, key);
 }
 
-/** 0.1 has all numbers in one record, 0.0 repeats two records; both count the extents. */
+/** Format 0.1 has all numbers in one record, 0.0 repeats two records. Both also have the number of extents. */
 function readPax0(pax: PaxHeader): ExtentMap {
   const key = 'GNU.sparse.numblocks';
   const count = paxNumber(pax.values.get(key) ?? '', key);
@@ -77,7 +77,7 @@ async function readPax1(input: ByteReader, size: number, stored: number): Promis
   let digits = 0;
   let read = 0;
 
-  /** @returns true after the last number. */
+  /** @returns true after the last number */
   function endOfLine(): boolean {
     if (digits === 0 || !Number.isSafeInteger(number)) throw notSound();
     if (expected === undefined) {
@@ -102,7 +102,7 @@ async function readPax1(input: ByteReader, size: number, stored: number): Promis
         if (endOfLine()) return map;
       } else if (byte >= 0x30 && byte <= 0x39 && digits < 16) {
         number = number * 10 + byte - 0x30;
-        // GNU tar and bsdtar read over leading zeros.
+        // GNU tar and bsdtar skip leading zeros.
         if (number > 0 || digits === 0) digits += 1;
       } else {
         throw notSound();
@@ -115,13 +115,13 @@ function notSound(): BundleError {
   return new BundleError('its sparse map is not a list of numbers');
 }
 
-/** Four extents in the header, 21 in each block that follows as long as a flag says so. */
+/** Four extents are in the header, and 21 in each block that follows. A flag in each says whether another one follows. */
 async function readOldGnu(input: ByteReader, header: Buffer): Promise<ExtentMap> {
   const map = new ExtentMap(tarNumber(header, 483));
   let ended = addOldGnu(map, header, 386, 4);
   for (let more = header[482]; more !== 0;) {
     const block = await input.take(blockSize);
-    if (ended) throw new BundleError('its sparse map goes on behind its end');
+    if (ended) throw new BundleError('its sparse map goes on after its end');
     ended = addOldGnu(map, block, 0, 21);
     more = block[504];
   }
@@ -148,5 +148,5 @@ function tarNumber(block: Buffer, at: number): number {
     number = parseInt(text ?? '', 8);
   }
   if (Number.isSafeInteger(number)) return number;
-  throw new BundleError('its sparse map has a number that is none');
+  throw new BundleError('its sparse map has a number that is not valid');
 }

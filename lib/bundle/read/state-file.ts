@@ -1,11 +1,15 @@
-// What a VM keeps beside its disks, each a small member of the bundle: its UEFI variables and the state of its vTPM.
+// Reads the UEFI variables and the state of the vTPM, which are small members of the bundle.
 import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { largestState, type ManifestState, type StateMember } from '../format/manifest.ts';
 import { memberBytes, type TarMember } from './tar-member.ts';
 
-/** The member of this name, if the tar stream's next one is it. @throws BundleError when it is too big or another one */
+/**
+ * The content of a state member.
+ * @param member the next member of the tar stream
+ * @throws BundleError when it is not the expected member, too large, or damaged
+ */
 export async function readState(
   input: ByteReader,
   member: TarMember | undefined,

@@ -1,6 +1,6 @@
-// Reads the members of a tar archive one after another, from a stream that is not trusted: plain files
-// and all four ways in which GNU tar stores sparse ones. npm's tar decodes the header block; its
-// Parser is not used, since it drops or mangles sparse members without an error.
+// Reads the members of a tar archive one after another, from a stream that may be hostile: plain files, and sparse files in all
+// four formats of GNU tar. npm's tar decodes the header block. Its Parser is not used, because it drops or damages sparse
+// members without an error.
 import { Header } from 'tar';
 import { BundleError, errorMessage } from '../../report/errors.ts';
 import type { Piece } from './bundle.ts';
@@ -15,28 +15,28 @@ import { beginsLikeTrailer, isTrailerBlock } from '../format/trailer.ts';
 import { isZero } from '../zeros.ts';
 import { mostZeros } from './zero-tail.ts';
 
-/** A member whose headers and map have been read; its data follow. */
+/** A member whose headers and map have been read. Its data is next in the stream. */
 export interface TarMember {
   readonly name: MemberName;
-  /** The name it is extracted by, as in the archive. */
+  /** The name in the archive under which it is extracted. */
   readonly path: string;
-  /** A folder or a raw disk whose headers are as onevmdump writes them; those of GNU tar and bsdtar are different. */
+  /** Whether it is a folder or raw disk with headers as only onevmdump writes them, not GNU tar or bsdtar. */
   readonly isOwn: boolean;
-  /** Bytes of the file once extracted. */
+  /** The extents of the extracted file. */
   readonly map: ExtentMap;
   /** Bytes from the data to the next header. */
   readonly padding: number;
 }
 
 const blockSize = 512;
-/** Sparse formats 0.0 and 0.1 keep their map in here: room for some 300 000 extents. */
+/** Bytes; the map of sparse formats 0.0 and 0.1 is in this header, and this is room for some 300 000 extents. */
 const largestPaxHeader = 32 * 1024 * 1024;
 const largestPiece = 1024 * 1024;
 
 /**
- * Reads the next member's headers. The data of the one before must have been read or skipped.
+ * Reads the next member's headers. The data of the member before it must have been read or skipped.
  * @returns undefined at the end of the archive, which is read to the end of the stream
- * @throws BundleError for every kind of member a bundle must not hold, and for what makes no sense
+ * @throws BundleError for a member that a bundle must not contain, and for headers that are not valid
  */
 export async function nextMember(input: ByteReader): Promise<TarMember | undefined> {
   let pax = noPax;
@@ -46,13 +46,13 @@ export async function nextMember(input: ByteReader): Promise<TarMember | undefin
     const block = await input.take(blockSize);
     const header = decodeHeader(block, at);
     if (!header) {
-      if (pax !== noPax) throw new BundleError('a PAX header stands before no member');
+      if (pax !== noPax) throw new BundleError('no member follows a PAX header');
       await readEnd(input);
       return undefined;
     }
     switch (header.type) {
       case 'ExtendedHeader':
-        if (pax !== noPax) throw new BundleError('two PAX headers stand before one member');
+        if (pax !== noPax) throw new BundleError('a member has two PAX headers');
         pax = await readPax(input, header.size ?? NaN);
         paxPath = header.path ?? '';
         break;
@@ -72,7 +72,7 @@ export async function nextMember(input: ByteReader): Promise<TarMember | undefin
   }
 }
 
-/** Its data at their places, then reads over the padding. */
+/** Yields the data of a member at their offsets, and skips the padding after them. */
 export async function* memberPieces(
   input: ByteReader,
   { map, padding }: TarMember,
@@ -93,7 +93,7 @@ export function requirePlain({ name, map }: TarMember, limit: number): void {
   if (map.size > limit) throw new BundleError(`${name.kind} has more than ${limit} bytes`);
 }
 
-/** The whole of a small plain member. @throws BundleError when it has more than `limit` bytes */
+/** All bytes of a small member that is not sparse. @throws BundleError when it is sparse or has more than `limit` bytes */
 export async function memberBytes(
   input: ByteReader,
   member: TarMember,
@@ -112,12 +112,12 @@ function decodeHeader(block: Buffer, at: number): Header | undefined {
   try {
     header = new Header(block);
   } catch (cause) {
-    // A size beyond 2^53, or another number that is none.
-    throw new BundleError(`no sound tar header at byte ${at}: ${errorMessage(cause)}`, { cause });
+    // A size above 2^53, or a number that is not valid.
+    throw new BundleError(`no valid tar header at byte ${at}: ${errorMessage(cause)}`, { cause });
   }
   if (header.nullBlock) return undefined;
   if (header.cksumValid) return header;
-  throw new BundleError(`no sound tar header at byte ${at} of the tar stream: wrong checksum`);
+  throw new BundleError(`no valid tar header at byte ${at} of the tar stream: wrong checksum`);
 }
 
 async function readPax(input: ByteReader, size: number): Promise<PaxHeader> {
@@ -142,7 +142,7 @@ async function readMember(
   }
   const size = pax.values.get('size');
   const stored = size === undefined ? header.size : paxNumber(size, 'size');
-  if (stored === undefined) throw new BundleError(`${quoted(path)} has no sound size`);
+  if (stored === undefined) throw new BundleError(`${quoted(path)} has no valid size`);
   const map = await readSparse(
     input,
     header.type === 'SparseFile' ? block : undefined,
@@ -157,10 +157,10 @@ async function readMember(
   return { name, path, isOwn, map, padding: tarPadding(stored) };
 }
 
-/** The second block of zeros, the index of an uncompressed bundle if there is one, and what pads the archive. */
+/** Reads the second block of zeros, the index of an uncompressed bundle if there is one, and the padding of the archive. */
 async function readEnd(input: ByteReader): Promise<void> {
   const second = await input.take(blockSize);
-  if (!isZero(second)) throw new BundleError('a block of zeros stands between members');
+  if (!isZero(second)) throw new BundleError('a block of zeros is between members');
   const index = await upTo(input, blockSize);
   if (!isZero(index) && !isTrailerBlock(index)) {
     if (beginsLikeTrailer(index, 'none')) {

@@ -1,5 +1,5 @@
-// Reads all of a bundle and compares it with what it says of itself. What it cannot notice are changed
-// bits from which the same bytes are unpacked, such as the time in a gzip header.
+// Reads all of a bundle and checks it against its own manifest and checksums. It cannot notice changed bits that do not change
+// the unpacked bytes, such as the time in a gzip header.
 import { BundleError } from '../../report/errors.ts';
 import type { Progress, ProgressTask } from '../../report/progress.ts';
 import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
@@ -8,14 +8,14 @@ import { framesFrom } from '../format/frame-table.ts';
 import { framesOf, openIndexed } from './indexed-bundle.ts';
 import { compressions, type Compression } from '../compression/compressions.ts';
 import type { DiskFormat, ManifestDisk } from '../format/manifest.ts';
-import { placed, type Opened, type OpenOptions } from './opened-bundle.ts';
+import { prefixError, type OpenedContent, type OpenOptions } from './opened-bundle.ts';
 import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
-import { findTrailer, named } from './reader.ts';
+import { findTrailer, withNamedErrors } from './reader.ts';
 import { openScanned } from './scanned-bundle.ts';
 import { findZeroTail, mostZeros } from './zero-tail.ts';
 
 export interface VerifyOptions extends OpenOptions {
-  /** Throws when the bundle, sound or not, could not be restored. */
+  /** Throws when the bundle could not be restored, even if all its checksums match. */
   readonly restorable: (bundle: Bundle) => Promise<void>;
   readonly progress: Progress;
 }
@@ -27,11 +27,11 @@ export interface VerifiedDisk {
   /** Bytes of the disk file. */
   readonly size: number;
   readonly dataBytes: number;
-  /** The SHA-256 that its data have; undefined where there is none to compare with. */
+  /** The SHA-256 of its data, which was verified; undefined in bundles without a manifest. */
   readonly sha256: string | undefined;
 }
 
-/** What was found of a bundle that is sound. */
+/** The result for a bundle whose checksums all match. */
 export interface VerifyReport {
   readonly bundle: string;
   /** Bytes of the file. */
@@ -40,7 +40,7 @@ export interface VerifyReport {
   readonly indexed: boolean;
   /** How many frames of the index were checked, the manifest's included; 0 without an index. */
   readonly frames: number;
-  /** DISK_IDs of the VM's disks that were not asked for. */
+  /** DISK_IDs of the VM's disks that were not requested. */
   readonly leftOut: readonly number[];
   readonly disks: readonly VerifiedDisk[];
 }
@@ -49,7 +49,7 @@ export interface VerifyReport {
 const tarMagic = Buffer.from('ustar', 'latin1');
 const tarMagicOffset = 257;
 
-/** Damaged places that an error names: more do not help its reader, so verify looks for no more. */
+/** The number of damaged places after which verify stops looking: more would not help the reader of the error. */
 const mostPlaces = 20;
 
 /**
@@ -63,7 +63,7 @@ export async function verifyBundle(
   try {
     return await verify(source, options);
   } catch (error) {
-    throw placed(`bundle ${source.name}`, error);
+    throw prefixError(`bundle ${source.name}`, error);
   } finally {
     await source.close();
   }
@@ -79,21 +79,21 @@ async function verify(source: BundleSource, options: VerifyOptions): Promise<Ver
       'the index at its end is damaged or missing; restoring is still possible',
     );
   }
-  // Without a manifest there is nothing more to compare with than what the first pass has seen.
+  // Without a manifest there are no checksums, and the first pass has checked everything else.
   const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
   if (places.length > 0) throw new BundleError(describe(places));
-  await options.restorable(named(source, opened));
+  await options.restorable(withNamedErrors(source, opened));
   return report(source, opened);
 }
 
-/** Whether all frames are where the manifest says: then nobody compressed it anew, but the end is gone. */
+/** Whether all frames are where the manifest says. Then the bundle was not compressed again, but its index is missing. */
 async function indexIsLost(
   source: BundleSource,
-  { indexed, indexLost, manifest, compression }: Opened,
+  { indexed, indexLost, manifest, compression }: OpenedContent,
 ): Promise<boolean> {
   if (indexLost) return true;
   if (indexed || manifest?.compression !== compression) return false;
-  // Behind more zeros than were looked at there may well be one.
+  // After more zeros than were read, there may be an index.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;
   const { frameMagic } = compressions[compression];
   for (const { frames } of manifest.members) {
@@ -108,8 +108,8 @@ async function indexIsLost(
   return true;
 }
 
-/** @returns what is damaged, everything in its place */
-async function verifyDisks(source: BundleSource, opened: Opened, options: VerifyOptions) {
+/** @returns an error for each damaged place */
+async function verifyDisks(source: BundleSource, opened: OpenedContent, options: VerifyOptions) {
   const { disks, manifest } = opened;
   const total = disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   const task = options.progress.begin('verify', total);
@@ -154,14 +154,14 @@ async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, ta
     }
     structure?.end();
   } catch (error) {
-    throw placed(`disk ${disk.id}`, error);
+    throw prefixError(`disk ${disk.id}`, error);
   }
 }
 
-/** After a failure: the frames of the disk without what stands around them, since one that is damaged hides the next. */
+/** Finds all damaged frames of a disk after a failure, by reading them separately: a damaged frame hides the next ones. */
 async function damagedFrames(
   source: BundleSource,
-  { manifest, compression }: Opened,
+  { manifest, compression }: OpenedContent,
   { id, member }: BundleDisk,
   { signal }: VerifyOptions,
 ): Promise<BundleError[]> {
@@ -182,7 +182,7 @@ async function damagedFrames(
   for (let first = 0; first < frames.length && places.length <= mostPlaces;) {
     let found = await check(first);
     if (!found) break;
-    // Where one process decompresses all frames, which of them is damaged is certain only of each alone.
+    // When one process decompresses many frames, its error may be about a neighbour of the damaged frame, so each is read alone.
     for (let index = Math.max(first, found.index - 1); index <= found.index + 1; index++) {
       const alone = await check(index, 1);
       if (!alone) continue;
@@ -196,11 +196,11 @@ async function damagedFrames(
 }
 
 function describe(places: readonly BundleError[]): string {
-  const told = places.slice(0, mostPlaces).map(({ message }) => message);
-  return [...told, ...(places.length > mostPlaces ? ['and more places'] : [])].join('; ');
+  const messages = places.slice(0, mostPlaces).map(({ message }) => message);
+  return [...messages, ...(places.length > mostPlaces ? ['and more places'] : [])].join('; ');
 }
 
-function report(source: BundleSource, opened: Opened): VerifyReport {
+function report(source: BundleSource, opened: OpenedContent): VerifyReport {
   const { indexed, compression, manifest, disks } = opened;
   const frames = manifest?.members.reduce((sum, member) => sum + member.frames.length, 1) ?? 0;
   return {

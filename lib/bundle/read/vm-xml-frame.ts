@@ -1,5 +1,5 @@
-// vm.xml of a bundle that is read from the front: the manifest has no checksum of it, but one of the frames it stood in,
-// with the headers of the folder and of vm.xml.
+// Checks vm.xml of a bundle that is read from the front. The manifest has no checksum of vm.xml itself, but a CRC of each frame
+// that contained it, together with the headers of the folder and of vm.xml.
 import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
@@ -9,7 +9,7 @@ import type { Manifest } from '../format/manifest.ts';
 /**
  * Compares the start of the archive with the first frames of the manifest.
  * @param start the tar stream, from its start
- * @throws BundleError when it is another one
+ * @throws BundleError when they differ
  */
 export async function checkVmXml(manifest: Manifest, start: ByteReader): Promise<void> {
   for (const [, , length, crc] of framesOf(manifest, './vm.xml')) {

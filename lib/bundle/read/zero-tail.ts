@@ -1,16 +1,16 @@
-// Zeros behind the end of a bundle: tapes, `dd conv=sync` and block stores pad a file to whole blocks.
+// Finds zeros after the end of a bundle: tapes, `dd conv=sync` and block stores pad a file to whole blocks.
 import { isZero } from '../zeros.ts';
 import type { BundleSource } from './bundle.ts';
 
 const smallestRead = 4096;
 const largestRead = 1024 * 1024;
-/** So many zeros behind the end of the data are looked at; what lies behind those is of no interest. */
+/** At most this many bytes of zeros after the end of the data are read. */
 export const mostZeros = 256 * 1024 * 1024;
 
 /**
- * Where the zeros begin that the file ends in, in bytes; its size when it ends in something else.
- * @param most so many bytes are looked at, from the end
- * @returns undefined when all of those are zeros
+ * The offset at which the zeros at the end of the file begin; the file's size when it does not end with zeros.
+ * @param most bytes that are read from the end
+ * @returns undefined when all of these are zeros
  */
 export async function findZeroTail(
   source: BundleSource,
@@ -28,7 +28,7 @@ export async function findZeroTail(
   return undefined;
 }
 
-/** Whether the file has nothing but zeros from `offset` on, as far as `mostZeros`. */
+/** Whether the `mostZeros` bytes after `offset` are all zeros. */
 export async function endsInZeros(source: BundleSource, offset: number): Promise<boolean> {
   const end = Math.min(source.size, offset + mostZeros);
   for (let at = offset; at < end; at += largestRead) {
