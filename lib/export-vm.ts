@@ -10,7 +10,7 @@ import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
 import { snapshotDisks } from './storage/point-in-time.ts';
-import { planDisks } from './storage/registry.ts';
+import { planDumps } from './storage/registry.ts';
 import { withHostAdvice } from './storage/wrong-machine.ts';
 import type { FreezeWish } from './guest/freeze.ts';
 import { stateAround } from './storage/machine-state.ts';
@@ -91,7 +91,7 @@ export async function exportVm(
   // First of all, so that a compression without an installed program is reported at once.
   await pickCompressor(writeOptions.compression, isInstalled);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
-  const plans = planDisks(vm, images, onlyDisks);
+  const plans = planDumps(vm, images, onlyDisks);
   for (const { id } of vm.disks.filter(isSharedFolder)) {
     run.log.warn(
       `disk ${id} of VM ${vm.id} is left out: it is a folder that its host shares with it (FILESYSTEM), not a disk`,

@@ -14,7 +14,7 @@ import { stateFolder } from '../session/state-folder.ts';
 import type { FreezeWish } from '../guest/freeze.ts';
 import { stateAround } from '../storage/machine-state.ts';
 import { fixPointInTime } from '../storage/point-in-time.ts';
-import { planDisks } from '../storage/registry.ts';
+import { planDumps } from '../storage/registry.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { withRun } from '../session/with-run.ts';
@@ -45,7 +45,7 @@ export async function prebackup(
   }
   const { remote, config } = await disksHost(known, await load());
   const images = await imageFacts(vm, config, log);
-  const plans = planDisks(vm, images, known.diskIds);
+  const plans = planDumps(vm, images, known.diskIds);
   const folder = await stateFolder(config.stateDir, process.env);
   const freeze = requestedFreeze(vm);
   if (freeze.mode === 'none' && activityOf(vm.state, vm.lcmState) === 'running') {

@@ -11,7 +11,7 @@ import type { Run } from '../run/run.ts';
 import { removeFile } from '../run/undo-kinds.ts';
 import { giveToOwner, makeStateFolder } from '../run/state-folder.ts';
 import { vmSnapshot } from '../storage/point-in-time.ts';
-import { planDisks } from '../storage/registry.ts';
+import { planDumps } from '../storage/registry.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import type { PointInTime, VmSnapshot } from '../storage/storage.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -78,7 +78,7 @@ export async function findPrepared(
 /** The disks at that point in time, ready to be read. */
 export function preparedDisks({ vm, images, pointInTime }: PreparedBackup, run: Run): VmSnapshot {
   const ids = pointInTime.snapshots.map(({ plan }) => plan.disk.id);
-  return vmSnapshot(planDisks(vm, images, ids), pointInTime, run);
+  return vmSnapshot(planDumps(vm, images, ids), pointInTime, run);
 }
 
 async function readPrepared(path: string, log: Log): Promise<PreparedBackup | undefined> {
@@ -87,7 +87,7 @@ async function readPrepared(path: string, log: Log): Promise<PreparedBackup | un
     const vm = parseVm(Buffer.from(file.vm, 'base64'));
     const images = new Map(file.images);
     const ids = file.disks.map(({ id }) => id);
-    const plans = new Map(planDisks(vm, images, ids).map(({ plan }) => [plan.disk.id, plan]));
+    const plans = new Map(planDumps(vm, images, ids).map(({ plan }) => [plan.disk.id, plan]));
     const snapshots = file.disks.flatMap(({ id, layout, source }) => {
       const plan = plans.get(id);
       return plan ? [{ plan, layout, source }] : [];

@@ -18,7 +18,7 @@ export interface Setting<T> {
 export type SettingTable<Values> = { readonly [K in keyof Values]: Setting<Values[K]> };
 
 /** @throws UsageError when `text` is none of the words */
-export function oneOf<Word extends string>(text: string, words: readonly Word[]): Word {
+export function oneOfWords<Word extends string>(text: string, words: readonly Word[]): Word {
   const found = words.find((word) => word === text);
   if (found !== undefined) return found;
   throw new UsageError(`${JSON.stringify(text)} is none of ${words.join(', ')}`);

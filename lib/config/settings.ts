@@ -9,7 +9,7 @@ import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
-import { absolutePath, oneOf, seconds, wholeNumber, type SettingTable } from './setting.ts';
+import { absolutePath, oneOfWords, seconds, wholeNumber, type SettingTable } from './setting.ts';
 
 /** Their values, after defaults, file and environment. */
 export interface CoreConfig {
@@ -161,7 +161,7 @@ export const coreSettings: SettingTable<CoreConfig> = {
       'Which VMs the export hook exports: marked (those with ONEVMDUMP_EXPORT = "YES" in their user',
       'template) or all.',
     ],
-    parse: (text) => oneOf(text, ['marked', 'all']),
+    parse: (text) => oneOfWords(text, ['marked', 'all']),
   },
   hookDestination: {
     key: 'HOOK_DESTINATION',
@@ -214,7 +214,7 @@ export const coreSettings: SettingTable<CoreConfig> = {
       'did not change. no: the hook does not ask OpenNebula at all, for hosts (REMOTE = yes) that have no',
       'credentials. Nothing then prevents the VM from being started or changed during the export.',
     ],
-    parse: (text) => oneOf(text.toLowerCase(), ['yes', 'no']) === 'yes',
+    parse: (text) => oneOfWords(text.toLowerCase(), ['yes', 'no']) === 'yes',
   },
   remoteHost: {
     key: 'REMOTE_HOST',

@@ -5,7 +5,7 @@ import { realPaths } from '../tools/file-facts.ts';
 import type { DomainDisk } from './domain.ts';
 
 /** A disk as OpenNebula describes it. */
-export interface ExpectedDisk {
+export interface DiskOfGuest {
   /** "disk 0 of VM 7". */
   readonly label: string;
   /** The device in the guest, such as vda. */
@@ -22,7 +22,7 @@ export interface ExpectedDisk {
  * @throws FailedError when QEMU writes to another disk, uses it in another format, or copies or merges it
  */
 export async function requireSameDisk(
-  { label, target, place, format }: ExpectedDisk,
+  { label, target, place, format }: DiskOfGuest,
   known: ReadonlyMap<string, DomainDisk>,
   { runner }: Run,
 ): Promise<string> {

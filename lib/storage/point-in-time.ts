@@ -26,7 +26,7 @@ export function snapshotLimitMs(disks: number): number {
 }
 
 /** A disk that is going to be dumped, and by whom. */
-export interface DiskPlan {
+export interface PlannedDump {
   readonly module: StorageModule;
   readonly plan: DumpPlan;
 }
@@ -36,7 +36,7 @@ export interface DiskPlan {
  * read. A running guest is held meanwhile as `wish` says. Everything this changes is in the run's journal.
  */
 export async function snapshotDisks(
-  plans: readonly DiskPlan[],
+  plans: readonly PlannedDump[],
   run: Run,
   wish: FreezeWish = { mode: 'agent', required: false },
 ): Promise<VmSnapshot> {
@@ -50,7 +50,7 @@ export async function snapshotDisks(
  * @throws what failed, when no storage works any more on what it was told to do.
  */
 export async function fixPointInTime(
-  plans: readonly DiskPlan[],
+  plans: readonly PlannedDump[],
   run: Run,
   wish: FreezeWish,
   limitMs = snapshotLimitMs(plans.length),
@@ -116,7 +116,7 @@ async function fixWhileHeld(
 
 /** The second half: disks that can be read. @param plans those whose point in time was fixed */
 export function vmSnapshot(
-  plans: readonly DiskPlan[],
+  plans: readonly PlannedDump[],
   { snapshots, consistency }: PointInTime,
   run: Run,
 ): VmSnapshot {
@@ -134,7 +134,7 @@ export function vmSnapshot(
 }
 
 function openableDisks(
-  plans: readonly DiskPlan[],
+  plans: readonly PlannedDump[],
   snapshots: readonly Snapshot[],
   run: Run,
 ): readonly OpenableDisk[] {

@@ -6,7 +6,7 @@ import { cephStorage } from './ceph/ceph.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file/file.ts';
 import { lvmStorage } from './lvm/lvm.ts';
-import type { DiskPlan } from './point-in-time.ts';
+import type { PlannedDump } from './point-in-time.ts';
 import type { RestoreFacts, StorageModule } from './storage.ts';
 
 /** All modules; the order is that in which messages name their TM_MADs. */
@@ -27,11 +27,11 @@ export const tmMads: readonly string[] = [...byTmMad.keys()];
  * @param only the DISK_IDs of those that are wanted; undefined: all.
  * @throws UnsupportedError for the first disk that cannot be dumped, UsageError for one that the VM does not have.
  */
-export function planDisks(
+export function planDumps(
   vm: Vm,
   images: ReadonlyMap<number, Pick<ImageFacts, 'format'>>,
   only?: readonly number[],
-): readonly DiskPlan[] {
+): readonly PlannedDump[] {
   const missing = only?.find((id) => !vm.disks.some((disk) => disk.id === id));
   if (missing !== undefined) {
     const facts = { vmId: vm.id, diskId: missing };

@@ -8,7 +8,7 @@ import { remedy } from '../../lib/run/undo.ts';
 import { awaitLostClients } from '../../lib/storage/ceph/snapshots.ts';
 import { undoSnapshot } from '../../lib/storage/ceph/undo.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import { factsOf, undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet, wholeDisk } from '../support/nbd-servers.ts';
@@ -54,7 +54,7 @@ describe('the RBD image of a disk', () => {
   const nameOf = async (one: Disk): Promise<string> => {
     let name = '';
     await inScene(async ({ run, cluster }) => {
-      await snapshotDisks(planDisks(vm([one], ceph), new Map()), run);
+      await snapshotDisks(planDumps(vm([one], ceph), new Map()), run);
       name = cluster.calls[0]?.split(' ').at(-1) ?? '';
     });
     return name;
@@ -87,21 +87,21 @@ describe('the RBD image of a disk', () => {
     ['a relative configuration', { cephConf: 'ceph.conf' }, 'CEPH_CONF is not the absolute path'],
     ['another format than raw', { format: 'qcow2' }, 'which is raw, but declared as qcow2'],
   ])('the RBD image of a disk is refused with %s', (_, facts, message) => {
-    const plan = () => planDisks(vm([rbdDisk(0, facts)], ceph), new Map());
+    const plan = () => planDumps(vm([rbdDisk(0, facts)], ceph), new Map());
     expect(plan).toThrow(UnsupportedError);
     expect(plan).toThrow(message);
   });
 
   test('the RBD image of a disk with a key instead of the path of one is refused, and the key is not shown', () => {
     const key = 'AQBvdDlqAAAAABAAsecretsecretsecretsecret==';
-    const plan = () => planDisks(vm([rbdDisk(0, { cephKey: key })], ceph), new Map());
+    const plan = () => planDumps(vm([rbdDisk(0, { cephKey: key })], ceph), new Map());
     expect(plan).toThrow('CEPH_KEY');
     expect(plan).not.toThrow(key);
   });
 
   test('the RBD image of a disk of a VM in any other state is refused, with the state', () => {
     const moving = vm([rbdDisk(0)], { ...ceph, state: 3, lcmState: 4 });
-    expect(() => planDisks(moving, new Map())).toThrow(
+    expect(() => planDumps(moving, new Map())).toThrow(
       'disk 0 of VM 7 is an RBD image, which cannot be dumped in state MIGRATE',
     );
   });
@@ -116,7 +116,7 @@ describe('the images of a VM', () => {
 
   test('the RBD images of a VM are looked at first, and get a snapshot each, but for CD-ROMs', () =>
     inScene(async ({ run, cluster, world }) => {
-      const { consistency } = await snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+      const { consistency } = await snapshotDisks(planDumps(vm(three, ceph), new Map()), run);
       expect(consistency).toMatchObject({ level: 'offline', frozenMs: 0 });
       expect(cluster.calls).toEqual([
         'info --format json one/one-3-7-0',
@@ -141,7 +141,7 @@ describe('the images of a VM', () => {
     inScene(
       async ({ run, cluster, world }) => {
         cluster.onCreate(() => expect(world.undone()).toHaveLength(2));
-        await snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+        await snapshotDisks(planDumps(vm(three, ceph), new Map()), run);
         expect(cluster.mostAtOnce()).toBe(2);
       },
       { createMs: 100 },
@@ -150,14 +150,14 @@ describe('the images of a VM', () => {
   test('the RBD images of a VM without options where OpenNebula has none are those of the default cluster', () =>
     inScene(async ({ run, cluster }) => {
       const bare = { cephUser: undefined, cephKey: undefined, cephConf: undefined };
-      await snapshotDisks(planDisks(vm([rbdDisk(0, bare)], ceph), new Map()), run);
+      await snapshotDisks(planDumps(vm([rbdDisk(0, bare)], ceph), new Map()), run);
       expect(cluster.options).toEqual([[], [], [], []]);
     }));
 
   test('the RBD images of a VM of which one cannot get a snapshot are not dumped; the others are awaited', () =>
     inScene(
       async ({ run, cluster }) => {
-        const work = snapshotDisks(planDisks(vm(three, ceph), new Map()), run);
+        const work = snapshotDisks(planDumps(vm(three, ceph), new Map()), run);
         await expect(work).rejects.toThrow(CommandError);
         await expect(work).rejects.toThrow(
           /^cannot create the snapshot onevmdump-test of the RBD image one\/one-3-7-0 \(disk 0 of VM 7[^)]*\): rbd: no quota$/,
@@ -173,7 +173,7 @@ describe('the images of a VM', () => {
   test('the RBD images of a VM that are missing are told with all that was asked', () =>
     inScene(
       async ({ run, world }) => {
-        await expect(snapshotDisks(planDisks(vm(three, ceph), new Map()), run)).rejects.toThrow(
+        await expect(snapshotDisks(planDumps(vm(three, ceph), new Map()), run)).rejects.toThrow(
           'cannot look at the RBD image one/one-3-7-0 (disk 0 of VM 7, CEPH_USER libvirt, CEPH_KEY /etc/ceph/key, CEPH_CONF /etc/ceph/c.conf): rbd: gone',
         );
         expect(world.undone()).toEqual([]);
@@ -186,7 +186,7 @@ describe('the images of a VM', () => {
     (info) =>
       inScene(
         async ({ run }) => {
-          const work = snapshotDisks(planDisks(vm([rbdDisk(0)], ceph), new Map()), run);
+          const work = snapshotDisks(planDumps(vm([rbdDisk(0)], ceph), new Map()), run);
           await expect(work).rejects.toThrow('cannot look at the RBD image one/one-3-7-0');
         },
         { info },
@@ -195,7 +195,7 @@ describe('the images of a VM', () => {
 
   test('the RBD images of a VM can be opened by another process: what was prepared is plain data', () =>
     inScene(async ({ run, cluster }) => {
-      const [plan] = planDisks(vm([rbdDisk(0)], ceph), new Map());
+      const [plan] = planDumps(vm([rbdDisk(0)], ceph), new Map());
       const prepared = await plan!.module.prepare([plan!.plan], run);
       const [snapshot] = await prepared.snapshot();
       const source = JSON.parse(JSON.stringify(snapshot!.source)) as unknown;
@@ -216,7 +216,7 @@ describe('the images of a running VM', () => {
   test('the RBD images of a running VM get their snapshots while the guest is frozen, once', () =>
     inScene(
       async ({ run, cluster }) => {
-        const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
+        const plans = planDumps(vm(two, { ...ceph, ...running }), new Map());
         const { consistency } = await snapshotDisks(plans, run);
         expect(consistency.level).toBe('agent');
         const acts = cluster.calls.filter((call) => /create|domfs/.test(call));
@@ -240,7 +240,7 @@ describe('the images of a running VM', () => {
     (_, others, message) =>
       inScene(
         async ({ run, cluster, world }) => {
-          const plans = planDisks(vm(two, { ...ceph, ...running }), new Map());
+          const plans = planDumps(vm(two, { ...ceph, ...running }), new Map());
           await expect(snapshotDisks(plans, run)).rejects.toThrow(message);
           expect(cluster.calls.some((call) => /create|freeze/.test(call))).toBe(false);
           expect(world.undone()).toEqual([]);
@@ -253,7 +253,7 @@ describe('the images of a running VM', () => {
     inScene(
       async ({ run, cluster }) => {
         const cdrom = rbdDisk(0, { type: 'RBD_CDROM', clone: false });
-        const plans = planDisks(vm([cdrom], { ...ceph, ...running }), new Map());
+        const plans = planDumps(vm([cdrom], { ...ceph, ...running }), new Map());
         await snapshotDisks(plans, run);
         expect(cluster.calls.some((call) => /create|freeze|suspend/.test(call))).toBe(false);
       },
@@ -330,7 +330,7 @@ describe('an image that others have open', () => {
   test('an RBD image that others have open is waited for before the guest is frozen', () =>
     inScene(
       async ({ run, cluster }) => {
-        const plans = planDisks(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
+        const plans = planDumps(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
         await snapshotDisks(plans, run);
         const acts = cluster.calls.filter((call) => /^status|domfsfreeze/.test(call));
         expect(acts).toEqual([
@@ -356,7 +356,7 @@ describe('an image that others have open', () => {
   ])('an RBD image of which rbd says %s is an error', (status) =>
     inScene(
       async ({ run }) => {
-        const work = snapshotDisks(planDisks(vm([rbdDisk(0)], ceph), new Map()), run);
+        const work = snapshotDisks(planDumps(vm([rbdDisk(0)], ceph), new Map()), run);
         await expect(work).rejects.toThrow('cannot see who has the RBD image one/one-3-7-0');
       },
       { status: () => status },
@@ -370,7 +370,7 @@ describe('a mixed VM', () => {
       await rawFile(join(world.vmFolder, 'disk.1'), MiB, [[0, 4096]]);
       const volatile = disk(1, { type: 'FS', tmMad: 'shared', diskType: 'FILE' });
       const mixed = vm([rbdDisk(0, { diskType: 'RBD' }), volatile], shared);
-      const { disks } = await snapshotDisks(planDisks(mixed, new Map()), run);
+      const { disks } = await snapshotDisks(planDumps(mixed, new Map()), run);
       expect(disks.map(({ id }) => id)).toEqual([0, 1]);
       expect(cluster.calls.filter((call) => call.startsWith('snap create'))).toHaveLength(1);
     }));
@@ -381,7 +381,7 @@ describe('a mixed VM', () => {
       // As oned notes it for a system datastore of TM ssh.
       const copied = rbdDisk(0, { type: 'FILE', diskType: 'FILE' });
       const ssh = vm([copied], { ...shared, tmMadSystem: 'ssh' });
-      await snapshotDisks(planDisks(ssh, new Map()), run);
+      await snapshotDisks(planDumps(ssh, new Map()), run);
       expect(cluster.calls).toEqual([]);
     }));
 });

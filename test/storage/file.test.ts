@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../../lib/report/errors.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import { wholeDisk } from '../support/nbd-servers.ts';
 import {
   asQemuSees,
@@ -54,7 +54,7 @@ describe('a raw disk', () => {
         [9 * MiB, 77],
       ]);
       const { disks, consistency } = await snapshotDisks(
-        planDisks(vm([disk(0)]), new Map()),
+        planDumps(vm([disk(0)]), new Map()),
         world.run,
       );
       expect(consistency.level).toBe('offline');
@@ -73,7 +73,7 @@ describe('a raw disk', () => {
       const path = join(world.vmFolder, 'disk.0');
       const size = 48 * MiB;
       await rawFile(path, size, [[0, size]]);
-      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
       const reader = await disks[0]!.open();
       const copies: Buffer[] = [];
       const memories = new Set<ArrayBufferLike>();
@@ -138,7 +138,7 @@ describe('a qcow2 disk', () => {
       const raw = await image(world, 'raw');
       const options = ['-o', 'cluster_size=4096'];
       qemuImg('convert', '-f', 'raw', '-O', 'qcow2', ...options, raw, path);
-      const plans = planDisks(vm([disk(0, { format: 'qcow2' })]), new Map());
+      const plans = planDumps(vm([disk(0, { format: 'qcow2' })]), new Map());
       const { disks } = await snapshotDisks(plans, world.run);
       expect(disks[0]?.layout).toEqual({ format: 'qcow2', clusterSize: 4096 });
       const bytes = await dumpOf(world, disk(0, { format: 'qcow2' }));
@@ -247,7 +247,7 @@ describe('a qcow2 disk', () => {
     const readWhile = (change: (world: World, path: string) => void): Promise<void> =>
       inWorld(async (world) => {
         const path = cloneAsQcow2Tm(world, 0, await image(world, 'raw'), 'raw');
-        const snapshot = await snapshotDisks(planDisks(vm([overlay]), new Map()), world.run);
+        const snapshot = await snapshotDisks(planDumps(vm([overlay]), new Map()), world.run);
         const reader = await snapshot.disks[0]!.open();
         await wholeDisk(reader);
         await reader.close();
@@ -360,7 +360,7 @@ describe('what is started for a dump', () => {
   test('what is started to read a file is gone after the reader was closed, and nothing is left to undo', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, MiB]]);
-      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
       expect(world.undone()).toEqual([]);
       const reader = await disks[0]!.open();
       const [folder, server] = world.undone();
@@ -399,7 +399,7 @@ describe('what is started for a dump', () => {
     return inWorld(
       async (world) => {
         await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 32 * MiB]]);
-        const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+        const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
         const reader = await disks[0]!.open();
         const path = String(world.undone()[0]?.['path']);
         const attempt = (async () => {
@@ -422,7 +422,7 @@ describe('what is started for a dump', () => {
   test('what is started to read a file that dies in the middle is reported with its end', () =>
     inWorld(async (world) => {
       await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 64 * MiB]]);
-      const { disks } = await snapshotDisks(planDisks(vm([disk(0)]), new Map()), world.run);
+      const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
       const reader = await disks[0]!.open();
       const path = String(world.undone()[0]?.['path']);
       let killed = false;

@@ -4,7 +4,7 @@ import type { Run } from '../../lib/run/run.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { withHostAdvice } from '../../lib/storage/wrong-machine.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import type { LvmSettings } from '../../lib/storage/lvm/settings.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
@@ -93,7 +93,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
     const planned = vm(facts.disks ?? [lvmDisk(0), lvmDisk(1)], facts.vm);
     await body({
       ...{ world, run, lvm, libvirt, warnings },
-      fix: () => snapshotDisks(planDisks(planned, new Map()), run),
+      fix: () => snapshotDisks(planDumps(planned, new Map()), run),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
         for (const undo of left) await handlers.carryOut({ undo, on: undefined });
@@ -103,7 +103,7 @@ async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>)
 }
 
 const plan = (one: Partial<Disk>, facts: Partial<Vm> = off): unknown =>
-  planDisks(vm([lvmDisk(0, one)], facts), new Map());
+  planDumps(vm([lvmDisk(0, one)], facts), new Map());
 
 describe('a disk on LVM', () => {
   test.each(['fs_lvm', 'fs_lvm_ssh'])(
@@ -224,7 +224,7 @@ describe('the volumes of a VM that is off', () => {
     test('thin volumes of a VM that is off are not activated on another machine than that of the VM, since that would destroy their pool', () =>
       inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm, world }) => {
         const planned = vm([lvmDisk(0)], { history: elsewhere });
-        const plans = planDisks(planned, new Map());
+        const plans = planDumps(planned, new Map());
         const work = withHostAdvice(planned, run, () => snapshotDisks(plans, run));
         await expect(work).rejects.toThrow(
           /^disk 0 of VM 7 is a thin volume that is not active on .*, and on node2\.invalid, where the VM was last, it may be: its pool vg-one-0\/lv-one-7-pool is destroyed .*: lvchange -ay -K vg-one-0\/lv-one-7-0; .*: try --remote-host node2\.invalid$/,
@@ -236,7 +236,7 @@ describe('the volumes of a VM that is off', () => {
     test('thin volumes of a VM that is off are not activated by ssh on another host than that of the VM', () =>
       inScene({ vm: { history: elsewhere }, volumes: thin }, async ({ run, lvm }) => {
         const runner = { ...run.runner, target: { host: 'node1.invalid' } };
-        const plans = planDisks(vm([lvmDisk(0)], { history: elsewhere }), new Map());
+        const plans = planDumps(vm([lvmDisk(0)], { history: elsewhere }), new Map());
         await expect(snapshotDisks(plans, { ...run, runner })).rejects.toThrow('node2.invalid');
         expect(lvm.changes).toEqual([]);
       }));
@@ -256,7 +256,7 @@ describe('the volumes of a VM that is off', () => {
     ])('thin volumes of a VM that is off are activated %s', (_, facts, target) =>
       inScene({ vm: facts, volumes: thin }, async ({ run, lvm }) => {
         const runner = { ...run.runner, target };
-        const plans = planDisks(vm([lvmDisk(0)], facts), new Map());
+        const plans = planDumps(vm([lvmDisk(0)], facts), new Map());
         await snapshotDisks(plans, { ...run, runner });
         expect(lvm.changes).toEqual(['lvchange --quiet -ay -K vg-one-0/lv-one-7-0']);
       }),
@@ -455,7 +455,7 @@ describe('the volumes of a running VM', () => {
           return run.runner.run(command, options);
         },
       };
-      await snapshotDisks(planDisks(vm(facts.disks, running), new Map()), { ...run, runner });
+      await snapshotDisks(planDumps(vm(facts.disks, running), new Map()), { ...run, runner });
       expect(begun.filter((line) => line.includes('lvcreate'))).toHaveLength(1);
       expect(lvm.changes).toHaveLength(12);
       expect(world.undone()).toHaveLength(12);
@@ -467,7 +467,7 @@ describe('the volumes of a running VM', () => {
     (mode) => {
       const facts = { vm: running, volumes: active(thick), agentAnswers: false };
       return inScene(facts, async ({ run, libvirt, warnings }) => {
-        const planned = planDisks(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
+        const planned = planDumps(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
         const { consistency } = await snapshotDisks(planned, run, { mode, required: false });
         expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
         expect(libvirt.calls).not.toContain('suspend');
@@ -479,7 +479,7 @@ describe('the volumes of a running VM', () => {
   test('the only volume of a running VM needs no pause of the guest', () => {
     const disks = [lvmDisk(0)];
     return inScene({ vm: running, volumes: active(thick), disks }, async ({ run, libvirt }) => {
-      const planned = planDisks(vm(disks, running), new Map());
+      const planned = planDumps(vm(disks, running), new Map());
       const { consistency } = await snapshotDisks(planned, run, { mode: 'none', required: false });
       expect(consistency.level).toBe('crash');
       expect(libvirt.calls).not.toContain('suspend');

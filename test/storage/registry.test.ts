@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
 import { snapshotLimitMs } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { disk, vm } from '../support/storage-world.ts';
 
 const plan = (one: Partial<Disk>, facts: Partial<Vm> = {}): unknown =>
-  planDisks(vm([disk(0, one)], facts), new Map());
+  planDumps(vm([disk(0, one)], facts), new Map());
 
 const history = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
@@ -53,7 +53,7 @@ describe('a disk on files', () => {
 
   test('a disk on files without FORMAT has the format that oned knows of its image', () => {
     const bare = vm([disk(0, { format: undefined })]);
-    const [found] = planDisks(bare, new Map([[0, { format: 'qcow2' }]]));
+    const [found] = planDumps(bare, new Map([[0, { format: 'qcow2' }]]));
     expect(found?.plan.format).toBe('qcow2');
   });
 });
@@ -62,11 +62,11 @@ describe('a folder that the host shares with its guest (FILESYSTEM)', () => {
   const shared = vm([disk(0), disk(1, { type: 'FILESYSTEM', format: undefined, tmMad: 'shared' })]);
 
   test('a folder that the host shares with its guest (FILESYSTEM) is no disk, and left out', () => {
-    expect(planDisks(shared, new Map()).map(({ plan: { disk: one } }) => one.id)).toEqual([0]);
+    expect(planDumps(shared, new Map()).map(({ plan: { disk: one } }) => one.id)).toEqual([0]);
   });
 
   test('a folder that the host shares with its guest (FILESYSTEM) is refused when it is asked for by its number', () => {
-    expect(() => planDisks(shared, new Map(), [1])).toThrow(
+    expect(() => planDumps(shared, new Map(), [1])).toThrow(
       'disk 1 of VM 7 is a folder that its host shares with it (FILESYSTEM), and cannot be dumped',
     );
   });

@@ -16,7 +16,7 @@ import { abortBackupJob } from '../../lib/guest/undo.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
@@ -88,7 +88,7 @@ async function inScene(
       libvirt,
       recordedAt,
       fix: (wish, more) =>
-        snapshotDisks(planDisks(vm(disks, running), new Map()), { ...run, ...more }, wish),
+        snapshotDisks(planDumps(vm(disks, running), new Map()), { ...run, ...more }, wish),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
         for (const undo of left) await handlers.carryOut({ undo, on: undefined });
@@ -639,7 +639,7 @@ describe('the disks of a running VM', () => {
       await rawFile(file, MiB);
       const disks = [{ target: 'vda', file, format: 'qcow2' }];
       const { runner } = fakeLibvirt({ name: 'one-7', disks });
-      const plans = planDisks(vm([disk(0)], running), new Map());
+      const plans = planDumps(vm([disk(0)], running), new Map());
       await expect(snapshotDisks(plans, { ...world.run, runner })).rejects.toThrow(
         'is declared as raw, but libvirt uses it as qcow2',
       );
@@ -647,7 +647,7 @@ describe('the disks of a running VM', () => {
 
   test('a running VM is refused when its DEPLOY_ID is an option for virsh', () =>
     inScene(async ({ world }) => {
-      const plans = planDisks(vm([disk(0)], { ...running, deployId: '--help' }), new Map());
+      const plans = planDumps(vm([disk(0)], { ...running, deployId: '--help' }), new Map());
       await expect(snapshotDisks(plans, world.run)).rejects.toThrow(
         '"--help" is not the name of a libvirt domain',
       );

@@ -13,7 +13,7 @@ import type { Run } from '../../lib/run/run.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
-import { planDisks } from '../../lib/storage/registry.ts';
+import { planDumps } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { quiet, wholeDisk } from './nbd-servers.ts';
 
@@ -151,7 +151,7 @@ export function vm(disks: readonly Disk[], facts: Partial<Vm> = {}): Vm {
 
 /** Dumps the only disk of a VM and returns all its bytes. */
 export async function dumpOf(world: World, one: Disk): Promise<Buffer> {
-  const { disks } = await snapshotDisks(planDisks(vm([one]), new Map()), world.run);
+  const { disks } = await snapshotDisks(planDumps(vm([one]), new Map()), world.run);
   const reader = await disks[0]!.open();
   try {
     return await wholeDisk(reader);

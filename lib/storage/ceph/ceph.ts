@@ -11,7 +11,7 @@ import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from './names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
-import { rbdSource, type RbdSource } from './source.ts';
+import { rbdSource, type CephSource } from './source.ts';
 import { removeRbdSnapshot } from './undo.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
 import { requireSameDisk } from '../../guest/same-disk.ts';
@@ -101,7 +101,7 @@ async function inspect(plan: DumpPlan, { runner, log }: Run): Promise<RbdDisk> {
 function snapshotOf(
   { plan, image, access, virtualSize }: RbdDisk,
   snapshot?: string,
-): Snapshot<RbdSource> {
+): Snapshot<CephSource> {
   const source = { image, access, virtualSize };
   return {
     plan,

@@ -18,4 +18,4 @@ export const rbdSource = object({
   /** Bytes, also where it is no multiple of 512. */
   virtualSize: count(),
 });
-export type RbdSource = Infer<typeof rbdSource>;
+export type CephSource = Infer<typeof rbdSource>;
