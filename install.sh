@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs onevmdump, upgrades it, and takes it away again: docs/install.md.
+# Installs, upgrades and uninstalls onevmdump: docs/install.md.
 # Works from an unpacked release (with dist/) and from a checkout, which it builds first.
-# One file on purpose, so that a release needs nothing else to install itself.
+# It is one file, so that a release needs nothing else to install itself.
 set -euo pipefail
 umask 022
 unset CDPATH
@@ -94,14 +94,14 @@ parse_options() {
       --uninstall) uninstall=yes && shift ;;
       --check) check=yes && shift ;;
       -h | --help) usage && exit 0 ;;
-      *) die "there is no option $1 (see install.sh --help)" 2 ;;
+      *) die "unknown option $1 (see install.sh --help)" 2 ;;
     esac
   done
-  [[ -z $tm_list || $check$uninstall == nono ]] || die '--tm is for installing (see install.sh --help)' 2
+  [[ -z $tm_list || $check$uninstall == nono ]] || die '--tm can only be used to install (see install.sh --help)' 2
 }
 
-# What this script calls itself. A part of it that fails for want of a program could otherwise go unnoticed, and an
-# installation without its drivers looks like one that no longer has any.
+# The programs that this script runs. They are checked first, because a step that fails when one is missing could go
+# unnoticed, and leave an installation without its drivers.
 check_own_tools() {
   local program missing=()
   for program in awk cat chmod chown cmp cut env find getent grep head id ln ls mkdir mktemp mv readlink rm rmdir \
@@ -123,7 +123,7 @@ choose_layout() {
     root=${root%/}
     bin=$root/bin etc=$root/etc var=$root/var share=$root/share/onevmdump
     man=$root/share/man
-    # A restore makes its own, in the datastores' SAFE_DIRS.
+    # A restore makes its own staging folder, in the datastores' SAFE_DIRS.
     staging=''
   else
     bin=/usr/bin etc=/etc/one var=/var/lib/one share=/usr/share/onevmdump
@@ -145,7 +145,7 @@ read_list() {
       '# folder '*) folders+=("${line#'# folder '}") ;;
       '#'*) ;;
       *)
-        is_ours "${line:66}" || die "$list names ${line:66}, which is not ours; mend it first"
+        is_ours "${line:66}" || die "$list names ${line:66}, which onevmdump has not installed; correct the list first"
         installed[${line:66}]=${line:0:64}
         ;;
     esac
@@ -230,11 +230,11 @@ build() {
   fi
   if [[ ! -f $command || -n $stale ]]; then
     if [[ ! -f $source_dir/scripts/build.mjs ]]; then
-      die "$command is missing: this is no complete release; unpack it again"
+      die "$command is missing: this release is not complete; unpack it again"
     elif command -v npm >/dev/null && command -v node >/dev/null; then
       say "Building onevmdump in $source_dir"
       (cd "$source_dir" && npm ci --no-audit --no-fund && npm run build) >&2 ||
-        die "cannot build onevmdump in $source_dir; the reason stands above"
+        die "cannot build onevmdump in $source_dir; the reason is above"
     elif [[ ! -f $command ]]; then
       die "$command is missing, and npm, which builds it, is not installed. Run 'npm ci && npm run \
 build' on a machine that has Node.js $least_node and npm, and copy the folder; or take a release"
@@ -242,10 +242,10 @@ build' on a machine that has Node.js $least_node and npm, and copy the folder; o
       warn "dist/ is older than its sources ($stale), and there is no npm to build it again"
     fi
   fi
-  [[ -f $command ]] || die "the build made no $command"
+  [[ -f $command ]] || die "the build did not make $command"
   [[ -f $source_dir/etc/onevmdump.conf ]] || die "$source_dir/etc/onevmdump.conf is missing"
   if [[ -z $destdir ]] && command -v node >/dev/null; then
-    version=$(node "$command" --version </dev/null) || die "$command does not run; the reason stands above"
+    version=$(node "$command" --version </dev/null) || die "$command does not run; the reason is above"
   fi
 }
 
@@ -254,7 +254,7 @@ check_targets() {
   for path in "$bin" "$etc" "$share" "$man" "$remotes"/{hooks,tm,datastore}/onevmdump "$state"; do
     check_writable "$path"
   done
-  # What is given away must be what it seems: a link would give away what it points at.
+  # chown must not follow a link: it would change the owner of what the link points to.
   for path in "$remotes"/{hooks,tm,datastore}/onevmdump "$state" ${staging:+"$staging"}; do
     [[ ! -L $destdir$path ]] || die "$destdir$path is a link; make it a folder, or remove it"
   done
@@ -266,18 +266,18 @@ check_writable() {
   local path=$destdir$1
   until [[ -e $path || -L $path || -z $path ]]; do path=${path%/*}; done
   path=${path:-/}
-  [[ -d $path ]] || die "cannot install into $destdir$1: $path is no folder"
+  [[ -d $path ]] || die "cannot install into $destdir$1: $path is not a folder"
   [[ -w $path ]] || die "cannot install into $destdir$1: $(id -un) may not write to $path; \
 run it as root, or install into a folder of your own with -d DIR"
 }
 
-# In /var/tmp anyone can be first to make a folder, and could then change what is restored there.
+# In /var/tmp any user can make the folder first, and could then change the disks that are restored there.
 check_staging() {
   [[ -n $owner && -n $staging && -d $destdir$staging ]] || return 0
   local uid mode
   read -r uid mode <<<"$(stat -c '%u %a' -- "$destdir$staging")"
   (((uid == 0 || uid == ${owner%:*}) && (8#$mode & 2) == 0)) ||
-    die "$destdir$staging, where restores lay down disks, can be changed by other users than $user \
+    die "$destdir$staging, where restores write disks, can be changed by other users than $user \
 (owner $(stat -c %U -- "$destdir$staging"), mode $mode); look into it, and remove it or mend that first"
 }
 
@@ -320,36 +320,36 @@ install_all() {
   say_tms
 }
 
-# What is left to do for hooks: which of them an OpenNebula has, its administrator decides.
+# Says how to create the hooks, since the administrator decides which ones OpenNebula runs.
 say_hooks() {
   is_listed "$remotes/hooks/onevmdump/export" || return 0
-  say "To export VMs by hooks, set HOOK_DESTINATION in $destdir$config and create those you want, one for each state."
+  say "To export VMs by hooks, set HOOK_DESTINATION in $destdir$config and create the hooks you want, one for each state."
   say 'If this machine sees the disks of the VMs:'
   list_hooks here
   say 'If only the hosts of the VMs see them (the hook then runs there, after onehost sync):'
   list_hooks on-host
 }
 
-# OpenNebula 6.4 has an onevmdump of its own, in Ruby. It stays beside ours, and comes back when ours is removed.
+# OpenNebula 6.4 has its own onevmdump, in Ruby. It is kept beside ours, and restored when ours is removed.
 keep_stock_command() {
   local file=$destdir$bin/onevmdump
   is_there "$file" && ! is_our_command "$file" || return 0
-  # A second name first, and then ours over the first one.
+  # First links the old command to a second name, then replaces it, so that a command exists at every moment.
   ln -PfT -- "$file" "$destdir$stock_command"
-  say "Kept the onevmdump that was here before, as $destdir$stock_command"
+  say "Kept the previous onevmdump as $destdir$stock_command"
 }
 
 give_back_command() {
   local file=$destdir$bin/onevmdump stock=$destdir$stock_command
   is_there "$stock" || return 0
-  # Ours may be another one than the list has, after an upgrade that was ended half-way.
+  # After an upgrade that was interrupted, the file may be our command of another version than the list has.
   unset "installed[$bin/onevmdump]"
   if is_there "$file" && ! is_our_command "$file"; then
     say "Kept $file, which is newer than what onevmdump took the place of"
     rm -f -- "$stock"
   else
     mv -fT -- "$stock" "$file"
-    say "Put back the onevmdump that was here before: $file"
+    say "Restored the previous onevmdump: $file"
   fi
 }
 
@@ -380,8 +380,8 @@ put_scripts() {
     [[ ! -x $from/$name ]] || mode=755
     put_listed "$from/$name" "$remotes/$kind/onevmdump/$name" "$mode"
     count=$((count + 1))
-  # Parts of programs before what loads them: their names change with their content, so one that starts
-  # meanwhile finds its own, old or new.
+  # Parts of programs are installed before the programs that load them. Their names change with their content, so a program
+  # that starts in the meantime finds its own parts, old or new.
   done < <(cd "$from" && for name in -name '! -name'; do
     # shellcheck disable=SC2086 # two words
     find . -type f $name 'part-*' -printf '%P\0' | sort -z
@@ -411,8 +411,8 @@ put_listed() {
   files+=("$(checksum "$1")  $2")
 }
 
-# SOURCE TARGET MODE: written beside the target, then renamed, so that a hook that starts meanwhile
-# gets the old file or the new one, never half of one.
+# SOURCE TARGET MODE: writes a new file beside the target and renames it, so that a hook that starts in the meantime gets the
+# whole old or the whole new file.
 put() {
   make_folder "${2%/*}" 755
   unfinished=$(mktemp "$destdir${2%/*}/.onevmdump.XXXXXXXX")
@@ -423,7 +423,7 @@ put() {
   unfinished=''
 }
 
-# PATH MODE: makes a folder and those above it; one that is there stays as it is.
+# PATH MODE: makes a folder and its parents. Existing folders are not changed.
 make_folder() {
   [[ ! -d $destdir$1 ]] || return 0
   make_folder "${1%/*}" 755
@@ -475,8 +475,8 @@ downloader_with() {
   ' "$destdir$remotes/datastore/downloader.sh"
 }
 
-# Teaches downloader.sh the addresses of disks in bundles. An upgrade of OpenNebula brings a new file
-# without them: then this is to be run again, and --check says so.
+# Adds the addresses of disks in bundles to downloader.sh. An upgrade of OpenNebula replaces the file, after which install.sh
+# has to be run again; --check reports that.
 teach_downloader() {
   local file=$remotes/datastore/downloader.sh wanted
   [[ -f $destdir$remotes/datastore/onevmdump/stream_disk ]] || return 0
@@ -499,7 +499,7 @@ forget_downloader() {
   replace_downloader "${wanted%x}"
 }
 
-# CONTENT: renamed into its place, with the owner and the mode that the file had.
+# CONTENT: replaces the file by renaming a new one, with the owner and mode of the old one.
 replace_downloader() {
   local file=$destdir$remotes/datastore/downloader.sh
   [[ $1 != "$(cat -- "$file"; printf x)" && $1 != "$(cat -- "$file")" ]] || return 0
@@ -543,10 +543,10 @@ END
 # The TM drivers whose disks onevmdump reads, a line each: made by the build.
 known_tms_file=$source_dir/dist/drivers/tm-mads
 tm_actions=(prebackup prebackup_live postbackup postbackup_live)
-# Those that are ours when this run begins, and that are to be ours when it ends.
+# The TM drivers that have our actions when this run begins, and those that will have them when it ends.
 taken_tms=() tms=()
 
-# What stands on the disk counts: a run that was ended may not have come to its list.
+# Looks at the files, not at the list, because a run that was interrupted may not have written its list.
 find_taken() {
   local folder tm action
   for folder in "$destdir$remotes"/tm/*/; do
@@ -585,7 +585,7 @@ tm_of() {
   [[ $tm =~ ^[A-Za-z0-9_-]+$ && $tm != onevmdump && ${1%/*} == "$destdir$remotes/tm/$tm" ]] && printf '%s' "$tm"
 }
 
-# Whether a path is that of an action whose place ours can take.
+# Whether a path is that of an action that ours can replace.
 is_tm_action() {
   tm_of "$destdir$1" >/dev/null && is_one_of "${1##*/}" "${tm_actions[@]}"
 }
@@ -614,7 +614,7 @@ check_tms() {
   ((${#tms[@]} > 0)) || return 0
   [[ -f $source_dir/dist/drivers/tm/prebackup ]] ||
     die "this version brings no TM actions: use --tm none"
-  [[ -f $known_tms_file ]] || die "$known_tms_file is missing: this is no complete release; unpack it again"
+  [[ -f $known_tms_file ]] || die "$known_tms_file is missing: this release is not complete; unpack it again"
   require_known_tms
   local tm action folder stock
   for tm in "${tms[@]}"; do
@@ -628,7 +628,7 @@ package; run install.sh --tm on the machine where both are installed"
     for action in "${tm_actions[@]}"; do
       stock=$folder/stock.$action
       if is_our_tm_action "$folder/$action"; then
-        is_there "$stock" || die "$stock, OpenNebula's own action, is gone: install that package of \
+        is_there "$stock" || die "$stock, OpenNebula's own action, is missing: install that package of \
 OpenNebula again, then this"
       elif ! is_there "$folder/$action"; then
         is_there "$stock" || die "$folder/$action is missing: OpenNebula has backups from 6.6 on; \
@@ -639,7 +639,7 @@ leave $tm out of --tm"
   check_tm_links
 }
 
-# An action that is a link to another one would become ours with it.
+# Refuses an action that is a link to another one, because replacing the other one would replace it as well.
 check_tm_links() {
   local tm action link target
   for action in "${tm_actions[@]}"; do
@@ -659,8 +659,8 @@ take_tm() {
   for action in "${tm_actions[@]}"; do
     file=$remotes/tm/$tm/$action stock=$remotes/tm/$tm/stock.$action
     if is_there "$destdir$file" && ! is_our_tm_action "$destdir$file"; then
-      # After an upgrade of OpenNebula there is an older one. A second name first, and then ours over the
-      # first one: a backup finds an action at every moment.
+      # After an upgrade of OpenNebula, an older copy is replaced. First links the action to its second name, then replaces
+      # it, so that a backup finds an action at every moment.
       [[ $destdir$file -ef $destdir$stock ]] || ln -PfT -- "$destdir$file" "$destdir$stock"
     fi
     put <(our_tm_action "$action") "$file" 755
@@ -668,7 +668,7 @@ take_tm() {
   done
 }
 
-# The very files come back, whatever their mode, owner and times.
+# The files are renamed back, so they keep mode, owner and times.
 give_back_tm() {
   local tm=$1 action file stock
   for action in "${tm_actions[@]}"; do
@@ -681,7 +681,7 @@ give_back_tm() {
       mv -fT -- "$stock" "$file"
     else
       rm -f -- "$file"
-      warn "$stock, OpenNebula's own action, is gone: install that package of OpenNebula again"
+      warn "$stock, OpenNebula's own action, is missing: install that package of OpenNebula again"
     fi
   done
 }
@@ -708,7 +708,7 @@ check_all() {
     check_taken
     check_oned_conf
   fi
-  ((problems == 0)) || die "$problems found; run install.sh again to mend what it can"
+  ((problems == 0)) || die "$problems found; run install.sh again to repair what it can"
   say 'Everything is as it was installed, and OpenNebula can use it.'
 }
 
@@ -792,13 +792,13 @@ not installed here, or into another folder (see -d in install.sh --help)"
   give_back_command
   for path in "${!installed[@]}"; do remove_file "$path"; done
   rm -f -- "$destdir$list"
-  # Runs make folders in it, which are empty when nothing is left of any run.
+  # Runs make folders in it, which are empty when there is nothing to undo.
   [[ ! -d $destdir$state ]] || find "$destdir$state" -mindepth 1 -type d -empty -delete
   for ((index = ${#folders[@]} - 1; index >= 0; index--)); do
     rmdir -- "$destdir${folders[index]}" 2>/dev/null || true
   done
   if [[ -n $(ls -A -- "$destdir$state" 2>/dev/null) ]]; then
-    say "Kept $destdir$state: it holds journals of runs, which say what those that were killed left behind"
+    say "Kept $destdir$state: it contains journals of runs, which say how to undo what killed runs left behind"
   fi
   say 'onevmdump is removed. Bundles were not touched.'
 }
@@ -844,8 +844,8 @@ report_tools() {
       *) optional+=$'\n'$line ;;
     esac
   done < <(tools)
-  [[ -z $optional ]] || say "Not installed on this machine, and not needed by everyone:$optional"
-  [[ -z $required ]] || warn "not installed, and onevmdump does not work without:$required"
+  [[ -z $optional ]] || say "Not installed on this machine, and only needed for some features:$optional"
+  [[ -z $required ]] || warn "not installed, but onevmdump does not work without:$required"
   [[ -n $required ]] || say 'All required tools are installed.'
 }
 

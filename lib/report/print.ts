@@ -3,12 +3,12 @@ import { fstatSync, writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { FailedError, hasCode } from './errors.ts';
 
-let guarded = false;
+let errorsIgnored = false;
 
 /** Ignores errors of stdout and stderr: a closed pipe must not end this process in the middle of an undo. */
 export function ignoreOutputErrors(): void {
-  if (guarded) return;
-  guarded = true;
+  if (errorsIgnored) return;
+  errorsIgnored = true;
   process.stderr.on('error', () => undefined);
   process.stdout.on('error', () => undefined);
 }
@@ -16,7 +16,7 @@ export function ignoreOutputErrors(): void {
 /** Writes to stderr; before `ignoreOutputErrors` without opening it as a stream. */
 export function writeToStderr(line: string): void {
   let rest: Uint8Array = Buffer.from(line);
-  if (!guarded) {
+  if (!errorsIgnored) {
     try {
       rest = rest.subarray(writeSync(2, rest));
     } catch {

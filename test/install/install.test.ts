@@ -99,12 +99,12 @@ describe('installing', () => {
     await mkdir(join(one, 'bin'), { recursive: true });
     await writeFile(command, '#!/usr/bin/env ruby\nputs 1\n', { mode: 0o750 });
     const { stdout } = await release.install(['-d', one]);
-    expect(stdout).toContain(`Kept the onevmdump that was here before, as ${command}.opennebula`);
+    expect(stdout).toContain(`Kept the previous onevmdump as ${command}.opennebula`);
     expect(await readFile(command, 'utf8')).toContain('env node');
     expect(await readFile(`${command}.opennebula`, 'utf8')).toContain('env ruby');
-    expect((await release.install(['-d', one])).stdout).not.toContain('that was here before');
+    expect((await release.install(['-d', one])).stdout).not.toContain('the previous onevmdump');
     const removed = await release.install(['--uninstall', '-d', one]);
-    expect(removed.stdout).toContain(`Put back the onevmdump that was here before: ${command}`);
+    expect(removed.stdout).toContain(`Restored the previous onevmdump: ${command}`);
     expect(await readFile(command, 'utf8')).toBe('#!/usr/bin/env ruby\nputs 1\n');
     expect(await mode(command)).toBe('750');
     expect(await tree(join(one, 'bin'))).toEqual(['onevmdump']);

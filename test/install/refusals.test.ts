@@ -18,7 +18,7 @@ afterEach(async () => {
 
 describe('wrong usage ends with 2 and changes nothing:', () => {
   test.each([
-    { args: ['--chek'], says: 'there is no option --chek' },
+    { args: ['--chek'], says: 'unknown option --chek' },
     { args: ['-d'], says: '-d needs a value' },
     { args: ['-u', ''], says: '-u needs a value' },
     { args: ['-d', 'relative'], says: 'must be an absolute path below /, not relative' },
@@ -83,7 +83,7 @@ describe('nothing is installed', () => {
     await rm(join(release.folder, 'dist'), { recursive: true });
     const { status, stderr } = await release.install(['-d', one]);
     expect(status).toBe(1);
-    expect(stderr).toContain('this is no complete release');
+    expect(stderr).toContain('this release is not complete');
   });
 
   test('nothing is installed from a checkout that was not built, when there is no npm', async () => {

@@ -173,7 +173,7 @@ describe('install.sh --tm', () => {
     { args: ['--tm', '../ssh'], status: 2, says: "a TM driver '../ssh'" },
     { args: ['--tm', ','], status: 2, says: "a TM driver ''" },
     { args: ['--tm', ''], status: 2, says: '--tm needs a value' },
-    { args: ['--check', '--tm', 'qcow2'], status: 2, says: '--tm is for installing' },
+    { args: ['--check', '--tm', 'qcow2'], status: 2, says: '--tm can only be used to install' },
     { args: ['--tm', 'qcow2,ceph'], status: 1, says: 'there is no TM driver ceph here' },
     {
       args: ['--tm', 'ssh'],

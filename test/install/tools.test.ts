@@ -19,7 +19,7 @@ describe('at the end of an installation', () => {
   test('at the end of an installation missing required tools are warned about with their packages, and it is installed', async () => {
     const { status, stderr } = await release.install(['-d', one], { tools: { node } });
     expect(status).toBe(0);
-    expect(stderr).toMatch(/^WARNING: not installed, and onevmdump does not work without:\n/);
+    expect(stderr).toMatch(/^WARNING: not installed, but onevmdump does not work without:\n/);
     expect(stderr).toMatch(/qemu-img .*Debian, Ubuntu: qemu-utils; RHEL: qemu-img/);
     expect(stderr).toMatch(/qemu-nbd .*Debian, Ubuntu: qemu-utils; RHEL: qemu-img/);
     expect(await tree(one)).toContain('bin/onevmdump');

@@ -60,7 +60,7 @@ describe('uninstalling', () => {
     await release.install(['-d', one]);
     await writeFile(join(one, 'var/onevmdump/run.journal'), '');
     const { stdout } = await release.install(['--uninstall', '-d', one]);
-    expect(stdout).toContain(`Kept ${one}/var/onevmdump: it holds journals`);
+    expect(stdout).toContain(`Kept ${one}/var/onevmdump: it contains journals`);
     expect(await tree(one)).toEqual(['var/', 'var/onevmdump/', 'var/onevmdump/run.journal']);
   });
 
@@ -81,7 +81,7 @@ describe('uninstalling', () => {
     await appendFile(command, '// of the next version\n');
     const { status, stdout } = await release.install(['--uninstall', '-d', one]);
     expect(status).toBe(0);
-    expect(stdout).toContain(`Put back the onevmdump that was here before: ${command}`);
+    expect(stdout).toContain(`Restored the previous onevmdump: ${command}`);
     expect(stdout).not.toContain('Kept');
     expect(await readFile(command, 'utf8')).toBe('#!/usr/bin/env ruby\n');
     expect(await tree(one)).toEqual(['bin/', 'bin/onevmdump']);
@@ -97,7 +97,7 @@ describe('uninstalling', () => {
       await appendFile(list, `${empty}  ${path}\n`);
       const { status, stderr } = await release.install(['--uninstall', '-d', one]);
       expect(status).toBe(1);
-      expect(stderr).toContain('which is not ours');
+      expect(stderr).toContain('which onevmdump has not installed');
       expect(await readFile(precious, 'utf8')).toBe('');
       await writeFile(list, '');
     }

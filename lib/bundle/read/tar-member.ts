@@ -164,7 +164,7 @@ async function readEnd(input: ByteReader): Promise<void> {
   const index = await upTo(input, blockSize);
   if (!isZero(index) && !isTrailerBlock(index)) {
     if (beginsLikeTrailer(index, 'none')) {
-      throw new LostEndError('the index behind the end of the archive is cut off or damaged');
+      throw new LostEndError('the index after the end of the archive is cut off or damaged');
     }
     throw somethingFollows(input.position - index.length);
   }
