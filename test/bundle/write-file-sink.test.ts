@@ -117,21 +117,24 @@ describe('on a file system of 1 MiB', () => {
   // Mounting it takes root.
   const asRoot = process.getuid?.() === 0 ? test : test.skip;
 
-  asRoot('the end of the space is told in plain words, and nothing is left', async () => {
-    const mount = join(path, '..');
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mount]);
-    try {
-      const sink = await createFileSink(path, part);
-      await sink.write(noise(500_000));
-      await expect(sink.write(noise(1_000_000))).rejects.toThrow(
-        `cannot write ${part}: no space left on the device`,
-      );
-      await sink.discard();
-      expect(existsSync(part)).toBe(false);
-    } finally {
-      execFileSync('umount', [mount]);
-    }
-  });
+  asRoot(
+    'the end of the space for a bundle is reported in plain words, and nothing is left',
+    async () => {
+      const mount = join(path, '..');
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mount]);
+      try {
+        const sink = await createFileSink(path, part);
+        await sink.write(noise(500_000));
+        await expect(sink.write(noise(1_000_000))).rejects.toThrow(
+          `cannot write ${part}: no space left on the device`,
+        );
+        await sink.discard();
+        expect(existsSync(part)).toBe(false);
+      } finally {
+        execFileSync('umount', [mount]);
+      }
+    },
+  );
 });
 
 test('a bundle is not named after a file that took the place of its part file', async () => {
@@ -141,4 +144,5 @@ test('a bundle is not named after a file that took the place of its part file', 
   writeFileSync(part, 'foreign');
   await expect(sink.commit()).rejects.toThrow(`${part} was exchanged or removed`);
   expect(names()).toEqual([basename(part)]);
+  await sink.discard();
 });
