@@ -54,14 +54,14 @@ async function judge(bundle: string, other: string) {
 }
 
 describe('a bundle without a manifest', () => {
-  it('verifies and is extracted when its qcow2 disk is whole', async () => {
+  it('a bundle without a manifest verifies and is extracted when its qcow2 disk is whole', async () => {
     await makeQcow2();
     const { statuses } = await judge(await bundleOf('qcow2', 4), 'raw');
     expect(statuses).toEqual([0, 0, 0]);
   });
 
   it.each([200_000, 500_000, 3_000_000])(
-    'is refused when its qcow2 disk was cut to %i bytes before it was put into the bundle',
+    'a bundle without a manifest is refused when its qcow2 disk was cut to %i bytes before it was put into the bundle',
     async (size) => {
       await truncate(await makeQcow2(), size);
       const { statuses, messages, left } = await judge(await bundleOf('qcow2', 4), 'raw');
@@ -71,7 +71,7 @@ describe('a bundle without a manifest', () => {
     },
   );
 
-  it('is refused when its qcow2 disk is smaller than the VM says', async () => {
+  it('a bundle without a manifest is refused when its qcow2 disk is smaller than the VM says', async () => {
     await makeQcow2();
     expect((await judge(await bundleOf('qcow2', 5), 'raw')).statuses).toEqual([5, 5, 5]);
   });
@@ -81,10 +81,13 @@ describe('a bundle without a manifest', () => {
     [4 * 1024 * 1024 - 512, 4, 0],
     [3 * 1024 * 1024, 4, 5],
     [1024 * 1024, 10, 5],
-  ])('with a raw disk of %i bytes and SIZE %i ends with code %i', async (bytes, sizeMb, code) => {
-    await rm(join(folder, 'backup.disk.0'), { force: true });
-    await writeFile(join(folder, 'backup.disk.0'), Buffer.alloc(bytes, 7));
-    const { statuses } = await judge(await bundleOf('raw', sizeMb), 'qcow2');
-    expect(statuses).toEqual([code, code, code]);
-  });
+  ])(
+    'a bundle without a manifest with a raw disk of %i bytes and SIZE %i ends with code %i',
+    async (bytes, sizeMb, code) => {
+      await rm(join(folder, 'backup.disk.0'), { force: true });
+      await writeFile(join(folder, 'backup.disk.0'), Buffer.alloc(bytes, 7));
+      const { statuses } = await judge(await bundleOf('raw', sizeMb), 'qcow2');
+      expect(statuses).toEqual([code, code, code]);
+    },
+  );
 });
