@@ -1,4 +1,4 @@
-// The file by which `prebackup` tells `backup` what it has fixed: JSON, written and read by this tool alone.
+// The file through which `prebackup` passes the point in time to `backup`: JSON that only this tool writes and reads.
 import { gunzipSync, gzipSync } from 'node:zlib';
 import {
   consistencyShape,
@@ -14,16 +14,16 @@ import { anything, count, made, parseShape, textUpTo, type Infer } from '../run/
 import type { MachineState } from '../storage/machine-state.ts';
 import { maxXmlBytes } from '../xml/xml.ts';
 
-/** Another version of this tool makes, and reads, another number. */
+/** Raised when the form of the file changes; other versions are refused. */
 const preparedVersion = 1;
 
-/** Characters of base64 for so many bytes. */
+/** The number of base64 characters for a number of bytes. */
 const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
 
-/** Bytes that were compressed by gzip, in base64: UEFI variables are mostly empty space. */
+/** Bytes compressed with gzip, in base64. They are compressed because UEFI variables are mostly zeros. */
 function packedBytes(most: number) {
   return made('base64 of gzip', (value) => {
-    // Of noise, gzip makes a little more than it was given.
+    // Random bytes become slightly longer when gzip compresses them.
     if (typeof value !== 'string' || value.length > base64Length(1.1 * most + 100))
       return undefined;
     try {
@@ -38,10 +38,10 @@ const preparedShape = object({
   version: count(),
   /** The VM's XML as prebackup got it, in base64. */
   vm: textUpTo(base64Length(maxXmlBytes)),
-  /** What oned knew of the disks' images, by DISK_ID. */
+  /** What oned knew about the disks' images, by DISK_ID. */
   images: list(pair(count(), imageFactsShape), mostDisks),
   consistency: consistencyShape,
-  /** What the VM kept beside its disks. */
+  /** UEFI variables and vTPM state. */
   state: object({
     nvram: optional(packedBytes(largestState['./nvram'])),
     tpm: optional(packedBytes(largestState['./tpm.tar'])),

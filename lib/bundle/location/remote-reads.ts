@@ -1,4 +1,4 @@
-// Reads of a file on another machine: a script there takes requests, one after another, and answers with bytes.
+// Reads a file on another machine through a script there, which takes requests one after another and answers with bytes.
 import {
   ConnectionError,
   FailedError,
@@ -8,7 +8,7 @@ import {
 import type { PipedService } from '../../run/runner.ts';
 import { ByteReader } from '../read/byte-reader.ts';
 
-/** What the script says of the file before it takes requests. */
+/** What the script reports about the file before it takes requests. */
 export interface FileHead {
   /** Bytes. */
   readonly size: number;
@@ -17,10 +17,10 @@ export interface FileHead {
 
 export class RemoteReads {
   readonly #service: PipedService;
-  /** As messages call the bundle: host:path. */
+  /** The bundle's name for messages: host:path. */
   readonly #name: string;
   readonly #answers: ByteReader;
-  /** The answers come in the order of the requests: each is read when the one before it was. */
+  /** Answers come in the order of the requests, so each is read after the one before it. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Takes over the script that `startReading` has started. */
@@ -28,13 +28,13 @@ export class RemoteReads {
     this.#service = service;
     this.#name = name;
     this.#answers = new ByteReader(service.stdout);
-    // That it reads no more is told by the answer that does not come.
+    // When the script has ended, the missing answer is the error that is reported.
     service.stdin.on('error', () => undefined);
   }
 
   /**
-   * Comes before all requests.
-   * @throws UsageError when there is no such file or it is no regular file; FailedError
+   * Must be called before all requests.
+   * @throws UsageError when there is no such file, or it is not a regular file; FailedError
    */
   async head(): Promise<FileHead> {
     try {
