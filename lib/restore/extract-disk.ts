@@ -136,7 +136,7 @@ export async function extractBytes(
   await writeWhole(target, record, (_part, file) => writeAll(file, bytes, 0));
 }
 
-/** Bytes that the name of a disk that is still to be converted is longer: `.qcow2`. */
+/** Bytes by which the name of a disk before its conversion is longer: `.qcow2`. */
 const formatSuffix = 6;
 
 /**

@@ -1,5 +1,5 @@
-// Whether a disk was whole when it was put into a bundle without a manifest: the older onevmdump copied a file that had been cut
-// short without a word, and its bundles have no checksums. Where there is a manifest, the export has looked.
+// Checks that a disk in a bundle without a manifest is complete. The older onevmdump copied truncated files without an error,
+// and its bundles have no checksums. A bundle with a manifest needs no such check, because the export has made it.
 import type { BundleDisk } from '../bundle/read/bundle.ts';
 import { standAloneHeader } from '../bundle/read/qcow2-disk.ts';
 import { requireWhole } from '../qcow2/image-extent.ts';
@@ -29,7 +29,7 @@ export async function requireDeclaredSize(
   );
 }
 
-/** Requires that a qcow2 disk has all that its tables name, in two passes over the bundle. @throws BundleError */
+/** Requires that a qcow2 disk contains everything that its tables name. Reads the bundle twice. @throws BundleError */
 export async function requireWholeInBundle(disk: BundleDisk): Promise<void> {
   if (!mayBeCut(disk)) return;
   const header = await standAloneHeader(disk, 'read');

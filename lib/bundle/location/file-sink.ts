@@ -121,14 +121,14 @@ export async function partsOf(path: string): Promise<readonly string[]> {
 }
 
 /**
- * Requires that a name is still that of the file which was written: whoever can write its folder can exchange it.
+ * Requires that the name still belongs to the file that was written: whoever can write to its folder could replace it.
  * @throws FailedError
  */
 export async function requireSameFile(file: FileHandle, path: string): Promise<void> {
   const written = await file.stat({ bigint: true });
   const there = await lstat(path, { bigint: true }).catch(() => undefined);
   if (there?.ino === written.ino && there.dev === written.dev) return;
-  throw new FailedError(`${path} was exchanged or removed while it was written`);
+  throw new FailedError(`${path} was replaced or removed while it was being written`);
 }
 
 /**
