@@ -142,7 +142,7 @@ test('a bundle is not named after a file that took the place of its part file', 
   await sink.write(Buffer.from('own'));
   execFileSync('rm', [part]);
   writeFileSync(part, 'foreign');
-  await expect(sink.commit()).rejects.toThrow(`${part} was exchanged or removed`);
+  await expect(sink.commit()).rejects.toThrow(`${part} was replaced or removed`);
   expect(names()).toEqual([basename(part)]);
   await sink.discard();
 });
