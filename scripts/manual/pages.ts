@@ -68,6 +68,10 @@ function overview(made: Made): string {
     'Folder of a self-contained OpenNebula: the configuration file is then etc/onevmdump.conf in it.',
   );
   page.item(bold('ONEVMDUMP_CONFIG'), 'The configuration file.');
+  page.item(
+    bold('ONEVMDUMP_DEBUG'),
+    'Hooks and driver actions log as with --debug, if it is set to anything but 0.',
+  );
   page.formatted(
     `Each setting KEY of ${bold('onevmdump.conf')}(5) can be given as ${bold('ONEVMDUMP_')}${italic('KEY')}.`,
   );

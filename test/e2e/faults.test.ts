@@ -67,6 +67,26 @@ describe('an error that nobody catches', () => {
   });
 });
 
+test('an export with --json that is interrupted prints one object with the signal, and undoes all it did', async () => {
+  const { code, stdout, stderr } = await world.run(['export', String(vmId), '--json'], {
+    env: { PATH: slowPath },
+    started: (pid) =>
+      void until('the disks are read', isReading).then(() => process.kill(pid, 'SIGTERM')),
+  });
+  expect(code).toBe(143);
+  expect(JSON.parse(stdout)).toEqual({
+    error: {
+      code: 'interrupted',
+      message: 'interrupted by SIGTERM',
+      exitCode: 143,
+      signal: 'SIGTERM',
+    },
+  });
+  expect(stderr).toMatch(/interrupted by SIGTERM\n$/);
+  expect(await world.leftovers()).toEqual([]);
+  expect(isLocked()).toBe(false);
+});
+
 /** Containers may have no right to mount, root or not. */
 const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0;
 
