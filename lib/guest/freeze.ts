@@ -7,7 +7,13 @@ import type { FreezeMode } from '../config/freeze-mode.ts';
 import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import type { Run } from '../run/run.ts';
-import { endGuard, guardLimitMs, startGuard, thawUntilConfirmed, type Guard } from './watchdog.ts';
+import {
+  endWatchdog,
+  watchdogLimitMs,
+  startWatchdog,
+  thawUntilConfirmed,
+  type Watchdog,
+} from './watchdog.ts';
 import { domainOf, requireRunning } from './domain.ts';
 import { reachAgent } from './guest-agent.ts';
 import { resumeGuest, thawGuest } from './undo.ts';
@@ -19,7 +25,7 @@ import {
   suspendDomain,
   type Domain,
 } from '../tools/virsh.ts';
-import { guardName } from './names.ts';
+import { watchdogName } from './names.ts';
 import type { Vm } from '../vm/vm.ts';
 
 /** Seconds for the agent's answer to a freeze, which has to write out what the guest has cached. */
@@ -54,6 +60,11 @@ export interface Hold {
   release(): Promise<Held>;
 }
 
+/** A guest that is not frozen, and why: it is not frozen now, or will be thawed. */
+interface Unfrozen {
+  readonly refusal: string;
+}
+
 /**
  * Holds the guest of a running VM as requested. An agent that hangs is given up within a minute: OpenNebula's locks are held
  * meanwhile. A guest is paused only for the mode `suspend`: OpenNebula's monitoring takes a paused guest for SUSPENDED.
@@ -80,8 +91,8 @@ export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run
     const held = await freeze(domain, run, (why) =>
       unfrozen(`the file systems of VM ${vm.id} did not stay frozen: ${why}`),
     );
-    if (typeof held !== 'string') return held;
-    unfrozen(`the file systems of VM ${vm.id} cannot be frozen: ${held}`);
+    if (!('refusal' in held)) return held;
+    unfrozen(`the file systems of VM ${vm.id} cannot be frozen: ${held.refusal}`);
   }
   return notHeld('crash');
 }
@@ -92,25 +103,24 @@ function notHeld(level: Held['level']): Hold {
 
 /**
  * @param onEnded is told why, when the guest has ended its freeze by itself.
- * @returns why not, when the guest cannot be frozen; it is not frozen then, or will be thawed.
  * @throws ConnectionError: nobody knows then what the guest can do.
  */
 async function freeze(
   domain: Domain,
   run: Run,
   onEnded: (why: string) => void,
-): Promise<Hold | string> {
+): Promise<Hold | Unfrozen> {
   const { journal, signal, log } = run;
   // Asked first: what a hung agent is told to freeze, it freezes when it comes back; and what is frozen
   // already, somebody else has frozen.
   const refusal = await reachAgent(domain);
   signal.throwIfAborted();
-  if (refusal !== undefined) return refusal;
+  if (refusal !== undefined) return { refusal };
 
-  const guard = guardName(journal.runId);
+  const watchdog = watchdogName(journal.runId);
   const { uri, name } = domain;
   const undo = await journal.record(
-    thawGuest.undo({ uri, domain: name, guard }),
+    thawGuest.undo({ uri, domain: name, guard: watchdog }),
     run.runner.target,
   );
   try {
@@ -120,12 +130,12 @@ async function freeze(
     if (error instanceof ConnectionError) throw error;
     // Nothing is frozen yet. libvirt before 5.10 has no such command, and would wait for a hung agent for ever.
     await undo.done();
-    return errorMessage(error);
+    return { refusal: errorMessage(error) };
   }
-  const service = await startGuard(domain, 'domfsthaw', guard);
+  const service = await startWatchdog(domain, 'domfsthaw', watchdog);
   const started = performance.now();
   const thawed = async (): Promise<number> => {
-    const heldMs = await released(started, undo, { domain, service, guard });
+    const heldMs = await released(started, undo, { domain, service, watchdog });
     await setAgentTimeout(domain).catch((error: unknown) => {
       signal.throwIfAborted();
       log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
@@ -151,7 +161,7 @@ async function freeze(
     why = errorMessage(error);
     if (error instanceof FreezeRefusedError) {
       await thawed();
-      return why;
+      return { refusal: why };
     }
     if (error instanceof ConnectionError) lost = error;
   }
@@ -160,23 +170,23 @@ async function freeze(
     await thawed();
   } catch (error) {
     signal.throwIfAborted();
-    // The guard goes on, and so does the undo at the end of the run.
+    // The watchdog goes on, and so does the undo at the end of the run.
     log.warn(
       `${domain.name} may freeze when its agent comes back; its thaw is kept trying (${errorMessage(error)})`,
     );
   }
   if (lost) throw lost;
-  return why;
+  return { refusal: why };
 }
 
 async function suspend(domain: Domain, run: Run): Promise<Hold> {
-  const guard = guardName(run.journal.runId);
+  const watchdog = watchdogName(run.journal.runId);
   const { uri, name } = domain;
   const undo = await run.journal.record(
-    resumeGuest.undo({ uri, domain: name, guard }),
+    resumeGuest.undo({ uri, domain: name, guard: watchdog }),
     run.runner.target,
   );
-  const service = await startGuard(domain, 'resume', guard);
+  const service = await startWatchdog(domain, 'resume', watchdog);
   const started = performance.now();
   await suspendDomain(domain);
   return {
@@ -185,7 +195,7 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
       const gone = service.gone();
       if (gone) throw letGo(started, gone.lost);
       await resumeDomain(domain);
-      const heldMs = await released(started, undo, { domain, service, guard });
+      const heldMs = await released(started, undo, { domain, service, watchdog });
       return { level: 'suspend', frozenMs: inTime(heldMs, started) };
     },
   };
@@ -198,28 +208,28 @@ async function released(
   {
     domain,
     service,
-    guard,
-  }: { readonly domain: Domain; readonly service: Guard; readonly guard: string },
+    watchdog,
+  }: { readonly domain: Domain; readonly service: Watchdog; readonly watchdog: string },
 ): Promise<number> {
   const heldMs = Math.ceil(performance.now() - started);
   const gone = service.gone();
   await service.stop();
   // One that has let the guest go has left its mark; one whose connection was lost goes on there, and is about to.
-  if (gone || service.gone()?.lost) await endGuard(domain, guard);
+  if (gone || service.gone()?.lost) await endWatchdog(domain, watchdog);
   await undo.done();
   return heldMs;
 }
 
-/** @throws FailedError when the guard has let the guest go meanwhile */
+/** @throws FailedError when the watchdog has thawed or resumed the guest meanwhile */
 function inTime(heldMs: number, started: number): number {
-  if (heldMs < guardLimitMs) return heldMs;
+  if (heldMs < watchdogLimitMs) return heldMs;
   throw letGo(started);
 }
 
 /** The point in time may be one at which the guest was not held any more. */
 function letGo(started: number, lost?: ConnectionError): FailedError | ConnectionError {
   const seconds = Math.ceil(performance.now() - started) / 1000;
-  const what = `the guest was let go by its guard before all was done, after ${seconds} s or less`;
+  const what = `the watchdog thawed or resumed the guest before the point in time was fixed, after ${seconds} s or less`;
   if (lost) return new ConnectionError(`${what}: ${lost.message}`, lost);
   return new FailedError(`${what}: it took too long`);
 }

@@ -1,4 +1,4 @@
-// The ways in which a held guest goes on: by us, by the journal's undo, or by the guard, a small shell
+// The ways in which a held guest goes on: by us, by the journal's undo, or by the watchdog, a small shell
 // process beside us that needs nothing of us.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../report/errors.ts';
@@ -13,11 +13,11 @@ import {
   type Domain,
 } from '../tools/virsh.ts';
 import { stopProcesses } from '../run/processes.ts';
-import { guardMark } from './names.ts';
+import { watchdogMark } from './names.ts';
 
 /** A guest is never held longer than this, also by a process that hangs. */
-export const guardLimitMs = 60_000;
-/** How long a thaw is tried again; then it is left to the guard and to `cleanup`. */
+export const watchdogLimitMs = 60_000;
+/** How long a thaw is tried again; then it is left to the watchdog and to `cleanup`. */
 const thawLimitMs = 20_000;
 const pauseMs = 250;
 
@@ -54,23 +54,23 @@ let_go "$@" >/dev/null 2>&1 || exit
 set -C
 : >"$mark"`;
 
-export interface Guard {
+export interface Watchdog {
   /** How it has ended, or that it cannot be seen any more: then it has let the guest go, or is about to. */
   readonly gone: () => ServiceEnd | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts the guard of a guest that is about to be held. `name` is what stop-process finds it by. */
-export async function startGuard(
+/** Starts the watchdog of a guest that is about to be held. `name` is what stop-process finds it by. */
+export async function startWatchdog(
   domain: Domain,
   action: 'domfsthaw' | 'resume',
   name: string,
-): Promise<Guard> {
-  const limit = String(guardLimitMs / 1000);
+): Promise<Watchdog> {
+  const limit = String(watchdogLimitMs / 1000);
   const command = [action, domain.name, 'virsh', ...virshArgs(domain.uri)];
   const service = await domain.runner.start({
     program: 'sh',
-    args: ['-c', watchdogScript, 'sh', name, guardMark(name), limit, ...command],
+    args: ['-c', watchdogScript, 'sh', name, watchdogMark(name), limit, ...command],
     endsByItself: true,
   });
   let gone: ServiceEnd | undefined;
@@ -112,24 +112,24 @@ export async function thawUntilConfirmed(
 }
 
 /**
- * For an undo: thaws, unless the guard has done so, and gives libvirt back its patience with the agent, if it can.
- * @param guard its name
+ * For an undo: thaws, unless the watchdog has done so, and gives libvirt back its patience with the agent, if it can.
+ * @param watchdog its name
  */
-export async function undoFreeze(domain: Domain, guard: string): Promise<void> {
-  if (!(await hasLetGo(domain, guard))) await thawUntilConfirmed(domain);
+export async function undoFreeze(domain: Domain, watchdog: string): Promise<void> {
+  if (!(await hasLetGo(domain, watchdog))) await thawUntilConfirmed(domain);
   // The guest is thawed, and that is what counts; it may also be gone.
   await setAgentTimeout(domain).catch(() => undefined);
-  await endGuard(domain, guard);
+  await endWatchdog(domain, watchdog);
 }
 
 /**
- * For an undo: resumes a guest that is paused, unless the guard has resumed it: then it is somebody else's pause.
- * @param guard its name
+ * For an undo: resumes a guest that is paused, unless the watchdog has resumed it: then it is somebody else's pause.
+ * @param watchdog its name
  * @throws CommandError with the last reason.
  */
-export async function undoSuspend(domain: Domain, guard: string): Promise<void> {
-  if (!(await hasLetGo(domain, guard))) await resumeUntilConfirmed(domain);
-  await endGuard(domain, guard);
+export async function undoSuspend(domain: Domain, watchdog: string): Promise<void> {
+  if (!(await hasLetGo(domain, watchdog))) await resumeUntilConfirmed(domain);
+  await endWatchdog(domain, watchdog);
 }
 
 async function resumeUntilConfirmed(domain: Domain): Promise<void> {
@@ -145,21 +145,21 @@ async function resumeUntilConfirmed(domain: Domain): Promise<void> {
   }
 }
 
-/** Whether the guard has let the guest go, for certain. The file is believed to its owner, and root. */
-async function hasLetGo({ runner, name }: Domain, guard: string): Promise<boolean> {
+/** Whether the watchdog has let the guest go, for certain. The file is believed to its owner, and root. */
+async function hasLetGo({ runner, name }: Domain, watchdog: string): Promise<boolean> {
   const script = '[ -f "$1" ] && { [ -O "$1" ] || [ "$(id -u)" = 0 ]; }';
   const { status } = await runner.run(
-    { program: 'sh', args: ['-c', script, 'sh', guardMark(guard)] },
-    { doing: `ask whether ${name} was let go`, acceptStatus: [1] },
+    { program: 'sh', args: ['-c', script, 'sh', watchdogMark(watchdog)] },
+    { doing: `ask whether the watchdog of ${name} has thawed or resumed it`, acceptStatus: [1] },
   );
   return status === 0;
 }
 
-/** Last of all: as long as the guest may be held, the guard goes on trying. @param guard its name */
-export async function endGuard({ runner }: Domain, guard: string): Promise<void> {
-  await stopProcesses(runner, 'sh', guard);
-  const doing = `remove ${guardMark(guard)}`;
-  await runner.run({ program: 'rm', args: ['-f', '--', guardMark(guard)] }, { doing });
+/** Last of all: as long as the guest may be held, the watchdog goes on trying. @param watchdog its name */
+export async function endWatchdog({ runner }: Domain, watchdog: string): Promise<void> {
+  await stopProcesses(runner, 'sh', watchdog);
+  const doing = `remove ${watchdogMark(watchdog)}`;
+  await runner.run({ program: 'rm', args: ['-f', '--', watchdogMark(watchdog)] }, { doing });
 }
 
 async function isThere(domain: Domain): Promise<boolean> {

@@ -46,7 +46,7 @@ export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>
   const folder = await stateFolder(config.stateDir, process.env, warn);
   // A backup that is being written is in the hands of oned, which makes one of a VM at a time.
   if ((action !== 'export' && !hold) || vmId === undefined) return runIn(folder, setup, body);
-  // Before the undo of earlier runs: it would let go the VM of a run that has just begun.
+  // Before the undo of earlier runs: it would undo what a run that has just begun has done to the VM.
   const claim = await claimVm(folder, vmId, signal);
   try {
     return await runIn(folder, setup, body);

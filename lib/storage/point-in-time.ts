@@ -102,7 +102,7 @@ async function fixWhileHeld(
   const snapshots = await work;
   if (!inTime) {
     throw new FailedError(
-      `cannot fix the point in time of the disks of VM ${vm.id}: it took longer than ${limitMs / 1000} s, and the guest was let go meanwhile`,
+      `cannot fix the point in time of the disks of VM ${vm.id}: it took longer than ${limitMs / 1000} s, and the guest was thawed or resumed meanwhile`,
     );
   }
   const fixed = howFixed(parts);

@@ -50,14 +50,14 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
     ['requests for blocks of {} MiB', 'bundle/location/ssh-source.ts blockSize', MiB],
     ['Up to {} blocks are kept', 'mostBlocks', 1],
     ['up to {} are requested ahead', 'ahead', 1],
-    ['thawed by the watchdog, after at most {} s', 'guardLimitMs', s],
+    ['thawed by the watchdog, after at most {} s', 'watchdogLimitMs', s],
   ],
   'docs/restore.md': [
     ['at most {} bytes, not taken', 'maxNameBytes', 1],
     ['waits for that, up to {} minutes', 'imageWaitMsByDefault', minute],
   ],
   'docs/storage-file.md': [
-    ['has ended (it checks twice a second) or after {} s', 'guardLimitMs', s],
+    ['has ended (it checks twice a second) or after {} s', 'watchdogLimitMs', s],
     ['repeated for up to {} s until libvirt', 'thawLimitMs', s],
     ['more than {} layers', 'maxLayers', 1],
     ['most {} KiB between data are read', 'maxGap', KiB],

@@ -1,4 +1,5 @@
-// A guest that was let go is not let go once more, days later, by a stale undo: then somebody else holds it.
+// A guest that was thawed or resumed is not thawed or resumed once more, days later, by a stale undo: then somebody else has
+// frozen or paused it.
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -7,20 +8,20 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from '../../lib/run/runner.ts';
-import { startGuard, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
+import { startWatchdog, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
 import { domainAt } from '../../lib/tools/virsh.ts';
-import { guardMark, guardName } from '../../lib/guest/names.ts';
+import { watchdogMark, watchdogName } from '../../lib/guest/names.ts';
 import { until } from '../support/limits.ts';
 import { fakeLibvirt, runningAnswer } from '../support/fake-libvirt.ts';
 
-let guard: string;
+let watchdog: string;
 let folder: string;
 beforeEach(async () => {
-  guard = guardName(randomBytes(8).toString('hex'));
+  watchdog = watchdogName(randomBytes(8).toString('hex'));
   folder = await mkdtemp(join(tmpdir(), 'onevmdump-let-go-'));
 });
 afterEach(async () => {
-  await rm(guardMark(guard), { force: true });
+  await rm(watchdogMark(watchdog), { force: true });
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -34,30 +35,30 @@ async function held(how: 'domfsfreeze' | 'suspend') {
 
 test('a guest of a killed export that is paused is resumed when nobody knows who paused it', async () => {
   const { libvirt, domain } = await held('suspend');
-  await undoSuspend(domain, guard);
+  await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(false);
 });
 
 test('a guest of a killed export that is frozen is thawed when nobody knows who froze it', async () => {
   const { libvirt, domain } = await held('domfsfreeze');
-  await undoFreeze(domain, guard);
+  await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(false);
 });
 
 test('a guest that the watchdog has resumed, and somebody has paused since, stays paused', async () => {
   const { libvirt, domain } = await held('suspend');
-  await writeFile(guardMark(guard), '');
-  await undoSuspend(domain, guard);
+  await writeFile(watchdogMark(watchdog), '');
+  await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(true);
-  expect(existsSync(guardMark(guard))).toBe(false);
+  expect(existsSync(watchdogMark(watchdog))).toBe(false);
 });
 
 test('a guest that the watchdog has thawed, and somebody has frozen since, stays frozen', async () => {
   const { libvirt, domain } = await held('domfsfreeze');
-  await writeFile(guardMark(guard), '');
-  await undoFreeze(domain, guard);
+  await writeFile(watchdogMark(watchdog), '');
+  await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(true);
-  expect(existsSync(guardMark(guard))).toBe(false);
+  expect(existsSync(watchdogMark(watchdog))).toBe(false);
 });
 
 /** A virsh that answers for one-8 as libvirt does, and notes what it is told; `meddle` is what it does first of all. */
@@ -76,8 +77,8 @@ case "$*" in
 esac
 `;
 
-/** Runs the guard of a guest in this state as the child of a process that ends soon. */
-async function guardAlone(
+/** Runs the watchdog of a guest in this state as the child of a process that ends soon. */
+async function watchdogAlone(
   action: 'resume' | 'domfsthaw',
   state: string,
   meddle = '',
@@ -88,7 +89,7 @@ async function guardAlone(
     started.push(command);
     return libvirt.runner.start(command);
   };
-  await startGuard(domainAt({ ...libvirt.runner, start }, 'x:///', 'one-8'), action, guard);
+  await startWatchdog(domainAt({ ...libvirt.runner, start }, 'x:///', 'one-8'), action, watchdog);
   await writeFile(join(folder, 'state'), `${state}\n`);
   await writeFile(join(folder, 'virsh'), virsh(meddle));
   await chmod(join(folder, 'virsh'), 0o755);
@@ -98,37 +99,37 @@ async function guardAlone(
   });
 }
 
-/** What the guard told virsh, by its words. */
+/** What the watchdog told virsh, by its words. */
 const words = (): string[] =>
   readFileSync(join(folder, 'calls'), 'utf8')
     .trim()
     .split('\n')
     .map((line) => line.split(' ')[2] ?? '');
 
-async function guardEnds(): Promise<void> {
-  await until('the guard has ended', () => {
-    const seen = execFileSync('sh', ['-c', 'pgrep -f "$1" || true', 'pgrep', guard]);
+async function watchdogEnds(): Promise<void> {
+  await until('the watchdog has ended', () => {
+    const seen = execFileSync('sh', ['-c', 'pgrep -f "$1" || true', 'pgrep', watchdog]);
     return seen.toString().trim().split('\n').length <= 1;
   });
 }
 
 test('the watchdog of a process that has ended thaws the guest twice, and says so', async () => {
-  await guardAlone('domfsthaw', 'running');
-  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  await watchdogAlone('domfsthaw', 'running');
+  await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
   expect(words()).toEqual(['domfsthaw', 'domfsthaw']);
 });
 
 // libvirt refuses to resume a guest that runs.
 test('the watchdog of a process that has ended resumes a paused guest, and says so', async () => {
-  await guardAlone('resume', 'paused');
-  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  await watchdogAlone('resume', 'paused');
+  await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
   expect(words()).toEqual(['domstate', 'resume', 'domstate']);
   expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('running\n');
 });
 
 test('a watchdog resumes a guest that was paused a moment after its process had ended', async () => {
-  await guardAlone('resume', 'running', `[ "$(wc -l <calls)" = 2 ] && echo paused >state`);
-  await until('the guard has ended', () => existsSync(guardMark(guard)));
+  await watchdogAlone('resume', 'running', `[ "$(wc -l <calls)" = 2 ] && echo paused >state`);
+  await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
   expect(words()).toEqual(['domstate', 'domstate', 'resume']);
 });
 
@@ -138,9 +139,9 @@ test.each([
 ])(
   'a watchdog does not report that the guest goes on when at its last word %s',
   async (_, meddle) => {
-    await guardAlone('resume', 'paused', meddle);
-    await guardEnds();
+    await watchdogAlone('resume', 'paused', meddle);
+    await watchdogEnds();
     expect(words()).toEqual(['domstate', 'resume', 'domstate']);
-    expect(existsSync(guardMark(guard))).toBe(false);
+    expect(existsSync(watchdogMark(watchdog))).toBe(false);
   },
 );

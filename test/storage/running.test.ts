@@ -291,7 +291,9 @@ describe('the disks of a running VM', () => {
       (_, lost, exitCode) =>
         inScene(
           async ({ fix, undo, libvirt }) => {
-            const message = lost ? /let go by its guard .*: host1 is lost$/ : /guard .*too long$/;
+            const message = lost
+              ? /the watchdog thawed or resumed the guest .*: host1 is lost$/
+              : /watchdog .*too long$/;
             await expect(fix({ mode, required: false })).rejects.toMatchObject({
               exitCode,
               message: expect.stringMatching(message) as unknown,
