@@ -6,7 +6,7 @@ import { runEntrypoint, type EntrypointContext } from '../lib/entrypoint.ts';
 import { UsageError } from '../lib/report/errors.ts';
 import { exitCodes } from '../lib/report/exit-codes.ts';
 import { toolVersion } from '../lib/report/version.ts';
-import { printFailure, type Command } from './commands/command.ts';
+import { printFailure, type CliCommand } from './commands/command.ts';
 import {
   checkedArguments,
   commandWords,
@@ -41,7 +41,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
     .parserConfiguration({ 'boolean-negation': false, 'parse-positional-numbers': false })
     .updateStrings({ 'Positionals:': 'Arguments:', 'Options:': 'General options:' });
   declareOptions(parser, globalOptions);
-  const define = <Options>({ description, run }: Command<Options>): void => {
+  const define = <Options>({ description, run }: CliCommand<Options>): void => {
     const options = { ...globalOptions, ...description.options };
     const declare = (argv: Argv): Argv => declareCommand(argv, description);
     parser.command(commandWords(description), description.summary, declare, (args) => {

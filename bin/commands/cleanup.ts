@@ -21,10 +21,10 @@ import {
 } from '../../lib/run/process-identity.ts';
 import { stateFolder, userStateFolder } from '../../lib/session/state-folder.ts';
 import { connect, withConnections } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, type Command } from './command.ts';
+import { configFor, parseId, printResult, type CliCommand } from './command.ts';
 import { cleanupDescription, type CleanupOptions } from './cleanup-options.ts';
 
-export const cleanupCommand: Command<CleanupOptions> = {
+export const cleanupCommand: CliCommand<CleanupOptions> = {
   description: cleanupDescription,
   run: runCleanup,
 };

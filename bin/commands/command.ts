@@ -11,7 +11,7 @@ import type { Progress } from '../../lib/report/progress.ts';
 import type { CommandDescription } from './description.ts';
 import type { GlobalOptions } from './global-options.ts';
 
-export interface Command<Options> {
+export interface CliCommand<Options> {
   readonly description: CommandDescription;
   /** `description` declares what arrives here as `Options`. */
   readonly run: (options: Options, context: EntrypointContext) => Promise<void>;

@@ -15,10 +15,10 @@ import type { SshTarget } from '../../lib/run/runner.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type Command } from './command.ts';
+import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
 import { exportDescription, type ExportOptions } from './export-options.ts';
 
-export const exportCommand: Command<ExportOptions> = {
+export const exportCommand: CliCommand<ExportOptions> = {
   description: exportDescription,
   run: runExport,
 };

@@ -11,10 +11,10 @@ import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { withConnections } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type Command } from './command.ts';
+import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
 import { extractDescription, type ExtractOptions } from './extract-options.ts';
 
-export const extractCommand: Command<ExtractOptions> = {
+export const extractCommand: CliCommand<ExtractOptions> = {
   description: extractDescription,
   run: runExtract,
 };

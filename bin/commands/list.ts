@@ -6,7 +6,7 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { ConnectionError, errorMessage } from '../../lib/report/errors.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { withBundleFolder, type BundleFolder } from '../../lib/session/with-bundle.ts';
-import { configFor, printResult, type Command } from './command.ts';
+import { configFor, printResult, type CliCommand } from './command.ts';
 import { listDescription, type ListOptions } from './list-options.ts';
 import { textTable } from './text-table.ts';
 
@@ -27,7 +27,7 @@ interface ListedBundle {
   readonly note?: string;
 }
 
-export const listCommand: Command<ListOptions> = {
+export const listCommand: CliCommand<ListOptions> = {
   description: listDescription,
   run: runList,
 };

@@ -11,10 +11,10 @@ import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type Command } from './command.ts';
+import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
 import { restoreDescription, type RestoreOptions } from './restore-options.ts';
 
-export const restoreCommand: Command<RestoreOptions> = {
+export const restoreCommand: CliCommand<RestoreOptions> = {
   description: restoreDescription,
   run: runRestore,
 };

@@ -9,11 +9,11 @@ import { bundleVm } from '../../lib/restore/restorable.ts';
 import { stateName } from '../../lib/vm/states.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
-import { configFor, printResult, type Command } from './command.ts';
+import { configFor, printResult, type CliCommand } from './command.ts';
 import { showDescription, type ShowOptions } from './show-options.ts';
 import { printable, textTable } from './text-table.ts';
 
-export const showCommand: Command<ShowOptions> = {
+export const showCommand: CliCommand<ShowOptions> = {
   description: showDescription,
   run: runShow,
 };

@@ -4,10 +4,10 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { formatBytes } from '../../lib/report/format.ts';
 import { requireWholeDisks } from '../../lib/restore/restorable.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
-import { configFor, printResult, withProgress, type Command } from './command.ts';
+import { configFor, printResult, withProgress, type CliCommand } from './command.ts';
 import { verifyDescription, type VerifyOptions } from './verify-options.ts';
 
-export const verifyCommand: Command<VerifyOptions> = {
+export const verifyCommand: CliCommand<VerifyOptions> = {
   description: verifyDescription,
   run: runVerify,
 };

@@ -14,7 +14,7 @@ import { findTrailer, withNamedErrors } from './reader.ts';
 import { openScanned } from './scanned-bundle.ts';
 import { findZeroTail, mostZeros } from './zero-tail.ts';
 
-export interface VerifyOptions extends OpenOptions {
+export interface VerifyBundleOptions extends OpenOptions {
   /** Throws when the bundle could not be restored, even if all its checksums match. */
   readonly restorable: (bundle: Bundle) => Promise<void>;
   readonly progress: Progress;
@@ -58,7 +58,7 @@ const mostPlaces = 20;
  */
 export async function verifyBundle(
   source: BundleSource,
-  options: VerifyOptions,
+  options: VerifyBundleOptions,
 ): Promise<VerifyReport> {
   try {
     return await verify(source, options);
@@ -69,7 +69,7 @@ export async function verifyBundle(
   }
 }
 
-async function verify(source: BundleSource, options: VerifyOptions): Promise<VerifyReport> {
+async function verify(source: BundleSource, options: VerifyBundleOptions): Promise<VerifyReport> {
   const trailer = await findTrailer(source, mostZeros);
   const opened = trailer
     ? await openIndexed(source, trailer, options)
@@ -109,7 +109,11 @@ async function indexIsLost(
 }
 
 /** @returns an error for each damaged place */
-async function verifyDisks(source: BundleSource, opened: OpenedContent, options: VerifyOptions) {
+async function verifyDisks(
+  source: BundleSource,
+  opened: OpenedContent,
+  options: VerifyBundleOptions,
+) {
   const { disks, manifest } = opened;
   const total = disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   const task = options.progress.begin('verify', total);
@@ -163,7 +167,7 @@ async function damagedFrames(
   source: BundleSource,
   { manifest, compression }: OpenedContent,
   { id, member }: BundleDisk,
-  { signal }: VerifyOptions,
+  { signal }: VerifyBundleOptions,
 ): Promise<BundleError[]> {
   const frames = manifest ? framesOf(manifest, member) : [];
   /** The first error from `first` on. */

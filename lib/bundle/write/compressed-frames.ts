@@ -6,7 +6,7 @@ import type { Frame } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
 import { isZero } from '../zeros.ts';
 import { AppendQueue } from './append-queue.ts';
-import { CompressorSlots, type Slot } from './compressor-slots.ts';
+import { CompressorSlots, type CompressorSlot } from './compressor-slots.ts';
 import { frameSize, type FrameBody } from './frame-body.ts';
 import type { CompressingCodec } from './frame-codec.ts';
 import { FramePlaces } from './frame-places.ts';
@@ -23,7 +23,7 @@ const zeros = Buffer.alloc(copySize);
 
 /** The frame that fills. */
 interface OpenFrame {
-  readonly slot: Slot;
+  readonly slot: CompressorSlot;
   readonly gatherer: Gatherer;
 }
 
@@ -108,7 +108,7 @@ export class CompressedFrames implements FrameBody {
     return { slot, gatherer };
   }
 
-  async #takeSlot(): Promise<Slot> {
+  async #takeSlot(): Promise<CompressorSlot> {
     for (;;) {
       this.#stop.throwIfAborted();
       const slot = await this.#slots.take();

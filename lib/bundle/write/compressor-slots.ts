@@ -8,7 +8,7 @@ import { createScratch, scratchFolder } from './scratch.ts';
 /** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
 const slotCount = 3;
 
-export interface Slot {
+export interface CompressorSlot {
   readonly raw: FileHandle;
   readonly stored: FileHandle;
   readonly compressor: FrameCompressor;
@@ -17,8 +17,8 @@ export interface Slot {
 export class CompressorSlots {
   readonly #codec: CompressingCodec;
   readonly #signal: AbortSignal;
-  #made: Promise<Slot>[] = [];
-  readonly #free: Slot[] = [];
+  #made: Promise<CompressorSlot>[] = [];
+  readonly #free: CompressorSlot[] = [];
 
   /** `signal` kills compressors. */
   constructor(codec: CompressingCodec, signal: AbortSignal) {
@@ -27,7 +27,7 @@ export class CompressorSlots {
   }
 
   /** A slot that is free; undefined while all are in use. */
-  async take(): Promise<Slot | undefined> {
+  async take(): Promise<CompressorSlot | undefined> {
     const slot = this.#free.pop();
     if (slot || this.#made.length === slotCount) return slot;
     const made = this.#make();
@@ -35,7 +35,7 @@ export class CompressorSlots {
     return made;
   }
 
-  giveBack(slot: Slot): void {
+  giveBack(slot: CompressorSlot): void {
     this.#free.push(slot);
   }
 
@@ -51,7 +51,7 @@ export class CompressorSlots {
     }
   }
 
-  async #make(): Promise<Slot> {
+  async #make(): Promise<CompressorSlot> {
     const folder = await scratchFolder(2 * slotCount * frameSize);
     const raw = await createScratch(folder);
     try {
