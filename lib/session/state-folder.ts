@@ -1,10 +1,11 @@
 // Where journals and export locks are kept: the configured folder; or the user's own, where they cannot write the default.
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { defaultOf } from '../config/config.ts';
 import { coreSettings } from '../config/settings.ts';
 import { errorMessage, UsageError } from '../report/errors.ts';
+import { makeFolders } from '../run/state-folder.ts';
 
 /** The folder an ordinary user falls back to. */
 export function userStateFolder(env: NodeJS.ProcessEnv): string {
@@ -23,7 +24,7 @@ export async function stateFolder(
   warn: (text: string) => void = () => undefined,
 ): Promise<string> {
   try {
-    await mkdir(configured, { recursive: true, mode: 0o700 });
+    await makeFolders(configured);
     await access(configured, constants.W_OK | constants.X_OK);
     return configured;
   } catch (error) {

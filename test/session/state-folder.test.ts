@@ -29,6 +29,13 @@ test('a STATE_DIR that was set and cannot be written is an error that names it',
   await expect(refused).rejects.toThrow(`STATE_DIR: ${set} cannot be written`);
 });
 
+test.each(['/proc/onevmdump/state', '/proc/onevmdump'])(
+  'a STATE_DIR on a file system that makes no folders is an error, and no endless loop: %s',
+  async (set) => {
+    await expect(stateFolder(set, {}, warn)).rejects.toThrow(`STATE_DIR: ${set} cannot be written`);
+  },
+);
+
 test("in place of a default that cannot be written, the user's own folder is used, with a warning that names both", async () => {
   const env = { ONE_LOCATION: folder, XDG_STATE_HOME: join(folder, 'own') };
   const usual = join(folder, 'var/onevmdump');
