@@ -5,13 +5,13 @@ import { abortJob, activeJob, backupJobSocket, domainState, type Domain } from '
 
 const abortLimitMs = 40_000;
 const pollMs = 100;
-/** Of virsh, before we give up on libvirt. */
+/** How often virsh may fail before we give up on libvirt. */
 const maxFailures = 20;
 
 /**
- * For an undo: ends the backup job that serves on `socket`, and waits for its end. Another job, or
- * none, is left alone.
- * @throws FailedError when it does not end, or libvirt does not answer.
+ * For an undo: ends the backup job that serves on `socket`, and waits for its end. Does nothing if the domain has
+ * another job, or none.
+ * @throws FailedError when the job does not end, or libvirt does not answer.
  */
 export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
   const deadline = performance.now() + abortLimitMs;
@@ -28,12 +28,12 @@ export async function abortOwnBackupJob(domain: Domain, socket: string): Promise
   throw new FailedError(`the backup job of ${domain.name} does not end: ${lastWords}`);
 }
 
-/** Whether the domain has our job, or may get it yet; tells it to end. */
+/** Whether the domain has our job, or may still get it. Tells libvirt to end our job. */
 async function hasOwnJob(domain: Domain, socket: string): Promise<boolean> {
   const state = await domainState(domain);
   if (state === undefined || state === 'shut off') return false;
   const found = await backupJobSocket(domain);
-  // A job that cannot be described is one that is just beginning, which may be ours.
+  // libvirt cannot describe a backup job that is only beginning, which may be ours.
   if (found === undefined) return (await activeJob(domain)) === 'Backup';
   if (found !== socket) return false;
   await abortJob(domain);

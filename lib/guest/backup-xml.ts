@@ -1,11 +1,11 @@
-// The order to libvirt to serve disks as they are at one point in time.
+// Writes the XML with which libvirt starts a backup job: QEMU then serves the disks as of one point in time.
 // Format: https://libvirt.org/formatbackup.html
 
 /**
- * A <domainbackup> in pull mode.
- * @param socket where QEMU serves the disks by NBD, each under its target.
- * @param targets of all disks of the domain; those without a scratch file take no part.
- * @param scratch where QEMU keeps what the guest overwrites, by target.
+ * Returns a <domainbackup> in pull mode.
+ * @param socket on which QEMU serves the disks by NBD, each under its target.
+ * @param targets of all disks of the domain; disks without a scratch file are left out of the job.
+ * @param scratch the files in which QEMU keeps what the guest overwrites, by target.
  */
 export function backupXml(
   socket: string,

@@ -1,5 +1,5 @@
-// What libvirt knows of a running VM: its domain and its disks, and whether they are the ones that
-// OpenNebula speaks of.
+// Reads what libvirt knows about a running VM: its domain, the domain's state and its disks. same-disk.ts checks that
+// these are the disks that OpenNebula means.
 import { attribute, child, childrenOf, childText, type XmlElement } from '../xml/xml.ts';
 import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
@@ -14,7 +14,10 @@ import {
 import { activityOf } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** A disk as libvirt has it. Format: https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms */
+/**
+ * A disk as libvirt describes it.
+ * Format: https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms
+ */
 export interface DomainDisk {
   /** The device in the guest, such as vda. */
   readonly target: string;
@@ -26,18 +29,18 @@ export interface DomainDisk {
   readonly file: string | undefined;
   /** The block device that QEMU writes to; undefined for other types. */
   readonly device: string | undefined;
-  /** `<pool>/<image>` of an RBD image; undefined for everything else. */
+  /** `<pool>/<image>` of an RBD image; undefined for other disks. */
   readonly rbd: string | undefined;
-  /** Whether it is being copied or merged. */
+  /** Whether libvirt is copying or merging it. */
   readonly busy: boolean;
 }
 
-/** Whether a VM in this state has a guest that runs. */
+/** Whether the VM's guest runs, according to the VM's state in OpenNebula. */
 export function isRunning(vm: Vm): boolean {
   return activityOf(vm.state, vm.lcmState) === 'running';
 }
 
-/** The libvirt domain of a VM. @throws UnsupportedError when OpenNebula names none. */
+/** Returns the libvirt domain of a VM. @throws UnsupportedError when OpenNebula does not name it. */
 export function domainOf(vm: Vm, run: Run): Domain {
   if (vm.deployId !== undefined) return domainAt(run.runner, run.libvirtUri, vm.deployId);
   throw new UnsupportedError(
@@ -45,12 +48,12 @@ export function domainOf(vm: Vm, run: Run): Domain {
   );
 }
 
-/** What is needed is on another machine, it seems: on the VM's host. */
+/** What is missing here is probably on another machine: the VM's host. */
 export class ElsewhereError extends FailedError {}
 
 /**
- * The state of a domain that is to be dumped: `running`, `paused`, ...
- * @throws ElsewhereError when it does not run.
+ * Returns the state of the domain of a VM that should run: `running`, `paused`, ...
+ * @throws ElsewhereError when the domain does not exist here, or is shut off.
  */
 export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
   const state = await domainState(domain);
@@ -60,17 +63,17 @@ export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
   );
 }
 
-/** A domain that libvirt has no job for. */
+/** A domain for which libvirt runs no job. */
 export interface IdleDomain {
-  /** By their target. */
+  /** By target. */
   readonly disks: ReadonlyMap<string, DomainDisk>;
-  /** Whom its QEMU runs as, for chown; undefined where libvirt does not say. */
+  /** The user and group that its QEMU runs as, for chown; undefined if libvirt does not say. */
   readonly owner: string | undefined;
 }
 
 /**
- * The disks of a domain of which a backup job can be begun, and whom QEMU runs as. libvirt does one job at a time: one
- * that runs already would have us wait for 30 s with the guest frozen.
+ * Returns the domain's disks and the owner of its QEMU, if a backup job can begin. libvirt runs one job at a time: to
+ * begin a second one would take 30 s, with the guest frozen.
  * @throws FailedError when the domain has a job, UnsupportedError when libvirt has no backup jobs.
  */
 export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
@@ -90,7 +93,7 @@ export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
   return { disks: disksOf(xml), owner: ownerOf(xml) };
 }
 
-/** The disks of the domain by their target. */
+/** Returns the domain's disks by target. */
 export async function domainDisks(domain: Domain): Promise<ReadonlyMap<string, DomainDisk>> {
   return disksOf(await dumpXml(domain));
 }
@@ -101,7 +104,7 @@ function disksOf(xml: XmlElement): ReadonlyMap<string, DomainDisk> {
   return new Map(disks.map((disk) => [disk.target, disk]));
 }
 
-/** libvirt has this label on all that run, also where it changes no file's owner. */
+/** Every running domain has this label, even if libvirt does not change the owners of files. */
 function ownerOf(xml: XmlElement): string | undefined {
   const dac = childrenOf(xml, 'seclabel').find((label) => attribute(label, 'model') === 'dac');
   const owner = dac ? childText(dac, 'label') : undefined;

@@ -1,7 +1,7 @@
-// Freezes or pauses a running guest while the point in time of its disks is fixed, and thaws or resumes it.
-// Our freeze must never last: its undo is in the journal before the freeze, a watchdog process thaws the
-// guest when we are killed, and a thaw is done when libvirt has confirmed it. A freeze that somebody else
-// made is never thawed: another backup relies on it.
+// Freezes or pauses a running guest while the point in time of its disks is fixed, then thaws or resumes it. Our
+// freeze must never last: its undo is in the journal before the freeze, a watchdog thaws the guest if we are killed,
+// and a thaw is repeated until libvirt confirms it. A freeze that somebody else made is never thawed, because another
+// backup relies on it.
 import type { ConsistencyLevel } from '../bundle/format/manifest.ts';
 import type { FreezeMode } from '../config/freeze-mode.ts';
 import { ConnectionError, errorMessage, FailedError } from '../report/errors.ts';
@@ -28,52 +28,54 @@ import {
 import { watchdogName } from './names.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** Seconds for the agent's answer to a freeze, which has to write out what the guest has cached. */
+/** Seconds that the agent has to answer a freeze. Before it answers, it writes out what the guest has cached. */
 const freezeSeconds = 20;
-/** After a failed freeze: how long the thaw is awaited before the export goes on. */
+/** How long a thaw is tried after a failed freeze, before the export continues. */
 const thawAfterFailureMs = 6000;
 
 export interface FreezeWish {
   readonly mode: FreezeMode;
   /** Fail if the guest cannot be frozen or paused in this mode. */
   readonly required: boolean;
-  /** Milliseconds for which the agent of a guest that is booting is awaited; default none. */
+  /** How long to wait for the agent of a guest that is booting, in milliseconds; by default not at all. */
   readonly agentWaitMs?: number;
 }
 
-/** How a guest was held. */
+/** How a guest was frozen or paused. */
 export interface Held {
   readonly level: Exclude<ConsistencyLevel, 'offline'>;
-  /** Milliseconds; 0 when it was not held. */
+  /** Milliseconds for which it was frozen or paused; 0 if it was neither. */
   readonly frozenMs: number;
 }
 
-/** A guest that is held, or that could not be. */
+/** A guest that is frozen or paused, or that could not be. */
 export interface Hold {
-  /** What it is held for; whether that was so to the end, `release` says. */
+  /** The level that is expected. `release` returns the level that was reached. */
   readonly level: Held['level'];
   /**
-   * Lets the guest go on.
-   * @returns `crash` for a guest that has ended its freeze by itself.
-   * @throws FailedError when it was not held to the end, and that is required, or our own doing.
+   * Thaws or resumes the guest.
+   * @returns `crash` if the freeze ended before the thaw: by itself, or because somebody else thawed the guest.
+   * @throws FailedError when the freeze ended early and it is required, or when our watchdog thawed or resumed the
+   *   guest.
    */
   release(): Promise<Held>;
 }
 
-/** A guest that is not frozen, and why: it is not frozen now, or will be thawed. */
+/** Why a guest is not frozen. If it still freezes late, the watchdog or the journal's undo thaws it. */
 interface Unfrozen {
   readonly refusal: string;
 }
 
 /**
- * Holds the guest of a running VM as requested. An agent that hangs is given up within a minute: OpenNebula's locks are held
- * meanwhile. A guest is paused only for the mode `suspend`: OpenNebula's monitoring takes a paused guest for SUSPENDED.
- * @throws FailedError when it cannot be held and this is required; nothing was changed then.
+ * Freezes or pauses the guest of a running VM as requested. An agent that hangs is given up within a minute, because
+ * OpenNebula's locks are held meanwhile. A guest is paused only in the mode `suspend`, because OpenNebula's
+ * monitoring treats a paused guest as SUSPENDED.
+ * @throws FailedError when it cannot be frozen or paused and this is required; nothing was changed then.
  */
 export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run): Promise<Hold> {
   const domain = domainOf(vm, run);
   const state = await requireRunning(vm, domain);
-  // A guest that somebody has paused writes nothing, and is not ours to resume.
+  // A guest that somebody else has paused writes nothing, and it is not for us to resume it.
   if (state === 'paused' && mode !== 'agent') {
     return notHeld('suspend');
   }
@@ -102,8 +104,8 @@ function notHeld(level: Held['level']): Hold {
 }
 
 /**
- * @param onEnded is told why, when the guest has ended its freeze by itself.
- * @throws ConnectionError: nobody knows then what the guest can do.
+ * @param onEnded is called with the reason if the freeze ended before the thaw.
+ * @throws ConnectionError: then it is unknown whether the guest can be frozen.
  */
 async function freeze(
   domain: Domain,
@@ -111,8 +113,8 @@ async function freeze(
   onEnded: (why: string) => void,
 ): Promise<Hold | Unfrozen> {
   const { journal, signal, log } = run;
-  // Asked first: what a hung agent is told to freeze, it freezes when it comes back; and what is frozen
-  // already, somebody else has frozen.
+  // Asked first, for two reasons. A hung agent that is told to freeze does so when it comes back. And file systems
+  // that are already frozen were frozen by somebody else.
   const refusal = await reachAgent(domain);
   signal.throwIfAborted();
   if (refusal !== undefined) return { refusal };
@@ -128,7 +130,8 @@ async function freeze(
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof ConnectionError) throw error;
-    // Nothing is frozen yet. libvirt before 5.10 has no such command, and would wait for a hung agent for ever.
+    // Nothing is frozen yet, and a freeze without this limit is too risky: libvirt before 5.10 does not have this
+    // command, and would wait for a hung agent forever.
     await undo.done();
     return { refusal: errorMessage(error) };
   }
@@ -170,7 +173,7 @@ async function freeze(
     await thawed();
   } catch (error) {
     signal.throwIfAborted();
-    // The watchdog goes on, and so does the undo at the end of the run.
+    // The watchdog keeps trying to thaw the guest, and the undo at the end of the run tries again.
     log.warn(
       `${domain.name} may freeze when its agent comes back; its thaw is kept trying (${errorMessage(error)})`,
     );
@@ -201,7 +204,10 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
   };
 }
 
-/** The guest goes on for certain: nothing has to see to that any more. @returns how long it was held, in milliseconds */
+/**
+ * Ends the watchdog and marks the undo as done. Called when the guest is certainly thawed or resumed.
+ * @returns how long it was frozen or paused, in milliseconds
+ */
 async function released(
   started: number,
   undo: JournalEntry,
@@ -214,7 +220,8 @@ async function released(
   const heldMs = Math.ceil(performance.now() - started);
   const gone = service.gone();
   await service.stop();
-  // One that has let the guest go has left its mark; one whose connection was lost goes on there, and is about to.
+  // A watchdog that has thawed or resumed the guest has left its file. One to which the connection was lost still
+  // runs on the host, and will thaw or resume the guest soon.
   if (gone || service.gone()?.lost) await endWatchdog(domain, watchdog);
   await undo.done();
   return heldMs;
@@ -226,7 +233,7 @@ function inTime(heldMs: number, started: number): number {
   throw letGo(started);
 }
 
-/** The point in time may be one at which the guest was not held any more. */
+/** The error for a point in time that may have been fixed after the guest was thawed or resumed. */
 function letGo(started: number, lost?: ConnectionError): FailedError | ConnectionError {
   const seconds = Math.ceil(performance.now() - started) / 1000;
   const what = `the watchdog thawed or resumed the guest before the point in time was fixed, after ${seconds} s or less`;

@@ -1,4 +1,4 @@
-// Whether the agent of a guest is there, and may freeze its file systems.
+// Finds out whether a guest's agent answers and may freeze its file systems.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
@@ -6,12 +6,12 @@ import { fileSystemState, type Domain } from '../tools/virsh.ts';
 import type { Vm } from '../vm/vm.ts';
 import { domainOf } from './domain.ts';
 
-/** Between two looks for the agent of a guest that boots. */
+/** The pause between two attempts to reach the agent of a guest that is booting. */
 const bootPollMs = 1000;
 
 /**
- * Waits for the agent of a guest that boots. The guest is not held meanwhile, and no lock may be held either: it can
- * take minutes.
+ * Waits for the agent of a guest that is booting. This can take minutes, so it must happen before the guest is frozen
+ * or paused, and before the storages' locks are taken.
  * @param waitMs milliseconds, at most
  * @throws ConnectionError, InterruptedError
  */
@@ -20,7 +20,8 @@ export async function awaitBootingAgent(vm: Vm, waitMs: number, run: Run): Promi
   const deadline = performance.now() + waitMs;
   for (let told = false; performance.now() < deadline; told = true) {
     const refusal = await reachAgent(domainOf(vm, run));
-    // libvirt's words for an agent that is declared, but not there. One that is not declared never comes.
+    // libvirt says this if the domain declares an agent that does not run yet. An agent that is not declared will
+    // never come.
     if (refusal?.includes('agent is not connected') !== true) return;
     if (!told) log.info(`waiting for the guest agent of VM ${vm.id}, which is not there yet`);
     await sleep(bootPollMs, undefined, { signal }).catch(() => undefined);
@@ -28,7 +29,10 @@ export async function awaitBootingAgent(vm: Vm, waitMs: number, run: Run): Promi
   }
 }
 
-/** @returns why the agent cannot freeze; undefined when it answers and nothing is frozen. @throws ConnectionError */
+/**
+ * @returns why the agent cannot freeze the file systems; undefined if it answers and nothing is frozen
+ * @throws ConnectionError
+ */
 export async function reachAgent(domain: Domain): Promise<string | undefined> {
   try {
     const state = await fileSystemState(domain);

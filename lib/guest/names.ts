@@ -1,12 +1,12 @@
-// The names by which the watchdog of a guest is found. DO NOT CHANGE: `cleanup` finds it by them.
+// The names of a guest's watchdog and of its file. DO NOT CHANGE: `cleanup` finds them by these names.
 import { ownPrefix } from '../run/own-prefix.ts';
 
-/** The word in the command line of the process that lets a guest go on when a run cannot. */
+/** A word in the command line of the watchdog, which thaws or resumes a guest when the run cannot. */
 export function watchdogName(runId: string): string {
   return `${ownPrefix}guard-${runId}`;
 }
 
-/** What that process leaves when it has let the guest go. */
+/** The file that the watchdog leaves when it has thawed or resumed the guest. */
 export function watchdogMark(watchdog: string): string {
   return `/tmp/${watchdog}`;
 }

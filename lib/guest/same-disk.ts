@@ -1,4 +1,4 @@
-// Whether QEMU writes to the disk that OpenNebula means: what is fixed and read is only then the guest's.
+// Checks that QEMU writes to the disk that OpenNebula means. Otherwise another disk than the guest's would be read.
 import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths } from '../tools/file-facts.ts';
@@ -10,14 +10,15 @@ export interface DiskOfGuest {
   readonly label: string;
   /** The device in the guest, such as vda. */
   readonly target: string | undefined;
-  /** A file or device, or the `<pool>/<image>` of an RBD image. */
+  /** The path of a file or device, or the `<pool>/<image>` of an RBD image. */
   readonly place: { readonly path: string } | { readonly rbd: string };
-  /** Undefined where libvirt's format is not looked at. */
+  /** Undefined: libvirt's format is not checked. */
   readonly format?: string;
 }
 
 /**
- * @param known the domain's disks, by their target
+ * Checks one disk.
+ * @param known the domain's disks, by target
  * @returns the disk's target
  * @throws FailedError when QEMU writes to another disk, uses it in another format, or copies or merges it
  */
@@ -47,7 +48,10 @@ export async function requireSameDisk(
   }
   return target;
 
-  /** Either may be a link: OpenNebula gives libvirt the one in the VM's folder. What does not exist has no real path. */
+  /**
+   * Either path may be a link: OpenNebula gives libvirt the link in the VM's folder. A file that does not exist is
+   * never the same.
+   */
   async function isSamePath(path: string, other: string): Promise<boolean> {
     const [real, realOther] = await realPaths(runner, [path, other]);
     return realOther !== undefined && real === realOther;

@@ -1,4 +1,4 @@
-// The ways back from what an export does to a running guest.
+// The kinds of undo for what an export does to a running guest.
 import { object } from '../run/json-object.ts';
 import { text } from '../run/json-shape.ts';
 import { quote } from '../run/quote.ts';
@@ -7,10 +7,10 @@ import { domainAt } from '../tools/virsh.ts';
 import { abortOwnBackupJob } from './backup-job.ts';
 import { undoFreeze, undoSuspend } from './watchdog.ts';
 
-/** `uri` as for `virsh --connect`; `guard` is the name of the watchdog process, which lets the guest go on as well. */
+/** `uri` is for `virsh --connect`; `guard` is the name of the watchdog, which also thaws or resumes the guest. */
 const guestFields = object({ uri: text, domain: text, guard: text });
 
-/** A guest whose file systems are about to be frozen. */
+/** Thaws a guest's file systems. Recorded before they are frozen. */
 export const thawGuest = undoKind({
   kind: 'thaw',
   fields: guestFields,
@@ -21,7 +21,7 @@ export const thawGuest = undoKind({
   whenMachineIsGone: 'ended',
 });
 
-/** A guest that is about to be paused. */
+/** Resumes a guest. Recorded before it is paused. */
 export const resumeGuest = undoKind({
   kind: 'resume',
   fields: guestFields,
@@ -34,7 +34,7 @@ export const resumeGuest = undoKind({
 
 const jobFields = object({ uri: text, domain: text, socket: text });
 
-/** The domain's backup job, if it is the one that serves on `socket`. */
+/** Ends the domain's backup job, if it is the one that serves on `socket`. */
 export const abortBackupJob = undoKind({
   kind: 'abort-backup-job',
   fields: jobFields,

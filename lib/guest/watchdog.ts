@@ -1,5 +1,5 @@
-// The ways in which a held guest goes on: by us, by the journal's undo, or by the watchdog, a small shell
-// process beside us that needs nothing of us.
+// Thaws or resumes a guest. We do this ourselves; if we cannot, the journal's undo does it, or the watchdog: a small
+// separate shell process that needs nothing from us.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../report/errors.ts';
 import type { ServiceEnd } from '../run/runner.ts';
@@ -15,18 +15,19 @@ import {
 import { stopProcesses } from '../run/processes.ts';
 import { watchdogMark } from './names.ts';
 
-/** A guest is never held longer than this, also by a process that hangs. */
+/** No guest stays frozen or paused for longer than this, even if our process hangs. */
 export const watchdogLimitMs = 60_000;
-/** How long a thaw is tried again; then it is left to the watchdog and to `cleanup`. */
+/** How long a thaw or resume is repeated; after that it is left to the watchdog and to `cleanup`. */
 const thawLimitMs = 20_000;
 const pauseMs = 250;
 
-// Waits until the process that started it has ended, or the time is over; then runs the command until
-// it succeeds, for ten minutes at most; and once more, since what was to hold the guest can have been on
-// its way when we died. A process whose parent ends gets another one, also when nobody has
-// taken note of the end: proc(5). libvirt refuses to resume a guest that runs, so its state is asked first. Last of all
-// it leaves a file that says so, since from then on it is somebody else who holds the guest. $1 is a name to find it by, $2
-// that file, $3 the time in seconds, $4 and $5 the command and the domain; then virsh itself.
+// The script waits until the process that started it has ended, or the time is over. Then it runs the command until
+// it succeeds, for ten minutes at most, and once more after that: the command to freeze or pause the guest may still
+// have been on its way when we died. A process whose parent ends gets a new parent, even if nobody has waited for the
+// old one: proc(5). libvirt refuses to resume a guest that runs, so the script asks for its state first. At the end
+// it leaves a file, which says that whoever freezes or pauses the guest from then on is somebody else.
+// $1 is the name by which the script is found, $2 that file, $3 the time in seconds, $4 the command, $5 the domain;
+// the rest is virsh with its options.
 const watchdogScript = `
 mark=$2 end=$(($(date +%s) + $3)) action=$4 domain=$5
 shift 5
@@ -55,12 +56,15 @@ set -C
 : >"$mark"`;
 
 export interface Watchdog {
-  /** How it has ended, or that it cannot be seen any more: then it has let the guest go, or is about to. */
+  /**
+   * How it has ended, or that the connection to it was lost; undefined as long as neither is so. When it is gone, it
+   * has thawed or resumed the guest, or soon will.
+   */
   readonly gone: () => ServiceEnd | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts the watchdog of a guest that is about to be held. `name` is what stop-process finds it by. */
+/** Starts the watchdog of a guest that is about to be frozen or paused. `endWatchdog` finds it by `name`. */
 export async function startWatchdog(
   domain: Domain,
   action: 'domfsthaw' | 'resume',
@@ -81,10 +85,10 @@ export async function startWatchdog(
 }
 
 /**
- * Thaws a guest, again and again until libvirt confirms it: an agent that hangs freezes late.
- * A guest that is gone needs none.
- * @returns why the freeze did not hold until now; undefined when it did.
- * @throws CommandError, ThawRefusedError: the last reason.
+ * Thaws a guest repeatedly until libvirt confirms it, because an agent that hangs freezes late. A guest that is gone
+ * needs no thaw.
+ * @returns why the freeze ended before the thaw; undefined if it did not.
+ * @throws CommandError, ThawRefusedError: the last error.
  */
 export async function thawUntilConfirmed(
   domain: Domain,
@@ -95,15 +99,15 @@ export async function thawUntilConfirmed(
   for (let tries = 1; ; tries++) {
     try {
       const count = await thawFileSystems(domain);
-      // The count is there to tell that (guest-fsfreeze-thaw in QEMU's qga/qapi-schema.json). An earlier try may have thawed
-      // them, although its answer was lost.
+      // The agent reports the count for this purpose (guest-fsfreeze-thaw in QEMU's qga/qapi-schema.json). After the
+      // first try, 0 proves nothing: an earlier try may have thawed them although its answer was lost.
       if (count === 0 && tries === 1) return 'somebody else has thawed them';
       return notHeld;
     } catch (error) {
       if (error instanceof ThawRefusedError) notHeld ??= error.message;
-      // The undo has a runner that is not interrupted.
+      // Then the undo thaws the guest: no signal interrupts its runner.
       if (error instanceof InterruptedError) throw error;
-      // Where libvirt does not answer at all, it is asked again, too.
+      // If libvirt does not answer at all, the guest may be there, and the thaw is tried again.
       if (!(await isThere(domain).catch(() => true))) return notHeld;
       if (performance.now() > deadline) throw error;
     }
@@ -112,18 +116,19 @@ export async function thawUntilConfirmed(
 }
 
 /**
- * For an undo: thaws, unless the watchdog has done so, and gives libvirt back its patience with the agent, if it can.
+ * For an undo: thaws the guest unless the watchdog has done so, and restores libvirt's default agent timeout if it
+ * can.
  * @param watchdog its name
  */
 export async function undoFreeze(domain: Domain, watchdog: string): Promise<void> {
   if (!(await hasLetGo(domain, watchdog))) await thawUntilConfirmed(domain);
-  // The guest is thawed, and that is what counts; it may also be gone.
+  // A failure does not matter here: the guest is thawed, or gone.
   await setAgentTimeout(domain).catch(() => undefined);
   await endWatchdog(domain, watchdog);
 }
 
 /**
- * For an undo: resumes a guest that is paused, unless the watchdog has resumed it: then it is somebody else's pause.
+ * For an undo: resumes a paused guest, unless the watchdog has resumed it: then somebody else has paused it since.
  * @param watchdog its name
  * @throws CommandError with the last reason.
  */
@@ -145,7 +150,9 @@ async function resumeUntilConfirmed(domain: Domain): Promise<void> {
   }
 }
 
-/** Whether the watchdog has let the guest go, for certain. The file is believed to its owner, and root. */
+/**
+ * Whether the watchdog has certainly thawed or resumed the guest. Its file is trusted only if we own it or are root.
+ */
 async function hasLetGo({ runner, name }: Domain, watchdog: string): Promise<boolean> {
   const script = '[ -f "$1" ] && { [ -O "$1" ] || [ "$(id -u)" = 0 ]; }';
   const { status } = await runner.run(
@@ -155,7 +162,11 @@ async function hasLetGo({ runner, name }: Domain, watchdog: string): Promise<boo
   return status === 0;
 }
 
-/** Last of all: as long as the guest may be held, the watchdog goes on trying. @param watchdog its name */
+/**
+ * Ends the watchdog and removes its file. Called last, so that the watchdog keeps trying as long as the guest may be
+ * frozen or paused.
+ * @param watchdog its name
+ */
 export async function endWatchdog({ runner }: Domain, watchdog: string): Promise<void> {
   await stopProcesses(runner, 'sh', watchdog);
   const doing = `remove ${watchdogMark(watchdog)}`;

@@ -6,11 +6,14 @@ import { errorMessage, OpenNebulaError } from '../report/errors.ts';
 import type { OneClient } from './client.ts';
 import type { RpcValue } from './messages.ts';
 
-/** Objects per page. A template may have a MiB: UEFI variables and the state of a vTPM. A page of them must fit into `maxBytes`. */
+/**
+ * Objects per page. A template may have a MiB, because of UEFI variables and the state of a vTPM. A page of them must
+ * fit into `maxBytes`.
+ */
 const pageSize = 40;
-/** Of a page of large VMs. */
+/** Enough for a page of large VMs. */
 const maxElements = 2_000_000;
-/** As many as the client takes. */
+/** As many as the client accepts. */
 const maxBytes = 64 * 1024 * 1024;
 
 /** Calls an info method. @throws OpenNebulaError when the answer is not XML with this root element */

@@ -10,10 +10,13 @@ import { readReply, writeCall, type RpcValue } from './messages.ts';
 /** Enough for a pool of ten thousand VMs or images; and pools are read in pages. */
 const defaultMaxReplyBytes = 64 * 1024 * 1024;
 
-/** The end of the names of methods that only read: one.vm.info, one.vmpool.infoextended, one.system.version and so on. */
+/** Matches methods that only read: one.vm.info, one.vmpool.infoextended, one.system.version and so on. */
 const onlyReads = /\.(?:info|infoextended|infoset|version|config)$/;
 
-/** Time in which one address of a host must answer before the next is tried as well. Node's 250 ms are too short for a slow network. */
+/**
+ * How long one address of a host has to answer before the next is also tried. Node's 250 ms are too short for a slow
+ * network.
+ */
 const attemptMs = 3000;
 
 export interface OneClientOptions {
@@ -69,7 +72,7 @@ export function createOneClient(options: OneClientOptions): OneClient {
   };
 }
 
-/** Not the texts: templates contain passwords. */
+/** Texts are not logged, because templates contain passwords. */
 function loggable(value: RpcValue): string {
   return typeof value === 'string' ? `<${value.length} characters>` : String(value);
 }

@@ -6,7 +6,7 @@ import type { RegisteredImage, ImageState } from './image-xml.ts';
 import { getImage } from './images.ts';
 import { isRefusal } from './answers.ts';
 
-/** So many polls in a row may remain without an answer: oned may be restarted meanwhile. */
+/** How many polls in a row may get no answer, because oned may be restarted meanwhile. */
 const maxUnanswered = 30;
 
 export interface WaitOptions {

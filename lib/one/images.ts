@@ -31,7 +31,10 @@ export async function findDiskImage(
   }
 }
 
-/** Returns the ids of a user's images by name (names are unique per owner). @param owner a user's id; default: the caller */
+/**
+ * Returns the ids of a user's images by name (names are unique per owner).
+ * @param owner a user's id; default: the caller
+ */
 export async function imageNames(
   client: OneClient,
   owner?: number,
@@ -93,7 +96,7 @@ export async function allocateImage(
   datastoreId: number,
   image: NewImage,
 ): Promise<number> {
-  // To oned this means that there is no path, and it would make an empty image.
+  // oned treats an empty path as no path, and would make an empty image.
   if (image.path === '') throw new UsageError(`the image ${image.name} has no path`);
   const values: readonly (readonly [name: string, value: string | undefined])[] = [
     ['NAME', image.name],
@@ -115,8 +118,8 @@ export async function allocateImage(
 }
 
 /**
- * Returns the flag of one.image.allocate that makes an oned of this version skip its check of free space: up to 6.8.2 the
- * flag means "check", from 6.8.3 on "do not check" (RequestManagerAllocate.cc).
+ * Returns the flag of one.image.allocate that makes an oned of this version skip its check of free space: up to 6.8.2
+ * the flag means "check", from 6.8.3 on "do not check" (RequestManagerAllocate.cc).
  * @throws OpenNebulaError when the version cannot be read
  */
 export function skipCapacityFlag(version: string): boolean {

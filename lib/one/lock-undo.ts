@@ -1,4 +1,4 @@
-// The lock of a VM is put back as it was before the run that locked it.
+// Puts the VM lock back as it was before the run that locked the VM.
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { object, optional } from '../run/json-object.ts';
@@ -9,11 +9,11 @@ import { noSuchObject } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { getVm } from './vms.ts';
 
-/** How the strongest lock is stored. */
+/** The strongest VM lock, as oned stores it. */
 export const lockedAll = 1;
 /**
- * Seconds: how far apart the clocks of oned and of this machine may be, together with the time one.vm.lock takes. Only for a run
- * that was killed between the lock and the note of which lock it is.
+ * How far apart, in seconds, the clocks of oned and of this machine may be, including the time that one.vm.lock
+ * takes. Only needed for a run that was killed after it locked the VM and before it recorded which lock is its own.
  */
 const clockTolerance = 600;
 
@@ -22,22 +22,22 @@ const lockShape = object({ level: number, owner: number, time: number, requestId
 const lockBefore = object({
   endpoint: text,
   vmId: count(),
-  /** Null for unlocked. */
+  /** Null: the VM was not locked. */
   before: (value, place): VmLock | null => (value === null ? null : lockShape(value, place)),
   /** Epoch seconds, just before the VM was locked. */
   since: number,
-  /** The lock of this run; missing as long as it is not known. */
+  /** The lock of this run; missing until it is known. */
   own: optional(lockShape),
 });
 export type LockBefore = Infer<typeof lockBefore>;
 
 export interface LockDeps {
   readonly log: Log;
-  /** Gives a client for an endpoint. */
+  /** Returns a client for an endpoint. */
   readonly connect: (endpoint: string) => Promise<OneClient>;
 }
 
-/** The VM's lock as it was `before`, if it has the lock of this run still. */
+/** Puts the VM lock back as it was `before`, if the VM still has the lock of this run. */
 export const restoreLock = undoKind({
   kind: 'restore-lock',
   fields: lockBefore,
@@ -55,20 +55,20 @@ function lockOption(level: number): string {
   return { 1: '--use', 2: '--manage', 3: '--admin' }[level] ?? '--all';
 }
 
-/** Locks a VM, replacing the lock it has. @param level 1 USE, 2 MANAGE, 3 ADMIN, 4 ALL */
+/** Locks a VM, and replaces the lock that it has. @param level 1 USE, 2 MANAGE, 3 ADMIN, 4 ALL */
 export async function lockVm(client: OneClient, vmId: number, level: number): Promise<void> {
   await client.call('one.vm.lock', vmId, level, false);
 }
 
-/** Unlocks a VM; an unlocked one stays so. */
+/** Unlocks a VM. An unlocked VM stays unlocked. */
 export async function unlockVm(client: OneClient, vmId: number): Promise<void> {
   await client.call('one.vm.unlock', vmId);
 }
 
 /**
- * For an undo: puts the lock back as it was, if the VM still has the lock of the run that recorded it. One that somebody has
- * set or removed since is not touched.
- * @throws FailedError when the VM has a lock of which nobody knows whose it is; OpenNebulaError
+ * For an undo: puts the VM lock back as it was, if the VM still has the lock of the run that recorded it. A lock that
+ * somebody has set or removed since is not touched.
+ * @throws FailedError when it is unknown who made the VM's lock; OpenNebulaError
  */
 export async function putLockBack(
   client: OneClient,
@@ -80,7 +80,7 @@ export async function putLockBack(
     if (before) log.info(`VM ${vmId} was unlocked by somebody else and stays so`);
     return;
   }
-  // Never replaced, or put back already.
+  // It was never replaced, or was already put back.
   if (before && isSame(lock, before)) return;
   if (own ? !isSame(lock, own) : lock.level !== lockedAll) {
     log.info(`VM ${vmId} was locked by somebody else meanwhile, and stays so`);
@@ -94,7 +94,7 @@ export async function putLockBack(
   await (before ? lockVm(client, vmId, before.level) : unlockVm(client, vmId));
 }
 
-/** Of a VM that is gone: none. */
+/** A VM that is gone has no lock. */
 async function currentLock(client: OneClient, vmId: number): Promise<VmLock | undefined> {
   try {
     return (await getVm(client, vmId)).lock;

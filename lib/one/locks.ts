@@ -15,8 +15,8 @@ const levelAll = 4;
 const codeAction = 2048;
 
 /**
- * Makes sure that nobody acts on the VM until the journal is undone: locks it unless it is already fully locked,
- * and records its lock before that and the lock of this run.
+ * Makes sure that nobody acts on the VM until the journal is undone: locks it unless it is already fully locked, and
+ * records both the lock that it had before and the lock of this run.
  * @param vm as oned has just described it
  * @returns the VM with the lock
  * @throws OpenNebulaError, also when somebody else has locked the VM since `vm` was read
@@ -40,7 +40,7 @@ export async function holdLock(client: OneClient, vm: Vm, journal: Journal): Pro
       cause: error,
     });
   }
-  // oned's answer does not say which lock that is.
+  // oned's answer does not say which lock it made.
   const now = await getVm(client, vm.id);
   if (now.lock) {
     await journal.record(restoreLock.undo({ ...data, own: now.lock }));

@@ -1,11 +1,11 @@
-// Makes a session as another user in the way of OpenNebula's own services: a token that the server user
-// (serveradmin) encrypts with its password. Source: server_cipher_auth.rb, 6.4 to 7.4.
+// Makes a session as another user, as OpenNebula's own services do: with a token that the server user (serveradmin)
+// encrypts with its password. Source: server_cipher_auth.rb, 6.4 to 7.4.
 import { createCipheriv, createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, UsageError } from '../report/errors.ts';
 
-/** Long enough for the time oned waits for a driver. */
+/** Enough for the time that oned waits for a driver. */
 const validForSeconds = 600;
 
 /**

@@ -44,8 +44,8 @@ function writable(text: string, method: string, index: number): unknown {
 }
 
 /**
- * Returns the value in oned's reply: `[true, value, code]`. A failure is `[false, text, code, object id, -1]`; a fault of
- * the XML-RPC layer is a `<fault>` with a negative code.
+ * Returns the value in oned's reply: `[true, value, code]`. A failure is `[false, text, code, object id, -1]`; a
+ * fault of the XML-RPC layer is a `<fault>` with a negative code.
  * @throws OpenNebulaError with oned's own text and code, or when the reply does not have this form
  */
 export async function readReply(body: Buffer, method: string): Promise<RpcValue> {

@@ -23,7 +23,7 @@ export interface Lease {
   readonly ip: string | undefined;
   readonly ip6: string | undefined;
   readonly mac: string | undefined;
-  /** Undefined: a reservation, a virtual router, or held by an administrator. */
+  /** Undefined: a reservation, a virtual router, or put on hold by an administrator. */
   readonly vmId: number | undefined;
 }
 

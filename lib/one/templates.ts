@@ -37,7 +37,10 @@ export async function deleteTemplate(client: OneClient, id: number): Promise<voi
   }
 }
 
-/** Returns the ids of a user's templates by name (names are unique per owner). @param owner a user's id; default: the caller */
+/**
+ * Returns the ids of a user's templates by name (names are unique per owner).
+ * @param owner a user's id; default: the caller
+ */
 export async function templateNames(
   client: OneClient,
   owner?: number,

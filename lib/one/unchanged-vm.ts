@@ -14,7 +14,7 @@ export async function requireUnchanged(vm: Vm, one: OneClient, when: string): Pr
   return requireSame(vm, await getVm(one, vm.id), when);
 }
 
-/** The same, for an answer of oned that is already there. */
+/** The same, for a VM that was already read from oned. */
 export function requireSame(vm: Vm, now: Vm, when: string): Vm {
   if (now.state !== vm.state || now.lcmState !== vm.lcmState) {
     const from = stateName(vm.state, vm.lcmState);

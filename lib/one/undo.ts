@@ -1,4 +1,4 @@
-// The ways back from what an export or a restore does in OpenNebula.
+// The kinds of undo for what an export or a restore does in OpenNebula.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../report/errors.ts';
 import { object } from '../run/json-object.ts';
@@ -11,17 +11,17 @@ import { deleteTemplate, findTemplateWith, markOfRestore } from './templates.ts'
 import { terminateVm, vmsOfTemplate } from './vms.ts';
 
 export interface OneUndoDeps extends LockDeps {
-  /** How long an image that OpenNebula is still taking over may keep an undo waiting from now on. */
+  /** How long an undo may wait, from now on, for an image that OpenNebula is still taking over. */
   readonly imageWaitMs?: () => number;
-  /** How long oned may take for an answer: a call that was made longer ago makes nothing any more. */
+  /** How long oned may take to answer. A call that was made longer ago makes nothing any more. */
   readonly answerMs: number;
 }
 
-/** By default: most images are taken over by then; what is left stays in the journal for `cleanup`. */
+/** The default. By then OpenNebula has taken over most images; what is left stays in the journal for `cleanup`. */
 const imageWaitMsByDefault = 15 * 60_000;
-/** A VM passes through states in which it cannot be ended, such as PROLOG. */
+/** A VM passes through states in which it cannot be terminated, such as PROLOG. */
 const vmWaitMs = 60_000;
-/** For what oned is still making; what comes later stays in the journal, too. */
+/** How long to wait for what oned is still making. After that, the undo stays in the journal. */
 const answerWaitMs = 10_000;
 
 /** Epoch milliseconds, just before oned was asked to make it. */
@@ -31,7 +31,7 @@ const byId = object({ id: count() });
 
 const imageFields = object({ endpoint: text, name: text, path: text, since });
 
-/** The image that was registered from `path`, whoever owns it by now; the path is this run's own and unique. */
+/** Deletes the image that was registered from `path`, whoever owns it now. Only this run uses that path. */
 export const removeImage = undoKind({
   kind: 'delete-image',
   fields: imageFields,
@@ -62,7 +62,9 @@ const templateFields = object({
       : byMark(value, place),
 });
 
-/** The template that has this mark, or this id: one that was being registered has no id yet. */
+/**
+ * Deletes the template that has this mark, or this id. The id of a template is unknown while it is being registered.
+ */
 export const removeTemplate = undoKind({
   kind: 'delete-template',
   fields: templateFields,
@@ -83,7 +85,7 @@ export const removeTemplate = undoKind({
 
 const vmFields = object({ endpoint: text, name: text, templateId: count(), since });
 
-/** The VM that was made from this template, which is the run's own. */
+/** Terminates the VM that was made from this template. Only this run uses the template. */
 export const endVm = undoKind({
   kind: 'terminate-vm',
   fields: vmFields,
@@ -103,8 +105,10 @@ export const endVm = undoKind({
 export const oneUndoKinds = [restoreLock, removeImage, removeTemplate, endVm];
 
 /**
- * Finds what oned was asked to make at `asked`. The process that asked may have ended before the answer, and then oned
- * may still be at it. @returns undefined when it was not made. @throws FailedError when that cannot be said yet
+ * Finds what oned was asked to make at `asked`. The process that asked may have ended before the answer, so oned may
+ * still be making it.
+ * @returns undefined when it was not made.
+ * @throws FailedError when that is not certain yet
  */
 async function madeBy<T>(
   what: string,

@@ -1,14 +1,14 @@
-// The format of a disk as OpenNebula declares it. The bytes of the disk are never asked: a guest can
-// write anything there, and a header of its making could name any file of the host as backing file.
+// Finds the format of a disk, as OpenNebula declares it. The bytes of the disk never decide: a guest can write
+// anything there, and a header that it wrote could name any file of the host as its backing file.
 import type { DiskFormat } from '../bundle/format/manifest.ts';
 import { UnsupportedError } from '../report/errors.ts';
 import { isCdrom, type Disk } from '../vm/vm.ts';
 
 /**
- * FORMAT, else DRIVER, else the image's format as oned knows it. A CD-ROM is raw whatever it is declared as: OpenNebula
- * attaches it so (LibVirtDriverKVM.cc, 6.4.0 to 7.4.0), and its guest reads the very bytes of the file.
- * @throws UnsupportedError when nothing is declared, when FORMAT and DRIVER contradict each other,
- *   and for every other format than raw and qcow2.
+ * Returns FORMAT, or else DRIVER, or else the image's format according to oned. A CD-ROM is raw whatever is declared:
+ * OpenNebula attaches it as raw (LibVirtDriverKVM.cc, 6.4.0 to 7.4.0), so its guest reads the file's bytes unchanged.
+ * @throws UnsupportedError when nothing is declared, when FORMAT and DRIVER contradict each other, and for every
+ *   format but raw and qcow2.
  */
 export function declaredFormat(disk: Disk, imageFormat?: string): DiskFormat {
   if (isCdrom(disk)) return 'raw';
@@ -35,7 +35,7 @@ export function declaredFormat(disk: Disk, imageFormat?: string): DiskFormat {
   );
 }
 
-/** Lower case; an empty attribute says nothing. */
+/** In lower case. An empty attribute is treated as missing. */
 function word(text: string | undefined): string | undefined {
   const trimmed = text?.trim().toLowerCase();
   return trimmed === '' ? undefined : trimmed;

@@ -1,5 +1,5 @@
-// Opens a disk image for reading: a qemu-nbd of its own serves it on a Unix socket in a private
-// folder, and both are gone when the reader is closed. Both are in the journal before they are made.
+// Opens a disk image for reading: a separate qemu-nbd serves it on a Unix socket in a private folder. Both are in the
+// journal before they are made, and both are gone when the reader is closed.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../read/disk-reader.ts';
@@ -14,14 +14,15 @@ import { ownPrefix } from '../run/own-prefix.ts';
 import { removeFolder, stopProcess } from '../run/undo-kinds.ts';
 import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
 
-/** Short, since a socket's path has 107 bytes at most. */
+/** Short, because the path of a socket has 107 bytes at most. */
 const socketFolder = '/tmp';
 const startLimitMs = 60_000;
 const pollMs = 3;
-/** A server listens after 20 to 100 ms. */
+/** After this many refused connections we find out why. A server listens after 20 to 100 ms. */
 const triesToRefuse = 50;
-/** How long a server may take to end by itself after the farewell, and to tell why it died. */
+/** How long a server may take to end by itself after we disconnect. */
 const endLimitMs = 5000;
+/** How long to wait, after a failed read, for the server to end and say why. */
 const lastWordsMs = 500;
 
 export interface ServedImage {
@@ -31,7 +32,7 @@ export interface ServedImage {
 }
 
 /**
- * Serves and opens an image.
+ * Serves an image and opens it.
  * @param label "disk 0 of VM 7".
  * @throws CommandError with qemu-nbd's own words when it cannot open the image.
  */
@@ -45,7 +46,7 @@ export async function openImage(
   const socket = `${folder}/nbd`;
   const undoFolder = await journal.record(removeFolder.undo({ path: folder }), runner.target);
   await runner.run(
-    // Fails when the name is taken, whatever it is: nobody can have put it there for us.
+    // Fails if the name is taken, whatever has it. So nobody can have prepared the folder for us.
     { program: 'mkdir', args: ['-m', '0700', '--', folder] },
     { doing: `make the private folder ${folder}` },
   );
@@ -70,7 +71,7 @@ export async function openImage(
     const refused = (): Promise<void> => requireForwarding(runner, socket);
     const reader = await whenListening(connect, service, label, refused);
     return withService(reader, { service, forwarded, label }, () =>
-      // The journal knows what is left; the reader's user has a better error, or none.
+      // Only logged: the journal knows what is left, and the caller has a better error, or none.
       clean().catch((error: unknown) => log.debug(`${label}: ${errorMessage(error)}`)),
     );
   } catch (error) {
@@ -81,8 +82,9 @@ export async function openImage(
 }
 
 /**
- * Connects as soon as the server listens. `refused` rejects when it does: then we are kept from it, unless it has
- * begun to after the last try.
+ * Connects as soon as the server listens. `refused` rejects if we cannot connect although the socket exists on the
+ * host: then the host does not allow forwarding, unless the server began to listen after the last try. So only the
+ * second rejection is final.
  */
 async function whenListening(
   connect: () => Promise<DiskReader>,
@@ -114,7 +116,7 @@ async function whenListening(
   }
 }
 
-/** The reader, with the server's last words in its errors, and with its end in `close`. */
+/** Returns the reader with the server's last words in its errors. Its `close` also ends the server. */
 function withService(
   reader: DiskReader,
   {
@@ -127,7 +129,7 @@ function withService(
   const explained = async (failure: unknown): Promise<unknown> => {
     const error = await ifLost(failure, forwarded, label);
     const end = error instanceof FailedError ? await endedWithin(service, lastWordsMs) : undefined;
-    // One that ended well did so because the connection had ended: the error is the whole story.
+    // qemu-nbd exits 0 after its connection closes, so the read error says everything.
     if (!end || end.status === 0) return error;
     const why = end.stderr || `it ended with status ${end.status ?? 'unknown'}`;
     const text = `cannot read ${label}: qemu-nbd ended early: ${why}`;
@@ -152,7 +154,7 @@ async function endedWithin(service: Service, ms: number): Promise<End | undefine
   }
 }
 
-/** A server without clients ends by itself; one that does not is stopped. */
+/** A server without clients ends by itself; if it does not, it is stopped. */
 async function endService(service: Service): Promise<void> {
   if (!(await endedWithin(service, endLimitMs))) await service.stop();
 }

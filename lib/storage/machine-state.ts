@@ -1,5 +1,6 @@
-// What a VM keeps beside its disks: UEFI variables, and the state of its vTPM. Whoever loses the one loses boot entries and
-// secure boot keys, whoever loses the other may not be able to decrypt the disks. Both are small files, read whole.
+// Reads what a VM keeps outside of its disks: UEFI variables, and the state of its vTPM. Without the former, boot
+// entries and secure boot keys are lost; without the latter, the disks may not be decryptable. Both are small files,
+// read whole.
 import { posix } from 'node:path';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
 import { largestState } from '../bundle/format/manifest.ts';
@@ -14,7 +15,7 @@ import { nvramFile, stateFolderOf, tpmFolder, vmFolder } from '../vm/names.ts';
 import type { Vm } from '../vm/vm.ts';
 import { domainOf, isRunning } from '../guest/domain.ts';
 
-/** Undefined where the VM has none, or where it cannot be had, which was warned of. */
+/** A field is undefined if the VM does not have it, or if it could not be read, which was reported as a warning. */
 export interface MachineState {
   /** The file as it is, whatever its format. */
   readonly nvram?: Buffer;
@@ -28,14 +29,15 @@ const vtpmSetup = '/var/tmp/one/vtpm_setup';
 const libvirtNvram = '/var/lib/libvirt/qemu/nvram';
 
 export interface ReadStateOptions {
-  /** Gets what is missing, and why; by default the log does. */
+  /** Called with what is missing, and why. By default this is a warning in the log. */
   readonly warn?: (text: string) => void;
-  /** The state of the vTPM where it is known already. */
+  /** The state of the vTPM, if it is already known. */
   readonly tpm?: Buffer | undefined;
 }
 
 /**
- * Reads both, as they are now. What is missing or cannot be read is a warning: the disks are worth a bundle without it.
+ * Reads both as they are now. If one is missing or cannot be read, that is a warning: the disks are worth a bundle
+ * without it.
  * @throws the signal's reason
  */
 export async function readMachineState(
@@ -69,8 +71,8 @@ export async function readMachineState(
 }
 
 /**
- * The state around the moment in which the disks' point in time is fixed: read before, so that the guest does not wait for it,
- * and again after it. They are mostly the same, and then of that very moment.
+ * Calls `fix`, which fixes the disks' point in time. The state is read before and after that, so that the guest does
+ * not wait for it. If both are the same, which is usual, the state is also that of the point in time.
  */
 export async function stateAround<T>(
   vm: Vm,
@@ -99,7 +101,7 @@ async function readNvram(vm: Vm, folder: string, run: Run): Promise<Buffer> {
   return await fileHead(run.runner, path, most, what);
 }
 
-/** A VM that runs may have been renamed since it was started: libvirt knows its file. */
+/** A running VM may have been renamed since it was started, so libvirt is asked for the file. */
 async function nvramPath(vm: Vm, folder: string, run: Run): Promise<string> {
   if (isRunning(vm)) {
     const os = child(await dumpXml(domainOf(vm, run)), 'os');
@@ -108,14 +110,16 @@ async function nvramPath(vm: Vm, folder: string, run: Run): Promise<string> {
   }
   if (firmwareOf(vm) === 'UEFI') return posix.join(libvirtNvram, `one-${vm.id}_VARS.fd`);
   const path = nvramFile(folder, vm.name);
-  // A link in the VM's folder leads wherever its owner likes.
+  // A link in the VM's folder can lead anywhere its owner likes.
   const real = await realPath(run.runner, path, `the UEFI variables of VM ${vm.id}`);
   const home = await realPath(run.runner, folder, `the folder of VM ${vm.id}`);
   if (posix.dirname(real) !== home) throw new FailedError(`${path} is a link to ${real}`);
   return real;
 }
 
-/** swtpm's own files are closed to others: OpenNebula's helper copies them, as it does for OpenNebula's own backups. */
+/**
+ * Others cannot read swtpm's own files, so OpenNebula's helper copies them, as it does for OpenNebula's own backups.
+ */
 async function readRunningTpm(vm: Vm, folder: string, run: Run): Promise<Buffer> {
   const { journal, runner } = run;
   const copy = stateFolderOf(folder, journal.runId);
@@ -134,7 +138,7 @@ async function readRunningTpm(vm: Vm, folder: string, run: Run): Promise<Buffer>
   }
 }
 
-/** The archive of `<folder>/tpm`, made anew of what is in it. */
+/** Reads `<folder>/tpm` as a tar archive, which is parsed and written anew. */
 async function readTpm(folder: string, run: Run): Promise<Buffer> {
   const { stdout } = await run.runner.run(
     { program: 'tar', args: ['-C', folder, '-cf', '-', '--format=ustar', '--', 'tpm'] },

@@ -1,5 +1,5 @@
-// The one point in time of all disks of a VM, whatever modules serve them: every module gets ready, the guest is frozen
-// or paused, every module fixes its disks, the guest goes on.
+// Fixes one point in time for all disks of a VM, whatever modules serve them: every module prepares, the guest is
+// frozen or paused, every module fixes its disks, the guest is thawed or resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdGuest, type FreezeWish, type Held } from '../guest/freeze.ts';
 import { awaitBootingAgent } from '../guest/guest-agent.ts';
@@ -17,23 +17,25 @@ import type {
 } from './storage.ts';
 
 /**
- * How long the guest waits for all storages together: 10 s, or 2 s for each disk where that is more, since LVM makes one
- * snapshot after another, but never more than 30 s. Linux waits for as long as it is frozen, but what it serves has time limits of
- * its own, and its kernel complains after 120 s; Windows ends a freeze by itself after 10 s (VSS).
+ * How long the guest waits for all storages together: 10 s, or 2 s for each disk if that is more, since LVM makes one
+ * snapshot after another, but never more than 30 s. Linux stays frozen until it is thawed, but the services on it
+ * have time limits of their own, and its kernel complains after 120 s. Windows ends a freeze by itself after 10 s
+ * (VSS).
  */
 export function snapshotLimitMs(disks: number): number {
   return Math.min(30_000, Math.max(10_000, disks * 2000));
 }
 
-/** A disk that is going to be dumped, and by whom. */
+/** A disk that will be dumped, and the module that serves it. */
 export interface PlannedDump {
   readonly module: StorageModule;
   readonly plan: DumpPlan;
 }
 
 /**
- * Fixes one point in time for all planned disks (of one VM), of whatever storages, and makes them ready to be
- * read. A running guest is held meanwhile as `wish` says. Everything this changes is in the run's journal.
+ * Fixes one point in time for all planned disks (of one VM), on whatever storages, and makes them ready to be read. A
+ * running guest is frozen or paused meanwhile, as `wish` says. The undo of everything that this changes is in the
+ * run's journal.
  */
 export async function snapshotDisks(
   plans: readonly PlannedDump[],
@@ -45,9 +47,9 @@ export async function snapshotDisks(
 }
 
 /**
- * The first half of `snapshotDisks`: what it returns another process may open, while the journal is kept.
+ * The first half of `snapshotDisks`. Another process may open what it returns, while the journal is kept.
  * @param limitMs how long the guest waits for all storages together.
- * @throws what failed, when no storage works any more on what it was told to do.
+ * @throws what failed, after no storage is at work any more.
  */
 export async function fixPointInTime(
   plans: readonly PlannedDump[],
@@ -90,7 +92,7 @@ async function fixWhileHeld(
   const hold = await holdGuest(vm, wish, run);
   const at = new Date().toISOString();
   const work = fixAll(parts);
-  // The guest does not wait for a storage that takes long: it goes on, and the point in time is lost.
+  // The guest does not wait for a slow storage: it is thawed or resumed, and the point in time is lost.
   const inTime = await settlesWithin(work, limitMs);
   let held: Held;
   try {
@@ -114,7 +116,10 @@ async function fixWhileHeld(
   return { snapshots, consistency: { ...held, at } };
 }
 
-/** The second half: disks that can be read. @param plans those whose point in time was fixed */
+/**
+ * The second half of `snapshotDisks`: disks that can be read.
+ * @param plans those whose point in time was fixed
+ */
 export function vmSnapshot(
   plans: readonly PlannedDump[],
   { snapshots, consistency }: PointInTime,
@@ -159,7 +164,7 @@ async function fixAll(parts: readonly Prepared[]): Promise<readonly Snapshot[]> 
   return snapshots;
 }
 
-/** Whether `work` ends, well or not, in that time. Never rejects. */
+/** Whether `work` succeeds or fails within that time. Never rejects. */
 async function settlesWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();
   const ended = work.then(

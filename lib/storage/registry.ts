@@ -9,7 +9,7 @@ import { lvmStorage } from './lvm/lvm.ts';
 import type { PlannedDump } from './point-in-time.ts';
 import type { RestoreFacts, StorageModule } from './storage.ts';
 
-/** All modules; the order is that in which messages name their TM_MADs. */
+/** All modules, in the order in which messages name their TM_MADs. */
 export const storageModules: readonly StorageModule[] = [fileStorage, lvmStorage, cephStorage];
 
 const byTmMad: ReadonlyMap<string, StorageModule> = new Map(
@@ -22,9 +22,9 @@ const byTmMad: ReadonlyMap<string, StorageModule> = new Map(
 export const tmMads: readonly string[] = [...byTmMad.keys()];
 
 /**
- * Plans the dump of the disks of a VM. Pure. Folders that the host shares with the guest are no disks, and left out.
- * @param images what oned knows of the disks' images, by DISK_ID.
- * @param only the DISK_IDs of those that are wanted; undefined: all.
+ * Plans the dump of a VM's disks. Pure. Folders that the host shares with the guest are not disks, and are left out.
+ * @param images what oned knows about the disks' images, by DISK_ID.
+ * @param only the DISK_IDs of the disks that are wanted; undefined: all.
  * @throws UnsupportedError for the first disk that cannot be dumped, UsageError for one that the VM does not have.
  */
 export function planDumps(
@@ -53,7 +53,7 @@ export function planDumps(
     });
 }
 
-/** A volatile disk follows the system datastore, every other one its own TM_MAD. */
+/** For a volatile disk, the system datastore decides; for every other disk, its own TM_MAD, if it has one. */
 function moduleOf(vm: Vm, disk: Disk): StorageModule {
   const system = known(vm.tmMadSystem) ?? known(vm.history?.tmMad);
   const tmMad = isVolatile(disk) ? system : (known(disk.tmMad) ?? system);
@@ -71,33 +71,34 @@ function moduleOf(vm: Vm, disk: Disk): StorageModule {
 }
 
 /**
- * An image of a Ceph datastore that was copied into a file on a system datastore of TM ssh. oned notes that
- * in DISK_TYPE (DISK_TYPE_SSH of the driver in oned.conf), while TM_MAD stays ceph and TYPE may stay RBD.
+ * Whether the disk is an image of a Ceph datastore that was copied into a file on a system datastore of TM ssh. oned
+ * shows that in DISK_TYPE (DISK_TYPE_SSH of the driver in oned.conf), while TM_MAD stays ceph and TYPE may stay RBD.
  */
 function isExportedFromCeph(disk: Disk, tmMad: string): boolean {
   return tmMad === 'ceph' && !isVolatile(disk) && disk.diskType === 'FILE';
 }
 
-/** An empty element says nothing. */
+/** An empty element is treated as missing. */
 function known(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;
 }
 
 /**
- * Whether a TM driver's `restore` takes a raw disk for raw. Others (ceph, fs_lvm_ssh from 7.0 on, lvm) run
- * `qemu-img convert` without a format: a guest that has written the header of a qcow2 image into its raw disk would get
- * what that header names, such as a file of the host. They must get raw disks wrapped, and so must what nobody knows.
+ * Whether a TM driver's `restore` treats a raw disk as raw. Others (ceph, fs_lvm_ssh from 7.0 on, lvm) convert it
+ * with `qemu-img convert`, without a format: if a guest has written a qcow2 header into its raw disk, the restored
+ * disk would get what that header names, such as a file of the host. Such drivers must get raw disks wrapped in
+ * qcow2, and so must unknown ones.
  */
 export function takesRawAsIs(tmMad: string | undefined): boolean {
   return restoreFacts(tmMad)?.movesDisks === true;
 }
 
-/** Whether a TM driver's `restore` puts back the state of a vTPM, given that OpenNebula makes VMs with one (7.2 on). */
+/** Whether a TM driver's `restore` puts back the state of a vTPM, if this OpenNebula has vTPMs (7.2 and newer). */
 export function takesTpm(tmMad: string | undefined): boolean {
   return restoreFacts(tmMad)?.unpacksTpm === true;
 }
 
-/** What OpenNebula's own `restore` of a TM driver does; undefined for one that nobody here knows. */
+/** What OpenNebula's own `restore` of a TM driver does; undefined for an unknown driver. */
 function restoreFacts(tmMad: string | undefined): RestoreFacts | undefined {
   return tmMad === undefined ? undefined : byTmMad.get(tmMad)?.tmMads[tmMad];
 }

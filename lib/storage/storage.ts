@@ -1,6 +1,6 @@
-// The contract between the export and the storages. A module knows one kind of storage: how the
-// point in time of its disks is fixed, and how a disk at that point in time is opened. Which module serves a
-// disk is decided in registry.ts alone.
+// The contract between the export and the storages. A module knows one kind of storage: how the point in time of its
+// disks is fixed, and how a disk at that point in time is opened. Only registry.ts decides which module serves a
+// disk.
 import type { ConsistencyLevel, DiskFormat, DiskLayout } from '../bundle/format/manifest.ts';
 import type { Setting } from '../config/setting.ts';
 import type { DiskReader } from '../read/disk-reader.ts';
@@ -26,7 +26,7 @@ export interface Snapshot<Source = unknown> {
 }
 
 /**
- * What a module has noted of a snapshot, which may come from a file.
+ * Returns what a module has noted about a snapshot. It may come from a file, so it is validated.
  * @throws FailedError when it is not of this shape
  */
 export function sourceOf<Source>(shape: Shape<Source>, { plan, source }: Snapshot): Source {
@@ -40,51 +40,57 @@ export function sourceOf<Source>(shape: Shape<Source>, { plan, source }: Snapsho
 /** Disks whose point in time is about to be fixed. */
 export interface Prepared {
   /**
-   * How `snapshot` fixes the point in time: not at all, since nobody writes to these disks (`given`); it fixes
-   * one for all of them (`together`), or one for each (`apart`), so that the guest must be held for them
-   * to be the same.
+   * How `snapshot` fixes the point in time. `given`: not at all, because nobody writes to these disks. `together`:
+   * one for all of them. `apart`: one for each, so the guest must be frozen or paused for them to be the same.
    */
   readonly pointInTime: 'given' | 'together' | 'apart';
   /**
-   * Waits for what `snapshot` must have for itself alone, such as OpenNebula's lock of a volume group. Called when all
-   * modules are prepared, while the guest still runs. @returns gives it back; called in every case, and never rejects
+   * Waits for what `snapshot` needs for itself alone, such as OpenNebula's lock of a volume group. Called when all
+   * modules are prepared, while the guest still runs.
+   * @returns a function that gives it back; it is called in every case, and never rejects
    */
   claim?(): Promise<() => Promise<void>>;
   /**
-   * Fixes the point in time. Called once, while the guest is held, so it MUST take milliseconds: one or a few
-   * commands, of which everything is known and in the journal.
+   * Fixes the point in time. Called once, while the guest is frozen or paused, so it MUST take milliseconds: one or a
+   * few commands that were prepared before, and whose undo is in the journal.
    */
   snapshot(): Promise<readonly Snapshot[]>;
 }
 
 /** What OpenNebula's own `restore` of a TM driver does with what it has fetched from a backup. */
 export interface RestoreFacts {
-  /** It moves a disk into its place, whatever is in it; others convert it, without saying which format it has. */
+  /**
+   * Whether it moves a disk into its place, whatever the disk contains. Others convert it without declaring its
+   * format.
+   */
   readonly movesDisks: boolean;
-  /** It puts back the state of a vTPM: what `ls` calls `tpm` is unpacked into the VM's folder, and not taken for a disk. */
+  /**
+   * Whether it puts back the state of a vTPM: it unpacks what `ls` calls `tpm` into the VM's folder, and does not
+   * treat it as a disk.
+   */
   readonly unpacksTpm: boolean;
 }
 
 export interface StorageModule {
   /** The TM_MADs whose disks this module reads. */
   readonly tmMads: Readonly<Record<string, RestoreFacts>>;
-  /** In the configuration file, in this order. */
+  /** In the order of the configuration file. */
   readonly settings: Readonly<Record<string, Setting<unknown>>>;
   /** The kinds of undo that only this module records. */
   readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan;
   /**
-   * Gets ready for all given disks (of one VM) while the guest still runs: everything slow, every check,
-   * and the journal's entries for what `snapshot` is going to do. The modules' `prepare` are called one
-   * after another, then the guest is held, then each `snapshot` is called, then the guest goes on.
+   * Prepares all given disks (of one VM) while the guest still runs: does everything slow, makes every check, and
+   * records the undo of what `snapshot` will do. The modules' `prepare` are called one after another; then the guest
+   * is frozen or paused, each `snapshot` is called, and the guest is thawed or resumed.
    */
   prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared>;
   /** Opens a disk that `snapshot` returned. Called once for each. */
   open(snapshot: Snapshot, run: Run): Promise<DiskReader>;
   /**
-   * Called when all disks were read, for what the storage itself can tell: that nobody has written to what
-   * was read as it is, and not from a snapshot.
+   * Called after all disks were read. Checks, as far as the storage can tell, that nobody has written to a disk that
+   * was not read from a snapshot.
    * @throws FailedError when somebody has.
    */
   requireUnwritten?(snapshots: readonly Snapshot[], run: Run): Promise<void>;
@@ -95,7 +101,7 @@ export interface OpenableDisk {
   /** DISK_ID. */
   readonly id: number;
   readonly layout: DiskLayout;
-  /** The reader is closed by whoever opened it. */
+  /** The caller closes the reader. */
   open(): Promise<DiskReader>;
 }
 
@@ -107,7 +113,7 @@ export interface Consistency {
   readonly frozenMs: number;
 }
 
-/** One point in time of all disks of a VM that are dumped: plain data. */
+/** One point in time of all disks of a VM that are dumped, as plain data. */
 export interface PointInTime {
   readonly snapshots: readonly Snapshot[];
   readonly consistency: Consistency;
@@ -118,7 +124,7 @@ export interface VmSnapshot {
   /** Ascending by id. */
   readonly disks: readonly OpenableDisk[];
   readonly consistency: Consistency;
-  /** To be called when all disks were read. @throws FailedError when somebody has written to one meanwhile */
+  /** Call it after all disks were read. @throws FailedError when somebody has written to one meanwhile */
   requireUnwritten(): Promise<void>;
 }
 

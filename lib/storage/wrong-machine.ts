@@ -1,4 +1,5 @@
-// Disks that are looked for on the wrong machine: OpenNebula's front-end seldom has those of a VM.
+// Improves errors about disks that were looked for on the wrong machine: OpenNebula's front-end seldom has the disks
+// of a VM.
 import { OnevmdumpError } from '../report/errors.ts';
 import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
@@ -8,8 +9,8 @@ import type { Vm } from '../vm/vm.ts';
 import { ElsewhereError } from '../guest/domain.ts';
 
 /**
- * Does `work` with a VM's disks on this machine; when it fails because they are not here, the error says
- * which host the VM was on last.
+ * Runs `work` on a VM's disks on this machine. If it fails because they are not here, the error says which host the
+ * VM was on last.
  */
 export async function withHostAdvice<T>(vm: Vm, run: Run, work: () => Promise<T>): Promise<T> {
   try {
@@ -21,7 +22,7 @@ export async function withHostAdvice<T>(vm: Vm, run: Run, work: () => Promise<T>
     const folder = vmFolder(run.datastoreLocation, history.datastoreId, vm.id);
     const here = await realPaths(run.runner, [folder]).catch(() => [folder]);
     if (here.length > 0 && !(error instanceof ElsewhereError)) throw error;
-    // The same error, of the same kind.
+    // The same error is thrown again, so that its class stays the same.
     error.message += `; this was looked for on this machine, and VM ${vm.id} was last on ${history.hostname}: try --remote-host ${history.hostname}`;
     throw error;
   }

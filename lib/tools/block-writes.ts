@@ -2,7 +2,9 @@
 // https://docs.kernel.org/block/stat.html
 import type { Runner } from '../run/runner.ts';
 
-/** Columns, counted from 0: writes, sectors written, discards, sectors discarded. The last two are of Linux 4.18. */
+/**
+ * Columns, counted from 0: writes, sectors written, discards, sectors discarded. The last two exist since Linux 4.18.
+ */
 const counters = [4, 6, 11, 13];
 
 /**
@@ -14,7 +16,7 @@ const counters = [4, 6, 11, 13];
  */
 export async function writesTo(runner: Runner, path: string): Promise<string> {
   const doing = `see what has been written to ${path}`;
-  // By its numbers, because without udev the device does not have the kernel's name.
+  // The device is found by its numbers, because without udev it does not have the kernel's name.
   const { stdout: numbers } = await runner.run(
     { program: 'stat', args: ['-L', '--printf=%t %T', '--', path] },
     { doing },

@@ -6,13 +6,14 @@ import { FailedError } from '../report/errors.ts';
 import type { PipedService, Runner } from '../run/runner.ts';
 
 const lockFolder = '/var/lock/one';
-/** OpenNebula's drivers wait as long. */
+/** As long as OpenNebula's drivers wait. */
 export const driverLockSeconds = 120;
 /** flock exits with this when it did not get the lock in time. */
 const notInTime = 1;
 
-// If the folder is missing, no driver of OpenNebula has run. A new file must belong to the folder's owner, or OpenNebula could
-// not open what root makes here. Only then does it get its name, and it replaces nothing.
+// If the folder is missing, no driver of OpenNebula has run. A new file must belong to the folder's owner, or
+// OpenNebula could not open what root makes here. It gets its name only after its owner is set, and it replaces
+// nothing.
 const lockScript = `
 folder=$1 file=$1/$2
 if ! [ -d "$folder" ]; then
@@ -35,7 +36,7 @@ export interface DriverLock {
 export interface DriverLockOptions {
   /** For messages: what the lock is needed for. */
   readonly doing: string;
-  /** Ends the waiting. */
+  /** Aborting it ends the waiting. */
   readonly signal?: AbortSignal | undefined;
   /** How long to wait for the lock; by default as long as OpenNebula's drivers. */
   readonly waitSeconds?: number;
@@ -48,7 +49,8 @@ export class LockHeldError extends FailedError {}
 /**
  * Takes one of OpenNebula's locks on the runner's machine. Locks nothing if OpenNebula has no folder for locks there.
  * @param name of the lock file.
- * @throws LockHeldError when it is not free in time; FailedError when it cannot be opened; the signal's reason; ConnectionError
+ * @throws LockHeldError when it is not free in time; FailedError when it cannot be opened; the signal's reason;
+ *   ConnectionError
  */
 export async function takeDriverLock(
   runner: Runner,

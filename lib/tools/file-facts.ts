@@ -12,7 +12,7 @@ export async function realPath(runner: Runner, path: string, what: string): Prom
   return stdout.toString().replace(/\0$/, '');
 }
 
-/** The same for several paths, without those that do not exist or cannot be reached. */
+/** The same for several paths. Those that do not exist or cannot be reached are left out. */
 export async function realPaths(runner: Runner, paths: readonly string[]): Promise<string[]> {
   if (paths.length === 0) return [];
   const { stdout } = await runner.run(
@@ -109,7 +109,7 @@ done`;
 
 /**
  * Reads parts of a file with one command.
- * @returns their bytes, in this order.
+ * @returns their bytes, in the order of `ranges`.
  * @throws CommandError when it cannot be read, FailedError when the file ends before them.
  */
 export async function fileRanges(

@@ -14,7 +14,7 @@ export type { Volume, VolumeGroup } from './lvs-report.ts';
 /** LVM on one machine. */
 export interface Lvm {
   readonly runner: Runner;
-  /** For this machine, which may be OpenNebula's front-end. */
+  /** A runner for this machine, which may be OpenNebula's front-end. */
   readonly here: Runner;
   /** Whether its programs must be run with sudo. */
   readonly sudo: boolean;

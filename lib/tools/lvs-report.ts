@@ -7,7 +7,7 @@ import { made, parseShape } from '../run/json-shape.ts';
 export interface Volume {
   readonly group: string;
   readonly name: string;
-  /** Its size, in bytes; that of a snapshot is its origin's. */
+  /** Its size in bytes; a snapshot has the size of its origin. */
   readonly bytes: number;
   readonly active: boolean;
   /** Whether a program on this machine has its device open. */
@@ -15,7 +15,7 @@ export interface Volume {
   readonly thin: boolean;
   /** Undefined when it is not a snapshot. */
   readonly origin: string | undefined;
-  /** Of a thin volume. */
+  /** The pool of a thin volume. */
   readonly pool: string | undefined;
   /** How full it is (a pool, a thick snapshot) or how much of it is mapped (a thin volume). */
   readonly dataPercent: number | undefined;

@@ -45,7 +45,7 @@ export async function isOpenForWriting(
     return false;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    // What follows the image's name, without the path: a path may hold any of these words.
+    // Only the words after the image's name, and without the path, because a path may contain any of these words.
     const why = error.stderr.slice(error.stderr.lastIndexOf("}':") + 1).replaceAll(path, '');
     // QEMU, block/file-posix.c, raw_check_lock_bytes: Failed to get shared "write" lock.
     if (/Failed to get (?:shared )?"write" lock/.test(why)) return true;
@@ -54,9 +54,9 @@ export async function isOpenForWriting(
   }
 }
 
-// Nobody else may read what a guest overwrites. Only root can change a file's owner. The folder's owner may replace the
-// file with a link at any time, so root creates the file itself (a shell with -C opens what is not a regular file, too,
-// hence the check) and then uses the open file, never its name.
+// Nobody else may read what a guest overwrites. Only root can change a file's owner. The folder's owner may replace
+// the file with a link at any time, so root creates the file itself and then uses the open file, never its name. A
+// shell with -C also opens what is not a regular file, hence the check.
 const scratchScript = `
 umask 077
 set -C

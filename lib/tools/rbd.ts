@@ -144,7 +144,10 @@ export async function removeSnapshot(
   return status === 0;
 }
 
-/** The command that prints, as JSON, the extents of an image or snapshot that were ever written, including its parents'. */
+/**
+ * The command that prints, as JSON, the extents of an image or snapshot that were ever written, including those of
+ * its parents.
+ */
 export function diffCommand(access: CephAccess, spec: string): Command {
   return rbd(access, 'diff', '--format', 'json', spec);
 }

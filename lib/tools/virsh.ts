@@ -18,7 +18,7 @@ export interface Domain {
 
 /** Returns the domain of that name. @throws UnsupportedError when it is not a possible name or UUID of a domain. */
 export function domainAt(runner: Runner, uri: string, name: string): Domain {
-  // It comes from the VM's XML, and must not be taken for an option.
+  // The name comes from the VM's XML, and virsh must not read it as an option.
   if (/^[A-Za-z0-9_][A-Za-z0-9_.:+-]*$/.test(name)) return { runner, uri, name };
   throw new UnsupportedError(`${JSON.stringify(name)} is not the name of a libvirt domain`);
 }
@@ -85,7 +85,10 @@ export async function activeJob(domain: Domain): Promise<string | undefined> {
   return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
 }
 
-/** Sets how many seconds libvirt waits for the guest agent; without `seconds`, without a limit, which is libvirt's default. */
+/**
+ * Sets how many seconds libvirt waits for the guest agent. Without `seconds` there is no limit, which is libvirt's
+ * default.
+ */
 export async function setAgentTimeout(domain: Domain, seconds?: number): Promise<void> {
   const limit = seconds === undefined ? '-2' : String(seconds);
   await virsh(domain, ['guest-agent-timeout', domain.name, '--timeout', limit], {
@@ -147,7 +150,7 @@ export async function freezeFileSystems(domain: Domain): Promise<number> {
 export class ThawRefusedError extends FailedError {}
 
 /**
- * Thaws all file systems, and returns when that is done. It is no error if none is frozen.
+ * Thaws all file systems, and returns when that is done. It is not an error if no file system is frozen.
  * @returns how many file systems were frozen; undefined if virsh does not say.
  * @throws ThawRefusedError, from a Windows guest once after it has ended its freeze by itself (qga/vss-win32 of QEMU:
  *   "couldn't hold writes: fsfreeze is limited up to 10 seconds"); CommandError

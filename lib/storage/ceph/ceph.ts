@@ -50,7 +50,7 @@ export const cephStorage: StorageModule = {
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
     const disks: RbdDisk[] = [];
     for (const plan of plans) disks.push(await inspect(plan, run));
-    // A CD-ROM is written to by nobody, and may be shared by many VMs.
+    // Nobody writes to a CD-ROM, and many VMs may share it.
     const written = disks.filter(({ plan }) => !isCdrom(plan.disk));
     const running = plans.some(({ vm }) => isRunning(vm)) && written.length > 0;
     if (running) await requireSameImages(written, run);
@@ -84,7 +84,7 @@ interface RbdDisk extends RbdImage {
   readonly virtualSize: number;
 }
 
-/** What there is; a wrong name, pool, user or key is told here, before the guest is held. */
+/** Looks at the image. A wrong name, pool, user or key is reported here, before the guest is frozen or paused. */
 async function inspect(plan: DumpPlan, { runner, log }: Run): Promise<RbdDisk> {
   const { image, access } = rbdImageOf(plan);
   const what = `the RBD image ${image} (${diskLabel(plan)}${inWords(access)})`;
@@ -124,9 +124,10 @@ async function requireSameImages(disks: readonly RbdDisk[], run: Run): Promise<v
 }
 
 /**
- * The image as OpenNebula's drivers name it (tm/ceph/clone, ln, mkimage; the same from 6.4 to 7.4). A disk
- * that was reverted to one of its snapshots keeps this name: what it was before gets another one.
- * @throws UnsupportedError when it has no name, or one that rbd would take for something else.
+ * Returns the image, by the name that OpenNebula's drivers give it (tm/ceph/clone, ln, mkimage; the same from 6.4 to
+ * 7.4). A disk that was reverted to one of its snapshots keeps this name: the image that it had before gets another
+ * name.
+ * @throws UnsupportedError when it has no name, or one that rbd would read as something else.
  */
 function rbdImageOf({ vm, disk }: DumpPlan): Pick<RbdImage, 'image' | 'access'> {
   const what = `disk ${disk.id} of VM ${vm.id}`;
@@ -142,7 +143,7 @@ function rbdImageOf({ vm, disk }: DumpPlan): Pick<RbdImage, 'image' | 'access'> 
     throw new UnsupportedError(`${what}: CEPH_USER is not the name of a Ceph user`);
   }
   for (const [name, path] of Object.entries({ CEPH_KEY: cephKey, CEPH_CONF: cephConf })) {
-    // Not shown: somebody may have written the key itself there.
+    // The value is not shown, because somebody may have written the key itself there.
     if (path !== undefined && (!path.startsWith('/') || hasControl(path))) {
       throw new UnsupportedError(`${what}: ${name} is not the absolute path of a file`);
     }

@@ -2,7 +2,7 @@
 // them by these names.
 import { ownPrefix } from '../../run/own-prefix.ts';
 
-/** The RBD image of a volatile disk; where no pool is named, it lies in the pool OpenNebula has by default. */
+/** The RBD image of a volatile disk. If no pool is named, it is in OpenNebula's default pool. */
 export function volatileRbdImage(pool: string | undefined, vmId: number, diskId: number): string {
   return `${pool ?? 'one'}/one-sys-${vmId}-${diskId}`;
 }

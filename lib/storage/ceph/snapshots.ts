@@ -1,4 +1,4 @@
-// The snapshots of a VM's RBD images: made all at once while the guest is frozen.
+// Makes the snapshots of a VM's RBD images, all at the same time, while the guest is frozen or paused.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Run } from '../../run/run.ts';
 import { createRbdSnapshot, imageClients, type CephAccess } from '../../tools/rbd.ts';
@@ -12,15 +12,15 @@ export interface RbdImage {
   readonly what: string;
 }
 
-/** `osd_client_watch_timeout` is 30 s, and nobody changes it. */
+/** In milliseconds. `osd_client_watch_timeout` is 30 s, and nobody changes it. */
 export const clientsLimits = { pollMs: 1000, limitMs: 40_000 };
 
 /**
- * Waits until nobody has the images open who was cut off: each change of an image is told to all who have it open,
- * and waits for their answers, those of the dead, too, until the cluster gives them up. Without this the guest
- * would be held for that time (30 s were measured), or be let go without a snapshot. Who is still there after that is
- * alive, and answers.
- * @param usual how many have each image open all the time: one for a VM that runs, its QEMU.
+ * Waits until no client that was killed or cut off has the images open. Ceph notifies every client that has an image
+ * open of each change, and waits for each to answer, dead ones included, until the cluster gives them up. Without
+ * this wait, the guest would stay frozen for that time (30 s were measured), or would be thawed without a snapshot. A
+ * client that is still there after the wait is alive, and answers.
+ * @param usual how many clients always have each image open: for a VM that runs one, its QEMU.
  * @throws CommandError, InterruptedError
  */
 export async function awaitLostClients(
@@ -53,8 +53,8 @@ export async function awaitLostClients(
 }
 
 /**
- * Makes the snapshot of each image. At the same time: the monitors hand out snapshot ids about once a
- * second, to all who wait. One after another, each disk would hold the guest for a second more.
+ * Makes the snapshot of each image, all at the same time: the monitors hand out snapshot ids about once a second, to
+ * all who wait. One after another, each disk would keep the guest frozen for a second more.
  * @throws CommandError of the first that failed, when all have ended.
  */
 export async function createSnapshots(

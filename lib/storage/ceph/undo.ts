@@ -1,4 +1,4 @@
-// The way back from a snapshot of an RBD image. It succeeds when there is no snapshot of ours.
+// The kind of undo for a snapshot of an RBD image. It succeeds when our snapshot does not exist.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
 import { object } from '../../run/json-object.ts';
@@ -13,20 +13,20 @@ import { accessShape } from './source.ts';
 import { clientsLimits } from './snapshots.ts';
 
 /**
- * How often a snapshot is looked for that nobody seems to be making, a second between; and that somebody was making until just
- * now: the monitors and QEMU need some seconds for it.
+ * How often a missing snapshot is looked for, once a second. `usually`: nobody seems to be making it. `late`:
+ * somebody was making it until just now, and the monitors and QEMU need some seconds for it.
  */
 const looks = { usually: 3, late: 10 };
 
 const fields = object({
   image: text,
   snapshot: text,
-  /** Names it in messages: `disk 0 of VM 7`. */
+  /** Names the disk in messages: `disk 0 of VM 7`. */
   disk: text,
   access: accessShape,
 });
 
-/** The snapshot of an RBD image (`<pool>/<image>`); its name begins with `onevmdump-`. */
+/** Removes the snapshot of an RBD image (`<pool>/<image>`). The snapshot's name begins with `onevmdump-`. */
 export const removeRbdSnapshot = undoKind({
   kind: 'remove-rbd-snapshot',
   fields: fields,
@@ -51,9 +51,10 @@ function rbd({ user, keyfile, conf }: CephAccess): string {
 }
 
 /**
- * For an undo: removes a snapshot of ours. One that is not there may be just being made: the rbd that was to make it
- * still runs; or QEMU makes it, which was told by an rbd that has been killed since, and waits for the answers of all who have the image
- * open, for half a minute at most. Both show: the killed rbd is among the image's clients for as long as that.
+ * For an undo: removes our snapshot. If it does not exist, it may still be about to exist. Either the rbd that makes
+ * it still runs. Or that rbd was killed after it had asked QEMU for the snapshot, and QEMU waits, for half a minute
+ * at most, for the answers of all clients that have the image open. Both can be detected: for that time, the killed
+ * rbd is still one of the image's clients.
  * @throws FailedError when rbd still runs after that time; CommandError
  */
 export async function undoSnapshot(
@@ -74,14 +75,14 @@ export async function undoSnapshot(
         `the snapshot ${snapshot} of ${what} is still being made by rbd on ${runner.where}; run onevmdump cleanup again when it has ended`,
       );
     }
-    // Who is still there after that time is alive, and has nothing to do with it.
+    // A client that is still there after that time is alive, and is not making our snapshot.
     if (runs || (inTime && (await isCrowded(runner, access, image, what)))) left = looks.late;
     else if (--left <= 0) return;
     await sleep(pollMs);
   }
 }
 
-/** Whether more than QEMU have an image open. */
+/** Whether an image is open in more than one client, which may be QEMU. */
 async function isCrowded(
   runner: Runner,
   access: CephAccess,

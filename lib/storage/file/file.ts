@@ -26,11 +26,11 @@ import {
   type StorageModule,
 } from '../storage.ts';
 
-/** Sources: tm_mad/ssh/restore and its likes, OpenNebula 6.6 to 7.4. */
+/** Source: the `restore` of each of these TM drivers, such as tm_mad/ssh/restore, OpenNebula 6.6 to 7.4. */
 const restored = { movesDisks: true, unpacksTpm: true };
 
 export const fileStorage: StorageModule = {
-  // `local` is the name of `ssh` from OpenNebula 7.0 on.
+  // From OpenNebula 7.0 on, `ssh` is called `local`.
   tmMads: { ssh: restored, local: restored, shared: restored, qcow2: restored },
   settings: { ...fileSettings },
   undoKinds: [],
@@ -46,7 +46,7 @@ export const fileStorage: StorageModule = {
   },
 
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
-    // A CD-ROM is written to by nobody, also while the VM runs.
+    // Nobody writes to a CD-ROM, even while the VM runs.
     const written = plans.filter(({ vm, disk }) => isRunning(vm) && !isCdrom(disk));
     const unwritten = plans.filter((plan) => !written.includes(plan));
     const snapshots: Snapshot[] = [];
@@ -88,8 +88,9 @@ export const fileStorage: StorageModule = {
 };
 
 /**
- * Nothing should write to the disks of a VM that is off: it is enough to look at them.
- * @throws FailedError when something has one open for writing.
+ * Inspects a disk of a VM that is off, or a CD-ROM. Nobody should write to it, so its point in time need not be
+ * fixed.
+ * @throws FailedError when something has the disk open for writing; this is not checked for a CD-ROM.
  */
 async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot<FileSource>> {
   const { vm, disk } = plan;
@@ -109,7 +110,7 @@ async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot<FileSo
   };
 }
 
-/** The files of an image, from the top to the bottom. */
+/** Returns the files of an image, from the top layer to the bottom one. */
 function layerPaths(node: BlockNode): readonly string[] {
   const below = node.driver === 'qcow2' && node.backing ? layerPaths(node.backing) : [];
   return [node.path, ...below];
@@ -137,7 +138,10 @@ function imageRequest(plan: DumpPlan, run: Run): ImageRequest {
   return { path, format, label: diskLabel(plan), folders, sizeMb: disk.sizeMb, source };
 }
 
-/** The record that names the system datastore. @throws UnsupportedError for a VM that never ran. */
+/**
+ * Returns the history record that names the system datastore.
+ * @throws UnsupportedError for a VM that never ran.
+ */
 function lastHistory(vm: Vm): History {
   if (vm.history) return vm.history;
   throw new UnsupportedError(`VM ${vm.id} was never deployed: it has no disks to dump`);

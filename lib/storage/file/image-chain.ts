@@ -1,6 +1,6 @@
-// Follows a disk image through its backing files, one layer after another, and says how it is to be
-// opened. Whatever a header names is checked before anybody opens it: it must be a regular file
-// under the datastores, in a declared format.
+// Follows a disk image through its backing files, layer by layer, and returns how to open it. Every file that a
+// header names is checked before anybody opens it: it must be a regular file under the datastores, in a declared
+// format.
 import { posix } from 'node:path';
 import type { DiskFormat } from '../../bundle/format/manifest.ts';
 import { FailedError, UnsupportedError } from '../../report/errors.ts';
@@ -22,11 +22,13 @@ export interface ImageRequest {
   readonly format: DiskFormat;
   /** "disk 0 of VM 7". */
   readonly label: string;
-  /** Folders under which every layer must lie; they may be links themselves. */
+  /** Every layer must be under one of these folders, which may be links themselves. */
   readonly folders: readonly string[];
-  /** The least that a raw file has, in MiB, rounded up: SIZE as OpenNebula has it. */
+  /** The disk's SIZE, which OpenNebula rounds up to MiB. A raw file must not be shorter. */
   readonly sizeMb: number | undefined;
-  /** The image the disk was made from: its declared format, for headers that do not say it, and its size. */
+  /**
+   * The image from which the disk was made: its declared format, for headers that do not declare it, and its size.
+   */
   readonly source:
     | { readonly path: string; readonly format: DiskFormat; readonly sizeMb: number | undefined }
     | undefined;
@@ -36,13 +38,13 @@ export interface Image {
   readonly node: BlockNode;
   /** Bytes. */
   readonly virtualSize: number;
-  /** Of the top layer, bytes; undefined for raw. */
+  /** Of the top layer, in bytes; undefined for raw. */
   readonly clusterSize: number | undefined;
 }
 
-/** The top layer of a disk image that somebody else has open for writing. */
+/** The top layer of a disk image that QEMU has open for writing. */
 export interface ImageTop {
-  /** Without links. */
+  /** With all links resolved. */
   readonly path: string;
   /** Bytes. */
   readonly virtualSize: number;
@@ -72,8 +74,8 @@ export async function inspectImage(request: ImageRequest, runner: Runner): Promi
 }
 
 /**
- * Looks at an image that QEMU has open for writing. QEMU has opened all its layers, by whatever it was told; those that
- * we would not open are left out here, with a warning.
+ * Looks at an image that QEMU has open for writing. QEMU has already opened all its layers, so a layer that we would
+ * refuse to open is not an error here: this layer and those below it are not checked, and a warning says so.
  * @throws as `inspectImage`.
  */
 export async function inspectTop(
@@ -102,7 +104,7 @@ export async function inspectTop(
   return { path, virtualSize, layout: { format, clusterSize: header.clusterSize } };
 }
 
-/** `names` are the paths by which this layer is known; backing names are relative to them. */
+/** `names` are the paths by which this layer is opened. The name of its backing file is relative to them. */
 async function inspectLayer(
   layer: Layer,
   names: readonly string[],
@@ -115,7 +117,7 @@ async function inspectLayer(
   const size = await regularFileSize(runner, path, what);
   if (layer.format === 'raw') {
     requireRawSize(size, layer.sizeMb, what);
-    // The content is of no interest, only whether it can be read.
+    // The content does not matter, only whether the file can be read.
     await fileHead(runner, path, 1, what);
     return { node: { driver: 'raw', path }, virtualSize: size, clusterSize: undefined };
   }
@@ -126,7 +128,10 @@ async function inspectLayer(
   return { node: { driver: 'qcow2', path, backing }, virtualSize, clusterSize: header.clusterSize };
 }
 
-/** The header of a qcow2 layer that has all its data. @throws FailedError for one that was cut short */
+/**
+ * Reads the header of a qcow2 layer, and checks that the file has all its data.
+ * @throws FailedError when the file was cut short
+ */
 async function readLayer(runner: Runner, path: string, what: string): Promise<ImageLayer> {
   const head = await fileHead(runner, path, headerBytes, `the header of ${what}`);
   const layer = readImageLayer(head, what);
@@ -134,7 +139,7 @@ async function readLayer(runner: Runner, path: string, what: string): Promise<Im
   return layer;
 }
 
-/** The layers below one; undefined when there are none. */
+/** Inspects the layers below this one; returns undefined if there are none. */
 async function inspectBelow(
   { backing }: ImageLayer,
   { path, what }: Pick<Layer, 'path' | 'what'>,
@@ -184,8 +189,9 @@ function requireAllowed(layer: Layer, request: ImageRequest, above: readonly str
 }
 
 /**
- * The file that a backing name means. QEMU looks beside the name by which it opened the layer above,
- * and OpenNebula opens disks by their link or (from 6.8) by the file behind it: both must agree.
+ * Returns the file that a backing name means. QEMU resolves a relative name against the path by which it opened the
+ * layer above. OpenNebula opens disks by their link or (from 6.8) by the file to which it leads, so both paths must
+ * give the same backing file.
  */
 async function findBacking(
   name: string,
@@ -193,7 +199,7 @@ async function findBacking(
   of: string,
   runner: Runner,
 ): Promise<{ readonly path: string; readonly name: string }> {
-  // QEMU takes everything up to a colon that stands before any slash for a protocol.
+  // QEMU treats the text before a colon as a protocol, unless there is a slash before the colon.
   if (/^[^/]*:/.test(name)) {
     throw new UnsupportedError(`${of} has the backing file ${name}, which is refused: not a file`);
   }
@@ -218,7 +224,10 @@ async function findBacking(
   return { path: first[0], name: first[1] };
 }
 
-/** As the header declares it; else the disk's own image has the format that OpenNebula declares. */
+/**
+ * Returns the format that the header declares, or else, if the file is the disk's image, the format that OpenNebula
+ * declares for it.
+ */
 function backingFormat(
   declared: string | undefined,
   known: DiskFormat | undefined,

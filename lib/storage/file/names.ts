@@ -13,12 +13,12 @@ export function backupSocket(folder: string, runId: string): string {
   return posix.join(folder, `${ownPrefix}${runId}.sock`);
 }
 
-/** What libvirt is to do for that. */
+/** The XML file with which libvirt begins the backup job. */
 export function backupOrder(folder: string, runId: string): string {
   return posix.join(folder, `${ownPrefix}${runId}.xml`);
 }
 
-/** Where QEMU keeps what the guest overwrites of a disk while one run reads it. */
+/** The file in which QEMU keeps what the guest overwrites of a disk while one run reads it. */
 export function scratchFile(folder: string, runId: string, diskId: number): string {
   return posix.join(folder, `${ownPrefix}${runId}.scratch.${diskId}`);
 }

@@ -1,5 +1,5 @@
-// Running VMs whose disks are files: QEMU itself serves them as they were at one point in time, by a backup
-// job in pull mode. What is run, and why, is documented in docs/storage-file.md.
+// Reads the file disks of running VMs: QEMU itself serves them, as of one point in time, in a backup job in pull
+// mode. What is run, and why, is documented in docs/storage-file.md.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { explainedReader } from '../../read/reader-with-reasons.ts';
@@ -27,16 +27,17 @@ const pollMs = 100;
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
 const maxSocketPath = 107;
 
-/** A disk to be dumped, and what its file says of itself. */
+/** A disk to be dumped, and what its file says about itself. */
 export interface RunningDisk {
   readonly plan: DumpPlan;
   readonly top: ImageTop;
 }
 
 /**
- * Checks everything a backup job needs, and journals its way back.
- * @param folder the VM's folder on the system datastore, for socket and scratch files.
- * @throws FailedError when libvirt has another job, or other disks than OpenNebula, or there is no room for scratch files.
+ * Checks everything that a backup job needs, makes its files, and records its undo.
+ * @param folder the VM's folder on the system datastore, for the socket and the scratch files.
+ * @throws FailedError when libvirt has another job, or other disks than OpenNebula, or there is no room for scratch
+ *   files.
  */
 export async function prepareBackupJob(
   disks: readonly RunningDisk[],
@@ -123,14 +124,14 @@ export async function openExport(
   }
 }
 
-/** A guest that was shut down takes the server with it: then this is what is to be said. */
+/** A guest that is shut down takes the NBD server with it. Then the error must say that the guest was shut down. */
 async function whyLost(
   error: unknown,
   plan: DumpPlan,
   domain: Domain,
   signal: AbortSignal,
 ): Promise<unknown> {
-  // libvirt notices the end of QEMU a moment after we do.
+  // libvirt notices that QEMU has ended slightly later than we do.
   for (let asked = 0; error instanceof FailedError && !signal.aborted && asked < 10; asked++) {
     const state = await domainState(domain).catch(() => 'unknown');
     if (state === undefined || state === 'shut off') {

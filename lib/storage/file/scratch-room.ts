@@ -1,5 +1,5 @@
-// The room for scratch files: QEMU keeps there what a guest overwrites of its disks while they are read. A file system
-// that gets full gives the guest, and all others on it, write errors.
+// Checks that there is room for scratch files, in which QEMU keeps what a guest overwrites while its disks are read.
+// If their file system fills up, the guest and all others on it get write errors.
 import { FailedError } from '../../report/errors.ts';
 import { formatBytes } from '../../report/format.ts';
 import type { Run } from '../../run/run.ts';
@@ -10,7 +10,8 @@ import { fileSettings, type FileSettings } from './settings.ts';
 const MiB = 1024 * 1024;
 
 /**
- * Bytes that must be free: a part of the disks, not less than a floor, and never more than the guest can overwrite.
+ * Returns how many bytes must be free: a part of the disks, at least a minimum, but never more than the guest can
+ * overwrite.
  * @param sizes of the disks, in bytes.
  */
 export function neededRoom(
@@ -22,8 +23,8 @@ export function neededRoom(
 }
 
 /**
- * Requires that the file system of a folder has the room. Called before the guest is frozen.
- * @throws FailedError with the figures and the settings.
+ * Checks that the file system of a folder has the room. Called before the guest is frozen or paused.
+ * @throws FailedError with the numbers and the settings.
  */
 export async function requireScratchRoom(
   vm: Vm,

@@ -3,7 +3,7 @@ import { absolutePath, wholeNumber, type SettingTable } from '../../config/setti
 
 export interface FileSettings {
   readonly allowedBackingDirs: readonly string[];
-  /** Of the disks' sizes. */
+  /** Percent of the disks' sizes. */
   readonly scratchPercent: number;
   /** MiB. */
   readonly scratchMinMb: number;

@@ -1,4 +1,4 @@
-// How a disk that is a file is opened at its point in time: JSON that only this module reads.
+// The JSON that says how a disk that is a file is opened at its point in time. Only this module reads it.
 import { dictionary, object, optional, variants } from '../../run/json-object.ts';
 import { count, oneOf, text, type Infer } from '../../run/json-shape.ts';
 import type { BlockNode } from '../../tools/qemu-nbd.ts';
@@ -16,13 +16,13 @@ function blockNode(value: unknown, place: string): BlockNode {
 /** An image (a file with its backing files) that nobody writes to. */
 const image = object({
   node: blockNode,
-  /** Bytes, also where it is no multiple of 512. */
+  /** In bytes; not always a multiple of 512. */
   virtualSize: count(),
-  /** What its files were like before they were read, as `fileStamps` has it, by their paths. */
+  /** What `fileStamps` returned for its files before they were read, by path. */
   stamps: dictionary(text),
 });
 
-/** An export of an NBD server that runs already; `socket` is a path on the disks' machine. */
+/** An export of an NBD server that is already running; `socket` is a path on the disks' machine. */
 const nbd = object({ socket: text, exportName: text, virtualSize: count() });
 
 export const fileSource = variants('kind', { image, nbd });

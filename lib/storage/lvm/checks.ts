@@ -1,5 +1,5 @@
-// What must be so of a VM's logical volumes before they are dumped: nobody writes to those of a VM that is off, we may read them, and QEMU
-// writes to the ones that OpenNebula names.
+// Checks a VM's logical volumes before they are dumped: nobody may write to the volumes of a VM that is off, we must
+// be able to read them, and QEMU must write to the volumes that OpenNebula names.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
 import { runsOn } from '../../run/local-host.ts';
@@ -20,7 +20,7 @@ import { requireSameDisk } from '../../guest/same-disk.ts';
 import { volumeSource } from './source.ts';
 import { diskLabel, sourceOf, type DumpPlan, type Snapshot } from '../storage.ts';
 
-/** How long a volume of a VM that is off may be open: longer than who only looks what is on it. */
+/** How long a volume of a VM that is off may be open: longer than a program needs that only looks into it. */
 const openLimitMs = 5000;
 const openPollMs = 500;
 
@@ -30,8 +30,9 @@ export interface LvmDisk {
 }
 
 /**
- * A volume of a VM that is off is in use by nobody; udev and others only look into one for a moment. Who else
- * has it open may be the guest itself: OpenNebula can be wrong about its state, or it was started by hand.
+ * Checks that nobody uses the volumes of a VM that is off. udev and other programs only look into a volume briefly. A
+ * program that keeps it open may be the guest itself: OpenNebula can be wrong about its state, or somebody started it
+ * by hand.
  * @throws FailedError for a volume that stays open
  */
 export async function requireClosed(
@@ -59,8 +60,9 @@ export async function requireClosed(
 }
 
 /**
- * A guest that ran and was shut down again while a volume was read has written to it: a boot always does.
- * @throws FailedError for a volume to which something was written on its machine since its snapshot was taken note of
+ * Checks that nothing was written to the volumes that were read without a snapshot. This also detects a guest that
+ * ran and was shut down again meanwhile, because a boot always writes.
+ * @throws FailedError for a volume that was written to, through its machine, since its counters were noted
  */
 export async function requireSameWrites(
   snapshots: readonly Snapshot[],
@@ -79,9 +81,10 @@ export async function requireSameWrites(
 }
 
 /**
- * A thin pool may be active on one machine only: a second one that changes its metadata destroys it, and LVM does not
- * see what is active on other machines. A VM that is powered off keeps its volumes active on its host, unless that was
- * rebooted; undeployed, it has them active nowhere (OpenNebula's tm/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4).
+ * Checks that no thin volume may be active on another machine. A thin pool may be active on one machine only: a
+ * second one that changes its metadata destroys it, and LVM does not see what is active on other machines. A VM that
+ * is powered off keeps its volumes active on its host, unless the host was rebooted. The volumes of an undeployed VM
+ * are active nowhere (OpenNebula's tm/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4).
  * @throws ElsewhereError for a thin volume that may be active on another machine than this
  */
 export async function requirePoolHere(
@@ -115,7 +118,10 @@ export async function requireReadable(disks: readonly LvmDisk[], { runner }: Run
   }
 }
 
-/** Snapshots of ours that nobody's journal tells of cost the guest time, and the volume group room. */
+/**
+ * Warns of snapshots that other exports made of these volumes, because they cost the guest time and the volume group
+ * room.
+ */
 export function warnOfLeftovers(
   disks: readonly LvmDisk[],
   { volumes }: VolumeGroup,

@@ -1,5 +1,5 @@
-// Who changes a volume group takes the locks that OpenNebula's drivers take: LVM's own lock knows only of one machine, and
-// two that change the metadata of a shared group at once destroy it.
+// Takes the locks that OpenNebula's drivers take when they change a volume group. LVM's own lock only works within
+// one machine, and two machines that change the metadata of a shared group at the same time destroy it.
 import {
   driverLockSeconds,
   LockHeldError,
@@ -9,12 +9,14 @@ import {
 import type { Lvm } from '../../tools/lvm.ts';
 import { frontEndLock, hostLock } from './names.ts';
 
-/** For the host's lock with the front-end's held, for which OpenNebula's drivers wait meanwhile. */
+/**
+ * How long to wait for the host's lock while we hold the front-end's, for which OpenNebula's drivers may be waiting.
+ */
 const secondLockSeconds = 5;
 
 /**
- * Takes both: that of the front-end, if this machine is one, and that of the machine where LVM is run (7.4). Waits for
- * each without keeping the other for long.
+ * Takes both locks: the front-end's, if this machine is one, and that of the machine where LVM is run (7.4). Never
+ * holds one for long while it waits for the other.
  * @param group of a system datastore
  * @throws FailedError when one is not free in time
  */
@@ -42,7 +44,7 @@ export async function lockGroup(
   }
 }
 
-/** Does `work` while nobody else changes the group. @throws what `work` throws; FailedError */
+/** Runs `work` while nobody else changes the group. @throws what `work` throws; FailedError */
 export async function whileLocked<T>(
   lvm: Lvm,
   group: string,

@@ -1,4 +1,4 @@
-// Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is one, images,
+// Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is a logical volume: images,
 // CD-ROMs and volatile disks. What is run, and why, is documented in docs/storage-lvm.md.
 import type { DiskFormat } from '../../bundle/format/manifest.ts';
 import type { DiskReader } from '../../read/disk-reader.ts';
@@ -46,7 +46,7 @@ import {
 
 export const lvmStorage: StorageModule = {
   tmMads: {
-    // OpenNebula restores nothing to it: tm_mad/fs_lvm/restore is common/not_supported.sh, 6.6 to 7.4.
+    // OpenNebula cannot restore to it: tm_mad/fs_lvm/restore is common/not_supported.sh, 6.6 to 7.4.
     fs_lvm: { movesDisks: false, unpacksTpm: false },
     // tm_mad/fs_lvm_ssh/restore, OpenNebula 7.0 to 7.4.
     fs_lvm_ssh: { movesDisks: false, unpacksTpm: true },
@@ -80,7 +80,7 @@ export const lvmStorage: StorageModule = {
       throw error;
     });
     const disks = plans.map((plan) => ({ plan, volume: volumeOf(plan, group, run) }));
-    // A CD-ROM is written to by nobody, also while the VM runs.
+    // Nobody writes to a CD-ROM, even while the VM runs.
     const written = disks.filter(({ plan }) => isRunning(vm) && !isCdrom(plan.disk));
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
@@ -124,7 +124,7 @@ export const lvmStorage: StorageModule = {
         try {
           await createLvmSnapshots(lvm, named);
         } finally {
-          // The guest does not wait for that.
+          // Not awaited, so that the guest is thawed or resumed sooner.
           void release();
         }
         return [...named.map(({ plan, volume, name }) => snapshotOf(plan, volume, name)), ...given];
@@ -160,7 +160,10 @@ function groupOf(vm: Vm): string {
   throw new UnsupportedError(`VM ${vm.id} was never deployed: it has no disks to dump`);
 }
 
-/** @throws FailedError when it is missing, or is not active although the VM runs. */
+/**
+ * Returns the volume of a disk.
+ * @throws FailedError when it is missing, or is not active although the VM runs.
+ */
 function volumeOf(plan: DumpPlan, group: VolumeGroup, { runner }: Run): Volume {
   const { vm, disk } = plan;
   const name = diskVolume(vm.id, disk.id);
@@ -189,7 +192,7 @@ function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<Volu
   };
 }
 
-/** A volume of a VM that is off is not active as a rule; it gets so for as long as the run lasts. */
+/** Activates a volume for as long as the run lasts. A volume of a VM that is off may be inactive. */
 async function requireActive(
   { plan, volume }: LvmDisk,
   lvm: Lvm,

@@ -1,5 +1,5 @@
-// Opens a logical volume, and looks after the snapshot that it may be: one that runs full while it is read
-// must end the export, and the person has to hear why.
+// Opens a logical volume. If it is a snapshot, also checks it: a snapshot that overflows while it is read must end
+// the export with an error that says why.
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { explainedReader } from '../../read/reader-with-reasons.ts';
 import { FailedError } from '../../report/errors.ts';
@@ -13,7 +13,7 @@ import { lvmSettings } from './settings.ts';
 import type { VolumeSource } from './source.ts';
 import { diskLabel, type DumpPlan } from '../storage.ts';
 
-/** Opens a volume for reading. A snapshot is looked at when a read fails, and after the last byte. */
+/** Opens a volume for reading. A snapshot is checked when a read fails, and after the last byte. */
 export async function openVolume(
   plan: DumpPlan,
   source: VolumeSource,
@@ -43,7 +43,7 @@ export async function openVolume(
   }
 }
 
-/** What has been read may come from caches: only the snapshot itself can tell that it was good all along. */
+/** What was read may come from caches. Only the snapshot's own state shows that it was valid until the end. */
 function checkedAtTheEnd(reader: DiskReader, why: () => Promise<string | undefined>): DiskReader {
   return {
     ...reader,

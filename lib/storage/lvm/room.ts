@@ -1,18 +1,18 @@
-// The room for what a guest overwrites while its disks are read: how much each disk gets, and whether
-// the volume group or the thin pool has it. A guest whose thin pool runs full gets I/O errors, so the room
-// is asked for there, too, although a thin snapshot itself needs none.
+// Computes the room for what a guest overwrites while its disks are read, and checks that the volume group or the
+// thin pool has it. A thin snapshot itself needs no room, but a guest whose thin pool is full gets I/O errors, so the
+// pool must also have the room.
 import { FailedError } from '../../report/errors.ts';
 import { formatBytes } from '../../report/format.ts';
 import { snapshotChunk, type Volume, type VolumeGroup } from '../../tools/lvm.ts';
 import type { LvmSettings } from './settings.ts';
 
 const MiB = 1024 * 1024;
-/** A pool whose metadata are full stops all its volumes; dm-thin warns from 75 % on. */
+/** A pool whose metadata is full stops all its volumes; dm-thin warns from 75 % on. */
 const metadataLimitPercent = 95;
 
 /**
- * Bytes of a thick snapshot of this volume: what is wished, but never more than it can need, which is
- * the whole volume and, for each chunk, 16 bytes to say where it lies (Linux, dm-snap-persistent.c).
+ * Returns the size of a thick snapshot of this volume, in bytes: as requested, but never more than it can need. It
+ * can need the whole volume and, for each chunk, 16 bytes that say where the chunk is (Linux, dm-snap-persistent.c).
  */
 export function snapshotBytes(volumeBytes: number, { percent, minMb }: LvmSettings): number {
   const chunks = Math.ceil(volumeBytes / snapshotChunk);
@@ -21,12 +21,12 @@ export function snapshotBytes(volumeBytes: number, { percent, minMb }: LvmSettin
   return Math.min(most, Math.max(Math.ceil((volumeBytes * percent) / 100), minMb * MiB));
 }
 
-/** The same in extents of its volume group. */
+/** The same, in extents of its volume group. */
 export function snapshotExtents(volume: Volume, group: VolumeGroup, wish: LvmSettings): number {
   return Math.ceil(snapshotBytes(volume.bytes, wish) / group.extentBytes);
 }
 
-/** @throws FailedError with figures when there is not enough room for the snapshots of these volumes. */
+/** Checks that there is enough room for the snapshots of these volumes. @throws FailedError with numbers */
 export function requireRoom(
   volumes: readonly Volume[],
   group: VolumeGroup,
@@ -69,7 +69,7 @@ function requireRoomInPool(
       `the metadata of ${what} are full to ${metadataPercent} %; a snapshot could stop the guest. Extend them with: lvextend --poolmetadatasize +<size> ${group}/${first.pool ?? ''}`,
     );
   }
-  // Only what is mapped can be overwritten; the rest needs new room with and without a snapshot.
+  // Only mapped parts can be overwritten. The other parts need new room with or without a snapshot.
   const needed = volumes.reduce((sum, one) => {
     const mapped = Math.ceil((one.bytes * (one.dataPercent ?? 100)) / 100);
     return sum + Math.min(mapped, snapshotBytes(one.bytes, wish));
@@ -86,7 +86,7 @@ function requireRoomInPool(
   }
 }
 
-/** For messages: what decides the room, as it is now. */
+/** For messages: the settings that decide the room, with their values. */
 export function roomInWords({ percent, minMb }: LvmSettings): string {
   return `LVM_SNAPSHOT_PERCENT (now ${percent}) and LVM_SNAPSHOT_MIN_MB (now ${minMb})`;
 }

@@ -2,7 +2,7 @@
 import { wholeNumber, type SettingTable } from '../../config/setting.ts';
 
 export interface LvmSettings {
-  /** Of a disk's size. */
+  /** Percent of a disk's size. */
   readonly percent: number;
   /** MiB. */
   readonly minMb: number;

@@ -1,5 +1,5 @@
-// The ways back from what an export does to logical volumes. Each succeeds when there is nothing left to
-// undo, and removes nothing but snapshots of ours.
+// The kinds of undo for what an export does to logical volumes. Each succeeds when there is nothing left to undo, and
+// removes only our snapshots.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
 import type { Runner } from '../../run/runner.ts';
@@ -20,16 +20,19 @@ import { quote } from '../../run/quote.ts';
 import { undoKind } from '../../run/undo.ts';
 import { whileLocked } from './lock.ts';
 
-/** Whoever had a volume open may still be letting go of it: a server that was ended, udev. */
+/** How long a program that had a volume open may take to close it: a server that was ended, or udev. */
 const busyLimitMs = 10_000;
 const pollMs = 250;
 const secondLookMs = 1000;
-/** An lvcreate waits for others that change the group, and one by sudo is not ended with its connection. */
+/**
+ * How long an LVM program may still run: an lvcreate waits for others that change the group, and one that sudo
+ * started does not end with its connection.
+ */
 const programLimitMs = 60_000;
 
 const snapshotFields = object({ group: text, name: text, origin: text });
 
-/** A snapshot of ours of the volume `origin` of the same group; its name begins with `onevmdump-`. */
+/** Removes our snapshot of the volume `origin` in the same group. The snapshot's name begins with `onevmdump-`. */
 export const removeSnapshotVolume = undoKind({
   kind: 'remove-snapshot-lv',
   fields: snapshotFields,
@@ -44,7 +47,7 @@ export const removeSnapshotVolume = undoKind({
 
 const volumeFields = object({ group: text, name: text });
 
-/** A logical volume that was not active; one that is open by now stays active. */
+/** Deactivates a logical volume that was not active. If it is open by now, it stays active. */
 export const deactivateVolume = undoKind({
   kind: 'deactivate-lv',
   fields: volumeFields,
@@ -55,15 +58,16 @@ export const deactivateVolume = undoKind({
   freesStorage: true,
 });
 
-/** A snapshot of ours, and the volume that it is of. */
+/** One of our snapshots, and the volume from which it was made. */
 export interface OwnSnapshot extends VolumeName {
   readonly origin: string;
 }
 
 /**
- * Removes a snapshot of ours. One that is not there may be just being made, if the run that wanted it was
- * killed, or has lost its host: then its lvcreate is awaited. It is removed only where its origin is active (thin: its
- * pool): on any other machine, LVM would give the extents away into which the kernel of the VM's host goes on writing.
+ * Removes our snapshot. If it does not exist, an lvcreate may still be making it, because the run that wanted it was
+ * killed or has lost its host: then we wait for that lvcreate. The snapshot is removed only where its origin (thin:
+ * its pool) is active: on any other machine, LVM would give away extents into which the kernel of the VM's host keeps
+ * writing.
  * @throws FailedError for a volume that is not ours, or that must not be removed here; CommandError when LVM does not
  *   remove it.
  */
@@ -83,7 +87,7 @@ export async function undoVolumeSnapshot(
   if (!found) return;
   const { volumes } = await readVolumeGroup(lvm, volume.group);
   if (!isKnownToKernel(found, volumes)) throw notHere(volume, found, runner);
-  // An lvcreate that was killed half-way leaves a volume that is no snapshot yet, and that nobody uses.
+  // An lvcreate that was killed half-way leaves a volume that is not a snapshot yet, and that nobody uses.
   if (found.origin === undefined && !found.thin && found.open) throw notOurs(volume);
   await whileBusy(
     () =>
@@ -94,14 +98,15 @@ export async function undoVolumeSnapshot(
   );
 }
 
-/** Whether the kernel of this machine knows of the snapshot, so that it takes note of its removal. */
+/** Whether this machine's kernel knows the snapshot, so that it notices the removal. */
 function isKnownToKernel(
   { active, thin, pool, origin }: Volume,
   volumes: ReadonlyMap<string, Volume>,
 ): boolean {
   if (thin) {
     const found = volumes.get(pool ?? '');
-    // A pool that is only used by its volumes is not active itself; how full it is, only a pool that is in use says.
+    // A pool that is used only by its volumes is not active itself. But LVM reports how full it is only if it is in
+    // use.
     return active || found?.active === true || found?.dataPercent !== undefined;
   }
   // What an lvcreate left half-way is not a snapshot yet: no kernel writes into it.
@@ -116,8 +121,8 @@ function notHere({ group, name, origin }: OwnSnapshot, found: Volume, runner: Ru
 }
 
 /**
- * Waits for an LVM program that has `argument` in its command line.
- * @throws FailedError when it still runs after all that time.
+ * Waits until no LVM program with `argument` in its command line runs.
+ * @throws FailedError when one still runs after the time limit.
  */
 async function programEnds(runner: Runner, program: string, argument: string): Promise<void> {
   const deadline = performance.now() + programLimitMs;
@@ -128,8 +133,8 @@ async function programEnds(runner: Runner, program: string, argument: string): P
 }
 
 /**
- * Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. One that is not
- * active may be just being activated, likewise.
+ * Deactivates a volume that we activated, unless somebody uses it by now: the VM may have been started. If it is not
+ * active, an lvchange may still be activating it: then we wait for that lvchange.
  */
 export async function undoActivation(
   runner: Runner,
@@ -156,7 +161,7 @@ async function find(lvm: Lvm, { group, name }: VolumeName): Promise<Volume | und
   return (await readVolumeGroup(lvm, group)).volumes.get(name);
 }
 
-/** Tries again as long as it fails and is not settled otherwise. @throws its last error. */
+/** Repeats `act` until it succeeds, or until `settled` says that it is no longer needed. @throws its last error. */
 async function whileBusy(act: () => Promise<void>, settled: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + busyLimitMs;
   for (;;) {
