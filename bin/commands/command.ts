@@ -50,12 +50,22 @@ export async function printResult(
 ): Promise<void> {
   printed = true;
   const whole = failure ? { ...report, error: failureOf(failure) } : report;
+  await printLine(options.json ? JSON.stringify(whole) : plain);
+}
+
+/** The same for a command that has made what it prints: if it cannot be printed, the error names it. */
+export async function printMade(
+  options: GlobalOptions,
+  plain: string,
+  report: object,
+  failure?: OnevmdumpError,
+): Promise<void> {
   try {
-    await printLine(options.json ? JSON.stringify(whole) : plain);
+    await printResult(options, plain, report, failure);
   } catch (error) {
-    // Nobody would know what was made. A list of several lines has made nothing.
-    if (!(error instanceof FailedError) || plain.includes('\n')) throw error;
-    throw new FailedError(`${error.message}; nothing was undone, the result is: ${plain}`, {
+    if (!(error instanceof FailedError)) throw error;
+    const made = plain.replaceAll('\n', ', ');
+    throw new FailedError(`${error.message}; nothing was undone, the result is: ${made}`, {
       cause: error,
     });
   }

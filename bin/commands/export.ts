@@ -15,7 +15,7 @@ import type { SshTarget } from '../../lib/run/runner.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
+import { configFor, parseId, printMade, withProgress, type CliCommand } from './command.ts';
 import { exportDescription, type ExportOptions } from './export-options.ts';
 
 export const exportCommand: CliCommand<ExportOptions> = {
@@ -63,7 +63,7 @@ async function runExport(
       ),
     ),
   );
-  await printResult(options, report.bundle, report);
+  await printMade(options, report.bundle, report);
 }
 
 const remoteOption = '--remote-host';

@@ -11,7 +11,7 @@ import { diskOf, formatOf } from '../../lib/restore/restorable.ts';
 import type { Journal } from '../../lib/run/journal.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { withConnections } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
+import { configFor, parseId, printMade, withProgress, type CliCommand } from './command.ts';
 import { extractDescription, type ExtractOptions } from './extract-options.ts';
 
 export const extractCommand: CliCommand<ExtractOptions> = {
@@ -93,7 +93,7 @@ async function extractFrom(
       const file = resolve(output);
       await extractBytes(bundle.vmXml, { file, force, source: source.identity }, record);
       const report = { bundle: bundle.name, file, size: bundle.vmXml.length };
-      await printResult(options, file, report, partial);
+      await printMade(options, file, report, partial);
       if (partial) throw partial;
       return;
     }
@@ -105,7 +105,7 @@ async function extractFrom(
         { log, signal, progress, record },
       ),
     );
-    await printResult(options, file, report, partial);
+    await printMade(options, file, report, partial);
     if (partial) throw partial;
   } finally {
     await bundle.close();

@@ -11,7 +11,7 @@ import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
-import { configFor, parseId, printResult, withProgress, type CliCommand } from './command.ts';
+import { configFor, parseId, printMade, withProgress, type CliCommand } from './command.ts';
 import { restoreDescription, type RestoreOptions } from './restore-options.ts';
 
 export const restoreCommand: CliCommand<RestoreOptions> = {
@@ -89,7 +89,7 @@ async function restoreFrom(
     );
     const cut = bundle.cut ?? null;
     const partial = cut === null ? undefined : salvaged(whatIsMissing(report));
-    await printResult(options, resultLine(report), { ...report, cut }, partial);
+    await printMade(options, resultLine(report), { ...report, cut }, partial);
     if (partial) throw partial;
   } finally {
     await bundle.close();

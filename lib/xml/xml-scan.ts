@@ -11,6 +11,12 @@ const maxDepth = 50;
  */
 const mostElements = 100_000;
 
+/**
+ * Characters of one tag with its attributes. A regular expression that goes back over millions of characters can use up
+ * V8's stack for that, and then throws.
+ */
+const longestTag = 1024 * 1024;
+
 /** Characters that XML 1.0 cannot contain in any form: most control characters, U+FFFE, U+FFFF, lone surrogates. */
 export const notXmlCharacter = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/u;
 
@@ -34,8 +40,8 @@ const declaration = pattern(
   `^<\\?xmlS+versionS*=S*["']1\\.0["'](?:S+encodingS*=S*["']([\\w.-]+)["'])?(?:S+standaloneS*=S*["'](?:yes|no)["'])?S*\\?>`,
   '',
 );
-const startTag = pattern(`<(N)((?:S+NS*=S*(?:"[^"<]*"|'[^'<]*')){0,64})S*(/?)>`, 'y');
-const endTag = pattern(`</(N)S*>`, 'y');
+const startTag = pattern(`^<(N)((?:S+NS*=S*(?:"[^"<]*"|'[^'<]*')){0,64})S*(/?)>`, '');
+const endTag = pattern(`^</(N)S*>`, '');
 const attribute = pattern(`(N)S*=S*(?:"([^"]*)"|'([^']*)')`, 'g');
 const reference = /&(?:lt|gt|amp|quot|apos|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));/y;
 
@@ -94,7 +100,7 @@ type Wrong = Pick<XmlFault, 'fault'>;
 /** Index after the declaration, 0 when there is none, or what is wrong with it. */
 function readDeclaration(text: string): number | Wrong {
   if (!/^<\?xml[ \t\r\n]/.test(text)) return 0;
-  const [whole, encoding = 'UTF-8'] = declaration.exec(text) ?? [];
+  const [whole, encoding = 'UTF-8'] = declaration.exec(text.slice(0, longestTag)) ?? [];
   if (whole === undefined) return { fault: 'not an XML 1.0 declaration' };
   if (!/^(?:utf-8|us-ascii)$/i.test(encoding))
     return { fault: `encoding ${encoding}, expected UTF-8` };
@@ -126,8 +132,7 @@ function readMarkup(
   if (text[from + 1] === '?') return { fault: 'processing instructions are not accepted' };
 
   if (text[from + 1] === '/') {
-    endTag.lastIndex = from;
-    const [whole, name] = endTag.exec(text) ?? [];
+    const [whole, name] = endTag.exec(text.slice(from, from + longestTag)) ?? [];
     if (whole === undefined) return { fault: 'not a complete tag' };
     const expected = open.pop();
     if (name !== expected) {
@@ -139,8 +144,8 @@ function readMarkup(
     return { end: from + whole.length, element: false };
   }
 
-  startTag.lastIndex = from;
-  const [whole, name = '', attributes = '', closed] = startTag.exec(text) ?? [];
+  const tag = startTag.exec(text.slice(from, from + longestTag));
+  const [whole, name = '', attributes = '', closed] = tag ?? [];
   if (whole === undefined) return { fault: 'not a complete tag' };
   if (!xmlName.test(name)) return { fault: `${JSON.stringify(name)} is not a name` };
   const names = [...readAttributes(attributes)].map(([key]) => key);

@@ -147,13 +147,16 @@ describe('refused, with line and column', () => {
   });
 });
 
-test('hostile XML documents of 8 MiB are refused or read quickly', () => {
+test('hostile XML documents of 8 MiB are refused before the time limit of a test', () => {
   const size = 8 * 1024 * 1024;
-  const started = Date.now();
   for (const [start, piece] of [
     ['', '<!--'],
     ['<A>', '< '],
     ['<A', ' '],
+    ['<', 'A'],
+    ['<A>', '</A '],
+    ['<?xml ', ' '],
+    ['', '<A '],
     ['<A', ' a="1"'],
     ['<A b="', `'"`],
     ['<A>', '<![CDATA['],
@@ -163,5 +166,4 @@ test('hostile XML documents of 8 MiB are refused or read quickly', () => {
     const text = start + piece.repeat(size / piece.length);
     expect(() => parse(text)).toThrow(UsageError);
   }
-  expect(Date.now() - started).toBeLessThan(10_000);
 });
