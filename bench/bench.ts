@@ -1,4 +1,4 @@
-// `npm run bench`: onevmdump against the older tool's steps and against the bare compressor, on the
+// `npm run bench`: compares onevmdump with the steps of the older tool and with the compressor alone, on the
 // same disk, in turn, in one run. Prints medians of wall time, CPU seconds and peak memory.
 //
 //   npm run bench -- [--data-mib 2048] [--rounds 3] [--dir /var/tmp] [--svg bench/plot.svg]
@@ -145,7 +145,7 @@ async function bench(folder: string, dataMiB: number, rounds: number): Promise<M
   return medians;
 }
 
-/** Every side once, then every side again: what the machine does besides falls on all alike. */
+/** Runs every side once, then every side again, so that other load of the machine affects all sides alike. */
 async function inTurn(
   sides: readonly Side[],
   rounds: number,
@@ -174,7 +174,7 @@ function medianOf({ name, runs }: { name: string; runs: readonly Measured[] }): 
   };
 }
 
-/** As a table of Markdown, as bench/README.md has it. */
+/** Prints a table in Markdown, as in bench/README.md. */
 function print(medians: readonly Median[]): void {
   const row = (cells: readonly string[]): string =>
     `| ${cells.map((cell, index) => (index === 0 ? cell.padEnd(50) : cell.padStart(8))).join(' | ')} |`;
@@ -185,7 +185,7 @@ function print(medians: readonly Median[]): void {
   }
 }
 
-/** The allocated bytes of a sparse file alone: what any tool has to compress. */
+/** Writes only the allocated bytes of a sparse file: what any tool has to compress. */
 async function writeDataOnly(disk: string, target: string): Promise<void> {
   const map = JSON.parse(await sh('qemu-img', 'map', '--output=json', '-f', 'raw', disk)) as {
     start: number;

@@ -1,4 +1,4 @@
-// A disk image with real files in it: what this machine has under /usr, in an ext4 file system.
+// Makes a disk image with real files in it: those under /usr of this machine, in an ext4 file system.
 import { cp, lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { sh } from '../test/support/shell.ts';
@@ -22,7 +22,7 @@ export async function makeFileSystem(
   }
   await sh('mke2fs', '-q', '-t', 'ext4', '-d', root, image, `${virtualMiB}M`);
   await rm(root, { recursive: true });
-  // mke2fs leaves zeros it wrote; make them holes again, as a guest's discard would.
+  // mke2fs has written zeros. They are made holes again, as by a guest's discard.
   await sh('fallocate', '--dig-holes', image);
 }
 

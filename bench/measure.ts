@@ -10,10 +10,10 @@ export interface Measured {
   readonly peakMiB: number;
 }
 
-/** Often enough for a peak that lasts, seldom enough to leave the CPUs to what is measured. */
+/** Often enough to see a peak that lasts, and seldom enough to leave the CPUs to the command. */
 const sampleMs = 200;
 
-/** Runs one shell line; `env` is added to ours. @throws Error when it fails */
+/** Runs one line of shell; `env` is added to our environment. @throws Error when it fails */
 export async function measure(line: string, env: NodeJS.ProcessEnv = {}): Promise<Measured> {
   const shmBefore = await shmMiB();
   const started = performance.now();

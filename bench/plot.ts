@@ -1,4 +1,4 @@
-// Draws the medians of a benchmark as an SVG of horizontal bars, readable in light and dark.
+// Draws the medians of a benchmark as horizontal bars in an SVG that is readable in light and dark mode.
 
 export interface Row {
   readonly name: string;

@@ -1,5 +1,5 @@
-// The command `onevmdump`: parses its words. The commands are described in bin/commands/*-options.ts and carried out in
-// bin/commands/. -h is the remote host, as in the older onevmdump; help is --help.
+// The command `onevmdump`: parses the command line. bin/commands/*-options.ts describe the commands, and other files in
+// bin/commands/ carry them out. -h is the remote host, as in the older onevmdump; help is --help.
 import yargs, { type Argv } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { runEntrypoint, type EntrypointContext } from '../lib/entrypoint.ts';
@@ -29,7 +29,7 @@ const exitCodeLines = exitCodes.map(
 
 type Chosen = (context: EntrypointContext) => Promise<void>;
 
-/** Parses the words; undefined when --help or --version has said everything. @throws UsageError */
+/** Parses the words of the command line; undefined after --help or --version was printed. @throws UsageError */
 async function choose(words: readonly string[]): Promise<Chosen | undefined> {
   let chosen: Chosen | undefined;
   const parser = yargs()
@@ -37,7 +37,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
     .usage(
       '$0 <command>\n\nDumps an OpenNebula VM with all its disks into one file, and restores it.',
     )
-    // --no-lock is an option of its own, and "8" is a text until it was checked.
+    // --no-lock is not the negation of an option --lock, and "8" stays a text until it is checked.
     .parserConfiguration({ 'boolean-negation': false, 'parse-positional-numbers': false })
     .updateStrings({ 'Positionals:': 'Arguments:', 'Options:': 'General options:' });
   declareOptions(parser, globalOptions);
@@ -76,7 +76,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
 }
 
 const words = hideBin(process.argv);
-// Also when the words cannot be parsed.
+// Found without the parser, because a failure to parse is also printed as JSON.
 const wantsJson = words.some((word) => word === '--json' || word === '--json=true');
 void runEntrypoint({
   script: 'onevmdump',

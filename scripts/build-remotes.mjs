@@ -1,7 +1,7 @@
-// Builds what OpenNebula runs from its remotes/ folder, of which every host gets a copy: hooks and driver actions.
-// Each program is a small file, and the code that several programs of a folder use is in parts beside them, so the copy
-// is small and a program reads only what it needs. An import() in the sources makes a part of its own, which
-// is read when it is reached (docs/decisions/0006-shared-parts.md).
+// Builds the hooks and driver actions, which OpenNebula runs from its remotes/ folder. Every host gets a copy of that
+// folder. Each program is a small file, and the code that several programs of a folder use is in parts next to them. So
+// the copy is small, and a program reads only what it needs. Each import() in the sources makes another part, which is
+// read when the import() is reached (docs/decisions/0006-shared-parts.md).
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { build, transform } from 'esbuild';
@@ -14,7 +14,7 @@ export async function buildRemotes({ programs, outdir, options, metaUrl }) {
   await mkdir(outdir, { recursive: true });
   const names = programs.map((file) => basename(file, '.ts'));
   const smaller = { minifyWhitespace: true, minifySyntax: true };
-  // esbuild splits ES modules only, so each file is made CommonJS afterwards.
+  // esbuild only splits ES modules, so each file is converted to CommonJS afterwards.
   const { outputFiles } = await build({
     ...options,
     ...smaller,

@@ -1,5 +1,5 @@
-// Builds everything that is started into CommonJS files without extension under dist/: the command into one
-// self-contained file, hooks and driver actions into programs that share parts (build-remotes.mjs).
+// Builds all programs as CommonJS files without an extension in dist/: the command as one self-contained file, hooks and
+// driver actions as programs that share parts (build-remotes.mjs).
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ const options = {
     'globalThis.ONEVMDUMP_VERSION': JSON.stringify(version),
   },
 };
-// Packages ask for the current folder as soon as they are loaded: where it was removed, Node.js would print a stack.
+// Packages ask for the current folder as soon as they are loaded. If it was removed, Node.js would print a stack.
 const requireFolder =
   "try { process.cwd(); } catch { require('node:fs').writeSync(2, 'the current folder does not exist: change to another one\\n'); process.exit(2); }";
 const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';

@@ -1,6 +1,6 @@
-// Reads jest's JSON reports and prints the one closing line. Fails when a test failed, when a test file
-// could not run, or when a report is missing or tells of no test. In a report chosen-* only some tests were to run:
-// jest says of the others that they were skipped; that none ran is a failure.
+// Reads jest's JSON reports and prints the closing line. Fails if a test failed, if a test file could not run, or if a
+// report is missing or has no test. For a report chosen-*, only some tests were selected: jest reports the others as
+// skipped, and they are not counted. If none of the selected tests ran, that is a failure.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 

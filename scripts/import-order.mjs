@@ -1,6 +1,6 @@
-// The order of imports between the rooms of the code: which folder may import which. ESLint refuses an import against it
-// (eslint.config.js); `node scripts/import-order.mjs` prints the whole graph and checks it. docs/architecture.md
-// says what lies in each room.
+// The order of imports between the rooms of the code: which folder may import which. ESLint refuses an import against
+// this order (eslint.config.js). `node scripts/import-order.mjs` prints the whole graph and checks it.
+// docs/architecture.md says what is in each room.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -8,7 +8,8 @@ import ts from 'typescript';
 
 /**
  * From top to bottom: a file may import from its own room and from every room below it. Rooms in one line must not
- * import each other. A file that is named here is a room of its own; other files belong to the innermost folder that is.
+ * import each other. A file that is named here is a room of its own. Any other file belongs to the innermost folder that
+ * is named here.
  */
 export const order = [
   ['bin', 'hooks', 'drivers'],
@@ -106,7 +107,10 @@ function sourcesIn(folder) {
     .map((entry) => relative(root, join(entry.parentPath, entry.name)));
 }
 
-/** What is wrong with the graph, one line for each: files without a room, arrows against the order, pairs. */
+/**
+ * What is wrong with the graph, one line for each fault: files without a room, imports against the order, and rooms that
+ * import each other.
+ */
 export function faultsOf(imports) {
   const wrong = imports.flatMap(({ from, to, file, imported }) => {
     if (from === undefined || to === undefined) return [`${file} -> ${imported}: not in the order`];
@@ -121,7 +125,7 @@ export function faultsOf(imports) {
   return [...wrong, ...pairs];
 }
 
-/** Files that import each other, be it for types and through others: one line for each circle, until no more are found. */
+/** Files that import each other, directly or through others, also for types only: one line for each circle found. */
 export function circlesOf(imports) {
   const below = new Map();
   for (const { file, imported } of imports) {

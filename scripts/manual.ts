@@ -1,4 +1,4 @@
-// Writes what is made from the descriptions of commands, options, settings and exit codes.
+// Generates documentation from the descriptions of commands, options, settings and exit codes.
 // Usage: manual man FOLDER   the man pages, into FOLDER/man1 and FOLDER/man5 (part of the build)
 //        manual docs FILE... the tables of these documents, in place (npm run docs)
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { toolVersion } from '../lib/report/version.ts';
 import { manPages } from './manual/pages.ts';
 import { withTables } from './manual/tables.ts';
 
-/** Of the build; SOURCE_DATE_EPOCH makes it reproducible. */
+/** The date of the build; SOURCE_DATE_EPOCH makes it reproducible. */
 const epoch = process.env['SOURCE_DATE_EPOCH'];
 const date = new Date(epoch ? Number(epoch) * 1000 : Date.now()).toISOString().slice(0, 10);
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # npm test: installs what is missing, builds, runs the quick tests, and exports and restores a VM on each real storage
 # (test/lab: libvirt, LVM, Ceph), which needs root. At most eight minutes on a quiet machine with two cores.
-# npm run test:all (run-tests.sh all): everything that must hold; lints and checks types besides, runs the sweeps
-# (*.sweep.test.ts) and all of test/lab. Further arguments go to jest; with them npm test runs the quick tests alone. The last line counts the tests: N passed, N failed, N skipped.
+# npm run test:all (run-tests.sh all): runs everything; also lints, checks types, and runs the sweeps (*.sweep.test.ts)
+# and all of test/lab. Further arguments go to jest; with them, npm test only runs the quick tests. The last line counts
+# the tests: N passed, N failed, N skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,12 +31,12 @@ end_labs() {
   ((${#started[@]} == 0)) || bash test/lab/lab.sh down "${started[@]}" || true
 }
 
-# Bash has what it runs in the background ignore Ctrl-C.
+# Bash makes programs in the background ignore Ctrl-C, so this script ends them.
 end_beside() {
   [[ -z $beside ]] || kill "$beside" 2>/dev/null || true
 }
 
-# NAME COMMAND...: the first part that fails ends it all.
+# part NAME COMMAND...: runs a part of the script; the first part that fails ends it.
 part() {
   printf '\n== %s\n' "$1"
   "${@:2}" || {
@@ -49,8 +50,8 @@ dependencies() {
     npm ci --no-audit --no-fund
 }
 
-# Scripts are known by their first line; what they source ends in .sh and sets variables for others
-# (SC2034). SC2015: `a && b || die` is meant so. Fixtures are recordings of others' work.
+# Scripts are recognized by their first line. Files that they source end in .sh, and set variables for others
+# (SC2034). SC2015: `a && b || die` is intended. Fixtures are recordings of others' work.
 shell() {
   local scripts=() sourced=() file line
   local check=(shellcheck --external-sources --source-path=SCRIPTDIR)
@@ -79,7 +80,7 @@ lab_tests() {
 }
 
 all_of_the_lab() {
-  # User-mode Linux has one processor, and its tests wait for it most of the time: the others run beside them.
+  # User-mode Linux has one processor, and its tests wait for it most of the time. So the others run at the same time.
   lab_tests lvm "$@" --testMatch='**/test/lab/*lvm*.lab.ts' &
   beside=$!
   (lab_tests lab "$@" --testPathIgnorePatterns='lvm[^/]*$') || status=1
@@ -87,7 +88,7 @@ all_of_the_lab() {
   beside=
 }
 
-# One export and restore on each storage. Jest calls tests that were not chosen skipped: count-tests.mjs does not.
+# One export and restore on each storage. Jest counts tests that were not chosen as skipped; count-tests.mjs does not.
 round_trips() {
   local titles='on (files of TM qcow2|thick LVM volumes|Ceph) that is powered off has and restores'
   (lab_tests chosen-round-trips --testPathPatterns=contract- --testNamePattern="$titles") || status=1
@@ -104,9 +105,9 @@ fi
 
 status=0
 printf '\n== tests\n'
-# Tests wait for half of their time: one worker more than processors of the smallest machine.
+# Tests wait half of the time, so there is one worker more than the smallest machine has processors.
 quick=(--maxWorkers=3)
-# Sweeps go through every place where something can go wrong: minutes.
+# Sweeps try every place where something can go wrong, which takes minutes.
 [[ -n $all || $# -gt 0 ]] || quick+=(--testPathIgnorePatterns='/node_modules/' --testPathIgnorePatterns='\.sweep\.test\.ts$')
 (tests quick "${quick[@]}" "$@") || status=1
 printf '\n== tests with real components\n'

@@ -1,5 +1,5 @@
-// Prints the TM_MADs whose disks can be dumped, one a line. The build writes them into dist/ for install.sh, which has to
-// know them also where no Node.js is, as when a package is made.
+// Prints the TM_MADs whose disks can be dumped, one per line. The build writes them into dist/ for install.sh, which
+// also needs them where there is no Node.js, for example when a package is made.
 import { tmMads } from '../lib/storage/registry.ts';
 
 process.stdout.write(`${tmMads.join('\n')}\n`);

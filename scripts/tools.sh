@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs the programs that the demo or the tests need and that are not there yet, from Debian's packages.
+# Installs the missing programs that the demo or the tests need, from Debian's packages.
 # Usage: scripts/tools.sh demo|test
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
-# Program and the Debian package that brings it.
+# A program, and the Debian package that contains it.
 demo=(
   'qemu-img qemu-utils'
   'qemu-nbd qemu-utils'
@@ -15,7 +15,7 @@ demo=(
   'mkswap util-linux'
   'xorriso xorriso'
 )
-# Foreign tools judge what the tests made.
+# Other tools check what the tests have made.
 test=(
   "${demo[@]}"
   'pigz pigz'
@@ -76,7 +76,7 @@ to install them; install what Debian has in: ${packages[*]}"
   fi
   as_root+=(DEBIAN_FRONTEND=noninteractive)
   printf 'Missing: %s. Installing %s\n' "${programs[*]}" "${packages[*]}"
-  # Without fresh lists the ones that are there may still do.
+  # If the package lists cannot be updated, the present lists may still be good enough.
   "${as_root[@]}" apt-get "${options[@]}" update </dev/null ||
     printf 'tools.sh: apt-get update failed; trying with the lists there are\n' >&2
   [[ " ${packages[*]} " != *' openssh-server '* ]] || keep_services_down
@@ -84,7 +84,7 @@ to install them; install what Debian has in: ${packages[*]}"
     die "apt-get cannot install ${packages[*]}; its reason stands above"
 }
 
-# The tests start an sshd of their own. Debian would start one for everybody, now and at every boot.
+# The tests start their own sshd. Debian would start one for the whole system, now and at every boot.
 keep_services_down() {
   local policy=/usr/sbin/policy-rc.d
   [[ ! -e $policy ]] || return 0

@@ -1,4 +1,4 @@
-// A command's description as yargs takes it, and the checks of options that yargs does not make.
+// Declares a command to yargs from its description, and makes the checks of options that yargs does not make.
 import type { Argv, Options } from 'yargs';
 import { UsageError } from '../../lib/report/errors.ts';
 import {
@@ -60,8 +60,9 @@ function forYargs(option: OptionDescription): Options {
 }
 
 /**
- * The arguments as the command takes them: a flag that was not given is false.
- * @throws UsageError for an option that was given more than once, or without the option it needs, or with one that it excludes
+ * Returns the arguments as the command expects them: a flag that was not given is false.
+ * @throws UsageError for an option that was given more than once, or without the option it needs, or with one that it
+ *   excludes
  */
 export function checkedArguments(
   args: Readonly<Record<string, unknown>>,
@@ -70,7 +71,7 @@ export function checkedArguments(
   const checked: Record<string, unknown> = { ...args };
   const given = (name: string): boolean => ![undefined, false].includes(args[name] as undefined);
   for (const [name, option] of Object.entries(options)) {
-    // yargs makes a list of what was given several times. A flag may be repeated.
+    // yargs makes a list of an option that was given several times. A flag may be repeated.
     if (!option.repeatable && !isFlag(option) && Array.isArray(args[name])) {
       throw new UsageError(`--${name} was given more than once`);
     }
@@ -85,7 +86,7 @@ export function checkedArguments(
   return checked;
 }
 
-/** Of a flag that was given several times, the last counts. */
+/** If a flag was given several times, the last one decides. */
 function isTrue(value: unknown): boolean {
   return (Array.isArray(value) ? (value as unknown[]).at(-1) : value) === true;
 }

@@ -1,5 +1,5 @@
-// How a command is described: plain data, from which come the parser and its --help (declare.ts), the man pages and the
-// option tables of the documents (scripts/manual/), and the types in which the options arrive.
+// The description of a command is plain data. From it come the parser and its --help (declare.ts), the man pages and the
+// option tables of the documents (scripts/manual/), and the types of the parsed options.
 
 export interface OptionDescription {
   /** One letter. */
@@ -9,16 +9,16 @@ export interface OptionDescription {
   readonly choices?: readonly string[];
   /** What it does; a sentence without a full stop. */
   readonly help: string;
-  /** What holds without it, in words. */
+  /** What applies without the option, in words. */
   readonly default?: string;
-  /** The value it then has; `default` need not say it again. */
+  /** The value of the option if it is not given; `default` need not repeat it. */
   readonly initial?: string;
   readonly repeatable?: true;
-  /** It may be given with this option only. */
+  /** The option may only be given together with this one. */
   readonly needs?: string;
-  /** It may not be given together with this option. */
+  /** The option may not be given together with this one. */
   readonly excludes?: string;
-  /** The heading under which it stands. */
+  /** The heading under which --help lists it. */
   readonly group?: string;
 }
 
@@ -33,7 +33,7 @@ export interface CommandDescription {
   readonly usage: string;
   /** One sentence without a full stop. */
   readonly summary: string;
-  /** What the man page says of it, in paragraphs of plain text. */
+  /** What the man page says about it, in paragraphs of plain text. */
   readonly details: readonly string[];
   readonly options: OptionTable;
   readonly examples: readonly { readonly command: string; readonly help: string }[];
@@ -53,7 +53,7 @@ type ValueOf<Option> = Option extends { readonly choices: readonly (infer Choice
       ? string | undefined
       : boolean;
 
-/** The options of a table as they arrive: `--no-ip` as `noIp`. */
+/** The parsed options of a table: `--no-ip` is `noIp`. */
 export type OptionsOf<Table> = {
   readonly [Name in keyof Table as Camel<Name>]: ValueOf<Table[Name]>;
 };
@@ -70,7 +70,7 @@ export function spelled(name: string, { alias, argument, choices }: OptionDescri
   return value === undefined ? words : `${words} ${value}`;
 }
 
-/** The help and what follows from the other facts, as sentences. */
+/** The help and the other facts about an option, as sentences. */
 export function explained(option: OptionDescription): string {
   const { help, repeatable, needs, excludes, initial, default: byDefault } = option;
   return [

@@ -1,4 +1,4 @@
-// onevmdump show: says what is in a bundle, and reads a few kilobytes of it.
+// onevmdump show: shows what is in a bundle, and reads a few kilobytes of it.
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bundle.ts';
 import { declaredVirtualSize } from '../../lib/qcow2/header.ts';

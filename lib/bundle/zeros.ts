@@ -1,4 +1,4 @@
-// Zeros: tar ends in blocks of them, and holes of a disk that was read as data are nothing else.
+// Recognizes zeros: the blocks at the end of a tar archive, and the holes of a disk that was read as data.
 
 const zeros = Buffer.alloc(1024 * 1024);
 

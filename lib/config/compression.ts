@@ -1,4 +1,4 @@
-// The text of `--compress` and COMPRESS: the name of a compression, with a level behind a colon.
+// Parses the value of `--compress` and COMPRESS: the name of a compression; a level may follow after a colon.
 import {
   compressionNames,
   compressionsInWords,

@@ -1,5 +1,5 @@
-// The configuration file, in the manner of OpenNebula's own rc files: KEY = value, KEY="value",
-// comments from `#`. It is read, not run: nothing is expanded.
+// The configuration file, in the style of OpenNebula's own rc files: KEY = value or KEY="value", and `#` begins a
+// comment. The file is parsed and never executed: nothing in it is expanded.
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
 import { readSmallFile } from './small-file.ts';
@@ -9,7 +9,7 @@ import { coreSettings, type CoreConfig } from './settings.ts';
 
 /** The configuration. */
 export interface Config extends CoreConfig {
-  /** The values of the settings that a part of the tool declares in a table of its own. */
+  /** Returns the values of the settings that a part of the tool declares in its own table. */
   readonly valuesOf: SettingsReader;
 }
 
@@ -25,14 +25,15 @@ export interface ConfigOptions {
   /** --config. */
   readonly file: string | undefined;
   readonly env: Environment;
-  /** Gets a text when the usual file is there but closed to this user. */
+  /** Called with a warning if the default file exists, but this user cannot read it. */
   readonly warn?: (text: string) => void;
 }
 
 /**
- * Defaults, then the file, then ONEVMDUMP_<KEY> of the environment; options of the command line come
- * after that. The file is `file` (--config), else $ONEVMDUMP_CONFIG, else
- * $ONE_LOCATION/etc/onevmdump.conf, else /etc/one/onevmdump.conf; only the last two may be missing.
+ * Reads the configuration. The environment (ONEVMDUMP_<KEY>) overrides the file, and the file overrides the defaults.
+ * The caller applies the options of the command line, which override all of these. The file is `file` (--config), else
+ * $ONEVMDUMP_CONFIG, else $ONE_LOCATION/etc/onevmdump.conf, else /etc/one/onevmdump.conf; only the last two may be
+ * missing.
  * @param known all settings that the file may have
  * @throws UsageError naming file and line, or the variable
  */
@@ -66,7 +67,7 @@ function parseValue(setting: Setting<unknown>, { from, text }: Value): unknown {
   }
 }
 
-/** The default of a setting, as it would stand in the file. */
+/** The default of a setting, as it would be written in the file. */
 export function defaultOf(setting: Setting<unknown>, env: Environment): string {
   const location = env['ONE_LOCATION'];
   return location && setting.underOneLocation !== undefined
@@ -74,7 +75,7 @@ export function defaultOf(setting: Setting<unknown>, env: Environment): string {
     : setting.default;
 }
 
-/** An empty variable counts as not set. */
+/** An empty variable is treated as not set. */
 function fromEnvironment(setting: Setting<unknown>, env: Environment): Value | undefined {
   const name = `ONEVMDUMP_${setting.key}`;
   const text = env[name];
@@ -96,7 +97,7 @@ async function readConfigFile(
   } catch (error) {
     if (error instanceof UsageError) throw error;
     if (asked === undefined && hasCode(error, 'ENOENT')) return new Map();
-    // OpenNebula's packages close /etc/one to everybody else; he still may list and verify bundles.
+    // OpenNebula's packages make /etc/one unreadable for other users, who can still list and verify bundles.
     if (asked === undefined && hasCode(error, 'EACCES')) {
       warn(`${file} cannot be read by this user: its settings are not used`);
       return new Map();
@@ -105,7 +106,7 @@ async function readConfigFile(
   }
 }
 
-/** The file, or a variable of the environment, is wrong. */
+/** The error for a mistake in the file or in an environment variable. */
 function wrong(message: string, options: { readonly cause?: unknown } = {}): UsageError {
   return new UsageError(message, { ...options, code: 'wrong-configuration' });
 }
@@ -113,7 +114,7 @@ function wrong(message: string, options: { readonly cause?: unknown } = {}): Usa
 const assignment =
   /^(?<key>[A-Za-z_]\w*)[ \t]*=[ \t]*(?:"(?<double>[^"]*)"|'(?<single>[^']*)'|(?<bare>[^"'#]*?))[ \t]*(?:#.*)?$/;
 
-/** The keys of a configuration file. @throws UsageError naming file and line */
+/** Parses a configuration file into its keys and their values. @throws UsageError naming file and line */
 export function parseConfig(
   known: readonly Setting<unknown>[],
   content: string,

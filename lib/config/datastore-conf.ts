@@ -1,12 +1,12 @@
-// OpenNebula's own etc/datastore/datastore.conf beside the drivers, which its actions read, too.
+// Reads OpenNebula's own etc/datastore/datastore.conf, which is next to the drivers. OpenNebula's actions also read it.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, hasCode, UsageError } from '../report/errors.ts';
 
 /**
- * BACKUP_BASE_PATH: where `prebackup` stages, when not in the VM's folder.
+ * Returns BACKUP_BASE_PATH, the folder in which `prebackup` stages; undefined if it stages in the VM's folder.
  * @param remotes the folder with `datastore`, `tm` and `etc`
- * @throws UsageError when the file is there but cannot be used
+ * @throws UsageError when the file exists but cannot be used
  */
 export async function backupBasePath(remotes: string): Promise<string | undefined> {
   const file = join(remotes, 'etc/datastore/datastore.conf');

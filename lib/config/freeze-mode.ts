@@ -1,12 +1,12 @@
-// How a running guest is held while the point in time of its disks is fixed.
+// What is done to a running guest at the point in time of its export.
 import { UsageError } from '../report/errors.ts';
 
 const modes = ['agent', 'suspend', 'none'] as const;
 
-/** `agent`: its agent freezes the file systems. `suspend`: it is paused. `none`: it runs on. */
+/** `agent`: the guest agent freezes the file systems. `suspend`: the guest is paused. `none`: it keeps running. */
 export type FreezeMode = (typeof modes)[number];
 
-/** @throws UsageError when `text` is no mode. */
+/** @throws UsageError when `text` is not a mode. */
 export function parseFreezeMode(text: string): FreezeMode {
   const found = modes.find((mode) => mode === text);
   if (found) return found;

@@ -1,12 +1,12 @@
-// What a setting is, wherever it is declared, and how texts become values.
+// Defines what a setting is, for every part of the tool that declares settings, and parses common kinds of values.
 import { UsageError } from '../report/errors.ts';
 
 /** One setting of the configuration file. */
 export interface Setting<T> {
   readonly key: string;
-  /** As it would stand in the file. */
+  /** As it would be written in the file. */
   readonly default: string;
-  /** The default below $ONE_LOCATION, for a self-contained installation. */
+  /** The default in a self-contained installation, relative to $ONE_LOCATION. */
   readonly underOneLocation?: string;
   /** The comment in the shipped file, line by line. */
   readonly description: readonly string[];
@@ -17,7 +17,7 @@ export interface Setting<T> {
 /** The settings of one part of the tool, by the names of their values. */
 export type SettingTable<Values> = { readonly [K in keyof Values]: Setting<Values[K]> };
 
-/** @throws UsageError when `text` is none of the words */
+/** @throws UsageError when `text` is not one of the words */
 export function oneOfWords<Word extends string>(text: string, words: readonly Word[]): Word {
   const found = words.find((word) => word === text);
   if (found !== undefined) return found;
@@ -40,9 +40,9 @@ export function absolutePath(text: string): string {
   return text;
 }
 
-/** @throws UsageError when `text` is not a number of seconds, from `least` on */
+/** @throws UsageError when `text` is not a whole number of seconds, or less than `least` */
 export function seconds(text: string, least: number): number {
-  // In milliseconds it has to fit a timer of Node's, which holds 31 bits: 24 days.
+  // In milliseconds, the value must fit into a timer of Node.js, which has 31 bits: 24 days.
   if (!/^\d{1,7}$/.test(text) || Number(text) < least || Number(text) > 2_000_000) {
     throw new UsageError(
       `${JSON.stringify(text)} is not a number of seconds from ${least} to 2000000`,

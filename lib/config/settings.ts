@@ -1,5 +1,5 @@
-// The settings of etc/onevmdump.conf, but for those of single storages, which each of them declares in its own folder.
-// Long because it is a table: a dozen lines for each setting.
+// The settings of etc/onevmdump.conf, except those of one kind of storage, which its own folder declares.
+// The file is long because it is a table: a dozen lines for each setting.
 import {
   compressionsInWords,
   defaultCompression,
@@ -11,10 +11,10 @@ import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
 import { absolutePath, oneOfWords, seconds, wholeNumber, type SettingTable } from './setting.ts';
 
-/** Their values, after defaults, file and environment. */
+/** The values of these settings, from the defaults, the file and the environment. */
 export interface CoreConfig {
   readonly destination: string;
-  /** As `parseCompression` takes it; checked. */
+  /** `parseCompression` accepts it. */
   readonly compress: string;
   readonly stagingDir: string;
   readonly stateDir: string;
@@ -39,15 +39,15 @@ export interface CoreConfig {
   readonly hookMinAge: number;
   /** Seconds. */
   readonly hookAgentWait: number;
-  /** Whether the hook asks oned, and locks the VM there. */
+  /** Whether the hook asks oned about the VM, and locks the VM. */
   readonly hookLock: boolean;
   /** A host, `auto`, or empty for this machine. */
   readonly remoteHost: string;
-  /** Empty for what the user's ssh configuration says; likewise below. */
+  /** Empty: the user's ssh configuration decides. The same holds for `destinationUser`. */
   readonly remoteUser: string;
   readonly destinationHost: string;
   readonly destinationUser: string;
-  /** As in ssh_config(5); empty for what ssh's configuration says. */
+  /** As in ssh_config(5); empty: the configuration of ssh decides. */
   readonly sshCiphers: string;
 }
 
@@ -248,8 +248,8 @@ export const coreSettings: SettingTable<CoreConfig> = {
   },
   sshCiphers: {
     key: 'SSH_CIPHERS',
-    // A list without ^ in front, which OpenSSH has known since 8.1 only, and without chacha20, which OpenSSH in FIPS mode
-    // refuses to read. All of these are known to every OpenSSH since 6.2.
+    // The list has no ^ before it, which OpenSSH knows only since 8.1, and no chacha20, which OpenSSH in FIPS mode
+    // refuses to read. Every OpenSSH since 6.2 knows all of these ciphers.
     default: 'aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr',
     description: [
       'Ciphers with which ssh encrypts disks and bundles, as in ssh_config(5). AES-GCM comes first, because it',

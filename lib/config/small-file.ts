@@ -1,4 +1,5 @@
-// Reads files that a person names: settings and credentials. What is named may be anything, also a device without an end.
+// Reads files that a user names: settings and credentials. The name may be that of anything, even of a device without
+// an end, so the size is limited.
 import { close, open, read } from 'node:fs';
 import { promisify } from 'node:util';
 
@@ -6,7 +7,8 @@ import { promisify } from 'node:util';
 const most = 1024 * 1024;
 
 /**
- * The text of a file, UTF-8. Not by node:fs/promises, which a hook with nothing to do needs for nothing else, and loads slowly.
+ * Returns the text of a file (UTF-8). It does not use node:fs/promises, which loads slowly: a hook that has nothing to
+ * do needs it for nothing else.
  * @throws Node's errors; an Error when it has more than 1 MiB
  */
 export async function readSmallFile(path: string): Promise<string> {

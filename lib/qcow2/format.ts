@@ -4,7 +4,7 @@
 /** "QFI\xfb". */
 export const qcow2Magic = 0x514649fb;
 
-/** The fields of the header, in bytes. Those from `incompatibleFeatures` on exist since version 3. */
+/** The fields of the header, in bytes. `incompatibleFeatures` and the fields after it exist since version 3. */
 export const headerFields = {
   magic: { offset: 0, bytes: 4 },
   version: { offset: 4, bytes: 4 },
@@ -26,7 +26,7 @@ export const headerFields = {
   headerLength: { offset: 100, bytes: 4 },
 } as const;
 
-/** Bytes of the header; version 3 may have more, which say nothing that must be known. */
+/** Bytes of the header. In version 3 it may have more, which a reader need not understand. */
 export const headerLengths = { 2: 72, 3: 104 } as const;
 
 /** Bits of `incompatibleFeatures`: a reader that does not know one must not read the file. */
@@ -57,13 +57,13 @@ export const sectorSize = 512;
 export const largestL1 = 32 * 1024 * 1024;
 export const largestRefcountTable = 8 * 1024 * 1024;
 
-/** Bytes of an entry of the L1 table, the refcount table, and of an L2 table; of one with subclusters. */
+/** Bytes of an entry of an L1, L2 or refcount table, and of an L2 table with subclusters. */
 export const entrySize = 8;
 export const extendedEntrySize = 16;
 
 /** Bits of the upper half (32 bits) of an L1 or L2 entry. `copied`: the refcount of its cluster is exactly one. */
 export const entryFlag = { copied: 0x8000_0000, compressed: 0x4000_0000 } as const;
-/** The bits of the upper half that belong to an offset; below them are those of the lower half, in whole sectors. */
+/** The bits of the upper half that belong to an offset. The lower half has its other bits, in whole sectors. */
 export const offsetBitsHigh = 0x00ff_ffff;
 /** A bit of the lower half of an L2 entry: the cluster reads as zeros. */
 export const zeroFlag = 1;

@@ -1,5 +1,5 @@
-// The header of a qcow2 file, read (header-writer.ts writes one). It is read from files of others, so nothing in it is believed before it
-// is checked. What a caller does not accept besides, such as a backing file, it checks itself.
+// Reads the header of a qcow2 file (header-writer.ts writes one). The files come from others, so all input is validated.
+// A caller that accepts less, for example no backing file, checks that itself.
 import {
   clusterBits,
   entrySize,
@@ -39,7 +39,7 @@ export interface Qcow2Header {
   readonly l2EntrySize: number;
 }
 
-/** Why a header is refused. Such a file may be sound where it is `encrypted`, or of an unknown `version`. */
+/** Why a header is refused. A file that is `encrypted`, or of an unknown `version`, is not necessarily damaged. */
 export type HeaderFault =
   | 'not qcow2'
   | 'version'
@@ -106,7 +106,7 @@ export function readQcow2Header(
   return header;
 }
 
-/** What QEMU requires of the sizes and places in a header, too. */
+/** Checks what QEMU also requires of the sizes and offsets in a header. */
 function checkSizes(header: Qcow2Header, damaged: (why: string) => Error): void {
   const { version, length, clusterSize, l1Entries, l1Offset } = header;
   if (length < headerLengths[version] || length % 8 !== 0 || length > clusterSize) {
@@ -123,7 +123,7 @@ function checkSizes(header: Qcow2Header, damaged: (why: string) => Error): void 
   }
 }
 
-/** The entries of the L1 table that a disk of this size needs. */
+/** How many entries of the L1 table a disk of this size needs. */
 export function neededL1Entries({
   virtualSize,
   clusterSize,
@@ -134,8 +134,8 @@ export function neededL1Entries({
 }
 
 /**
- * The size in bytes that a qcow2 header declares, as a guest sees the disk; undefined when it is no such header. For
- * showing only: nothing else of it is checked.
+ * Returns the size in bytes that a qcow2 header declares, as a guest sees the disk; undefined if `head` is not a qcow2
+ * header. Only to show it to a person: nothing else in the header is checked.
  */
 export function declaredVirtualSize(head: Uint8Array): number | undefined {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.length);

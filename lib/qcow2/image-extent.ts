@@ -1,5 +1,6 @@
-// How far into its file a qcow2 image reaches. A copy that was interrupted, or a full disk, leaves a file that
-// ends before that: QEMU reads what is missing as zeros, without an error. Only tables are read, never data.
+// Checks that the file of a qcow2 image has everything that the image refers to. A copy that was interrupted, or a full
+// disk, leaves a file that ends too early: QEMU reads what is missing as zeros, without an error. Only tables are read,
+// never data.
 // Format: QEMU, docs/interop/qcow2.txt.
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
@@ -8,10 +9,10 @@ import { entrySize } from './format.ts';
 import { neededL1Entries, type Qcow2Header } from './header.ts';
 import { endOfData, hostOffset, hostOffsets } from './table-entries.ts';
 
-/** Bytes of tables that are held at a time. */
+/** Bytes of tables that are in memory at a time. */
 const batchBytes = 8 * 1024 * 1024;
 const batchRanges = 256;
-/** The entries of a refcount block that are looked at are those of the last used blocks of the table. */
+/** How many of the last refcount blocks in use are read. */
 const lastBlocks = 4;
 
 interface File {
@@ -26,7 +27,7 @@ interface File {
  * Requires that the file has everything that the image refers to. A file that ends inside its last data cluster
  * is whole: QEMU writes such files.
  * @param what the layer, for messages.
- * @throws FailedError for a file that was cut.
+ * @throws FailedError for a file that was cut short.
  */
 export async function requireWhole(
   header: Qcow2Header,
@@ -40,7 +41,7 @@ export async function requireWhole(
   };
   const first = await look();
   if (first.end <= first.size) return;
-  // A guest that runs makes the file grow between two looks.
+  // A running guest makes the file grow while it is looked at, so the file is looked at again.
   const { size, end } = await look();
   if (end <= size) return;
   throw new FailedError(
@@ -48,7 +49,7 @@ export async function requireWhole(
   );
 }
 
-/** The bytes that the file must have at least; more than its size when something is missing. */
+/** Returns how many bytes the file must have at least. That is more than its size if something is missing. */
 async function neededEnd(header: Qcow2Header, file: File): Promise<number> {
   const { clusterSize } = header;
   const l1 = { offset: header.l1Offset, length: neededL1Entries(header) * entrySize };
@@ -69,7 +70,7 @@ async function neededEnd(header: Qcow2Header, file: File): Promise<number> {
   const lastTable = l2Offsets.reduce((max, offset) => Math.max(max, offset + clusterSize), 0);
   if (lastTable > file.size) return lastTable;
   if (blockTable) {
-    // Every cluster in use has a refcount, so most images need no look at their data's tables.
+    // Every cluster in use has a refcount, so the L2 tables of most images need not be read.
     const end = await lastCountedEnd(blockTable, header, file);
     if (end !== undefined && end >= Math.max(l1End, lastTable) && end <= file.size) return end;
   }
@@ -100,7 +101,7 @@ async function lastCountedEnd(
   for (const [at, { index }] of blocks.entries()) {
     const last = lastNonZeroByte(contents[at] ?? Buffer.alloc(0));
     if (last < 0) continue;
-    // The last entry that has a bit in this byte; of those below a byte the highest stands last.
+    // The last entry that has a bit in this byte. If entries are smaller than a byte, the last one has the highest bits.
     const entry = Math.floor(((last + 1) * 8 - 1) / refcountBits);
     return (index * perBlock + entry + 1) * clusterSize;
   }
@@ -112,7 +113,7 @@ function lastNonZeroByte(bytes: Buffer): number {
   return -1;
 }
 
-/** Where the last data that the disk refers to begins, one byte added; of compressed data its last sector. */
+/** One byte after the start of the last cluster with data, or of the last sector of compressed data. */
 async function lastDataEnd(
   l2Offsets: readonly number[],
   header: Qcow2Header,
@@ -127,7 +128,7 @@ async function lastDataEnd(
   return end;
 }
 
-/** Neighbouring tables as one range, of at most a batch. */
+/** Joins neighbouring tables into one range, of at most `batchBytes`. */
 function joined(offsets: readonly number[], length: number): readonly FileRange[] {
   const ranges: FileRange[] = [];
   for (const offset of offsets) {

@@ -1,11 +1,11 @@
-// The header of a qcow2 file on a storage, which may be one layer of an image: its backing file, and whether it can be
-// read at all. The header is written by whoever made the file, so nothing in it is believed before it is checked.
+// Reads the header of a qcow2 file on a storage, which may be one layer of an image: whether the file can be read at
+// all, and its backing file. Whoever made the file wrote the header, so all input is validated.
 // Format: QEMU, docs/interop/qcow2.txt.
 import { FailedError, UnsupportedError, type OnevmdumpError } from '../report/errors.ts';
 import { headerExtension, sectorSize } from './format.ts';
 import { readQcow2Header, type HeaderFault, type Qcow2Header } from './header.ts';
 
-/** So many bytes of a file are enough for every header QEMU writes. */
+/** This many bytes of a file are enough for every header that QEMU writes. */
 export const headerBytes = 64 * 1024;
 
 /** The longest name of a backing file, in bytes. */
@@ -22,13 +22,13 @@ export interface ImageLayer {
  * @param head the first bytes of the file, up to `headerBytes`.
  * @param name the file, for messages.
  * @throws UnsupportedError for encryption, an external data file, unknown features;
- *   FailedError when it is no qcow2 file or a damaged one.
+ *   FailedError when it is not a qcow2 file, or a damaged one.
  */
 export function readImageLayer(head: Buffer, name: string): ImageLayer {
   const header = readQcow2Header(head, (fault, detail) => refusal(name, fault, detail));
   const damaged = (why: string) => refusal(name, 'damaged', why);
   const { clusterSize, backingName } = header;
-  // QEMU: extensions end where the backing file's name begins, and both lie in the first cluster.
+  // As in QEMU, the extensions end where the name of the backing file begins, and both are in the first cluster.
   const limit = Math.min(clusterSize, head.length);
   const end = backingName.offset === 0 ? limit : backingName.offset;
   if (end < header.length || end > limit) throw damaged('its parts lie outside of it');

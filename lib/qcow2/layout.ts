@@ -1,5 +1,5 @@
-// A stand-alone qcow2 file as a stream: the allocation map is known before the data, so all tables can
-// be computed and written first and no seek is needed. Order: header, refcount table, refcount blocks,
+// Lays out a stand-alone qcow2 file as a stream: the allocation map is known before the data, so all tables can
+// be computed and written first, and no seek is needed. Order: header, refcount table, refcount blocks,
 // L1 table, L2 tables, data clusters in guest order. Source: QEMU, docs/interop/qcow2.txt.
 import type { Extent } from '../read/disk-reader.ts';
 import { UnsupportedError } from '../report/errors.ts';
@@ -27,9 +27,9 @@ export interface Qcow2Layout {
   readonly fileSize: number;
   /** What to read: the extents rounded to clusters, but not beyond the end of the disk. */
   readonly extents: readonly Extent[];
-  /** Zeros behind the data, up to the end of the last cluster. */
+  /** Bytes of zeros after the data, up to the end of the last cluster. */
   readonly padding: number;
-  /** Everything before the data, one piece after another: the L2 tables of a large disk take 128 MiB for each TiB. */
+  /** Everything before the data, in pieces, because the L2 tables of a large disk take 128 MiB for each TiB. */
   metadata(): Generator<Buffer>;
 }
 
@@ -69,7 +69,7 @@ export function layOutQcow2(
     throw cannotWrite(virtualSize, clusterSize, 'its clusters are too small for such a large disk');
   }
 
-  // The file's clusters by number, in the order of the file.
+  // The numbers of clusters, in the order of the file.
   const firstBlock = 1 + refcount.tableClusters;
   const firstL1 = firstBlock + refcount.blocks;
   const firstL2 = firstL1 + l1Clusters;
@@ -141,7 +141,7 @@ function usedL1Entries(runs: readonly Run[], l2Entries: number): number[] {
   return used;
 }
 
-/** Refcounts count their own blocks and table too: grows until everything is covered. */
+/** The refcounts also cover their own blocks and table, so both grow until everything is covered. */
 function countRefcounts(otherClusters: number, clusterSize: number) {
   let blocks = 0;
   let tableClusters = 0;
@@ -155,7 +155,7 @@ function countRefcounts(otherClusters: number, clusterSize: number) {
   }
 }
 
-/** One for each cluster of the file, zero behind. */
+/** A refcount of one for each cluster of the file, and zeros after them. */
 function* refcountBlocks(total: number, clusterSize: number): Generator<Buffer> {
   const one = Buffer.from([0, 1]);
   const full = Buffer.alloc(clusterSize, one);

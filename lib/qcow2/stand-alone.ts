@@ -1,5 +1,5 @@
-// The header of a qcow2 file that is not trusted: whether QEMU may open the file. A backing file or an external data file
-// would make QEMU read any file of the machine into the guest's disk.
+// Decides by the header of a qcow2 file that is not trusted whether QEMU may open the file. A backing file or an
+// external data file would make QEMU read any file of the machine into the guest's disk.
 import { BundleError } from '../report/errors.ts';
 import { readQcow2Header, type HeaderFault, type Qcow2Header } from './header.ts';
 
@@ -13,7 +13,7 @@ const reasons: Readonly<Record<Exclude<HeaderFault, 'damaged'>, string>> = {
 };
 
 /**
- * The header of a stand-alone qcow2 file.
+ * Reads the header of a stand-alone qcow2 file.
  * @param head the first bytes of the file, 104 or more
  * @throws BundleError when it is not one, names other files, is encrypted, or makes no sense
  */

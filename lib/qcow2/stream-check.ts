@@ -1,13 +1,12 @@
-// Checks a qcow2 disk that this tool wrote while it passes by as a stream, in little memory: its tables
-// come first and name every cluster of the file once and in order (layout.ts), so a counter is
-// enough. Source: QEMU, docs/interop/qcow2.txt.
+// Checks a qcow2 disk that this tool wrote, as a stream and in little memory. Its tables come first and name every
+// cluster of the file once and in order (layout.ts), so a counter is enough. Source: QEMU, docs/interop/qcow2.txt.
 import { BundleError } from '../report/errors.ts';
 import { entryFlag, entrySize, sectorSize } from './format.ts';
 import type { Qcow2Header } from './header.ts';
 import { readStandAloneHeader } from './stand-alone.ts';
 import { exactEntries } from './table-entries.ts';
 
-/** The file is taken apart in blocks; the smallest cluster has as many bytes. */
+/** The file is checked in blocks of the size of the smallest cluster. */
 const blockSize = sectorSize;
 const { copied } = entryFlag;
 
@@ -21,12 +20,12 @@ export class Qcow2StreamCheck {
   #waiting: Buffer = Buffer.alloc(0);
   #tables: Tables | undefined;
 
-  /** @param expected bytes, as the manifest has them */
+  /** @param expected the sizes in the manifest, in bytes */
   constructor(expected: { fileSize: number; virtualSize: number; clusterSize: number }) {
     this.#expected = expected;
   }
 
-  /** The next bytes of the file. @throws BundleError */
+  /** Checks the next bytes of the file. @throws BundleError */
   update(data: Uint8Array): void {
     let rest = Buffer.from(data.buffer, data.byteOffset, data.length);
     if (this.#waiting.length > 0) {
@@ -44,7 +43,7 @@ export class Qcow2StreamCheck {
     else this.#waiting = Buffer.from(rest);
   }
 
-  /** After the last byte. @throws BundleError */
+  /** To be called after the last byte. @throws BundleError */
   end(): void {
     const { fileSize } = this.#expected;
     if (this.#position !== fileSize || this.#tables?.isComplete(fileSize) !== true) {
@@ -75,7 +74,7 @@ export class Qcow2StreamCheck {
 class Tables {
   readonly #header: Qcow2Header;
   readonly #fileClusters: number;
-  /** Where the refcount blocks, the L2 tables and the data go on, as the entries so far told. */
+  /** Where the next refcount block, L2 table and cluster of data must be, according to the entries so far. */
   #nextBlock: number;
   #nextL2: number;
   #nextData: number;
@@ -107,7 +106,7 @@ class Tables {
     return this.#nextL2;
   }
 
-  /** Whether the entries name all of the file, and nothing behind it. */
+  /** Whether the entries name all of the file, and nothing after it. */
   isComplete(fileSize: number): boolean {
     return this.#nextBlock === this.#header.l1Offset && this.#nextData === fileSize;
   }
@@ -129,7 +128,7 @@ class Tables {
     }
   }
 
-  /** Every cluster of the file is in use once, none behind its end. */
+  /** Every cluster of the file must have a refcount of one, and those after its end a refcount of zero. */
   #refcounts(position: number, block: Buffer): void {
     const { l1Offset } = this.#header;
     if (this.#nextBlock !== l1Offset)

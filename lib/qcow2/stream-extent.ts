@@ -1,4 +1,4 @@
-// How far into its file a qcow2 image reaches, of an image that comes as a stream: the tables are picked out of two passes.
+// Like image-extent.ts, for a file that can only be read as a stream: the tables are picked out of two passes.
 // Format: QEMU, docs/interop/qcow2.txt.
 import type { DataPiece } from '../read/rbd-diff-stream.ts';
 import type { Extent } from '../read/disk-reader.ts';
@@ -8,8 +8,8 @@ import { neededL1Entries, type Qcow2Header } from './header.ts';
 import { endOfData, hostOffsets } from './table-entries.ts';
 
 /**
- * The bytes that the file must have at least.
- * @param size bytes that it has
+ * Returns how many bytes the file must have at least.
+ * @param size bytes that the file has
  * @param pieces begins a new pass over the file; what it leaves out is zeros
  */
 export async function neededEndOfStream(
@@ -36,7 +36,7 @@ export async function neededEndOfStream(
   return end;
 }
 
-/** Table after table, `length` bytes each. */
+/** Yields one table after another, `length` bytes each. */
 async function* tablesIn(
   tables: readonly Extent[],
   length: number,

@@ -1,4 +1,4 @@
-// The NBD handshake: fixed newstyle, structured replies and `base:allocation` where the server has
+// The NBD handshake: fixed newstyle, structured replies and `base:allocation` if the server has
 // them, then NBD_OPT_GO. Format: NetworkBlockDevice/nbd, doc/proto.md.
 import {
   handshake,
@@ -11,7 +11,7 @@ import {
 } from './nbd-protocol.ts';
 import type { NbdSocket } from './nbd-socket.ts';
 
-/** More replies than any server sends to one option: the limit of an endless stream of them. */
+/** More replies than any server sends to one option; limits an endless stream of them. */
 const maxReplies = 256;
 const maxReplyLength = 64 * 1024;
 

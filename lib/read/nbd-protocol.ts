@@ -64,7 +64,7 @@ const transmissionErrors = new Map([
   [108, 'the server is shutting down (ESHUTDOWN)'],
 ]);
 
-/** The reason a request failed, with the server's own text where it sent one. */
+/** The reason a request failed, with the server's own text if it sent one. */
 export function transmissionError(code: number, text = ''): string {
   return withText(transmissionErrors.get(code) ?? `error ${code}`, text);
 }

@@ -11,7 +11,7 @@ const maxPiece = 512 * 1024;
 /** Bytes in flight: twice as much is not faster (docs/decisions/0005-writing-frames.md), and less starves the server. */
 const maxBytesInFlight = 16 * maxPiece;
 const maxRequestsInFlight = 256;
-/** A request costs as much as reading this many bytes, so smaller holes are read, too. */
+/** A request costs as much as reading this many bytes, so smaller holes are also read. */
 const maxGap = 16 * 1024;
 
 const sectorSize = 512;
@@ -26,7 +26,7 @@ export interface NbdReaderOptions {
   readonly label: string;
   readonly log: Log;
   readonly signal: AbortSignal | undefined;
-  /** The true size in bytes, where it is known: QEMU rounds odd sizes up to the next sector. */
+  /** The true size in bytes, if it is known: QEMU rounds odd sizes up to the next sector. */
   readonly virtualSize?: number | undefined;
   /** The server may be silent for this long, in milliseconds. Default 120 s. */
   readonly stallMs?: number;

@@ -13,7 +13,7 @@ import {
 } from './nbd-protocol.ts';
 import type { NbdSocket } from './nbd-socket.ts';
 
-/** 2^20 descriptors, as many as a server should send at most. */
+/** 2^20 descriptors: a server should not send more. */
 const maxStatusLength = 4 + 8 * 2 ** 20;
 const maxErrorLength = 4 + 2 + 4096 + 8;
 

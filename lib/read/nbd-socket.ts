@@ -127,8 +127,8 @@ export class NbdSocket {
   }
 
   /**
-   * Nobody listens, or the connection ended before a byte came: through a forwarded socket, a server
-   * that does not listen yet looks like that.
+   * A NotListeningError if nobody listens, or if the connection ended before a byte came: through a forwarded socket, a
+   * server that does not listen yet looks like that.
    */
   #lost(error?: NodeJS.ErrnoException): Error {
     const reset = ['ECONNRESET', 'EPIPE'].includes(error?.code ?? '');

@@ -65,7 +65,7 @@ async function* printed(
   let waitingSince: number | undefined = performance.now();
   const end = (error: unknown): void => {
     reason ??= { error };
-    // Also here: the consumer may have stopped reading for ever.
+    // Also cleared here, because the consumer may never read again.
     clearInterval(watch);
     void service.stop();
     // A program that waits for its reader then sees that there is none.

@@ -23,7 +23,8 @@ const extentShape = object({
 });
 
 /**
- * Returns the extents that were written, in order. Touching ones are joined, and so are more than can be kept.
+ * Returns the extents that were written, in order. Extents that touch are joined. If there are too many to keep, those
+ * with the smallest holes between them are also joined.
  * @param label names the disk in messages.
  * @throws FailedError when this is not such a list, or not a possible one for a disk of that size.
  */

@@ -1,4 +1,4 @@
-// A journal as a file: where it lies, its lines, and what they say.
+// The file of a journal: where it is, how its lines are written, and what they say.
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError } from '../report/errors.ts';
@@ -55,7 +55,7 @@ export type JournalHeader = Infer<typeof headerShape>;
 
 const journalName = 'journal';
 
-/** Where the journals of all runs lie; may be missing. */
+/** The folder with the journals of all runs; it may be missing. */
 export function journalFolder(stateFolder: string): string {
   return join(stateFolder, journalName);
 }
@@ -84,7 +84,7 @@ export interface Appender {
   close(): Promise<void>;
 }
 
-/** @param whole whether the file ends with a whole line; after one that was cut short a new one is begun */
+/** @param whole whether the file ends with a whole line; if the line was cut short, the next one begins a new line */
 export function appender(file: FileHandle, whole: boolean): Appender {
   let isWhole = whole;
   return {
@@ -99,7 +99,7 @@ export function appender(file: FileHandle, whole: boolean): Appender {
   };
 }
 
-/** A journal that cannot be begun leaves no file. */
+/** Writes the first line. If that fails, the file is removed. */
 export async function writeHeader(
   file: FileHandle,
   header: JournalHeader,
@@ -116,7 +116,7 @@ export async function writeHeader(
   }
 }
 
-/** A journal as it stands in its file. */
+/** What the file of a journal says. */
 export interface ParsedJournal {
   readonly header: JournalHeader;
   /** The undos that are not done yet, in the order in which they were recorded. */
@@ -125,14 +125,14 @@ export interface ParsedJournal {
   readonly held: boolean;
 }
 
-/** Reads a journal's text. @throws FailedError when it is none, or nobody here understands it. */
+/** Parses a journal. @throws FailedError when it is not a journal, or not one that this version understands. */
 export function parseJournal(content: string, path: string): ParsedJournal {
   const values: unknown[] = [];
   for (const one of content.split('\n')) {
     try {
       values.push(JSON.parse(one));
     } catch {
-      // Cut short by a crash, or the empty end of the file.
+      // A line that was cut short by a crash, or the empty end of the file.
     }
   }
   const [first, ...rest] = values;

@@ -1,8 +1,7 @@
-// The undo journal: before anything outside this process is changed, the way back is on disk.
-// One file per run, `<state folder>/journal/<run id>.jsonl`: a header line that identifies the
-// process, then one line per recorded undo and one per undo that is no longer needed; a last one when
-// the rest is left to another process. A line that was cut short by a crash is ignored: what it announced
-// had not been done yet.
+// The undo journal: before a run changes anything outside of its process, the undo of that change is on disk.
+// Each run has one file, `<state folder>/journal/<run id>.jsonl`. The first line identifies the process. Then follow one
+// line for each recorded undo, and one for each undo that is no longer needed. A last line says if the rest is left to
+// another process. A line that was cut short by a crash is ignored: the change that it announced was not made yet.
 import { randomBytes } from 'node:crypto';
 import { constants, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,8 +24,8 @@ import { remedy, type PlacedUndo, type Undo, type UndoHandlers } from './undo.ts
 
 export interface JournalEntry {
   /**
-   * The undo is no longer needed: it was carried out, or what it would remove is to stay. That this cannot be written down is
-   * a warning: the change itself is as it should be.
+   * Records that the undo is no longer needed: it was carried out, or what it would remove is to stay. If this cannot be
+   * recorded, there is only a warning, because the change itself is as it should be.
    */
   done(): Promise<void>;
 }
@@ -34,24 +33,24 @@ export interface JournalEntry {
 export interface Journal {
   readonly runId: string;
   /**
-   * Writes and flushes the way back. Called BEFORE the change is made.
+   * Writes and flushes the undo of a change. MUST be called BEFORE the change is made.
    * @param on the machine where the change is made (a runner's `target`); undefined is this one.
    */
   record(undo: Undo, on?: SshTarget): Promise<JournalEntry>;
   /**
-   * Carries out all that is still recorded, last first, the VM lock last of all, and removes the file when nothing
-   * is left. A failed undo is a warning that says what is left, and stays in the journal for `cleanup`. The VM stays
-   * locked as long as something of ours is on its storage. Never rejects.
+   * Carries out all undos that are still recorded, the last one first; the VM lock is removed at the very end. Removes
+   * the file if nothing is left. If an undo fails, a warning says what is left, and the undo stays in the journal for
+   * `cleanup`. The VM stays locked as long as something that we made is on its storage. Never rejects.
    */
   undoAll(handlers: UndoHandlers): Promise<void>;
   /**
-   * Leaves all that is still recorded to a process that comes later and adopts the journal, instead of undoing
-   * it: what OpenNebula's prebackup has fixed, its postbackup releases. The last call on a journal.
+   * Leaves everything that is still recorded to a later process, which adopts the journal and undoes it: OpenNebula's
+   * postbackup undoes what its prebackup has recorded. MUST be the last call on a journal.
    */
   hold(): Promise<void>;
 }
 
-/** Opens a new journal under `stateFolder`, which is made if it is missing. */
+/** Creates a journal in `stateFolder`, which is created if it is missing. */
 export async function createJournal(options: {
   readonly stateFolder: string;
   readonly action: string;
@@ -74,14 +73,14 @@ export async function createJournal(options: {
   return journalOn(appender(file, true), path, runId, [], options.log);
 }
 
-/** Takes over the journal of a dead run, to carry out what it left (`cleanup`). */
+/** Takes over the journal of a run that has ended, to undo what it left (`cleanup`). */
 export async function adoptJournal(
   path: string,
   log: Log,
 ): Promise<{ header: JournalHeader; journal: Journal; pending: readonly PlacedUndo[] }> {
   const text = await readFile(path, 'utf8');
   const { header, pending } = parseJournal(text, path);
-  // Not made anew when another process has just done all of it.
+  // Opened without O_CREAT: another process may have undone everything and removed the file since it was read.
   const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
   const lines = appender(file, text.endsWith('\n'));
   const journal = journalOn(lines, path, header.runId, pending, log);
@@ -119,7 +118,7 @@ function journalOn(
     async undoAll(handlers) {
       const tried = new Set<number>();
       for (;;) {
-        // Undoing may itself record something, such as a connection that has to be made for it.
+        // An undo may itself record an undo, such as that of a connection which it needs.
         const untried = pending.filter((entry) => !tried.has(entry.seq));
         const next =
           untried.findLast((entry) => handlers.read(entry.undo).unlocks === undefined) ??
@@ -145,7 +144,7 @@ function journalOn(
       }
       try {
         await lines.close();
-        // Another `cleanup` may have been faster.
+        // Another `cleanup` may have removed the file already.
         if (pending.length === 0) await rm(path, { force: true });
       } catch (error) {
         log.warn(

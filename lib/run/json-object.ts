@@ -1,7 +1,7 @@
-// Shapes of lists and objects, made of those of their parts: json-shape.ts says what a shape is.
+// Shapes of lists and objects, made of the shapes of their parts. json-shape.ts says what a shape is.
 import { oneOf, ShapeError, type Drop, type Infer, type Shape } from './json-shape.ts';
 
-/** A field that may be missing. A fact is also left out when it is wrong, since nothing else depends on it. */
+/** A field that may be missing. A fact is also left out when it is wrong, because nothing else depends on it. */
 export interface Optional<T> {
   readonly optional: Shape<T>;
   readonly isFact: boolean;
@@ -34,7 +34,7 @@ export function fact<T>(shape: Shape<T>): Optional<T> {
   return { optional: shape, isFact: true };
 }
 
-/** @param most how many items it may have; leave it out only where the whole text is limited, as a program's output is */
+/** @param most how many items it may have; only left out if the whole text is limited, as the output of a program is */
 export function list<T>(shape: Shape<T>, most = Infinity): Shape<readonly T[]> {
   return (value, place, drop) => {
     if (!Array.isArray(value)) throw new ShapeError(place, 'a list');
@@ -67,7 +67,7 @@ export function object<const F extends Fields>(fields: F): Shape<ObjectOf<F>> {
         if (kept !== undefined) read[name] = kept;
       }
     }
-    // Each field was read by its own shape: what `ObjectOf` says.
+    // Each field was read by its own shape, which is what `ObjectOf` says.
     return read as ObjectOf<F>;
   };
 }
@@ -86,7 +86,7 @@ export function variants<
   };
 }
 
-/** An object with any names, whose values are all alike; each is a fact of its own. */
+/** An object with any names. All values have the same shape, and each is a fact. */
 export function dictionary<T>(shape: Shape<T>): Shape<Readonly<Record<string, T>>> {
   return (value, place, drop) => {
     const entries = Object.entries(asObject(value, place)).flatMap(([name, found]) => {
@@ -97,7 +97,7 @@ export function dictionary<T>(shape: Shape<T>): Shape<Readonly<Record<string, T>
   };
 }
 
-/** Undefined for a fact that is wrong. */
+/** Reads a field; undefined for a fact that is wrong. */
 function orDropped<T>(
   { optional: shape, isFact }: Optional<T>,
   value: unknown,

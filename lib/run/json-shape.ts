@@ -1,20 +1,21 @@
-// What JSON from outside must look like: a manifest, the output of a program, a file in the state folder. A shape is
-// both the check and the type (`Infer`), so the two cannot differ; json-object.ts has those of lists and objects. It lies
-// in lib/run because everything that reads JSON lies above, and most of that JSON is what programs print.
+// Shapes say what JSON from outside must look like: a manifest, the output of a program, a file in the state folder. A
+// shape is both the check and the type (`Infer`), so the two cannot differ. json-object.ts has the shapes of lists and
+// objects. Shapes are in lib/run because every room that reads JSON is above it, and most of that JSON is the output of
+// programs.
 
-/** Is told, in words, what is wrong with a fact that is left out. */
+/** Called with what is wrong with a fact that is left out, in words. */
 export type Drop = (reason: string) => void;
 
 /**
- * Reads `value`, found at `place`. Returns a new value with the fields that the shape knows, and no others; throws when
- * something is wrong. Without `drop` a wrong fact is an error too.
+ * Reads `value`, found at `place`. Returns a new value that has only the fields that the shape knows; throws when
+ * something is wrong. Without `drop`, a wrong fact is also an error.
  */
 export type Shape<T> = (value: unknown, place: string, drop?: Drop) => T;
 
 /** The type of what a shape reads. */
 export type Infer<S> = S extends Shape<infer T> ? T : never;
 
-/** Says where something is wrong, and what was expected there; the value itself may be hostile and is not shown. */
+/** Says where something is wrong, and what was expected there. It does not show the value, which may be hostile. */
 export class ShapeError extends Error {
   constructor(place: string, expected: string) {
     super(`${place === '' ? 'the whole' : place} is not ${expected}`);
@@ -24,7 +25,7 @@ export class ShapeError extends Error {
 /**
  * Reads a value by its shape.
  * @param fail makes the error of `why`: `disks[0].id is not a whole number from 0 to 9`
- * @param drop is told of each fact that is wrong, which is then left out; without it such a fact is an error
+ * @param drop called for each fact that is wrong, which is then left out; without it, such a fact is an error
  */
 export function readShape<T>(
   shape: Shape<T>,
@@ -56,7 +57,7 @@ export function parseShape<T>(
   return readShape(shape, value, fail, drop);
 }
 
-/** What `read` makes of a value; undefined when the value is not what is expected. */
+/** The shape of what `read` returns for a value; it returns undefined if the value is not what is expected. */
 export function made<T>(expected: string, read: (value: unknown) => T | undefined): Shape<T> {
   return (value, place) => {
     const result = read(value);
@@ -65,10 +66,10 @@ export function made<T>(expected: string, read: (value: unknown) => T | undefine
   };
 }
 
-/** Any JSON that is there at all: whoever uses it reads it by a shape of its own. */
+/** Any JSON value: whoever uses it reads it by another shape. */
 export const anything = made<unknown>('there', (value) => value);
 
-/** UTF-16 code units of a text, where nothing else is said. */
+/** The most UTF-16 code units of a text, if its shape has no other limit. */
 export const longestText = 64 * 1024;
 
 /** @param most UTF-16 code units */

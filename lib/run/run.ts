@@ -1,11 +1,11 @@
-// What one export or restore carries with it through all layers.
+// What an export or restore passes to all of its layers.
 import type { Log } from '../report/log.ts';
 import type { Progress } from '../report/progress.ts';
 import type { Journal } from './journal.ts';
 import type { Runner, SshTarget } from './runner.ts';
 
 /**
- * Reads the values of the settings that a part of the tool declares in a table of its own (`SettingTable` of
+ * Reads the values of the settings that a part of the tool declares in its own table (`SettingTable` of
  * lib/config/setting.ts).
  */
 export type SettingsReader = <Values>(table: {
@@ -30,6 +30,6 @@ export interface Run {
   readonly datastoreLocation: string;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
-  /** The values of the settings that a storage declares in a table of its own. */
+  /** The values of the settings that a storage declares in its own table. */
   readonly settings: SettingsReader;
 }

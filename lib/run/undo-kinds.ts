@@ -1,4 +1,4 @@
-// The kinds of undo that belong to no part alone: files, folders and servers that this tool made.
+// The kinds of undo that several parts of the tool use: for files and folders that it made, and servers that it started.
 import { rm } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { FailedError, hasCode } from '../report/errors.ts';
@@ -12,7 +12,7 @@ import { undoKind, type UndoDeps } from './undo.ts';
 
 const ofPath = object({ path: text });
 
-/** A file this tool made, such as a `.part`. */
+/** A file that this tool made, such as a `.part`. */
 export const removeFile = undoKind({
   kind: 'remove-file',
   fields: ofPath,
@@ -21,7 +21,7 @@ export const removeFile = undoKind({
   whenMachineIsGone: ({ path }, runId) => (path.includes(runId) ? 'anywhere' : 'by-hand'),
 });
 
-/** A private folder this tool made (its last name begins with `onevmdump-`), with all in it. */
+/** A private folder that this tool made, with everything in it. The name of the folder begins with `onevmdump-`. */
 export const removeFolder = undoKind({
   kind: 'remove-folder',
   fields: ofPath,
@@ -37,7 +37,7 @@ export const removeFolder = undoKind({
 
 const server = object({ program: text, argument: text });
 
-/** A server this tool started: the process named `program` that has `argument` in its command line. */
+/** A server that this tool started: the process named `program` that has `argument` in its command line. */
 export const stopProcess = undoKind({
   kind: 'stop-process',
   fields: server,
@@ -61,12 +61,12 @@ async function remove(
   await runnerAt(on).run({ program: 'rm', args }, { doing: `remove ${path}` });
 }
 
-/** By Node.js itself, so that no program has to be found. */
+/** Node.js itself does it, so that no program has to be found. */
 async function removeHere(how: '-f' | '-rf', path: string): Promise<void> {
   try {
     await rm(path, { force: true, recursive: how === '-rf' });
   } catch (error) {
-    // Nothing can be there: the name is longer than names can be, or a folder of the path has become a file.
+    // Nothing can be there: the name is too long for a file, or a folder of the path is now a file.
     if (!hasCode(error, 'ENAMETOOLONG') && !hasCode(error, 'ENOTDIR')) throw error;
   }
 }

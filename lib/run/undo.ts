@@ -1,18 +1,18 @@
-// The ways back, as plain data: what a journal holds, and what `cleanup` in another process can carry out as well as
-// the run that wrote it. The module that makes a change declares the kind of its undo, with all there is to know about
-// it; lib/session/undo-handlers.ts lists the kinds.
+// Undos as plain data. A journal holds them, and `cleanup` can carry them out in another process, just as the run that
+// recorded them. The module that makes a change declares the kind of its undo, with everything about it.
+// lib/session/undo-handlers.ts lists the kinds.
 import { errorMessage, FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { readShape, type Shape } from './json-shape.ts';
 import type { Runner, SshTarget } from './runner.ts';
 
-/** The way back from one change, as it stands in a journal: JSON. Made by the `undo` of its kind. */
+/** What undoes one change, as JSON in a journal. The `undo` of its kind makes it. */
 export interface Undo {
   readonly kind: string;
   readonly [field: string]: unknown;
 }
 
-/** An undo and the machine it is for; undefined is this one. */
+/** An undo, and the machine on which it is carried out; undefined is this one. */
 export interface PlacedUndo {
   readonly undo: Undo;
   readonly on: SshTarget | undefined;
@@ -26,37 +26,38 @@ export interface UndoDeps {
 }
 
 /**
- * What becomes of an undo for a machine that is gone for good. `anywhere`: it is the same seen from every machine, and
- * its name is one run's alone, so it is undone from here. `ended`: it ended with its machine; a container's is undone on
- * the machine that the container was on. `by-hand`: its name may be another's here, so a person has to look.
+ * What happens to an undo for a machine that is gone for good. `anywhere`: every machine sees the same thing, and its
+ * name belongs to one run only, so it is undone from here. `ended`: it ended with its machine; if that was a container,
+ * it is undone on the machine that the container was on. `by-hand`: on this machine, its name may belong to something
+ * else, so a person has to look.
  */
 export type Fate = 'anywhere' | 'ended' | 'by-hand';
 
-/** All there is to know about one kind of undo. */
+/** Everything about one kind of undo. */
 export interface UndoSpec<Data extends object, Deps> {
   /** In journals. DO NOT CHANGE: a journal outlives the process that wrote it. */
   readonly kind: string;
-  /** What the journal holds beside `kind`. It is validated when it is read back. */
+  /** What the journal holds besides `kind`. It is validated when it is read back. */
   readonly fields: Shape<Data>;
-  /** What is left when the undo failed, and what a person types to remove it. */
+  /** Says what is left if the undo fails, and which command removes it. */
   readonly describe: (data: Data) => string;
   /** Undoes it on the machine `on`; undefined is this one. MUST succeed when there is nothing left to undo. */
   readonly carryOut: (data: Data, deps: Deps, on: SshTarget | undefined) => Promise<void>;
-  /** A function where the fate depends on whether the names in it are those of the run alone. */
+  /** A function if the fate depends on whether the names in the data belong to this run only. */
   readonly whenMachineIsGone: Fate | ((data: Data, runId: string) => Fate);
   /**
-   * Whether it removes something of ours from the storage of a VM or from its QEMU. As long as one of these is left, the
-   * VM must not be started, moved or deleted: a snapshot or an active volume would be used on two hosts.
+   * Whether it removes something that we made on the storage of a VM or in its QEMU. As long as such an undo is left,
+   * the VM must not be started, moved or deleted: a snapshot or an active volume would be used on two hosts.
    */
   readonly freesStorage?: boolean;
-  /** The VM that it unlocks: it is carried out last, and only when nothing is left that `freesStorage`. */
+  /** Returns the VM that it unlocks. It is carried out last, and only if no undo with `freesStorage` is left. */
   readonly unlocks?: (data: Data) => number;
 }
 
-/** One undo, as its kind understands it. */
+/** One undo, as its kind has read it. */
 export interface UndoFacts {
   readonly freesStorage: boolean;
-  /** Id of the VM that it unlocks; undefined for one that unlocks none. */
+  /** Id of the VM that it unlocks; undefined if it unlocks none. */
   readonly unlocks: number | undefined;
   describe(): string;
   fate(runId: string): Fate;
@@ -76,11 +77,11 @@ export interface UndoKind<Deps> {
 
 /** A kind of undo for the module that records it. */
 export interface RecordedUndoKind<Data extends object, Deps> extends UndoKind<Deps> {
-  /** What is to be recorded before the change is made. */
+  /** Makes the undo to be recorded before the change is made. */
   undo(data: Data): Undo;
 }
 
-/** Declares a kind of undo. `fields` is a constant of its own, or TypeScript does not see its type. */
+/** Declares a kind of undo. `fields` must be a constant of its own: otherwise TypeScript does not infer its type. */
 export function undoKind<Data extends object, Deps = UndoDeps>(
   spec: UndoSpec<Data, Deps>,
 ): RecordedUndoKind<Data, Deps> {
@@ -109,13 +110,13 @@ export function undoKind<Data extends object, Deps = UndoDeps>(
 
 /** Carries out the undos of a journal. */
 export interface UndoHandlers {
-  /** Never throws: an undo that nobody here understands says so. */
+  /** Never throws: an undo that this version does not understand says so. */
   readonly read: (undo: Undo) => UndoFacts;
-  /** @throws what its kind throws; FailedError for an undo that nobody here understands */
+  /** @throws what its kind throws; FailedError for an undo that this version does not understand */
   readonly carryOut: (placed: PlacedUndo) => Promise<void>;
 }
 
-/** Reads undos by their kinds. Never throws for an undo, which may come from a journal on disk. */
+/** Returns a function that reads undos by their kinds. It never throws: undos may come from a journal on disk. */
 export function undoReader<Deps>(kinds: readonly UndoKind<Deps>[]): (undo: Undo) => ReadUndo<Deps> {
   const byName = new Map(kinds.map((kind) => [kind.kind, kind]));
   if (byName.size < kinds.length) throw new Error('two kinds of undo have the same name');
@@ -137,7 +138,7 @@ export function undoReader<Deps>(kinds: readonly UndoKind<Deps>[]): (undo: Undo)
   };
 }
 
-/** Nobody knows what it would have removed: a VM stays locked for it, and it stays in its journal. */
+/** Nobody knows what such an undo would remove. So its VM stays locked, and the undo stays in its journal. */
 function notUnderstood<Deps>(undo: Undo, why: unknown, freesStorage = true): ReadUndo<Deps> {
   const error = why instanceof Error ? why : new FailedError(errorMessage(why));
   return {
@@ -149,13 +150,13 @@ function notUnderstood<Deps>(undo: Undo, why: unknown, freesStorage = true): Rea
   };
 }
 
-/** For messages: what a journal says, which may be anything. */
+/** Shows what a journal says, for messages. It may be anything, so it is shortened. */
 function shown(value: unknown): string {
   const text = JSON.stringify(value);
   return text.length > 300 ? `${text.slice(0, 300)}...` : text;
 }
 
-/** What is left when an undo failed, and what a person types to remove it. */
+/** Says what is left after an undo failed, where it is, and which command removes it. */
 export function remedy({ on }: PlacedUndo, facts: UndoFacts): string {
   return on === undefined ? facts.describe() : `on ${on.host}: ${facts.describe()}`;
 }

@@ -1,6 +1,6 @@
-// What runs left that were killed, or whose machine went down: their journals are still there, and
-// their processes are not. And what was left to a later process on purpose. Journals of other machines
-// and containers, with which the state folder may be shared, are left alone.
+// Finds and undoes orphaned journals: those of runs that were killed, or whose machine went down. It also finds the
+// journals that a run has left to a later process on purpose. The state folder may be shared with other machines and
+// containers; their journals are left alone.
 import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,35 +13,36 @@ import { remedy, type PlacedUndo, type UndoHandlers } from '../run/undo.ts';
 import { factsOf } from './undo-handlers.ts';
 
 /**
- * A run that was killed may have left a program that is just making what the journal's last line announced: so long
- * after that line it has ended. (LVM's programs can take longer; their undo waits for them.)
+ * A run that was killed may have left a program that is still making the change which the last line of the journal
+ * announced. This long after that line, the program has ended. (LVM's programs can take longer; their undo waits for
+ * them.)
  */
 const settleMs = 2000;
 
-/** The journal of a run that has ended, or of one elsewhere. */
+/** The journal of a run that has ended, or that is on another machine or in another PID namespace. */
 export interface Remains {
   readonly path: string;
   readonly header: JournalHeader;
-  /** What is to be undone, in the order in which it was recorded. */
+  /** The undos that are not done yet, in the order in which they were recorded. */
   readonly pending: readonly PlacedUndo[];
-  /** Left to another process on purpose, by a run that had come to its end. */
+  /** The run has left it to another process on purpose, and was not killed. */
   readonly held: boolean;
 }
 
-/** All journals but those of runs that still run here. */
+/** All journals, except those of runs that still run here. */
 export interface Journals {
   /** Of runs that were killed. */
   readonly killed: readonly Remains[];
   /**
-   * What was fixed for a backup that OpenNebula runs, and is kept for its next driver action. Nothing of it may be
-   * undone while the VM is being backed up.
+   * Of backups by OpenNebula: one driver action has recorded it, and the next one needs it. None of it may be undone
+   * while the VM is being backed up.
    */
   readonly held: readonly Remains[];
-  /** Of runs on other machines or in other PID namespaces: it cannot be known here whether they still run. */
+  /** Of runs on other machines or in other PID namespaces: this process cannot know whether they still run. */
   readonly elsewhere: readonly Remains[];
 }
 
-/** Finds the journals of all runs but those that still run here. @param vmId only those of this VM. */
+/** Finds the journals of all runs, except those that still run here. @param vmId only the journals of this VM. */
 export async function findJournals(
   stateFolder: string,
   vmId: number | undefined,
@@ -64,14 +65,14 @@ export async function findJournals(
         held,
       });
     } catch (error) {
-      // It has ended well meanwhile; or nobody knows what it says, and somebody has to look.
+      // ENOENT: the run has ended meanwhile, and has removed its journal. Otherwise a person has to look at the journal.
       if (!hasCode(error, 'ENOENT')) log.warn(`left alone: ${errorMessage(error)}`);
     }
   }
   return found;
 }
 
-/** The same for who undoes without being asked: runs elsewhere are named in a warning, and left alone. */
+/** Like `findJournals`, for callers that undo without being asked: a warning names the runs elsewhere. */
 export async function findRemains(
   stateFolder: string,
   vmId: number,
@@ -83,7 +84,7 @@ export async function findRemains(
   return { killed, held };
 }
 
-/** Undoes what a dead run left. @returns whether nothing is left now; what is was warned of. */
+/** Undoes what an ended run has left. @returns whether nothing is left now; a warning says what could not be undone. */
 export async function undoRemains(
   { path, held }: Remains,
   handlers: UndoHandlers,
@@ -94,7 +95,7 @@ export async function undoRemains(
     const { journal } = await adoptJournal(path, log);
     await journal.undoAll(handlers);
   } catch (error) {
-    // Another process was faster.
+    // Another process has undone it first.
     if (!hasCode(error, 'ENOENT')) throw error;
   }
   return await access(path).then(
@@ -103,20 +104,20 @@ export async function undoRemains(
   );
 }
 
-/** A run in words. */
+/** Describes a run for messages. */
 export function inWords({ header }: Pick<Remains, 'header'>): string {
   const { action, vmId, process, started } = header;
   const of = vmId === null ? '' : ` of VM ${vmId}`;
   return `${action}${of} (process ${process.pid}, started ${started})`;
 }
 
-/** Why nothing is done about a run elsewhere, and what to do when it is no more. */
+/** Says why a run elsewhere is left alone, and what to do if its machine or container is gone. */
 export function whyAlone({ header }: Pick<Remains, 'header'>): string {
   const place = placeName(header.process);
   return `it belongs to ${place}; if that machine or container is gone for good: onevmdump cleanup --gone ${place}`;
 }
 
-/** What is left, in words: one line for each, the way it would be removed by hand. */
+/** Says what is left and how to remove it by hand, one line for each undo. */
 export function describeRemains({ pending }: Remains): readonly string[] {
   return pending.map((placed) => remedy(placed, factsOf(placed.undo))).reverse();
 }

@@ -1,9 +1,10 @@
-// One export of a VM at a time. Node has no flock, and a lock file that outlives its process has to be
-// taken over without two takers: so nothing is ever taken over here. Each process that wants the VM
-// writes a file of its own, whose name says who it is, and looks at those of the others only then. Of
-// two at least one sees the other; the lower name goes on, the higher gives way, a holder beats all.
-// Files of dead processes count for nothing, and may be removed by anyone: no name is used twice. Those of
-// processes on other machines, or in other PID namespaces, count: nobody here knows whether they are dead.
+// The export lock: one export of a VM at a time. Node.js has no flock. A lock file that outlives its process would have
+// to be taken over, and two processes could do so at once; so no file is ever taken over. Each process that wants the VM
+// first writes its own file, whose name identifies the process, and only then looks at the files of the others. So of
+// two processes, at least one sees the other. A process that already has the VM always wins. Otherwise the process with
+// the lower file name wins, and the other one gives way. Files of dead processes are ignored, and any process may remove
+// them, because no name is used twice. Files of processes on other machines or in other PID namespaces are not ignored,
+// because this process cannot know whether those are dead.
 import { open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorMessage, FailedError, hasCode, OnevmdumpError } from '../report/errors.ts';
@@ -24,20 +25,23 @@ export class BusyError extends FailedError {
   }
 }
 
-/** The VM is being exported, or was when its machine or container ended: only there it can be seen. */
+/**
+ * A process on another machine or in another container is exporting the VM, or was doing so when that machine or
+ * container ended. Which of the two can only be seen there.
+ */
 export class BusyElsewhereError extends BusyError {}
 
 export interface Claim {
-  /** Lets others have the VM. */
+  /** Lets other processes export the VM. */
   release(): Promise<void>;
 }
 
 const pollMs = 20;
-/** Longer than any process that gives way takes; one that was stopped half way would block us for ever. */
+/** Longer than a process takes to give way. A process that was stopped half way would otherwise block us for ever. */
 const patienceMs = 10_000;
 
 /**
- * Claims a VM for this process, among all that use this state folder.
+ * Takes the export lock of a VM for this process. It excludes all processes that use this state folder.
  * @throws BusyError when another process has it, FailedError when the folder cannot be written
  */
 export async function claimVm(
@@ -71,7 +75,7 @@ export async function claimVm(
   }
 }
 
-/** @throws BusyError when it is, or will be, another's turn. */
+/** @throws BusyError when another process has the VM, or will have it before this one */
 async function waitForTurn(
   folder: string,
   vmId: number,
@@ -91,17 +95,17 @@ async function waitForTurn(
   }
 }
 
-/** The claim of a process of which nobody here knows whether it runs. */
+/** The claim of a process elsewhere: this process cannot know whether that one still runs. */
 export interface ElsewhereClaim {
   readonly vmId: number;
   readonly process: ProcessIdentity;
 }
 
 /**
- * Removes the claims of dead processes, which count for nothing.
- * @param vmId only those on this VM.
- * @param gone the name of a place (`placeName`) whose processes are dead, as a person says
- * @returns the claims of processes elsewhere, which stay
+ * Removes the claims of dead processes, which would be ignored anyway.
+ * @param vmId only the claims on this VM.
+ * @param gone the name (`placeName`) of a machine or container: a person says that it is gone, so its processes are dead
+ * @returns the claims of processes elsewhere, which are kept
  */
 export async function sweepClaims(
   stateFolder: string,
@@ -125,18 +129,18 @@ export async function sweepClaims(
 }
 
 interface LiveClaim {
-  /** Without its ending. */
+  /** The name of its file, without the ending. */
   readonly name: string;
   readonly process: ProcessIdentity;
   readonly held: boolean;
-  /** Its process cannot be seen here. */
+  /** Its process cannot be seen from here. */
   readonly elsewhere: boolean;
 }
 
 const claimFile =
   /^((\d+)\.(\d+)\.(\d+)\.([0-9a-f-]+)\.([0-9a-f]*)\.([0-9+]+)\.(.*))\.(wants|has)$/;
 
-/** The claims of processes that are not known to be dead; the files of dead ones are removed. */
+/** Returns the claims of processes that are not known to be dead, and removes the files of dead ones. */
 async function liveClaims(
   folder: string,
   vmId: number,
@@ -159,7 +163,7 @@ async function liveClaims(
   return [...found.values()];
 }
 
-/** Whether a person says that the place of a process is gone, and the process is not seen to run. */
+/** Whether a person says that the machine or container of a process is gone, and the process is not seen running. */
 async function isGone(process: ProcessIdentity, gone: string | undefined): Promise<boolean> {
   if (gone === undefined || !isPlaceIn(process, gone)) return false;
   return (await seenFromAbove(process)) === undefined;
@@ -170,7 +174,7 @@ function fileName(vmId: number, process: ProcessIdentity): string {
   return [vmId, pid, startTime, bootId, machineId, pidNamespace, host].join('.');
 }
 
-/** @returns false when the file is there already. */
+/** @returns false when the file exists already. */
 async function makeEmpty(path: string): Promise<boolean> {
   try {
     await (await open(path, 'wx', 0o600)).close();

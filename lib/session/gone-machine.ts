@@ -1,13 +1,14 @@
-// What can be undone here of a run whose machine or container is gone for good: only a person can know that it is.
+// Undoes from here what a run has left, if its machine or container is gone for good. Only a person can know that.
 import type { Log } from '../report/log.ts';
 import type { JournalHeader } from '../run/journal-file.ts';
 import { isBesideUs, placeName } from '../run/process-identity.ts';
 import { remedy, type UndoHandlers } from '../run/undo.ts';
 
 /**
- * The handlers for the journal of such a run: they undo what lies on hosts reached by ssh, in OpenNebula, on shared
- * storage and, of a container that was on this machine, in its libvirt. What was on the machine itself ended with it.
- * Files whose names are not this run's alone are a warning that says how to remove them.
+ * Returns the handlers for the journal of such a run. They undo what is on hosts reached by ssh, in OpenNebula and on
+ * shared storage. If it was a container on this machine, they also undo what is in this machine's libvirt. What was on
+ * the gone machine itself ended with it. For a file whose name may also belong to another run, a warning says how to
+ * remove it.
  */
 export async function handlersForGone(
   handlers: UndoHandlers,

@@ -1,10 +1,10 @@
-// The configuration with the settings of all parts of the tool.
+// Reads the configuration with the settings of all parts of the tool.
 import { readConfig, type Config, type ConfigOptions } from '../config/config.ts';
 import type { Setting } from '../config/setting.ts';
 import { coreSettings } from '../config/settings.ts';
 import { storageModules } from '../storage/registry.ts';
 
-/** Every setting that etc/onevmdump.conf can have, in its order. */
+/** Every setting that etc/onevmdump.conf can have, in the order of that file. */
 export const allSettings: readonly Setting<unknown>[] = [
   ...Object.values<Setting<unknown>>(coreSettings),
   ...storageModules.flatMap(({ settings }) => Object.values(settings)),

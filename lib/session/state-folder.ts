@@ -1,4 +1,5 @@
-// Where journals and export locks are kept: the configured folder; or the user's own, where they cannot write the default.
+// Chooses the folder for journals and export locks: the configured one, or the user's own if they cannot write to the
+// default folder.
 import { access, constants } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -7,15 +8,16 @@ import { coreSettings } from '../config/settings.ts';
 import { errorMessage, UsageError } from '../report/errors.ts';
 import { makeFolders } from '../run/state-folder.ts';
 
-/** The folder an ordinary user falls back to. */
+/** The user's own folder, for users who cannot write to the default one. */
 export function userStateFolder(env: NodeJS.ProcessEnv): string {
   return join(env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'onevmdump');
 }
 
 /**
- * `configured` when it can be written (made if need be). Where the default cannot, the user's own folder; never in place
- * of one that was set: exports that were told to exclude each other would not, and `cleanup` would look elsewhere.
- * @param warn gets a text that names both when it is the user's own
+ * Returns `configured` if this user can write to it; it is created if it is missing. If it is the default and cannot be
+ * written, returns the user's own folder. A folder that was set is never replaced: exports that must exclude each other
+ * would not do so, and `cleanup` would look in another folder.
+ * @param warn called with a text that names both folders if the user's own folder is returned
  * @throws UsageError when a folder that was set cannot be written
  */
 export async function stateFolder(

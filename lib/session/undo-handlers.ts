@@ -1,4 +1,4 @@
-// All kinds of undo there are, as the modules declare them, and how a journal's undos are carried out.
+// Collects all kinds of undo that the modules declare, and carries out the undos of a journal.
 import { locationUndoKinds } from '../bundle/location/undo.ts';
 import { guestUndoKinds } from '../guest/undo.ts';
 import { oneUndoKinds, type OneUndoDeps } from '../one/undo.ts';
@@ -24,7 +24,7 @@ const kinds: readonly UndoKind<Deps>[] = [
 ];
 const read = undoReader(kinds);
 
-/** What is known of an undo. Never throws: an undo that nobody here understands says so. */
+/** Returns what is known about an undo. Never throws: an undo that this version does not understand says so. */
 export function factsOf(undo: Undo): UndoFacts {
   return read(undo);
 }

@@ -1,4 +1,4 @@
-// Opens bundles and folders of bundles for a command, wherever they are, and ends what that took.
+// Opens bundles and folders of bundles for a command, here or on another machine, and closes the connections afterwards.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openFileSource } from '../bundle/location/file-source.ts';
@@ -19,14 +19,14 @@ interface Context {
 
 /** A folder that may have bundles in it. */
 export interface BundleFolder {
-  /** The names of all that is in it. */
+  /** The names of everything in it. */
   readonly names: readonly string[];
-  /** Its user closes it. @throws as `openFileSource` and `openSshSource` */
+  /** The caller closes the source. @throws as `openFileSource` and `openSshSource` */
   open(name: string): Promise<BundleSource>;
 }
 
 /**
- * Does `body` with a folder; `text` is a path or [user@]host:path.
+ * Calls `body` with a folder; `text` is a path or [user@]host:path.
  * @throws UsageError when there is no such folder, or it cannot be read; ConnectionError
  */
 export async function withBundleFolder<T>(
@@ -56,7 +56,7 @@ export async function withBundleFolder<T>(
 }
 
 /**
- * Does `body` with the bytes of a bundle; `text` is a path or [user@]host:path. `body` closes the source.
+ * Calls `body` with the source of a bundle; `text` is a path or [user@]host:path. `body` closes the source.
  * @throws as `openFileSource` and `openSshSource`
  */
 export async function withBundleSource<T>(

@@ -1,5 +1,5 @@
-// Everything an export or restore needs around it: journal, runner, OpenNebula client; and the undo
-// of all that is left recorded when the work has ended, well or not.
+// Sets up what an export or restore needs: journal, runner and OpenNebula client. When the work has ended, successfully
+// or not, everything that is still recorded in the journal is undone.
 import { findRemains, undoRemains } from './cleanup.ts';
 import type { Config } from '../config/config.ts';
 import { createOneClient, type OneClient } from '../one/client.ts';
@@ -25,33 +25,33 @@ export interface RunSetup {
   readonly vmId: number | undefined;
   /** The host where the disks are; undefined is this machine. */
   readonly remote?: SshTarget | undefined;
-  /** What `body` has recorded is left to a later process when it succeeds (`Journal.hold`). */
+  /** If `body` succeeds, what it has recorded is left to a later process (`Journal.hold`). */
   readonly hold?: boolean;
-  /** For asking whether OpenNebula is backing up the VM; undefined: it cannot be asked. */
+  /** Used to ask whether OpenNebula is backing up the VM; undefined if OpenNebula cannot be asked. */
   readonly one?: OneClient | undefined;
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
-  /** How long an image may keep the undo waiting from now on (`OneUndoDeps.imageWaitMs`). */
+  /** How long the undo may wait for an image from now on (`OneUndoDeps.imageWaitMs`). */
   readonly imageWaitMs?: (() => number) | undefined;
 }
 
 /**
- * Does `body` inside a run. @returns what `body` returns, after everything temporary was undone.
- * @throws BusyError when it would export a VM that another process is exporting
+ * Calls `body` with a run. @returns what `body` returns, after everything temporary has been undone.
+ * @throws BusyError when the run is an export of a VM that another process is exporting
  */
 export async function withRun<T>(setup: RunSetup, body: (run: Run) => Promise<T>): Promise<T> {
   const { config, action, vmId, hold = false, signal } = setup;
   const warn = (text: string): void => setup.log.warn(text);
   const folder = await stateFolder(config.stateDir, process.env, warn);
-  // A backup that is being written is in the hands of oned, which makes one of a VM at a time.
+  // Writing a backup needs no export lock: oned makes only one backup of a VM at a time.
   if ((action !== 'export' && !hold) || vmId === undefined) return runIn(folder, setup, body);
-  // Before the undo of earlier runs: it would undo what a run that has just begun has done to the VM.
+  // The lock comes before the undo of earlier runs, which could otherwise undo the changes of a run that has just begun.
   const claim = await claimVm(folder, vmId, signal);
   try {
     return await runIn(folder, setup, body);
   } finally {
-    // Of a process that has ended it counts for nothing, so what was done is not a failure for it.
+    // The lock of a process that has ended is ignored. So the run has not failed if the lock cannot be removed.
     await claim.release().catch((error: unknown) => {
       setup.log.warn(`cannot remove the export lock of VM ${vmId}: ${errorMessage(error)}`);
     });
@@ -65,7 +65,7 @@ async function runIn<T>(
 ): Promise<T> {
   const { config, action, vmId, remote, hold = false, log, progress, signal } = setup;
   const journal = await createJournal({ stateFolder: folder, action, vmId, log });
-  // What is held for another process outlives this one; its connections do not.
+  // What is left to another process outlives this process; the connections of this process do not.
   const transient = lazyJournal(() =>
     createJournal({ stateFolder: folder, action, vmId: undefined, log }),
   );
@@ -90,7 +90,7 @@ async function runIn<T>(
   };
   let held = false;
   try {
-    // First of all, so that it is the last to be undone; and what cannot be reached is told at once.
+    // Connects first, so that the connection is undone last, and a host that cannot be reached is reported at once.
     if (remote) await connections.open(remote);
     if (vmId !== undefined) await undoEarlierRuns(vmId, folder, handlers, setup);
     signal.throwIfAborted();
@@ -102,13 +102,13 @@ async function runIn<T>(
     }
     return result;
   } finally {
-    // No signal here: what was done is undone also when the run was interrupted.
+    // The signal does not stop the undo: changes are also undone after the run was interrupted.
     if (!held) await journal.undoAll(handlers);
     await transient.undoAll(handlers);
   }
 }
 
-/** A journal that is made when something is recorded in it, which for most never happens. */
+/** A journal that is only created when something is recorded in it. In most cases, nothing is. */
 function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | 'undoAll'> {
   let opening: Promise<Journal> | undefined;
   return {
@@ -117,7 +117,7 @@ function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | '
       return (await opening).record(undo, on);
     },
     async undoAll(handlers) {
-      // That it could not be made is told to whoever recorded something.
+      // If the journal could not be created, `record` has reported it.
       await (await opening?.catch(() => undefined))?.undoAll(handlers);
     },
   };
@@ -126,14 +126,14 @@ function lazyJournal(create: () => Promise<Journal>): Pick<Journal, 'record' | '
 /** Connections, and the handlers that undo through them. */
 export interface Connected {
   readonly connections: SshConnections;
-  /** As a run's journal; the journal is made when something is recorded. */
+  /** As in the journal of a run; the journal is created when something is recorded. */
   readonly record: Journal['record'];
   readonly handlers: UndoHandlers;
 }
 
 /**
- * Does `body` with connections to hosts that are no part of an export or restore. They have ended when this returns. The
- * journal for them, and for what `body` records, is made when it is needed.
+ * Calls `body` with connections to hosts, outside of any export or restore. The connections have ended when this
+ * returns. The journal for them, and for what `body` records, is created when it is needed.
  */
 export async function withConnections<T>(
   action: 'cleanup' | 'extract' | 'read' | 'release',
@@ -157,7 +157,7 @@ export async function withConnections<T>(
   }
 }
 
-/** Carries out undos in a process with this configuration. No signal stops them. */
+/** Returns handlers that carry out undos with this configuration. No signal stops them. */
 function handlersFor(
   config: Config,
   log: Log,
@@ -174,8 +174,8 @@ function handlersFor(
 }
 
 /**
- * What an earlier run on the VM left when it was killed would be in the way, such as a backup job; and so would what
- * OpenNebula's last backup has left, if its end was never told to us.
+ * Undoes what earlier runs on the VM left when they were killed, because it would be in the way: a backup job, for
+ * example. Also undoes what OpenNebula's last backup left, if OpenNebula never ran the action that ends it.
  */
 async function undoEarlierRuns(
   vmId: number,
@@ -190,7 +190,7 @@ async function undoEarlierRuns(
     await undoRemains(remains, handlers, log);
   }
   for (const remains of held) {
-    // A backup that begins is the only one of its VM.
+    // A backup that begins now (`hold`) is the only backup of its VM, so the earlier one has ended.
     if (!hold && (!one || (await isBackedUp(one, vmId)))) continue;
     log.warn(
       `undoing what was fixed for a backup of VM ${vmId} at ${remains.header.started}, which OpenNebula did not end`,
@@ -199,7 +199,7 @@ async function undoEarlierRuns(
   }
 }
 
-/** A client for oned: endpoint as given, or as OpenNebula's own tools find it. */
+/** Creates a client for oned. Without `endpoint`, the endpoint is found in the same way as by OpenNebula's own tools. */
 export async function connect(options: {
   readonly config: Config;
   readonly endpoint: string | undefined;

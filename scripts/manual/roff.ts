@@ -1,5 +1,5 @@
-// Writes a man page in the man(7) macros. Only macros and escapes are used that groff and mandoc both know, and text never
-// becomes a macro's argument, except in headings.
+// Writes a man page in the man(7) macros. It only uses macros and escapes that both groff and mandoc know. Text never
+// becomes the argument of a macro, except in headings.
 
 /** Quoted `words` and options are bold. */
 function marked(text: string): string {
@@ -15,12 +15,12 @@ function escaped(text: string): string {
       .replaceAll('\\', '\\(rs')
       .replaceAll('`', '\\(ga')
       .replaceAll(' - ', ' \\(en ')
-      // A list without spaces may be broken behind its commas.
+      // A list without spaces may be broken after its commas.
       .replaceAll(/,(?=\S)/g, ',\\:')
   );
 }
 
-/** To be copied: every character stands for itself. */
+/** For text that a reader copies: every character is printed as itself. */
 function literal(text: string): string {
   return text
     .replaceAll('\\', '\\(rs')
@@ -39,13 +39,13 @@ export function italic(text: string): string {
   return `\\fI${literal(text)}\\fP`;
 }
 
-/** A line that begins like a macro would be taken for one. */
+/** Without the escape, a line that begins like a macro would be treated as one. */
 function line(text: string): string {
   return /^[.']/.test(text) ? `\\&${text}` : text;
 }
 
 export interface ManPage {
-  /** What follows is text as `marked` takes it, unless its name says otherwise. */
+  /** `text` is passed through `marked`, except in headings and in `formatted`. */
   heading(text: string): void;
   subheading(text: string): void;
   paragraph(text: string): void;
@@ -58,7 +58,7 @@ export interface ManPage {
   text(): string;
 }
 
-/** Of the program that a page describes. */
+/** The version and date of the program that a page describes. */
 export interface Made {
   readonly version: string;
   /** `2026-11-28` */
@@ -76,14 +76,14 @@ export function manPage({ name, section, made, summary }: ManPageTitle): ManPage
   const lines = [
     '.\\" Made by scripts/manual from the descriptions of the options and settings.',
     `.TH "${literal(name.toUpperCase())}" "${section}" "${made.date}" "onevmdump ${made.version}" "onevmdump"`,
-    // No word is broken: a setting with a hyphen in it would be another one.
+    // Words are not hyphenated: a setting with a hyphen in it would look like another setting.
     '.nh',
     '.ad l',
     '.SH NAME',
     `${literal(name)} \\- ${escaped(summary)}`,
   ];
   let begun = false;
-  /** `man` sets a space after a heading and an item by itself. */
+  /** Begins a paragraph. After a heading, `man` itself leaves a space. */
   const paragraph = (text: string): void => {
     if (begun) lines.push('.PP');
     lines.push(line(text));

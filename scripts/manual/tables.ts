@@ -1,5 +1,5 @@
-// The tables of the documents that are made from the code. They stand between <!-- generated: NAME --> and
-// <!-- /generated -->; `npm run docs` writes them anew.
+// Generates the tables of the documents that are made from the code. They are between <!-- generated: NAME --> and
+// <!-- /generated -->; `npm run docs` updates them.
 import { commandDescriptions } from '../../bin/commands/descriptions.ts';
 import {
   explained,
@@ -12,7 +12,7 @@ import { exitCodes, type ExitCode } from '../../lib/report/exit-codes.ts';
 
 const rows: readonly ExitCode[] = exitCodes;
 
-/** NAME -> what stands there. */
+/** NAME -> the function that makes the table. */
 const tables: ReadonlyMap<string, () => string> = new Map([
   ['exit codes', exitCodeTable],
   ['codes of failures', wordTable],
@@ -25,7 +25,7 @@ const tables: ReadonlyMap<string, () => string> = new Map([
 
 const place = /(<!-- generated: (.*?) -->\n)[^]*?(<!-- \/generated -->)/g;
 
-/** The document with its tables as they are to be. @throws Error for a table that does not exist */
+/** Returns the document with its tables updated. @throws Error for a table that does not exist */
 export function withTables(document: string): string {
   return document.replaceAll(place, (_, begin: string, name: string, end: string) => {
     const made = tables.get(name);
@@ -95,12 +95,12 @@ function exitCodesOf({ code, signal }: ExitCode): readonly number[] {
     : rows.flatMap((row) => (row.signal === undefined ? [] : [row.code]));
 }
 
-/** Options stand in backquotes, and what would be HTML. */
+/** Puts options, and what would otherwise be HTML, in backquotes. */
 function forMarkdown(text: string): string {
   return text.replaceAll(/(?<![\w`-])(--[a-z][\w-]*|(?:[\w.-]*<[a-z][^>]*>)+)/g, '`$1`');
 }
 
-/** Columns as wide as their widest cell, as Prettier has them. */
+/** Columns are as wide as their widest cell, as Prettier writes them. */
 function table(head: readonly string[], body: readonly (readonly string[])[]): string {
   const all = [head, ...body].map((row) => row.map((cell) => cell.replaceAll('|', '\\|')));
   const widths = head.map((_, column) => Math.max(3, ...all.map((row) => row[column]!.length)));

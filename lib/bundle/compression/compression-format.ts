@@ -87,5 +87,5 @@ export interface Decompression {
 /** Bytes read or decompressed at once. Larger chunks are not faster, and take more memory while they wait. */
 export const chunkSize = 256 * 1024;
 
-/** The size of what `frameEnd` is given. */
+/** The size of the argument of `frameEnd`, in bytes. */
 export const frameEndSize = 8;

@@ -1,4 +1,4 @@
-// Decompresses by a program, through pipes: one process for all frames.
+// Decompresses with a program, through pipes: one process for all frames.
 import { CommandError, errorMessage } from '../../report/errors.ts';
 import { pipeThrough } from '../../run/pipe-through.ts';
 import type { Command } from '../../run/runner.ts';

@@ -1,10 +1,10 @@
-// Where the last frame of a compressed stream ends, for programs that treat zeros after it as damage. Only the
-// lengths in the headers are read, nothing is decompressed.
+// Finds where the last frame of a compressed stream ends, for programs that treat zeros after it as damage. Only the
+// lengths in the headers are read; nothing is decompressed.
 import { BundleError } from '../../report/errors.ts';
 import { isZero } from '../zeros.ts';
 
 /**
- * The chunks up to the end of the last frame. Zeros after it are left out. Anything else is passed on, even if it
+ * Yields the chunks up to the end of the last frame. Zeros after it are left out. Anything else is passed on, even if it
  * makes no sense: the program itself reports what is wrong with it.
  * @throws BundleError when something follows the zeros
  */
@@ -21,7 +21,7 @@ export async function* withoutZeroTail(
   }
 }
 
-/** Follows frames, headers and blocks through a stream that comes in pieces of any size. A format says what they are. */
+/** Follows frames, headers and blocks through a stream that comes in pieces of any size. A subclass knows the format. */
 export abstract class FrameWalk {
   /** What is done with the next field, once all its bytes have come; undefined: a frame may begin here. */
   #next: ((field: Buffer) => void) | undefined;
@@ -29,29 +29,29 @@ export abstract class FrameWalk {
   #field: Buffer = Buffer.alloc(0);
   /** Bytes to pass over before the next field. */
   #skip = 0;
-  /** Zeros have begun where a frame could. */
+  /** Zeros have begun where a frame could begin. */
   #ended = false;
   /** The format is not known: everything is passed on. */
   #unknown = false;
 
-  /** Gets the four bytes that each frame begins with; none of ours begins with a zero. */
+  /** Called with the first four bytes of each frame. No frame of ours begins with a zero. */
   protected abstract magic(field: Buffer): void;
 
-  /** Has `then` called with the field of so many bytes that follows the next `skip` bytes. */
+  /** Skips `skip` bytes, and calls `then` with the field of `bytes` bytes after them. */
   protected read(bytes: number, then: (field: Buffer) => void, skip = 0): void {
     this.#needed = bytes;
     this.#next = then;
     this.#skip = skip;
   }
 
-  /** The frame ends after so many bytes. */
+  /** The frame ends after `rest` more bytes. */
   protected endFrame(rest: number): void {
     this.#needed = 4;
     this.#next = undefined;
     this.#skip = rest;
   }
 
-  /** This is no format that is known. */
+  /** The format is not known: everything from here on is passed on. */
   protected passOn(): void {
     this.#unknown = true;
   }

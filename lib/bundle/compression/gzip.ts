@@ -13,8 +13,8 @@ export const gzip = {
   extension: 'tar.gz',
   encoding: {
     levels: { lowest: 0, highest: 9, default: 1 },
-    // Without a name or time in the header. The program gzip is not among them: Node's own zlib needs half to three
-    // quarters of its time (docs/decisions/0005-writing-frames.md).
+    // They write no name and no time into the header. The program gzip is not one of them, because Node's own zlib takes
+    // only half to three quarters of its time (docs/decisions/0005-writing-frames.md).
     encoders: [
       {
         program: 'igzip',

@@ -6,7 +6,7 @@ export const none = {
   extension: 'tar',
   // One tar block with the record.
   trailer: { before: Buffer.alloc(0), after: Buffer.alloc(480) },
-  // POSIX ustar, and GNU tar, which puts blanks after it.
+  // The magic of POSIX ustar, and of GNU tar, which has blanks after it.
   isStart: (head) => head.toString('latin1', 257, 262) === 'ustar',
   decompress({ chunks }) {
     const output = asTheyAre(chunks);

@@ -1,4 +1,4 @@
-// The layout of zstd frames, as far as it takes to find the last one's end: RFC 8878, 3.1.1 and 3.1.2.
+// The layout of zstd frames, as far as it is needed to find the end of the last one: RFC 8878, 3.1.1 and 3.1.2.
 import { FrameWalk } from './frame-walk.ts';
 
 /** Whether a frame with data begins with this number. */

@@ -1,4 +1,4 @@
-// zstd, RFC 8878, by the program of that name: Node has no zstd before version 22.15. A frame is one zstd frame.
+// zstd, RFC 8878, with the program of that name: Node.js has no zstd before version 22.15. A frame is one zstd frame.
 import type { CompressionFormat } from './compression-format.ts';
 import { decompressBy } from './decompress-by.ts';
 import { withoutZeroTail } from './frame-walk.ts';

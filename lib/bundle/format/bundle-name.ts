@@ -15,7 +15,7 @@ export function bundleName({ vmId, epoch, compression }: BundleNameFacts): strin
   return `${ownPrefix}${vmId}-${epoch}.${compressions[compression].extension}`;
 }
 
-/** What `bundleName` made, taken apart; undefined for any other name. */
+/** Parses a name that `bundleName` has made; undefined for any other name. */
 export function parseBundleName(name: string): BundleNameFacts | undefined {
   const [, vmId, epoch, ending] =
     /^onevmdump-(0|[1-9]\d{0,14})-(0|[1-9]\d{0,11})\.(.+)$/.exec(name) ?? [];
@@ -23,7 +23,7 @@ export function parseBundleName(name: string): BundleNameFacts | undefined {
   return compression && { vmId: Number(vmId), epoch: Number(epoch), compression };
 }
 
-/** Whether a file can be a bundle by its name, which its user may have chosen. */
+/** Whether a file can be a bundle, judged by its name, which a user may have chosen. */
 export function endsLikeBundle(name: string): boolean {
   const extensions = compressionNames.map((one) => compressions[one].extension);
   return [...extensions, 'tgz'].some((extension) => name.endsWith(`.${extension}`));

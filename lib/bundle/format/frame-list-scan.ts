@@ -1,11 +1,11 @@
-// The list of a member's frames in manifest.json, number by number, as it comes in pieces:
+// Parses the list of a member's frames in manifest.json, number by number, while it arrives in pieces:
 // [[offset, stored, length, crc32], ...].
 import { BundleError } from '../../report/errors.ts';
 import type { FrameTable } from './frame-table.ts';
 
 /** Bytes of the tar stream in one frame: docs/bundle-format.md. */
 export const largestFrame = 32 * 1024 * 1024;
-/** More than 16 TiB have. */
+/** More frames than 16 TiB of data have. */
 const mostFrames = 2_500_000;
 /** The largest values of a frame's four numbers. */
 const largest = [Number.MAX_SAFE_INTEGER, 2 * largestFrame, largestFrame, 0xffffffff];
@@ -35,7 +35,7 @@ export class FrameListScan {
   #digits = 0;
 
   /**
-   * The opening bracket has been read.
+   * For the part of the list after its opening bracket.
    * @param table gets the frames
    * @param place for messages: `members[1].frames`
    * @param taken how many frames other lists have

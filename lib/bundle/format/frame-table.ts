@@ -1,5 +1,5 @@
-// The frames of a member as a reader keeps them: a disk of 16 TiB has two million, so they are numbers in
-// typed arrays and not one JavaScript object each (20 bytes instead of about 100).
+// The frames of a member, as a reader keeps them. A disk of 16 TiB has two million frames, so they are stored as numbers
+// in typed arrays, 20 bytes each; JavaScript objects would take about 100 bytes each.
 import type { Frame, FrameList } from './manifest.ts';
 
 /** Small, since most members have few frames. */
@@ -19,7 +19,7 @@ export class FrameTable implements FrameList {
     return this.#length;
   }
 
-  /** Appends a frame; all but the offset are below 2^32. */
+  /** Appends a frame. All its numbers except the offset are below 2^32. */
   push([offset, stored, length, crc32]: Frame): void {
     const index = this.#length % blockLength;
     const last = index === 0 ? undefined : this.#blocks.at(-1);
@@ -55,7 +55,7 @@ export class FrameTable implements FrameList {
   }
 }
 
-/** `length` frames of `list` from number `first` on, as far as it goes. */
+/** Up to `length` frames of `list`, from number `first` on. */
 export function framesFrom(list: FrameList, first: number, length = list.length): FrameList {
   const count = Math.max(0, Math.min(length, list.length - first));
   const at = (index: number): Frame | undefined => {

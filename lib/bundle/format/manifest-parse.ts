@@ -1,5 +1,5 @@
-// manifest.json from a bundle that is not trusted: only what is well-formed and agrees with itself
-// gets out of here. Whether it agrees with the file, indexed-bundle.ts checks.
+// Parses the manifest.json of a bundle that is not trusted. It accepts only a manifest that is well-formed and does not
+// contradict itself. indexed-bundle.ts checks whether it agrees with the file.
 import { BundleError, errorMessage } from '../../report/errors.ts';
 import {
   anything,
@@ -22,13 +22,13 @@ import {
 import { ManifestScan, type ScannedManifest } from './manifest-scan.ts';
 import { memberName } from './member-name.ts';
 
-/** Room for the frames of some 16 TiB. */
+/** Bytes: enough for the frames of about 16 TiB. */
 export const largestManifest = 96 * 1024 * 1024;
 
 /**
- * The manifest, checked.
- * @param drop told of each optional fact that is left out because it is wrong; without it such a fact is an error
- * @throws BundleError that names what is wrong, also for a version that is not known yet
+ * Parses and checks a manifest.
+ * @param drop called for each optional fact that is left out because it is wrong; without it, such a fact is an error
+ * @throws BundleError that names what is wrong, also for a newer version of the format
  */
 export function parseManifest(bytes: Buffer, drop?: Drop): Manifest {
   const scan = new ManifestScan();
@@ -36,7 +36,7 @@ export function parseManifest(bytes: Buffer, drop?: Drop): Manifest {
   return parseScanned(scan.end(), drop);
 }
 
-/** The same for what was scanned as it came. */
+/** The same for a manifest that was scanned while it arrived. */
 export function parseScanned({ json, tables }: ScannedManifest, drop?: Drop): Manifest {
   const value = parseJson(json);
   checkVersion(value);
@@ -47,8 +47,8 @@ export function parseScanned({ json, tables }: ScannedManifest, drop?: Drop): Ma
 }
 
 /**
- * The scan has taken the lists of frames out of the JSON and left the number of a table in the place of each. Every
- * table belongs to one member, so that a number that is in the manifest itself is refused.
+ * The scan has replaced each list of frames in the JSON by the number of a table. Each table is used only once, so a
+ * manifest that itself has such a number in place of a list is refused.
  */
 function framesOf(tables: readonly FrameTable[]): Shape<FrameList> {
   const unclaimed = new Map<unknown, FrameTable>(tables.entries());
@@ -69,12 +69,12 @@ function parseJson(bytes: Uint8Array): unknown {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     return parseShape(anything, text, (why) => new BundleError(why));
   } catch (cause) {
-    // The parser's message quotes the text, which is hostile.
+    // The parser's message quotes the text, which may be hostile.
     throw new BundleError('manifest.json is not JSON', { cause: errorMessage(cause) });
   }
 }
 
-/** Before anything else: a later version may have other fields. */
+/** Called before anything else is read, because a later version may have other fields. */
 function checkVersion(value: unknown): void {
   const { version } = readShape(versionShape, value, wrong);
   if (version > manifestVersion) {
@@ -85,7 +85,7 @@ function checkVersion(value: unknown): void {
   if (version < 1) throw wrong('version is not a version');
 }
 
-/** `./vm.xml` first, then what the VM keeps beside its disks, then one member for each disk, under the name of its id. */
+/** The members are `./vm.xml`, then the VM's state besides its disks, then one for each disk, named by the disk's id. */
 function checkMembers({ members, disks, state = [] }: Manifest): void {
   if (members[0]?.name !== './vm.xml') {
     throw new BundleError('manifest.json: vm.xml is not the first member');

@@ -1,6 +1,6 @@
-// The first walk over a manifest.json that is not trusted, as it comes out of the archive: limits on everything that
-// would take memory, before JSON.parse sees any of it; and the lists of frames, which may have millions of numbers,
-// go into tables of their own. What is left is small.
+// The first pass over a manifest.json that is not trusted, while it arrives from the archive. It limits everything that
+// would take memory, before JSON.parse sees any of it. The lists of frames, which may have millions of numbers, go into
+// their own tables. The rest is small.
 import { BundleError } from '../../report/errors.ts';
 import { FrameTable } from './frame-table.ts';
 import { FrameListScan } from './frame-list-scan.ts';
@@ -8,11 +8,11 @@ import { mostMembers } from './manifest.ts';
 
 /** Bytes of the JSON without its lists of frames. */
 const largestRest = 16 * 1024 * 1024;
-/** The manifest itself has objects in lists in objects, five deep. */
+/** Levels of nested objects and lists. A real manifest has five. */
 const deepest = 16;
-/** Values, but for those of frames: a disk has some dozens. */
+/** Values, except those of frames. A disk has a few dozen. */
 const mostValues = 100_000;
-/** Keys that matter here are shorter. */
+/** The keys that matter here are shorter. */
 const longestKey = 16;
 
 const code = (mark: string) => mark.charCodeAt(0);
@@ -21,13 +21,13 @@ const [openObject, closeObject, openList, closeList] = [code('{'), code('}'), co
 
 interface Level {
   readonly isObject: boolean;
-  /** The key whose value comes, in an object. */
+  /** In an object: the key whose value comes next. */
   key: string;
-  /** How many values came before, in a list. */
+  /** In a list: how many values came before. */
   index: number;
 }
 
-/** What is left of the JSON: each list of frames is the number of its table. */
+/** The rest of the JSON: each list of frames is replaced by the number of its table. */
 export interface ScannedManifest {
   readonly json: Buffer;
   readonly tables: readonly FrameTable[];
@@ -41,12 +41,12 @@ export class ManifestScan {
   #values = 0;
   #inText = false;
   #escaped = false;
-  /** The text that is being read is a key; undefined: it is a value. */
+  /** The key that is being read; undefined if the text that is being read is a value. */
   #key: string | undefined;
   #keyExpected = false;
   #frames: FrameListScan | undefined;
 
-  /** The next bytes. @throws BundleError */
+  /** Scans the next bytes. @throws BundleError */
   push(chunk: Uint8Array): void {
     let from = 0;
     for (let at = 0; at < chunk.length; at++) {
@@ -68,7 +68,7 @@ export class ManifestScan {
     if (!this.#frames) this.#keep(chunk.subarray(from));
   }
 
-  /** After the last byte. */
+  /** To be called after the last byte. */
   end(): ScannedManifest {
     if (this.#frames) throw new BundleError('manifest.json is not JSON');
     return { json: Buffer.concat(this.#rest), tables: this.#tables };
@@ -164,7 +164,7 @@ export class ManifestScan {
         `manifest.json has more than ${largestRest} bytes besides its lists of frames`,
       );
     }
-    // A copy: the piece would keep the whole chunk in memory.
+    // Copied, because the piece itself would keep the whole chunk in memory.
     this.#rest.push(Buffer.from(part));
   }
 }

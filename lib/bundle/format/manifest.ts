@@ -1,6 +1,6 @@
-// The last member of a bundle, manifest.json: what the bundle holds and where each byte of it lies. Its types are
-// inferred from the shapes by which it is read. The format is documented in docs/bundle-format.md; version 1. Its fields
-// are never renamed.
+// The last member of a bundle, manifest.json: it says what the bundle holds, and where each byte of it is. The types are
+// inferred from the shapes that are used to read it. docs/bundle-format.md documents the format. This is version 1.
+// Fields are never renamed.
 import { dictionary, fact, list, object, optional, variants } from '../../run/json-object.ts';
 import {
   count,
@@ -17,14 +17,14 @@ import { compressionNames } from '../compression/compressions.ts';
 export const manifestVersion = 1;
 
 const diskFormatShape = oneOf('raw', 'qcow2');
-/** The format a disk had on its storage, and has in the bundle. */
+/** The format that a disk had on its storage, and that it has in the bundle. */
 export type DiskFormat = Infer<typeof diskFormatShape>;
 
 const consistencyLevelShape = oneOf('offline', 'agent', 'suspend', 'crash');
 /**
- * How the point in time was fixed: `offline` (the VM was not running), `agent` (file systems frozen by the
- * guest agent), `suspend` (the guest was paused), `crash` (nothing was quiesced: the disks are as
- * after a power cut).
+ * How consistent the disks are: `offline` (the VM was not running), `agent` (the guest agent had frozen the file
+ * systems), `suspend` (the guest was paused), `crash` (the guest was neither frozen nor paused: the disks are as after a
+ * power cut).
  */
 export type ConsistencyLevel = Infer<typeof consistencyLevelShape>;
 
@@ -38,28 +38,28 @@ export const consistencyShape = object({
 });
 
 /**
- * One frame: complete in the bundle's compression (with `none` the bytes themselves).
+ * One frame: a complete unit of the bundle's compression (with `none`, the bytes themselves).
  * `[offset in the file, stored bytes, bytes of the tar stream, CRC-32 of those]`.
  */
 export type Frame = readonly [offset: number, stored: number, length: number, crc32: number];
 
-/** Frames in order: an array, or the table that a reader keeps them in. */
+/** Frames in order: an array, or the table in which a reader keeps them. */
 export interface FrameList extends Iterable<Frame> {
   readonly length: number;
   at(index: number): Frame | undefined;
 }
 
-/** Disks of one bundle: more than QEMU can attach to a machine. Readers refuse more. */
+/** The most disks of a bundle: more than QEMU can attach to a machine. Readers refuse more. */
 export const mostDisks = 512;
 
-/** Members of one bundle. */
+/** The most members of a bundle. */
 export const mostMembers = 2 * mostDisks;
 
-/** OpenNebula counts disks from 0; nine digits keep the number an ordinary integer. */
+/** OpenNebula numbers disks from 0; nine digits fit into an ordinary integer. */
 const diskId = count(999_999_999);
 const sha256 = matching(/^[0-9a-f]{64}$/, 'a SHA-256');
 
-/** What oned knew of the image a disk came from; absent for volatile disks or without oned. */
+/** What oned said about the image of the disk; absent for volatile disks, or if oned was not asked. */
 export const imageFactsShape = object({
   id: count(),
   name: text,
@@ -76,7 +76,7 @@ export const imageFactsShape = object({
 });
 export type ImageFacts = Infer<typeof imageFactsShape>;
 
-/** Bytes: what qcow2 can have. */
+/** Bytes: all cluster sizes of qcow2. */
 const clusterSize = oneOf(...Array.from({ length: 13 }, (_, bit) => 512 * 2 ** bit));
 
 /** The form of a disk in a bundle. */
@@ -106,11 +106,11 @@ const diskShape = object({
 export type ManifestDisk = Infer<typeof diskShape>;
 
 const stateShape = object({ member: oneOf('./nvram', './tpm.tar'), sha256 });
-/** A member that holds what a VM keeps beside its disks: its UEFI variables, or a tar archive of its vTPM's state. */
+/** A member with state that a VM has besides its disks: its UEFI variables, or a tar archive of its vTPM's state. */
 export type ManifestState = Infer<typeof stateShape>;
 export type StateMember = ManifestState['member'];
 
-/** Bytes that such a member may have. The flash of an aarch64 machine has 64 MiB; a vTPM's state some ten KiB. */
+/** The most bytes of such a member. The flash of an aarch64 machine has 64 MiB; a vTPM's state has some ten KiB. */
 export const largestState: Readonly<Record<StateMember, number>> = {
   './nvram': 64 * 1024 * 1024,
   './tpm.tar': 8 * 1024 * 1024,
@@ -119,7 +119,7 @@ export const largestState: Readonly<Record<StateMember, number>> = {
 /** What every version of the manifest has. */
 export const versionShape = object({ format: oneOf('onevmdump'), version: count() });
 
-/** @param frames the shape of a member's frames, as the manifest is read: manifest-parse.ts */
+/** @param frames the shape of a member's frames while the manifest is read: see manifest-parse.ts */
 export const manifestShape = (frames: Shape<FrameList>) =>
   object({
     format: oneOf('onevmdump'),
@@ -138,7 +138,7 @@ export const manifestShape = (frames: Shape<FrameList>) =>
       /** STIME: when the VM was made, in epoch seconds. */
       stime: fact(count()),
     }),
-    /** The OpenNebula the VM is of, as far as it is known: as configured, and as it was asked. */
+    /** The OpenNebula of the VM, as far as it is known: its configured name, and the endpoint that was asked. */
     cloud: fact(object({ name: fact(text), endpoint: fact(text) })),
     consistency: consistencyShape,
     /** The tar members, each beginning at the first byte of its first frame. */
@@ -153,9 +153,9 @@ export const manifestShape = (frames: Shape<FrameList>) =>
       mostMembers,
     ),
     disks: list(diskShape, mostDisks),
-    /** Absent where the VM has none. */
+    /** Absent if the VM has none. */
     state: optional(list(stateShape, mostMembers)),
-    /** DISK_IDs of the VM's disks that were not asked for (`export --disk`); absent when all were. */
+    /** DISK_IDs of the VM's disks that were not requested (`export --disk`); absent if all of them were. */
     leftOut: optional(list(diskId, 2 * mostDisks)),
   });
 export type Manifest = Infer<ReturnType<typeof manifestShape>>;

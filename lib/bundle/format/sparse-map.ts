@@ -1,5 +1,5 @@
-// The map of a sparse member: which bytes of the file the stored data are. GNU tar manual, "Storing
-// Sparse Files, PAX Format 1.0". Generated in pieces: a fragmented disk has millions of extents.
+// The map of a sparse member says to which bytes of the file the stored data belongs. It is generated in pieces, because
+// a fragmented disk has millions of extents. Format: GNU tar manual, "Storing Sparse Files, PAX Format 1.0".
 import type { Extent } from '../../read/disk-reader.ts';
 import { tarPadding } from './tar-header.ts';
 
@@ -24,7 +24,7 @@ export function* sparseMap(extents: readonly Extent[], virtualSize: number): Gen
 
 function* mapTexts(extents: readonly Extent[], virtualSize: number): Generator<string> {
   const last = extents.at(-1);
-  // As GNU tar does, so that the file gets its full size.
+  // GNU tar also ends the map with an empty extent in this case, so that the file gets its full size.
   const endsInHole = (last ? last.offset + last.length : 0) < virtualSize;
   let text = `${extents.length + (endsInHole ? 1 : 0)}\n`;
   for (const { offset, length } of extents) {

@@ -1,11 +1,11 @@
-// Headers of tar members, as bundles have them: mode, owner and time are the same everywhere.
+// Headers of tar members. In a bundle, all files have the same mode, owner and time.
 // ustar: POSIX.1-2001; PAX sparse members: GNU tar manual, "Storing Sparse Files, PAX Format 1.0".
 import { posix } from 'node:path';
 import { Header } from 'tar/header';
 
 const blockSize = 512;
 
-/** How many bytes pad a member of `size` bytes to whole blocks. */
+/** How many bytes are needed to pad a member of `size` bytes to whole blocks. */
 export function tarPadding(size: number): number {
   return (blockSize - (size % blockSize)) % blockSize;
 }
@@ -13,7 +13,7 @@ export function tarPadding(size: number): number {
 /** The end of an archive: two blocks of zeros. */
 export const endOfArchive = Buffer.alloc(2 * blockSize);
 
-/** The header of the folder itself. */
+/** The header of the folder `./`, which all members are in. */
 export function folderHeader(mtime: Date): Buffer {
   return folderHeaderOf('./', mtime);
 }
@@ -24,8 +24,9 @@ export function folderHeaderOf(path: string, mtime: Date): Buffer {
 }
 
 /**
- * The header of a plain file. From 8 GiB on the size is in base-256, which every tar of today reads. Not
- * as a PAX record `size`: Python's tarfile confuses that with a sparse member's real size and loses its place.
+ * The header of a plain file. A size of 8 GiB or more is written in base-256, which every current tar reads. It is not
+ * written as a PAX record `size`: Python's tarfile confuses that with the real size of a sparse member, and loses its
+ * position in the archive.
  */
 export function fileHeader(name: string, size: number, mtime: Date): Buffer {
   return header({ path: name, type: 'File', mode: 0o600, size, mtime });
@@ -87,7 +88,7 @@ function header(fields: HeaderFields): Buffer {
   return block;
 }
 
-/** `LENGTH KEY=VALUE\n`, where LENGTH counts its own digits. The `Pax` of npm's tar knows no GNU keys. */
+/** `LENGTH KEY=VALUE\n`, where LENGTH also counts its own digits. `Pax` of npm's tar does not know GNU's keys. */
 function paxRecord(key: string, value: string): Buffer {
   const rest = Buffer.byteLength(` ${key}=${value}\n`);
   let length = rest + String(rest).length;

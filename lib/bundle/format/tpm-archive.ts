@@ -1,12 +1,12 @@
-// The state of a vTPM as a small tar archive: `tpm/` with a few plain files, as OpenNebula 7.2 keeps it in the VM's folder and
-// in its own backups (`disk.tpm.0`, compressed). It comes from a host or from a bundle, and OpenNebula unpacks it into the
-// folder of a VM: nothing but plain files directly below `tpm/` gets through here.
+// The state of a vTPM as a small tar archive: `tpm/` with a few plain files, as OpenNebula 7.2 keeps it in the VM's
+// folder and in its own backups (`disk.tpm.0`, compressed). The archive comes from a host or from a bundle, and
+// OpenNebula unpacks it into the folder of a VM. So only plain files directly below `tpm/` are accepted.
 import { Header } from 'tar/header';
 import { BundleError } from '../../report/errors.ts';
 import { endOfArchive, fileHeader, folderHeaderOf, tarPadding } from './tar-header.ts';
 
 const blockSize = 512;
-/** A state has one file, and perhaps a lock. */
+/** The state has one file, and perhaps a lock file. */
 const mostFiles = 20;
 
 /** A file below `tpm/`. */
@@ -17,8 +17,8 @@ export interface TpmFile {
 }
 
 /**
- * The files of such an archive.
- * @throws BundleError for an archive that is damaged, has none, or holds anything else
+ * Returns the files of such an archive.
+ * @throws BundleError for an archive that is damaged, has no file, or has anything else
  */
 export function parseTpmArchive(archive: Buffer): readonly TpmFile[] {
   const files: TpmFile[] = [];
@@ -44,7 +44,7 @@ export function parseTpmArchive(archive: Buffer): readonly TpmFile[] {
   return files;
 }
 
-/** The archive of these files: the same bytes for the same files. */
+/** Makes the archive of these files: the same bytes for the same files. */
 export function encodeTpmArchive(files: readonly TpmFile[]): Buffer {
   const never = new Date(0);
   const parts = [folderHeaderOf('tpm/', never)];

@@ -1,10 +1,10 @@
-// The last bytes of a bundle: a fixed-size record that decompresses to nothing and says where the
-// manifest's frame lies. The layout is documented in docs/bundle-format.md, "The index".
+// The last bytes of a bundle: a record of fixed size that decompresses to nothing and says where the
+// manifest's frame is. The layout is documented in docs/bundle-format.md, "The index".
 import { crc32 as crcOf } from 'node:zlib';
 import { compressionNames, compressions, type Compression } from '../compression/compressions.ts';
 import { isZero } from '../zeros.ts';
 
-/** Where the last frame, which holds the manifest, lies in the file (bytes). */
+/** Where the last frame, which holds the manifest, is in the file (bytes). */
 export interface Trailer {
   readonly compression: Compression;
   readonly offset: number;
@@ -22,7 +22,7 @@ export function trailerSize(compression: Compression): number {
   return before.length + recordSize + after.length;
 }
 
-/** As many bytes as the longest trailer has: from the end of a file, enough for `decodeTrailer`. */
+/** Bytes of the longest trailer. `decodeTrailer` needs this many bytes from the end of a file. */
 export const longestTrailer = Math.max(...compressionNames.map(trailerSize));
 
 /** The trailer's bytes. */
@@ -38,7 +38,7 @@ export function encodeTrailer({ compression, offset, stored, crc32 }: Trailer): 
 }
 
 /**
- * Finds the trailer in some bytes from the end of a file. Zeros may follow it.
+ * Finds the trailer in the last bytes of a file. Zeros may follow it.
  * @param tail bytes that hold the whole trailer if there is one
  * @param end where `tail` ends in the file, in bytes
  * @returns undefined when there is none, when it is damaged, or when it does not fit its place (the file was cut, or
@@ -51,7 +51,7 @@ export function decodeTrailer(tail: Uint8Array, end: number): Trailer | undefine
     const start = record - compressions[compression].trailer.before.length;
     const place = decodeRecord(bytes, start, compression);
     if (!place) continue;
-    // Compared as bigint: hostile 64-bit values must not be rounded into something that fits.
+    // Compared as bigint, because hostile 64-bit values must not be rounded to a value that fits.
     const fits =
       place.stored > 0n &&
       place.offset + place.stored === BigInt(end - bytes.length) + BigInt(start) &&
@@ -62,7 +62,7 @@ export function decodeTrailer(tail: Uint8Array, end: number): Trailer | undefine
   return undefined;
 }
 
-/** Whether a block of a tar stream is the trailer of an uncompressed bundle, wherever that says it was. */
+/** Whether a block of a tar stream is the trailer of an uncompressed bundle, whatever position the trailer gives. */
 export function isTrailerBlock(block: Buffer): boolean {
   return decodeRecord(block, 0, 'none') !== undefined;
 }

@@ -1,14 +1,14 @@
-// Blocks of a file that were read from far away, kept for a while.
+// Caches blocks of a file on another machine.
 
-/** Several frames are read side by side, each with its blocks ahead. */
+/** Several frames are read at the same time, and blocks are read ahead for each. */
 const mostBlocks = 64;
 
 export class BlockCache {
   readonly #fetch: (index: number) => Promise<Buffer>;
-  /** From the one that was used longest ago to the one used last. */
+  /** In the order of their last use: the most recently used block is the last one. */
   readonly #blocks = new Map<number, Promise<Buffer>>();
 
-  /** @param fetch asks for a block that is not kept; called in the order in which they are wanted */
+  /** @param fetch requests a block that is not in the cache; called in the order in which blocks are asked for */
   constructor(fetch: (index: number) => Promise<Buffer>) {
     this.#fetch = fetch;
   }
@@ -17,12 +17,12 @@ export class BlockCache {
     return this.#blocks.has(index);
   }
 
-  /** A block, or the error of fetching it. A caller that does not need it yet may leave it alone. */
+  /** Returns a block, or rejects with the error of `fetch`. A caller that only reads ahead need not await the block. */
   get(index: number): Promise<Buffer> {
     const known = this.#blocks.get(index);
     if (known) this.#blocks.delete(index);
     const block = known ?? this.#fetch(index);
-    // Whoever waits for it gets the failure; when nobody does, it is no crash.
+    // Whoever awaits the block gets the error. Without this, an error that nobody awaits would end the process.
     block.catch(() => undefined);
     this.#blocks.set(index, block);
     const [oldest] = this.#blocks.keys();

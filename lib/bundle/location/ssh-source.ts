@@ -1,5 +1,5 @@
-// A bundle in a file on another machine, read at any place through one ssh session. Blocks are kept for a while and read
-// ahead, since a network has far longer ways than a disk.
+// Reads a bundle in a file on another machine, at any position, through one ssh session. Blocks are cached and read
+// ahead, because the latency of a network is much higher than that of a disk.
 import type { Runner } from '../../run/runner.ts';
 import type { BundleSource } from '../read/bundle.ts';
 import { BlockCache } from './block-cache.ts';
@@ -7,13 +7,13 @@ import { startReading } from './host-file.ts';
 import { RemoteReads, type FileHead } from './remote-reads.ts';
 
 const blockSize = 1024 * 1024;
-/** Blocks asked for beyond the one that is needed, where reading goes on from one to the next. */
+/** How many blocks are read ahead if one block is read after another. */
 const ahead = 8;
 
 /**
  * Opens a file for reading on the machine of `runner`.
- * @param name as messages call it: host:path.
- * @throws UsageError when there is no such file or it is no regular file; CommandError; ConnectionError
+ * @param name for messages: host:path.
+ * @throws UsageError when there is no such file, or it is not a regular file; CommandError; ConnectionError
  */
 export async function openSshSource(
   runner: Runner,
@@ -57,7 +57,7 @@ class SshSource implements BundleSource {
     return this.#reads.close();
   }
 
-  /** The last block needed, or one beyond it where reading goes on from block to block. */
+  /** The last block that is needed, or a later one if one block is read after another. */
   #lastToAskFor(first: number, last: number): number {
     const goesOn = this.#blocks.has(first - 1) || last > first;
     return goesOn ? Math.min(last + ahead, Math.floor((this.size - 1) / blockSize)) : last;

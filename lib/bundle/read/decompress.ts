@@ -1,5 +1,5 @@
-// A part of a bundle's file as the bytes it was compressed from, as a stream: nothing is unpacked
-// that nobody asks for, so a small file that stands for terabytes does no harm.
+// Decompresses a part of a bundle's file as a stream. Nothing is decompressed that nobody asks for, so a small file that
+// expands to terabytes does no harm.
 import { BundleError } from '../../report/errors.ts';
 import { chunkSize, type Decompression } from '../compression/compression-format.ts';
 import { compressions, type Compression } from '../compression/compressions.ts';
@@ -73,7 +73,7 @@ async function* decompressed(
   }
 }
 
-/** The bytes of a range as they are in the file. @throws BundleError when the file ends before */
+/** The bytes of a range as they are in the file. @throws BundleError when the file ends before the range does */
 async function* storedBytes(
   source: BundleSource,
   { offset, length }: ByteRange,

@@ -1,5 +1,5 @@
-// The tar stream of some frames of an indexed bundle, each checked against the index: its length and
-// its CRC-32. Where the compression can, several frames are decompressed at a time.
+// Reads the tar stream of some frames of an indexed bundle. The length and the CRC-32 of each frame are checked against
+// the index. If the compression allows it, several frames are decompressed at a time.
 import { availableParallelism } from 'node:os';
 import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
@@ -18,18 +18,18 @@ import { decompress, startDecompressing, type ByteRange } from './decompress.ts'
 export interface FrameStreamOptions {
   /** For messages: `disk 0`. */
   readonly label: string;
-  /** How many frames are decompressed at the same time; default: as many as pays. */
+  /** How many frames are decompressed at the same time; default: as many as make it faster. */
   readonly parallel?: number;
   /** The number of the first frame in its member, for messages; default 0. */
   readonly first?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A frame takes up to 32 MiB while it waits, and libuv has four threads for this and all files. */
+/** A frame takes up to 32 MiB while it waits, and libuv has four threads for decompression and all file access. */
 const mostParallel = Math.max(1, Math.min(3, availableParallelism()));
-/** Bytes of the tar stream in the frames that are decompressed at the same time, unless it is one. */
+/** The most bytes of the tar stream in frames that are decompressed at the same time; a single frame may have more. */
 const mostAhead = 32 * 1024 * 1024;
-/** Pieces of a disk may not be larger. */
+/** Pieces of a disk must not be larger. */
 const largestChunk = 1024 * 1024;
 
 /**
@@ -47,7 +47,7 @@ export async function* frameBytes(
   else yield* framesInOneStream(source, compression, frames, options);
 }
 
-/** A frame that is damaged. */
+/** The error for a frame that is damaged. */
 export class FrameError extends BundleError {
   /** The number of the frame in its member. */
   readonly index: number;
@@ -61,13 +61,13 @@ export class FrameError extends BundleError {
   }
 }
 
-/** The error for a frame; `index` is its number in the member. */
+/** The error for a frame; `index` is its number in the member. A reason that is not about the bundle stays as it is. */
 function frameError(label: string, index: number, frame: Frame, reason: unknown): unknown {
   if (typeof reason !== 'string' && !(reason instanceof BundleError)) return reason;
   return new FrameError(label, index, frame, reason);
 }
 
-/** Frames that are decompressed each alone, some of them before they are asked for. */
+/** Decompresses each frame separately, and some of them before they are asked for. */
 async function* framesAlone(
   source: BundleSource,
   compression: Compression,
@@ -81,7 +81,7 @@ async function* framesAlone(
     let index = 0;
     for (const frame of frames) {
       for (const next of ahead.after(index)) {
-        // As many chunks as hold what the index says: a frame that holds far more waits before it fills the memory.
+        // Room for as many bytes as the index says: a frame that has far more waits before it fills the memory.
         const buffered = Math.ceil(next[2] / chunkSize) + 1;
         const range = rangeOf(next);
         started.push(startDecompressing(source, range, compression, { buffered, signal }));
@@ -103,7 +103,7 @@ async function* framesAlone(
   }
 }
 
-/** Says which frames to start while one is read: `parallel` at most, and no more of them than fit into memory. */
+/** Yields the frames to start while one is read: at most `parallel`, and no more than fit into memory. */
 function readAhead(frames: FrameList, parallel: number) {
   let next = 0;
   return {
@@ -127,7 +127,10 @@ function rangeOf([offset, length]: Frame): ByteRange {
 
 type FrameEnd = NonNullable<CompressionFormat['frameEnd']>;
 
-/** The decompressor compares the data with the frame's end: comparing that with the index saves a second computation. */
+/**
+ * Compares the end of a frame with the index. The decompressor compares the data with that end, so the CRC-32 need not
+ * be computed a second time.
+ */
 async function checkEnd(
   source: BundleSource,
   [offset, stored, length, crc]: Frame,
@@ -155,7 +158,7 @@ async function* exactly(chunks: AsyncIterable<Buffer>, length: number): AsyncGen
   }
 }
 
-/** Frames that are decompressed as one stream, by one process. */
+/** Decompresses frames as one stream, in one process. */
 async function* framesInOneStream(
   source: BundleSource,
   compression: Compression,
@@ -185,7 +188,7 @@ async function* framesInOneStream(
   }
 }
 
-/** One stream shows only whether all frames together make sense. */
+/** Checks that a frame begins where the index says: one stream only shows whether all frames together are valid. */
 async function checkStart(source: BundleSource, [offset]: Frame, compression: Compression) {
   const { frameMagic } = compressions[compression];
   if (!frameMagic) return;

@@ -1,24 +1,24 @@
-// Appends the results of work that ends in any order, in the order in which it was begun.
+// Appends the results of work in the order in which the work was begun, even if it ends in another order.
 
 export class AppendQueue {
   #last = Promise.resolve();
-  /** What `oldest` has not waited for yet. */
+  /** The work for which `oldest` has not waited yet. */
   #waiting: Promise<void>[] = [];
   readonly #running = new Set<Promise<unknown>>();
 
-  /** How many have to be waited for. */
+  /** How many frames `oldest` has not waited for yet. */
   get length(): number {
     return this.#waiting.length;
   }
 
-  /** Lets `work` append a frame after those before it. After an error nothing more is appended. */
+  /** Runs `work`, which appends a frame, after all earlier work. After an error, nothing more is appended. */
   append(work: () => Promise<void>): void {
     this.#last = this.#last.then(work);
     this.track(this.#last);
     this.#waiting.push(this.#last);
   }
 
-  /** Has `settled` wait for `work`, whose error surfaces where it is awaited. */
+  /** Makes `settled` wait for `work`. An error of `work` is thrown where `work` itself is awaited. */
   track(work: Promise<unknown>): void {
     this.#running.add(work);
     const ended = () => void this.#running.delete(work);

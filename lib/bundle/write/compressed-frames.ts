@@ -1,6 +1,6 @@
 // The compressing pipeline: a frame is written to a scratch file, a compressor turns it into another
-// scratch file, and the results are appended to the sink in order. While one frame fills, others are
-// being compressed. Frames of zeros are compressed once.
+// scratch file, and the results are appended to the sink in order. While one frame is filled, others are
+// being compressed. Full frames of zeros are all alike, so only one of them is compressed.
 import type { FileHandle } from 'node:fs/promises';
 import type { Frame } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
@@ -14,14 +14,14 @@ import { readAll, writeScratch } from './scratch.ts';
 import { Gatherer } from './write-buffer.ts';
 
 const copySize = 1024 * 1024;
-/** The compressed zero frame is kept up to this size; all compressors make far less of 8 MiB. */
+/** A compressed frame of zeros is only kept up to this size. Every compressor makes far less of 8 MiB of zeros. */
 const largestZeroFrame = 1024 * 1024;
-/** Frames that wait to be appended; only those of zeros, which need no slot, come to so many. */
+/** The most frames that wait to be appended. Only frames of zeros, which need no slot, become so many. */
 const longestQueue = 64;
 
 const zeros = Buffer.alloc(copySize);
 
-/** The frame that fills. */
+/** The frame that is being filled. */
 interface OpenFrame {
   readonly slot: CompressorSlot;
   readonly gatherer: Gatherer;
@@ -36,7 +36,7 @@ export class CompressedFrames implements FrameBody {
   readonly #places = new FramePlaces();
   readonly #copyBuffer = Buffer.allocUnsafeSlow(copySize);
   #current: OpenFrame | undefined;
-  /** Zeros at the start of the current frame, not written anywhere yet. */
+  /** Bytes of zeros at the start of the current frame that are not written anywhere yet. */
   #leadingZeros = 0;
   /** A frame of zeros in its compressed form. */
   #zeroFrame: Buffer | undefined;

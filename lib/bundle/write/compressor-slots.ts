@@ -1,11 +1,11 @@
-// Where frames are compressed: a few slots, each with a scratch file for a frame, one for what it is compressed to, and
-// a compressor between them. They are used again and again: fresh pages cost more than old ones.
+// The slots in which frames are compressed. Each has a scratch file for a frame, another one for the compressed frame,
+// and a compressor. Slots are reused, because fresh memory pages cost more than used ones.
 import type { FileHandle } from 'node:fs/promises';
 import { frameSize } from './frame-body.ts';
 import type { CompressingCodec, FrameCompressor } from './frame-codec.ts';
 import { createScratch, scratchFolder } from './scratch.ts';
 
-/** Frames under way: one fills, the others are being compressed. More are not faster (see bench/). */
+/** One frame is filled while the others are compressed. More slots are not faster (see bench/). */
 const slotCount = 3;
 
 export interface CompressorSlot {
@@ -26,7 +26,7 @@ export class CompressorSlots {
     this.#signal = signal;
   }
 
-  /** A slot that is free; undefined while all are in use. */
+  /** A free slot; undefined while all are in use. */
   async take(): Promise<CompressorSlot | undefined> {
     const slot = this.#free.pop();
     if (slot || this.#made.length === slotCount) return slot;

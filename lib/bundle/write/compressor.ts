@@ -1,5 +1,5 @@
-// Picks what compresses the frames of a bundle, for a method and level.
-// The choice, with speeds: docs/decisions/0005-writing-frames.md.
+// Picks the compressor for the frames of a bundle, by method and level.
+// docs/decisions/0005-writing-frames.md explains the choice, with speeds.
 import { UsageError } from '../../report/errors.ts';
 import { isInstalled as isOnPath } from '../../run/which.ts';
 import type { Encoder } from '../compression/compression-format.ts';

@@ -1,11 +1,11 @@
-// The data of a disk on its way from the reader to the frames: as much as the disk's map has announced.
+// Passes the data of a disk from the reader to the frames, and checks that it is as much as the map has announced.
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { FailedError } from '../../report/errors.ts';
 import type { DiskMember } from './disk-member.ts';
 import { untilAborted } from './until-aborted.ts';
 
 /**
- * What is read of a disk. A piece is given back to the reader when its consumer has asked for the second piece after it.
+ * Yields the data of a disk. A piece is given back to the reader once the consumer asks for the second piece after it.
  * @param id DISK_ID, for messages
  * @throws the reader's error; FailedError when the reader gives more or less than announced; the signal's reason
  */

@@ -1,5 +1,5 @@
-// A disk as a tar member: what stands before its data, what is read, what follows. Says nothing of how
-// it is compressed or where it goes.
+// Lays out a disk as a tar member: what comes before its data, what is read from the disk, and what follows. This does
+// not depend on the compression or the destination.
 import type { Extent } from '../../read/disk-reader.ts';
 import { alignExtents, checkExtents, totalLength } from '../../read/extents.ts';
 import type { DiskFormat, DiskLayout } from '../format/manifest.ts';
@@ -11,22 +11,22 @@ export interface DiskMember {
   readonly format: DiskFormat;
   /** Bytes of the file once extracted. */
   readonly size: number;
-  /** The tar headers, for a sparse member with its map: not part of the checksum. */
+  /** The tar headers, and the map of a sparse member. They are not part of the checksum. */
   head(): Iterable<Buffer>;
-  /** The beginning of the file that is not read from the disk; part of the checksum. */
+  /** The beginning of the file, if it is not read from the disk; part of the checksum. */
   metadata(): Iterable<Buffer>;
   /** What is read from the disk. */
   readonly extents: readonly Extent[];
   /** Bytes of `extents`. */
   readonly dataBytes: number;
-  /** Zeros behind the data that belong to the file; part of the checksum. */
+  /** Bytes of zeros after the data that belong to the file; part of the checksum. */
   readonly filePadding: number;
-  /** Zeros behind the file up to the next block. */
+  /** Bytes of zeros after the file, up to the next tar block. */
   readonly tarPadding: number;
 }
 
 /**
- * The member for a disk.
+ * Lays out the member for a disk.
  * @throws FailedError when the extents contradict each other or the size, UnsupportedError when the
  *   format cannot hold the disk
  */
@@ -49,7 +49,7 @@ function rawMember(
   announced: readonly Extent[],
   mtime: Date,
 ): DiskMember {
-  // GNU tar pads every extent to whole blocks, bsdtar and Python do not: with whole blocks they agree.
+  // GNU tar pads every extent to whole blocks; bsdtar and Python do not. If extents are whole blocks, they all agree.
   const extents = alignExtents(announced, 512, virtualSize);
   const dataBytes = totalLength(extents);
   const shared = { format: 'raw', extents, dataBytes, metadata: () => [], filePadding: 0 } as const;

@@ -1,32 +1,32 @@
-// What oned says of the images of a VM, cut down to what a manifest may hold. The owners of images write their
-// attributes; if the manifest became larger than a reader accepts, the bundle could not be restored.
+// Cuts down what oned says about the images of a VM to what a manifest may hold. The owners of the images write their
+// attributes. If these made the manifest larger than a reader accepts, the bundle could not be restored.
 import { errorMessage, FailedError } from '../../report/errors.ts';
 import { longestText, readShape } from '../../run/json-shape.ts';
 import { imageFactsShape, type ImageFacts } from '../format/manifest.ts';
 
-/** Bytes of JSON for the facts of all images: half of what a reader takes of all that is not a list of frames. */
+/** Bytes of JSON for the facts of all images: half of what a reader accepts besides the lists of frames. */
 const largestFacts = 8 * 1024 * 1024;
-/** Facts of all images: half of the values that a reader takes. */
+/** Number of facts of all images: half of the values that a reader accepts. */
 const mostFacts = 50_000;
 /** Bytes of JSON for the facts of one image: OpenNebula's own attributes take less than 4 KiB. */
 const largestOfImage = 256 * 1024;
-/** A warning is read by a person: more names do not help. */
+/** How many facts the warning names: more do not help the person who reads it. */
 const mostNamed = 3;
 
-/** Facts without which the others say nothing of an image. */
+/** The facts without which the others are of no use. */
 const needed: ReadonlySet<string> = new Set(['id', 'name', 'type', 'persistent', 'datastoreId']);
 
-/** What the facts of one image may take. */
+/** What the facts of one image may still take. */
 interface Room {
   bytes: number;
   facts: number;
 }
 
 /**
- * The facts that a manifest may hold. An image is missing when what must be known of it is not among them. All images
+ * Returns the facts that a manifest may hold. An image is left out if a fact that is needed does not fit. All images
  * have the same room, so that the facts of one do not push out those of another.
  * @param images by DISK_ID
- * @param warn told once of everything that is left out
+ * @param warn called once for everything that is left out
  */
 export function fittingFacts(
   images: ReadonlyMap<number, ImageFacts>,
@@ -81,7 +81,7 @@ function factsOfImage(
   }
 }
 
-/** Those of `entries` for which there is room, in their order. The short ones come first: a long one does not push them out. */
+/** The entries for which there is room, in their order. Short ones get room first: no long one pushes them out. */
 function fittingEntries<T>(
   entries: readonly (readonly [name: string, value: T])[],
   room: Room,

@@ -1,18 +1,17 @@
-// How a frame is compressed: the contract between compressed-frames.ts, which fills scratch files, and
-// frame-compressors.ts, which compresses them.
+// The contract between compressed-frames.ts, which fills scratch files, and frame-compressors.ts, which compresses them.
 import type { FileHandle } from 'node:fs/promises';
 import type { Compression } from '../compression/compressions.ts';
 
-/** Compresses what is in one scratch file into another, frame after frame. */
+/** Compresses the content of one scratch file into another, frame after frame. */
 export interface FrameCompressor {
   /**
-   * Writes the first `length` bytes of the raw file, which has no more, as one complete frame to the other file, from
-   * its start. Not to be called while it runs.
-   * @returns how many bytes that took; what follows them in the file has no meaning
+   * Compresses the raw file, which has `length` bytes, into one complete frame at the start of the other file. Must not
+   * be called again while it runs.
+   * @returns the size of the frame in bytes; what follows it in the file has no meaning
    * @throws when the compressor fails or its output is incomplete; the signal's reason when aborted
    */
   compress(length: number, crc32: number): Promise<number>;
-  /** Ends it, if it runs. Never rejects; may be called twice. The files stay open. */
+  /** Ends the compression, if one runs. Never rejects; may be called twice. The files stay open. */
   close(): Promise<void>;
 }
 

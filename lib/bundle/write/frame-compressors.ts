@@ -1,4 +1,4 @@
-// The two ways to compress a frame: by a program, and by what Node has.
+// The two ways to compress a frame: with a program, and with a compression that is built into Node.js.
 import { createReadStream, createWriteStream } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
@@ -21,7 +21,7 @@ interface Encoding<E> {
   readonly level: number;
 }
 
-/** The scratch files: what is compressed, and where it goes. */
+/** The scratch files: the one that is compressed, and the one for the result. */
 interface Files {
   readonly raw: FileHandle;
   readonly stored: FileHandle;
@@ -96,8 +96,8 @@ function pathOf(file: FileHandle): string {
 }
 
 /**
- * Whether the output begins, and where the format has that ends, as a complete frame with this content: full disks and
- * programs that die are noticed.
+ * Whether the output begins like a frame and, if the format allows checking that, ends like a frame with this content.
+ * This detects full disks and programs that died.
  */
 async function isFrame(
   compression: Compression,

@@ -1,4 +1,4 @@
-// The index of a bundle that is being written: where each frame lies.
+// The index of a bundle that is being written: where each frame is.
 import type { Frame } from '../format/manifest.ts';
 
 export class FramePlaces {
@@ -10,7 +10,7 @@ export class FramePlaces {
     return this.#frames;
   }
 
-  /** Enters a frame that follows the last one. @param stored its bytes in the file; `length` before compression */
+  /** Adds a frame after the last one. @param stored its bytes in the file @param length its bytes before compression */
   add(stored: number, length: number, crc: number): void {
     this.#frames.push([this.#offset, stored, length, crc]);
     this.#offset += stored;

@@ -48,7 +48,7 @@ export class FrameWriter {
     this.#crc = 0;
   }
 
-  /** Ends the frame and resolves when all are in the sink, with their places. */
+  /** Ends the frame. Resolves with the places of all frames when all of them are in the sink. */
   async flush(): Promise<readonly Frame[]> {
     await this.cut();
     return this.#body.flush();

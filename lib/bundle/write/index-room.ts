@@ -1,9 +1,9 @@
-// How much data a bundle can hold: as much as its index has room for.
+// Limits the data of a bundle to what its index has room for.
 import { UnsupportedError } from '../../report/errors.ts';
 import { largestManifest } from '../format/manifest-parse.ts';
 import { frameSize } from './frame-body.ts';
 
-/** Bytes that a frame takes in the manifest, generously. */
+/** Bytes that a frame takes in the manifest at most. */
 const frameEntry = 48;
 
 /** Bytes of data that a bundle can hold: readers refuse a manifest with more frames. */

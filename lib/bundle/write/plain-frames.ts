@@ -1,4 +1,4 @@
-// Frames without compression: the bytes themselves, straight into the sink.
+// Frames without compression: their bytes go directly into the sink.
 import type { Frame } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
 import type { FrameBody } from './frame-body.ts';

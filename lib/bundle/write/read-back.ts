@@ -1,5 +1,5 @@
-// What a reader makes of a manifest that is about to be written: a bundle that no reader accepts must not
-// get its name, and it is better refused before its disks are read than after.
+// Before a manifest is written, checks it by the reader's rules. A bundle that no reader accepts must not get its name,
+// and it is better to refuse it before its disks are read than afterwards.
 import { BundleError, FailedError } from '../../report/errors.ts';
 import { checkFrames } from '../read/indexed-bundle.ts';
 import { parseManifest } from '../format/manifest-parse.ts';
@@ -15,15 +15,15 @@ export function readBack(name: string, json: Buffer): Manifest {
   return asReader(name, () => parseManifest(json));
 }
 
-/** The same for the places of the frames, known when the last of them was written. */
+/** The same for the places of the frames, which are known once the last frame was written. */
 export function readBackFrames(name: string, manifest: Manifest, trailer: Trailer): void {
   asReader(name, () => checkFrames(manifest, trailer));
 }
 
 /**
  * Checks what is known before the disks are read.
- * @param known its disks as far as they are known
- * @throws FailedError when a reader would refuse the manifest whatever the disks hold
+ * @param known the manifest, as far as it is known
+ * @throws FailedError when a reader would refuse the manifest, whatever is on the disks
  */
 export function readBackBeforehand(
   name: string,

@@ -1,4 +1,4 @@
-// Scratch files: nameless files that hold frames on their way to and from a compressor.
+// Scratch files: files without a name that hold frames before and after compression.
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { open, statfs, type FileHandle } from 'node:fs/promises';
@@ -9,22 +9,22 @@ import { writeAll } from './write-all.ts';
 
 const memoryFolder = '/dev/shm';
 
-/** Where scratch files go: memory when it has room for `bytes`, else the folder for temporary files. */
+/** The folder for scratch files: in memory if that has room for `bytes`, otherwise the one for temporary files. */
 export async function scratchFolder(bytes: number): Promise<string> {
   try {
     const { bavail, bsize } = await statfs(memoryFolder);
     if (bavail * bsize >= bytes) return memoryFolder;
   } catch {
-    // No such folder, or not for us.
+    // There is no such folder, or this user cannot use it.
   }
   return tmpdir();
 }
 
-/** An empty file without a name: it is gone when it is closed, also when this process is killed. */
+/** Creates an empty file without a name. It is gone when it is closed or this process is killed. */
 export async function createScratch(folder: string): Promise<FileHandle> {
   const path = join(folder, `onevmdump-${randomBytes(8).toString('hex')}`);
   try {
-    // Nothing in between: a name that outlives a kill would lie there for ever.
+    // Synchronous calls, with nothing between them: after a kill between them, the name would stay for ever.
     const fd = openSync(path, 'wx+', 0o600);
     unlinkSync(path);
     try {

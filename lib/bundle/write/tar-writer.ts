@@ -1,11 +1,11 @@
-// The tar archive of a bundle: members one after another, each beginning with a frame of its own.
+// Writes the tar archive of a bundle: one member after another. Each begins with a new frame.
 import type { Hash } from 'node:crypto';
 import { FailedError } from '../../report/errors.ts';
 import type { Frame, Manifest } from '../format/manifest.ts';
 import { endOfArchive, fileHeader, folderHeader, tarPadding } from '../format/tar-header.ts';
 import type { FrameWriter } from './frame-writer.ts';
 
-/** A member that was written. Its frames are known when they were appended; until then it knows their numbers. */
+/** A member that was written. Until its frames are in the sink, only their numbers are known. */
 interface Member {
   readonly name: string;
   readonly size: number;
@@ -29,7 +29,7 @@ export class TarWriter {
   }
 
   /**
-   * Runs `write` between two cuts and records what it wrote as a member.
+   * Calls `write` after a cut, and records the frames that it writes as a member.
    * @param size bytes of the file once extracted
    * @throws FailedError when there is a member with this name
    */
@@ -51,7 +51,7 @@ export class TarWriter {
     await this.zeros(tarPadding(data.length));
   }
 
-  /** Writes so many zeros. @param sha256 also covers them */
+  /** Writes `length` zeros. @param sha256 is updated with them */
   async zeros(length: number, sha256?: Hash): Promise<void> {
     for (let left = length; left > 0;) {
       const part = zeros.subarray(0, left);
@@ -61,14 +61,14 @@ export class TarWriter {
     }
   }
 
-  /** Writes the last file and the end of the archive. They are one frame, whatever its size. */
+  /** Writes the last file and the end of the archive in one frame, whatever its size. */
   async lastFile(name: string, data: Uint8Array): Promise<void> {
     await this.#frames.cut(Infinity);
     await this.file(name, data);
     await this.#frames.write(endOfArchive);
   }
 
-  /** The members for the manifest. @param frames the places of all frames up to here */
+  /** The members for the manifest. @param frames the places of all frames so far */
   members(frames: readonly Frame[]): Manifest['members'] {
     return this.#members.map(({ name, size, firstFrame, endFrame }) => ({
       name,

@@ -1,8 +1,8 @@
-// Reading that can be interrupted while it waits: a dead server would hold up a Ctrl-C for ever.
+// Makes reading interruptible while it waits. Otherwise a dead server could delay a Ctrl-C for ever.
 
 /**
- * The items of `source`. When `signal` is aborted, rejects with its reason at once, also while `source`
- * is waiting for something that never comes; `source` is asked to end and not waited for then.
+ * Yields the items of `source`. When `signal` is aborted, rejects with its reason at once, even while `source` waits for
+ * something that never comes. `source` is then asked to end, but not waited for.
  */
 export async function* untilAborted<T>(
   source: AsyncIterable<T>,

@@ -1,10 +1,10 @@
-// The only way in which a file is written at a place: completely, or with an error.
+// Every write at a position of a file uses this function: it writes everything, or throws.
 import type { FileHandle } from 'node:fs/promises';
 import { FailedError } from '../../report/errors.ts';
 
 /**
- * Writes all of `data` at `position`. A single write may take fewer bytes than asked, without an error, where a file
- * system or a quota is nearly used up: the rest is then written again, and that fails.
+ * Writes all of `data` at `position`. If a file system or a quota is nearly full, a single write may write fewer bytes
+ * than requested, without an error. The rest is then written by another write, which fails.
  * @throws Node's system error, such as ENOSPC
  */
 export async function writeAll(

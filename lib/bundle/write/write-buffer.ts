@@ -1,11 +1,11 @@
 // Gathers small pieces into larger writes: a fragmented disk comes in pieces of a few kilobytes, and
-// each write costs a trip through a thread.
+// each write costs a round trip to a thread.
 
 const gatherSize = 512 * 1024;
-/** Pieces from this size on are written as they are. */
+/** Pieces of at least this size are written directly. */
 const largePiece = 128 * 1024;
 
-/** One write is under way at a time, while the caller already works on the next piece. */
+/** Only one write runs at a time. Meanwhile the caller can work on the next piece. */
 export class Gatherer {
   readonly #write: (data: Uint8Array) => Promise<void>;
   #gathered: Buffer | undefined;
@@ -47,7 +47,7 @@ export class Gatherer {
   async #start(data: Uint8Array): Promise<void> {
     await this.#underWay;
     this.#underWay = this.#write(data);
-    // Its error surfaces with the next write or flush.
+    // The next write or flush throws its error.
     this.#underWay.catch(() => undefined);
   }
 }

@@ -24,10 +24,10 @@ import { requireRoomInIndex } from './index-room.ts';
 import { readBack, readBackFrames } from './read-back.ts';
 import { TarWriter } from './tar-writer.ts';
 
-/** What the writer found of a disk, for the manifest. */
+/** What the writer has found out about a disk, for the manifest. */
 export type WrittenDisk = Pick<ManifestDisk, 'member' | 'virtualSize' | 'dataBytes' | 'sha256'>;
 
-/** What is known of it before it is read. */
+/** The same before the disk is read, as far as it is known. */
 export function unwrittenDisk(id: number): WrittenDisk {
   return { member: diskMember(id), virtualSize: 0, dataBytes: 0, sha256: '0'.repeat(64) };
 }
@@ -35,7 +35,7 @@ export function unwrittenDisk(id: number): WrittenDisk {
 export interface BundleWriterOptions {
   /** Time of the export: the manifest's `created` and the time of all members. */
   readonly created: Date;
-  /** Ends everything; calls then reject with the signal's reason. */
+  /** Ends the work: every call then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   readonly log: Log;
 }
@@ -66,7 +66,7 @@ export class BundleWriter {
   }
 
   /**
-   * Reads a disk to its end into the bundle. `task` counts the bytes of data; it is not ended here.
+   * Adds a disk, all of which is read from `reader`. `task` counts the bytes of data; the caller ends it.
    * @throws the reader's error; FailedError when the reader gives more or less than its map says
    */
   async addDisk(
@@ -86,7 +86,7 @@ export class BundleWriter {
         sha256.update(piece);
         await this.#frames.write(piece);
       }
-      // The frame writer is done with a piece when it has taken the next one.
+      // The frame writer no longer needs a piece once it has taken the next one.
       for await (const piece of announcedData(disk.id, member, reader, this.#signal)) {
         sha256.update(piece);
         await this.#frames.write(piece);
@@ -100,8 +100,8 @@ export class BundleWriter {
   }
 
   /**
-   * Writes the manifest, read back by the reader's own rules, and the trailer. The sink is not committed.
-   * @returns bytes of the whole bundle
+   * Checks the manifest by the reader's own rules, and writes it and the trailer. Does not commit the sink.
+   * @returns the size of the whole bundle in bytes
    * @throws FailedError when a reader would refuse the manifest
    */
   async finish(
