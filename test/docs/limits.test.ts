@@ -27,6 +27,7 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
     ['that take more than {} KiB for one image', 'largestOfImage', KiB],
     ["the image's share of {} MiB", 'largestFacts', MiB],
     ['share of 8 MiB and {} facts for', 'mostFacts', 1],
+    ['a tag with more than {} MiB', 'longestTag', MiB],
     ['`vm.xml` above {} MiB', 'maxXmlBytes', MiB],
     ['`vm.xml` above {} MiB', 'largestVmXml', MiB],
     ['{} elements or 50 levels', 'mostElements', 1],
