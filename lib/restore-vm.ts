@@ -77,7 +77,7 @@ export async function restoreVm(
   // A signal does not interrupt a call to oned, so it is checked after the last one, while everything can still be undone.
   run.signal.throwIfAborted();
   // The restore is complete: from here on nothing is undone.
-  for (const entry of made) await entry.done();
+  await run.journal.allDone(made);
   if (vmId !== null && plan.nvram) await nvramInPlace(vmId, plan.nvram, { run, one });
   if (ownership) logOwner(ownership, vm, run);
   const templateId = reservation?.templateId ?? null;

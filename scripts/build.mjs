@@ -46,7 +46,7 @@ const options = {
 };
 // Packages ask for the current folder as soon as they are loaded. If it was removed, Node.js would print a stack.
 const requireFolder =
-  "try { process.cwd(); } catch { require('node:fs').writeSync(2, 'the current folder does not exist: change to another one\\n'); process.exit(2); }";
+  "try { process.cwd(); } catch { const message = 'the current folder does not exist: change to another one'; if (process.argv.includes('--json')) console.log(JSON.stringify({ error: { code: 'wrong-usage', message, exitCode: 2 } })); console.error(message); process.exit(2); }";
 const metaUrl = 'const __importMetaUrl = require("node:url").pathToFileURL(__filename).href;';
 
 await rm('dist', { recursive: true, force: true });

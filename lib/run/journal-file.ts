@@ -79,8 +79,8 @@ export async function openJournalFile(stateFolder: string, path: string): Promis
 }
 
 export interface Appender {
-  /** Writes and flushes one line. */
-  append(line: object): Promise<void>;
+  /** Writes and flushes lines, all of them in one write. */
+  append(...lines: readonly object[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -88,10 +88,10 @@ export interface Appender {
 export function appender(file: FileHandle, whole: boolean): Appender {
   let isWhole = whole;
   return {
-    async append(line) {
+    async append(...lines) {
       const begin = isWhole ? '' : '\n';
       isWhole = false;
-      await file.appendFile(`${begin}${JSON.stringify(line)}\n`);
+      await file.appendFile(begin + lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
       isWhole = true;
       await file.datasync();
     },

@@ -38,6 +38,11 @@ export interface Journal {
    */
   record(undo: Undo, on?: SshTarget): Promise<JournalEntry>;
   /**
+   * Records in one write that none of these undos is needed any more, so that a run that is killed meanwhile keeps either
+   * everything it has made or nothing. Like `JournalEntry.done`, it never rejects.
+   */
+  allDone(entries: readonly JournalEntry[]): Promise<void>;
+  /**
    * Carries out all undos that are still recorded, the last one first; the VM lock is removed at the very end. Removes
    * the file if nothing is left. If an undo fails, a warning says what is left, and the undo stays in the journal for
    * `cleanup`. The VM stays locked as long as something that we made is on its storage. Never rejects.
@@ -96,11 +101,13 @@ function journalOn(
 ): Journal {
   let pending = [...left];
   let lastSeq = Math.max(0, ...left.map(({ seq }) => seq));
-  const done = async (seq: number): Promise<void> => {
-    if (!pending.some((one) => one.seq === seq)) return;
-    pending = pending.filter((one) => one.seq !== seq);
+  const seqs = new WeakMap<JournalEntry, number>();
+  const done = async (...finished: readonly number[]): Promise<void> => {
+    const struck = pending.filter(({ seq }) => finished.includes(seq));
+    if (struck.length === 0) return;
+    pending = pending.filter(({ seq }) => !finished.includes(seq));
     try {
-      await lines.append({ seq, done: true });
+      await lines.append(...struck.map(({ seq }) => ({ seq, done: true })));
     } catch (error) {
       log.warn(
         `cannot write the undo journal ${path} (${errorMessage(error)}); as long as it is there, \`onevmdump cleanup\` would undo what is to stay`,
@@ -113,8 +120,11 @@ function journalOn(
       const seq = ++lastSeq;
       await lines.append({ seq, undo, ...(on ? { on } : {}) });
       pending.push({ seq, undo, on });
-      return { done: () => done(seq) };
+      const entry = { done: () => done(seq) };
+      seqs.set(entry, seq);
+      return entry;
     },
+    allDone: (entries) => done(...entries.flatMap((entry) => seqs.get(entry) ?? [])),
     async undoAll(handlers) {
       const tried = new Set<number>();
       for (;;) {

@@ -382,6 +382,8 @@ describe('a result that cannot be told', () => {
       stdout: '',
       stderr: 'the current folder does not exist: change to another one\n',
     });
+    const json = await runToEnd('sh', [...words, '--json'], { env: environment });
+    expect(JSON.parse(json.stdout)).toMatchObject({ error: { code: 'wrong-usage', exitCode: 2 } });
   });
 });
 

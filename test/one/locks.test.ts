@@ -34,6 +34,9 @@ function memoryJournal(): { journal: Journal; pending: Undo[]; order: string[] }
         },
       });
     },
+    allDone: async (entries) => {
+      for (const entry of entries) await entry.done();
+    },
     undoAll: () => Promise.resolve(),
     hold: () => Promise.resolve(),
   };

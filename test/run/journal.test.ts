@@ -72,6 +72,21 @@ async function journalFiles(): Promise<string[]> {
 }
 
 describe('the undo journal', () => {
+  test('undos that are no longer needed are struck off together, in one write at the end of the journal', async () => {
+    const journal = await newJournal();
+    const entries = [];
+    for (const path of ['/a', '/b', '/c']) entries.push(await journal.record(file(path)));
+    const path = join(folder, 'journal', `${journal.runId}.jsonl`);
+    const before = await readFile(path, 'utf8');
+    await journal.allDone(entries.slice(0, 2));
+    const after = await readFile(path, 'utf8');
+    expect(after.startsWith(before)).toBe(true);
+    expect(parseJournal(after, path).pending.map(({ undo }) => undo)).toEqual([file('/c')]);
+    // Nothing is written for what was struck off before.
+    await journal.allDone(entries.slice(0, 2));
+    expect(await readFile(path, 'utf8')).toBe(after);
+  });
+
   test('the undo journal is on disk, with the identity of the process, before record returns', async () => {
     const journal = await newJournal();
     await journal.record(file('/a'));

@@ -67,6 +67,9 @@ export async function inWorld(
           },
         });
       },
+      allDone: async (entries) => {
+        for (const entry of entries) await entry.done();
+      },
       undoAll: () => Promise.resolve(),
       hold: () => Promise.resolve(),
     };
