@@ -12,7 +12,7 @@ export interface CephAccess {
   readonly conf?: string;
 }
 
-/** Longer than a guest can be kept frozen or paused. */
+/** A `snap create` that takes this long is given up: the guest waits for it. It takes about 1 s. */
 const createLimitMs = 15_000;
 /** rbd exits with ENOENT when an image, a snapshot or a pool is missing. */
 const enoent = 2;
