@@ -76,7 +76,7 @@ export const restoreDescription = {
     },
     'staging-dir': {
       argument: 'FOLDER',
-      help: "Write the disks here for OpenNebula to copy; it must lie in the datastore's SAFE_DIRS",
+      help: "Folder from which OpenNebula copies the disks; it must be in the datastore's SAFE_DIRS",
       default: '/var/tmp/onevmdump',
       group: place,
     },

@@ -18,7 +18,7 @@ export interface TpmFile {
 
 /**
  * Returns the files of such an archive.
- * @throws BundleError for an archive that is damaged, has no file, or has anything else
+ * @throws BundleError if the archive is damaged, has no file, or has anything but plain files in `tpm/`
  */
 export function parseTpmArchive(archive: Buffer): readonly TpmFile[] {
   const files: TpmFile[] = [];

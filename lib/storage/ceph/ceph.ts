@@ -8,13 +8,13 @@ import { ownPrefix } from '../../run/own-prefix.ts';
 import type { Run } from '../../run/run.ts';
 import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
 import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from './names.ts';
-import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
 import { rbdSource, type CephSource } from './source.ts';
 import { removeRbdSnapshot } from './undo.ts';
 import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
 import { requireSameDisk } from '../../guest/same-disk.ts';
+import { planRawDisk } from '../raw-disk.ts';
 import {
   diskLabel,
   sourceOf,
@@ -31,18 +31,7 @@ export const cephStorage: StorageModule = {
   undoKinds: [removeRbdSnapshot],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
-    const what = `disk ${disk.id} of VM ${vm.id}`;
-    if (!activityOf(vm.state, vm.lcmState)) {
-      throw new UnsupportedError(
-        `${what} is an RBD image, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
-      );
-    }
-    if (format !== 'raw') {
-      throw new UnsupportedError(
-        `${what} is an RBD image, which is raw, but declared as ${format}`,
-      );
-    }
-    const plan = { vm, disk, format };
+    const plan = planRawDisk(vm, disk, format, 'an RBD image');
     rbdImageOf(plan);
     return plan;
   },

@@ -17,7 +17,6 @@ import {
   type VolumeGroup,
 } from '../../tools/lvm.ts';
 import { diskVolume, volumeGroup, volumeSnapshot } from './names.ts';
-import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, type Disk, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
 import {
@@ -35,6 +34,7 @@ import { requireRoom, snapshotExtents } from './room.ts';
 import { lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
+import { planRawDisk } from '../raw-disk.ts';
 import {
   diskLabel,
   sourceOf,
@@ -55,19 +55,9 @@ export const lvmStorage: StorageModule = {
   undoKinds: [removeSnapshotVolume, deactivateVolume],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
-    const what = `disk ${disk.id} of VM ${vm.id}`;
-    if (!activityOf(vm.state, vm.lcmState)) {
-      throw new UnsupportedError(
-        `${what} is a logical volume, which cannot be dumped in state ${stateName(vm.state, vm.lcmState)}`,
-      );
-    }
-    if (format !== 'raw') {
-      throw new UnsupportedError(
-        `${what} is a logical volume, which is raw, but declared as ${format}`,
-      );
-    }
+    const plan = planRawDisk(vm, disk, format, 'a logical volume');
     groupOf(vm);
-    return { vm, disk, format };
+    return plan;
   },
 
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
