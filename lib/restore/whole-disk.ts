@@ -25,7 +25,7 @@ export async function requireDeclaredSize(
     format === 'raw' ? source.size : (await standAloneHeader(source, 'read')).virtualSize;
   if (size > (sizeMb - 1) * mib) return;
   throw new BundleError(
-    `disk ${id} was cut short before it was put into the bundle: it has ${size} bytes, and vm.xml says ${sizeMb} MiB`,
+    `disk ${id} was cut short before it was put into the bundle: it has ${size} bytes, and vm.xml says ${sizeMb} MiB; tar extracts it as it is`,
   );
 }
 
@@ -60,6 +60,6 @@ function mayBeCut({ format }: BundleDisk): boolean {
 
 function cutShort({ id, size }: BundleDisk): BundleError {
   return new BundleError(
-    `disk ${id} was cut short before it was put into the bundle: its qcow2 tables name data beyond its ${size} bytes`,
+    `disk ${id} was cut short before it was put into the bundle: its qcow2 tables name data beyond its ${size} bytes; tar extracts it as it is`,
   );
 }
