@@ -24,6 +24,11 @@ export function oneOfWords<Word extends string>(text: string, words: readonly Wo
   throw new UsageError(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
 }
 
+/** Whether it is `yes`. @throws UsageError when `text` is neither `yes` nor `no`; capitals do not matter */
+export function yesOrNo(text: string): boolean {
+  return oneOfWords(text.toLowerCase(), ['yes', 'no']) === 'yes';
+}
+
 /** @throws UsageError when `text` is not a whole number of that range */
 export function wholeNumber(text: string, least: number, most: number): number {
   if (!/^\d{1,9}$/.test(text) || Number(text) < least || Number(text) > most) {

@@ -9,7 +9,14 @@ import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
-import { absolutePath, oneOfWords, seconds, wholeNumber, type SettingTable } from './setting.ts';
+import {
+  absolutePath,
+  oneOfWords,
+  seconds,
+  wholeNumber,
+  yesOrNo,
+  type SettingTable,
+} from './setting.ts';
 
 /** The values of these settings, from the defaults, the file and the environment. */
 export interface CoreConfig {
@@ -214,7 +221,7 @@ export const coreSettings: SettingTable<CoreConfig> = {
       'did not change. no: the hook does not ask OpenNebula at all, for hosts (REMOTE = yes) that have no',
       'credentials. Nothing then prevents the VM from being started or changed during the export.',
     ],
-    parse: (text) => oneOfWords(text.toLowerCase(), ['yes', 'no']) === 'yes',
+    parse: yesOrNo,
   },
   remoteHost: {
     key: 'REMOTE_HOST',

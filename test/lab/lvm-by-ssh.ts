@@ -9,7 +9,7 @@ import {
   folder as hostFolder,
   hostStandIns,
   type HostStandIns,
-  roomForLab,
+  lvmSettingsForLab,
   whileMeddling,
   type Meddling,
 } from './lvm-host.ts';
@@ -56,7 +56,7 @@ export const nothingLeft = { journals: [], parts: [], connections: [], processes
 
 export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
   const path = `${lab.sshFolder}:${process.env['PATH'] ?? ''}`;
-  const scene = await makeScene({ PATH: path, ...roomForLab });
+  const scene = await makeScene({ PATH: path, ...lvmSettingsForLab });
   // Another lab has a host of the same name.
   const connections = (): Promise<number[]> => processesWith(lab.sshConfig, 'ServerAliveInterval');
   const left = async (): Promise<object> => ({

@@ -126,10 +126,15 @@ export async function cleanupOn(lab: LvmLab, user: 'root' | 'oneadmin' = 'root')
   return await onHost(lab, ['env', ...variables, command, 'cleanup'].join(' '), { user });
 }
 
-/** Less than the default, which is more than the lab's disks have. */
-export const roomForLab = { ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48' };
+/** What every export of the lab's volumes needs. */
+export const lvmSettingsForLab = {
+  // Less than the default, which is more than the lab's disks have.
+  ONEVMDUMP_LVM_SNAPSHOT_MIN_MB: '48',
+  // No oned is anywhere, and only the lab's host sees the groups.
+  ONEVMDUMP_LVM_SHARED: 'no',
+};
 
-const settings = { ONEVMDUMP_DESTINATION: folder, ...roomForLab };
+const settings = { ONEVMDUMP_DESTINATION: folder, ...lvmSettingsForLab };
 
 export function onHost(
   lab: LvmLab,

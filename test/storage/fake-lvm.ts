@@ -43,6 +43,8 @@ export interface FakeLvmFacts {
   readonly meddleLock?: (name: string) => void;
   /** Devices we may not read. */
   readonly unreadable?: readonly string[];
+  /** Whether this machine is OpenNebula's front-end. */
+  readonly frontEnd?: boolean;
 }
 
 const MiB = 1024 * 1024;
@@ -57,6 +59,7 @@ export function fakeLvm(
     meddle,
     meddleLock,
     unreadable = [],
+    frontEnd = true,
   }: FakeLvmFacts,
 ): FakeLvm {
   const volumes = new Map(list.map((one) => [one.name, one]));
@@ -110,6 +113,7 @@ export function fakeLvm(
     },
     id: () => `${user}\n`,
     test(args) {
+      if (args.at(-1)?.endsWith('/oned.conf') === true && !frontEnd) throw new Error('');
       if (unreadable.includes(args.at(-1) ?? '')) throw new Error('');
       return '';
     },

@@ -6,13 +6,45 @@ import {
   takeDriverLock,
   type DriverLock,
 } from '../../tools/driver-lock.ts';
+import { FailedError } from '../../report/errors.ts';
+import { isFrontEnd, onedConfiguration } from '../../tools/front-end.ts';
 import type { Lvm } from '../../tools/lvm.ts';
 import { frontEndLock, hostLock } from './names.ts';
+import type { GroupSettings } from './settings.ts';
 
 /**
  * How long to wait for the host's lock while we hold the front-end's, for which OpenNebula's drivers may be waiting.
  */
 const secondLockSeconds = 5;
+
+export interface GroupChange {
+  readonly group: string;
+  /** For the error: what the group is changed for. */
+  readonly doing: string;
+  /** For the error: how the same can be had without a change of the group, if it can. */
+  readonly instead?: string | undefined;
+}
+
+/**
+ * Checks that an export may change the group: if others may see it, we must be able to take the lock of OpenNebula's
+ * drivers, which is on the front-end. An undo does not ask: what is left behind would be worse.
+ * @throws FailedError that says what to do
+ */
+export async function requireLockable(
+  { here }: Lvm,
+  { shared }: GroupSettings,
+  { group, doing, instead }: GroupChange,
+): Promise<void> {
+  if (!shared || (await isFrontEnd(here))) return;
+  const ways = [
+    'export the VM on the front-end, with --remote-host auto',
+    'let oned back it up',
+    ...(instead === undefined ? [] : [instead]),
+  ];
+  throw new FailedError(
+    `cannot ${doing}: other machines may see the volume group ${group}, and only on OpenNebula's front-end can we lock it against their changes, which could destroy it; ${here.where} is not the front-end, as there is no ${onedConfiguration()}, or this user may not see it. Possible are: ${ways.join('; ')}; or, if no other machine sees the group, set LVM_SHARED = no`,
+  );
+}
 
 /**
  * Takes both locks: the front-end's, if this machine is one, and that of the machine where LVM is run (7.4). Never

@@ -28,10 +28,10 @@ import {
   warnOfLeftovers,
   type LvmDisk,
 } from './checks.ts';
-import { lockGroup, whileLocked } from './lock.ts';
+import { lockGroup, requireLockable, whileLocked, type GroupChange } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
-import { lvmSettings } from './settings.ts';
+import { groupSettings, lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import { planRawDisk } from '../raw-disk.ts';
@@ -51,7 +51,7 @@ export const lvmStorage: StorageModule = {
     // tm_mad/fs_lvm_ssh/restore, OpenNebula 7.0 to 7.4.
     fs_lvm_ssh: { movesDisks: false, unpacksTpm: true },
   },
-  settings: { ...lvmSettings },
+  settings: { ...lvmSettings, ...groupSettings },
   undoKinds: [removeSnapshotVolume, deactivateVolume],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
@@ -76,6 +76,13 @@ export const lvmStorage: StorageModule = {
 
     if (!isRunning(vm)) await requireClosed(disks, lvm, run);
     await requirePoolHere(vm, unwritten, run);
+    const inactive = unwritten.filter(({ volume }) => !volume.active);
+    if (written.length + inactive.length > 0) {
+      await requireLockable(lvm, run.settings(groupSettings), {
+        group: group.name,
+        ...changeFor(written, inactive),
+      });
+    }
     for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
     warnOfLeftovers(disks, group, run);
@@ -137,6 +144,19 @@ export const lvmStorage: StorageModule = {
     await requireSameWrites(own, run);
   },
 };
+
+/** What the volume group is changed for. */
+function changeFor(
+  written: readonly LvmDisk[],
+  inactive: readonly LvmDisk[],
+): Pick<GroupChange, 'doing' | 'instead'> {
+  if (written.length === 0)
+    return { doing: `activate the volumes of ${inWords(inactive.map(({ plan }) => plan))}` };
+  return {
+    doing: `make snapshots of ${inWords(written.map(({ plan }) => plan))}`,
+    instead: 'use --snapshot qemu, which does not change the group',
+  };
+}
 
 /** "disk 0 and disk 1 of VM 7". */
 function inWords(plans: readonly DumpPlan[]): string {
