@@ -1,6 +1,7 @@
 // Which module serves a disk: the one place where a TM_MAD decides anything.
 import type { ImageFacts } from '../bundle/format/manifest.ts';
 import { UnsupportedError, UsageError } from '../report/errors.ts';
+import { tmMadOf } from '../vm/tm-mad.ts';
 import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph/ceph.ts';
 import { declaredFormat } from './disk-format.ts';
@@ -53,10 +54,8 @@ export function planDumps(
     });
 }
 
-/** For a volatile disk, the system datastore decides; for every other disk, its own TM_MAD, if it has one. */
 function moduleOf(vm: Vm, disk: Disk): StorageModule {
-  const system = known(vm.tmMadSystem) ?? known(vm.history?.tmMad);
-  const tmMad = isVolatile(disk) ? system : (known(disk.tmMad) ?? system);
+  const tmMad = tmMadOf(vm, disk);
   if (tmMad === undefined) {
     throw new UnsupportedError(
       `VM ${vm.id} does not say on which storage disk ${disk.id} lies (it has no TM_MAD); was it ever deployed?`,
@@ -76,11 +75,6 @@ function moduleOf(vm: Vm, disk: Disk): StorageModule {
  */
 function isExportedFromCeph(disk: Disk, tmMad: string): boolean {
   return tmMad === 'ceph' && !isVolatile(disk) && disk.diskType === 'FILE';
-}
-
-/** An empty element is treated as missing. */
-function known(text: string | undefined): string | undefined {
-  return text === '' ? undefined : text;
 }
 
 /**

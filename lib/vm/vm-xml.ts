@@ -119,6 +119,7 @@ function disk(xml: XmlElement, vmId: number): Disk {
     persistent: isYes(xml, 'PERSISTENT'),
     readonly: isYes(xml, 'READONLY'),
     clone: isYes(xml, 'CLONE'),
+    shareable: isYes(xml, 'SHAREABLE'),
     diskType: optionalText(xml, 'DISK_TYPE')?.toUpperCase(),
     cephUser: optionalText(xml, 'CEPH_USER'),
     cephKey: optionalText(xml, 'CEPH_KEY'),

@@ -30,6 +30,8 @@ export interface Disk {
   readonly readonly: boolean;
   /** CLONE: the disk is a copy of its image; else it is the image itself. */
   readonly clone: boolean;
+  /** SHAREABLE: several VMs may use the persistent image at the same time. */
+  readonly shareable: boolean;
   /** DISK_TYPE in capitals: how the storage holds the disk (FILE, BLOCK, RBD), also when TYPE is fs or swap. */
   readonly diskType: string | undefined;
   readonly cephUser: string | undefined;

@@ -242,7 +242,7 @@ describe('disks', () => {
     await refused(['export', '--stdin', '-L'], 3, /vmdk/, exportXml(vmdk));
   });
 
-  test.each(['lvm', 'vcenter'])(
+  test.each(['purefa', 'vcenter'])(
     'an export refuses a disk on TM_MAD %s by its name',
     async (tmMad) => {
       const { xml } = await fileVm(world.datastores, 77, [{ id: 0 }]);

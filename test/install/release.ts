@@ -90,7 +90,7 @@ export async function unpackRelease(): Promise<Release> {
   await write('dist/drivers/tm/prebackup', '#!/usr/bin/env node\n');
   await write(
     'dist/drivers/tm-mads',
-    'ssh\nlocal\nshared\nqcow2\nfs_lvm\nfs_lvm_ssh\nceph\n',
+    'ssh\nlocal\nshared\nqcow2\nfs_lvm\nfs_lvm_ssh\nlvm\nceph\n',
     0o644,
   );
   await write('dist/drivers/datastore/backup', '#!/usr/bin/env node\n');

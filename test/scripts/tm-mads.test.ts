@@ -8,5 +8,14 @@ const root = join(import.meta.dirname, '../..');
 test('the built list of TM drivers, which install.sh reads, has those whose disks can be dumped', () => {
   const list = readFileSync(join(root, 'dist/drivers/tm-mads'), 'utf8');
   expect(list.trimEnd().split('\n')).toEqual(tmMads);
-  expect(tmMads).toEqual(['ssh', 'local', 'shared', 'qcow2', 'fs_lvm', 'fs_lvm_ssh', 'ceph']);
+  expect(tmMads).toEqual([
+    'ssh',
+    'local',
+    'shared',
+    'qcow2',
+    'fs_lvm',
+    'fs_lvm_ssh',
+    'lvm',
+    'ceph',
+  ]);
 });

@@ -1,11 +1,14 @@
-// A runner that answers as LVM does with one volume group, over one that answers as libvirt does. It notes
-// what is changed, in order.
+// A runner that answers as LVM does with volume groups, over one that answers as libvirt does. It notes what is
+// changed, in order.
 import { PassThrough } from 'node:stream';
 import { CommandError } from '../../lib/report/errors.ts';
 import type { Command, Output, Runner, RunOptions } from '../../lib/run/runner.ts';
 
 export interface FakeVolume {
+  /** Unique in all groups. */
   readonly name: string;
+  /** Default: the first group. */
+  readonly group?: string;
   readonly mb: number;
   readonly active?: boolean;
   readonly open?: boolean;
@@ -33,7 +36,12 @@ export interface FakeLvm {
 }
 
 export interface FakeLvmFacts {
+  /** The first group, whose volumes are those of TM fs_lvm. */
   readonly group: string;
+  /** More groups, whose volumes are those of TM lvm. */
+  readonly lvmGroups?: readonly string[];
+  /** What the links `disk.<id>` in the VM's folder lead to, as <group>/<volume>; default: TM fs_lvm's. */
+  readonly links?: Readonly<Record<string, string>>;
   readonly volumes: readonly FakeVolume[];
   readonly freeMb?: number;
   readonly user?: number;
@@ -53,6 +61,8 @@ export function fakeLvm(
   under: Runner,
   {
     group,
+    lvmGroups = [],
+    links = {},
     volumes: list,
     freeMb = 10_000,
     user = 0,
@@ -66,18 +76,27 @@ export function fakeLvm(
   const changes: string[] = [];
   const lines: string[] = [];
   const locks = new Set<string>();
-  const needed = [`tm-fs_lvm-${group.replace('vg-one-', '')}.lock`, `tm-onelvm-${group}.lock`];
+  const groups = [group, ...lvmGroups];
+  const groupOf = (one: FakeVolume): string => one.group ?? group;
+  /** The locks of OpenNebula's drivers: on the front-end and on the host, which are one machine here. */
+  const locksOf = (name: string): readonly string[] =>
+    name === group
+      ? [`tm-fs_lvm-${group.replace('vg-one-', '')}.lock`, `tm-onelvm-${group}.lock`]
+      : [`tm-onelvm-${name}.lock`];
 
   const named = (path: string): FakeVolume => {
-    const found = path.startsWith(`${group}/`) && volumes.get(path.slice(group.length + 1));
-    if (!found) throw new Error(`Failed to find logical volume "${path}"`);
+    const [, name = ''] = path.split('/');
+    const found = volumes.get(name);
+    if (!found || path !== `${groupOf(found)}/${name}`)
+      throw new Error(`Failed to find logical volume "${path}"`);
     return found;
   };
 
   const answers: Record<string, (args: readonly string[]) => string> = {
     lvs(args) {
-      if (args.at(-1) !== group) throw new Error(`Volume group "${args.at(-1) ?? ''}" not found`);
-      const all = [...volumes.values()];
+      const name = args.at(-1) ?? '';
+      if (!groups.includes(name)) throw new Error(`Volume group "${name}" not found`);
+      const all = [...volumes.values()].filter((one) => groupOf(one) === name);
       const lv = all.map((one) => row(one, all, freeMb));
       return JSON.stringify({ report: [{ lv }] });
     },
@@ -102,7 +121,7 @@ export function fakeLvm(
       const extents = Number(args[args.indexOf('--extents') + 1]);
       const thin = origin.pool !== undefined;
       volumes.set(name, {
-        ...{ name, origin: origin.name, active: !thin, data: 0 },
+        ...{ name, group: groupOf(origin), origin: origin.name, active: !thin, data: 0 },
         ...(thin ? { pool: origin.pool, mb: origin.mb } : { mb: extents * 4 }),
       });
       return '';
@@ -131,6 +150,7 @@ export function fakeLvm(
     if (program.startsWith('lv')) lines.push([command.program, ...command.args].join(' '));
     meddle?.(line);
     if (program.startsWith('lv') && program !== 'lvs') {
+      const needed = locksOf(groupOf(named(args.at(-1) ?? '')));
       if (needed.some((name) => !locks.has(name))) throw new Error(`${line} without a lock`);
       changes.push(line);
     }
@@ -158,7 +178,8 @@ export function fakeLvm(
       const { program, args } = command;
       if (program === 'realpath') return answer(realPaths(args));
       const last = args.at(-1) ?? '';
-      if (program === 'stat' && last.startsWith(`/dev/${group}/`)) return deviceNumbers(last);
+      if (program === 'stat' && groups.some((one) => last.startsWith(`/dev/${one}/`)))
+        return deviceNumbers(last);
       if (program === 'cat' && last.startsWith('/sys/dev/block/')) return blockStat(last);
       if (program === 'sh' && /^\d+$/.test(args[3] ?? '')) return inTurn(args.slice(3));
       try {
@@ -204,8 +225,8 @@ export function fakeLvm(
 
   /** In hex: those of the device mapper, and one after another. */
   function deviceNumbers(path: string): Output {
-    const name = path.slice(`/dev/${group}/`.length);
-    if (!volumes.get(name)?.active) throw new Error(`${path} is not there`);
+    const { name, active } = named(path.slice('/dev/'.length));
+    if (!active) throw new Error(`${path} is not there`);
     return answer(`fd ${[...volumes.keys()].indexOf(name).toString(16)}`);
   }
 
@@ -222,7 +243,12 @@ export function fakeLvm(
   function realPaths(args: readonly string[]): string {
     const paths = args.slice(args.indexOf('--') + 1);
     return paths
-      .map((path) => path.replace(/^.*\/0\/7\/disk\.(\d+)$/, `/dev/${group}/lv-one-7-$1`))
+      .map((path) =>
+        path.replace(
+          /^.*\/0\/7\/disk\.(\d+)$/,
+          (_, id: string) => `/dev/${links[id] ?? `${group}/lv-one-7-${id}`}`,
+        ),
+      )
       .filter((path) => path.startsWith('/dev/'))
       .map((path) => `${path}\0`)
       .join('');

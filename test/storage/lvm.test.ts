@@ -1,31 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import { FailedError, InterruptedError, UnsupportedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
-import type { Undo } from '../../lib/run/undo.ts';
 import { withHostAdvice } from '../../lib/storage/wrong-machine.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDumps } from '../../lib/storage/registry.ts';
-import type { VmSnapshot } from '../../lib/storage/storage.ts';
-import type { LvmSettings } from '../../lib/storage/lvm/settings.ts';
-import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
-import { quiet } from '../support/nbd-servers.ts';
-import { fakeLibvirt, type FakeDisk, type FakeLibvirt } from '../support/fake-libvirt.ts';
-import { fakeLvm, type FakeLvm, type FakeLvmFacts, type FakeVolume } from './fake-lvm.ts';
-import { disk, inWorld, vm, type World, settingsWith } from '../support/storage-world.ts';
+import { vm, type World } from '../support/storage-world.ts';
+import type { FakeLvm, FakeVolume } from './fake-lvm.ts';
+import { asOpenNebulaDeploys, inScene, lvmDisk, thick, type Scene } from './lvm-scene.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
 });
 const off = on('fs_lvm_ssh');
 const running = { ...off, state: 3, lcmState: 3, deployId: 'one-7' };
-const lvmDisk = (id: number, facts: Partial<Disk> = {}): Disk =>
-  disk(id, { type: 'BLOCK', tmMad: 'fs_lvm_ssh', target: `vd${'ab'.charAt(id)}`, ...facts });
-
-const thick = [
-  { name: 'lv-one-7-0', mb: 200 },
-  { name: 'lv-one-7-1', mb: 64 },
-];
 const thin = [
   { name: 'lv-one-7-pool', mb: 264, data: 50, metadata: 10, isPool: true },
   { name: 'lv-one-7-0', mb: 200, pool: 'lv-one-7-pool', data: 20 },
@@ -33,74 +21,6 @@ const thin = [
 ];
 const active = <T extends object>(list: readonly T[]): T[] =>
   list.map((one) => ({ ...one, active: true }));
-
-interface Scene {
-  readonly world: World;
-  readonly run: Run;
-  readonly lvm: FakeLvm;
-  readonly libvirt: FakeLibvirt;
-  readonly warnings: string[];
-  readonly fix: () => Promise<VmSnapshot>;
-  readonly undo: () => Promise<void>;
-}
-
-interface SceneFacts extends Partial<FakeLvmFacts> {
-  readonly vm: Partial<Vm>;
-  readonly disks?: readonly Disk[];
-  readonly domain?: readonly FakeDisk[];
-  readonly wish?: LvmSettings;
-  readonly agentAnswers?: boolean;
-  readonly meddleLibvirt?: (call: string) => void;
-}
-
-const asOpenNebulaDeploys: readonly FakeDisk[] = [0, 1].map((id) => ({
-  target: `vd${'ab'.charAt(id)}`,
-  file: `/var/lib/one/datastores/0/7/disk.${id}`,
-  format: 'raw',
-  type: 'block',
-}));
-
-async function inScene(facts: SceneFacts, body: (scene: Scene) => Promise<void>): Promise<void> {
-  await inWorld(async (world) => {
-    const warnings: string[] = [];
-    const libvirt = fakeLibvirt({
-      name: 'one-7',
-      disks: facts.domain ?? asOpenNebulaDeploys,
-      meddle: (command) => {
-        facts.meddleLibvirt?.(command);
-        if (facts.agentAnswers === false && command.startsWith('qemu-agent-command')) {
-          throw new Error('Guest agent is not responding');
-        }
-      },
-    });
-    const lvm = fakeLvm(libvirt.runner, { group: 'vg-one-0', volumes: thick, ...facts });
-    const run = {
-      ...world.run,
-      runner: lvm.runner,
-      runnerAt: () => lvm.runner,
-      log: { ...quiet, warn: (text: string) => void warnings.push(text) },
-      settings: settingsWith({
-        LVM_SNAPSHOT_PERCENT: String(facts.wish?.percent ?? 20),
-        LVM_SNAPSHOT_MIN_MB: String(facts.wish?.minMb ?? 8),
-      }),
-    };
-    const handlers = undoHandlers({
-      log: world.run.log,
-      answerMs: 0,
-      connect: () => Promise.reject(new Error('OpenNebula is not needed')),
-      runnerAt: () => lvm.runner,
-    });
-    const planned = vm(facts.disks ?? [lvmDisk(0), lvmDisk(1)], facts.vm);
-    await body({
-      ...{ world, run, lvm, libvirt, warnings },
-      fix: () => snapshotDisks(planDumps(planned, new Map()), run),
-      async undo() {
-        const left: Undo[] = [...world.undone()].reverse();
-        for (const undo of left) await handlers.carryOut({ undo, on: undefined });
-      },
-    });
-  });
-}
 
 const plan = (one: Partial<Disk>, facts: Partial<Vm> = off): unknown =>
   planDumps(vm([lvmDisk(0, one)], facts), new Map());

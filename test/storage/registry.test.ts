@@ -73,7 +73,7 @@ describe('a folder that the host shares with its guest (FILESYSTEM)', () => {
 });
 
 describe('the storage of a disk', () => {
-  test.each(['lvm', 'vcenter', 'constructor', ''])(
+  test.each(['purefa', 'vcenter', 'constructor', ''])(
     'the storage of a disk of TM_MAD "%s" is refused by this name, or for want of one',
     (tmMad) => {
       const facts = { tmMadSystem: undefined, history: undefined };
@@ -89,7 +89,7 @@ describe('the storage of a disk', () => {
 
   test('the storage of a disk is that of the history record when the disk names none', () => {
     expect(plan({ tmMad: undefined }, history('ssh'))).toHaveLength(1);
-    expect(() => plan({ tmMad: undefined }, history('lvm'))).toThrow('TM_MAD lvm');
+    expect(() => plan({ tmMad: undefined }, history('purefa'))).toThrow('TM_MAD purefa');
   });
 
   test.each(['fs', 'swap', 'FS'])(

@@ -120,7 +120,7 @@ export function disk(id: number, facts: Partial<Disk> = {}): Disk {
       originalSizeMb: undefined,
     },
     ...{ target: 'vda', devPrefix: 'vd', persistent: false, readonly: false },
-    ...{ clone: true, diskType: undefined },
+    ...{ clone: true, shareable: false, diskType: undefined },
     ...{ cephUser: undefined, cephKey: undefined, cephConf: undefined, poolName: undefined },
     xml: {} as Disk['xml'],
     ...facts,

@@ -37,7 +37,8 @@ def facts(path):
       "imageUname": t(d, 'IMAGE_UNAME'), "datastoreId": n(d, 'DATASTORE_ID'), "sizeMb": n(d, 'SIZE'),
       "originalSizeMb": n(d, 'ORIGINAL_SIZE'),
       "target": t(d, 'TARGET'), "devPrefix": t(d, 'DEV_PREFIX'), "persistent": t(d, 'PERSISTENT') == 'YES',
-      "readonly": t(d, 'READONLY') == 'YES', "clone": t(d, 'CLONE') == 'YES', "diskType": t(d, 'DISK_TYPE')} for d in vm.findall('TEMPLATE/DISK')]
+      "readonly": t(d, 'READONLY') == 'YES', "clone": t(d, 'CLONE') == 'YES',
+      "shareable": t(d, 'SHAREABLE') == 'YES', "diskType": t(d, 'DISK_TYPE')} for d in vm.findall('TEMPLATE/DISK')]
     last = max(vm.findall('HISTORY_RECORDS/HISTORY'), key=lambda h: int(h.findtext('SEQ')))
     return {"id": n(vm, 'ID'), "name": t(vm, 'NAME'), "uid": n(vm, 'UID'), "gid": n(vm, 'GID'), "uname": t(vm, 'UNAME'),
       "gname": t(vm, 'GNAME'), "state": n(vm, 'STATE'), "lcmState": n(vm, 'LCM_STATE'), "deployId": t(vm, 'DEPLOY_ID'),

@@ -5,34 +5,24 @@ import { FailedError } from '../../report/errors.ts';
 import { runsOn } from '../../run/local-host.ts';
 import type { Run } from '../../run/run.ts';
 import { writesTo } from '../../tools/block-writes.ts';
-import {
-  devicePath,
-  readVolumeGroup,
-  type Lvm,
-  type Volume,
-  type VolumeGroup,
-} from '../../tools/lvm.ts';
+import { devicePath, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import { stateName } from '../../vm/states.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { domainDisks, domainOf, ElsewhereError, requireRunning } from '../../guest/domain.ts';
 import { requireSameDisk } from '../../guest/same-disk.ts';
 import { volumeSource } from './source.ts';
-import { diskLabel, sourceOf, type DumpPlan, type Snapshot } from '../storage.ts';
+import { isReadOnly, type GroupOfDisks, type LvmDisk } from './volumes.ts';
+import { diskLabel, sourceOf, type Snapshot } from '../storage.ts';
 
 /** How long a volume of a VM that is off may be open: longer than a program needs that only looks into it. */
 const openLimitMs = 5000;
 const openPollMs = 500;
 
-export interface LvmDisk {
-  readonly plan: DumpPlan;
-  readonly volume: Volume;
-}
-
 /**
  * Checks that nobody uses the volumes of a VM that is off. udev and other programs only look into a volume briefly. A
  * program that keeps it open may be the guest itself: OpenNebula can be wrong about its state, or somebody started it
- * by hand.
+ * by hand. A read-only image that other VMs may use can be open, since nobody writes to it.
  * @throws FailedError for a volume that stays open
  */
 export async function requireClosed(
@@ -41,7 +31,7 @@ export async function requireClosed(
   { runner, signal }: Run,
 ): Promise<void> {
   const deadline = performance.now() + openLimitMs;
-  const opened = disks.filter(({ volume }) => volume.open);
+  const opened = disks.filter((one) => one.volume.open && !(one.isShared && isReadOnly(one)));
   while (opened.length > 0) {
     await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
     signal.throwIfAborted();
@@ -84,7 +74,8 @@ export async function requireSameWrites(
  * Checks that no thin volume may be active on another machine. A thin pool may be active on one machine only: a
  * second one that changes its metadata destroys it, and LVM does not see what is active on other machines. A VM that
  * is powered off keeps its volumes active on its host, unless the host was rebooted. The volumes of an undeployed VM
- * are active nowhere (OpenNebula's tm/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4).
+ * are active nowhere (OpenNebula's tm_mad/fs_lvm_ssh/mv deactivates them, 7.0 to 7.4, and tm_mad/lvm/mv, 7.4). An
+ * image that other VMs may use can be active on any machine, whatever this VM does.
  * @throws ElsewhereError for a thin volume that may be active on another machine than this
  */
 export async function requirePoolHere(
@@ -92,13 +83,18 @@ export async function requirePoolHere(
   disks: readonly LvmDisk[],
   { runner }: Run,
 ): Promise<void> {
-  const found = disks.find(({ volume }) => volume.thin && !volume.active);
-  if (!found || stateName(vm.state, vm.lcmState) === 'UNDEPLOYED') return;
-  const { plan, volume } = found;
   const host = vm.history?.hostname ?? '';
-  if (await runsOn(runner, host)) return;
+  const isHere = stateName(vm.state, vm.lcmState) === 'UNDEPLOYED' || (await runsOn(runner, host));
+  const found = disks.find(
+    ({ volume, isShared }) => volume.thin && !volume.active && (isShared || !isHere),
+  );
+  if (!found) return;
+  const { plan, volume, isShared } = found;
+  const where = isShared
+    ? 'on the machines of other VMs that use it'
+    : `on ${host}, where the VM was last,`;
   throw new ElsewhereError(
-    `${diskLabel(plan)} is a thin volume that is not active on ${runner.where}, and on ${host}, where the VM was last, it may be: its pool ${volume.group}/${volume.pool ?? ''} is destroyed when two machines activate it. Export the VM there; or, if the volume is active nowhere, activate it first: lvchange -ay -K ${volume.group}/${volume.name}`,
+    `${diskLabel(plan)} is a thin volume that is not active on ${runner.where}, and ${where} it may be: its pool ${volume.group}/${volume.pool ?? ''} is destroyed when two machines activate it. Export the VM there; or, if the volume is active nowhere, activate it first: lvchange -ay -K ${volume.group}/${volume.name}`,
   );
 }
 
@@ -122,11 +118,7 @@ export async function requireReadable(disks: readonly LvmDisk[], { runner }: Run
  * Warns of snapshots that other exports made of these volumes, because they cost the guest time and the volume group
  * room.
  */
-export function warnOfLeftovers(
-  disks: readonly LvmDisk[],
-  { volumes }: VolumeGroup,
-  { log }: Run,
-): void {
+export function warnOfLeftovers({ disks, group: { volumes } }: GroupOfDisks, { log }: Run): void {
   for (const { plan, volume } of disks) {
     for (const { name, origin, group } of volumes.values()) {
       if (origin !== volume.name || !name.startsWith(ownPrefix)) continue;
@@ -135,6 +127,27 @@ export function warnOfLeftovers(
       );
     }
   }
+}
+
+/** Warns of disks to which other VMs may write at any time: for them there is no point in time. */
+export function warnOfSharing(disks: readonly LvmDisk[], { log }: Run): void {
+  for (const one of disks.filter((disk) => disk.isShared && !isReadOnly(disk))) {
+    log.warn(
+      `${diskLabel(one.plan)} is shareable: if other VMs write to it meanwhile, what is read is of no single point in time`,
+    );
+  }
+}
+
+/**
+ * A snapshot is made by the kernel of one machine, and does not notice what others write to its origin.
+ * @throws FailedError for a disk to which other VMs may write
+ */
+export function requireAlone(disks: readonly LvmDisk[]): void {
+  const shared = disks.find(({ isShared }) => isShared);
+  if (!shared) return;
+  throw new FailedError(
+    `cannot make a snapshot of ${diskLabel(shared.plan)}: it is shareable, and a snapshot does not notice what VMs on other machines write to it; use --snapshot qemu`,
+  );
 }
 
 /** @throws FailedError when QEMU writes to other volumes than those that OpenNebula names. */

@@ -8,7 +8,7 @@ import {
 } from '../../tools/driver-lock.ts';
 import { FailedError } from '../../report/errors.ts';
 import { isFrontEnd, onedConfiguration } from '../../tools/front-end.ts';
-import type { Lvm } from '../../tools/lvm.ts';
+import type { Lvm, VolumeName } from '../../tools/lvm.ts';
 import { frontEndLock, hostLock } from './names.ts';
 import type { GroupSettings } from './settings.ts';
 
@@ -47,22 +47,27 @@ export async function requireLockable(
 }
 
 /**
- * Takes both locks: the front-end's, if this machine is one, and that of the machine where LVM is run (7.4). Never
- * holds one for long while it waits for the other.
- * @param group of a system datastore
+ * Takes both locks: the front-end's, if this machine is one, and that of the machine where LVM is run (7.4). With TM
+ * lvm they have the same name, and are one lock if both machines are the same. Never holds one for long while it waits
+ * for the other.
+ * @param volume OpenNebula's volume of a disk in the group
  * @throws FailedError when one is not free in time
  */
-export async function lockGroup(
+async function lockGroup(
   { runner, here }: Lvm,
-  group: string,
+  volume: VolumeName,
   doing: string,
   signal?: AbortSignal,
 ): Promise<DriverLock> {
+  const names = [frontEndLock(volume), hostLock(volume.group)] as const;
+  if (runner.target === here.target && names[0] === names[1]) {
+    return await takeDriverLock(here, names[0], { doing, signal });
+  }
   for (let tries = driverLockSeconds / secondLockSeconds; ; tries--) {
-    const first = await takeDriverLock(here, frontEndLock(group), { doing, signal });
+    const first = await takeDriverLock(here, names[0], { doing, signal });
     try {
       const options = { doing, signal, waitSeconds: secondLockSeconds };
-      const second = await takeDriverLock(runner, hostLock(group), options);
+      const second = await takeDriverLock(runner, names[1], options);
       return {
         async release() {
           await second.release();
@@ -76,14 +81,42 @@ export async function lockGroup(
   }
 }
 
-/** Runs `work` while nobody else changes the group. @throws what `work` throws; FailedError */
+/**
+ * The locks of several groups.
+ * @param volumes one in each group, always in the same order, so that two runs do not wait for each other
+ */
+export async function lockGroups(
+  lvm: Lvm,
+  volumes: readonly VolumeName[],
+  doing: string,
+  signal?: AbortSignal,
+): Promise<DriverLock> {
+  const locks: DriverLock[] = [];
+  const releaseAll = async (): Promise<void> => {
+    for (const lock of locks.reverse()) await lock.release();
+  };
+  try {
+    for (const volume of volumes) locks.push(await lockGroup(lvm, volume, doing, signal));
+  } catch (error) {
+    await releaseAll();
+    throw error;
+  }
+  let released: Promise<void> | undefined;
+  return { release: () => (released ??= releaseAll()) };
+}
+
+/**
+ * Runs `work` while nobody else changes the group.
+ * @param volume OpenNebula's volume of a disk in the group
+ * @throws what `work` throws; FailedError
+ */
 export async function whileLocked<T>(
   lvm: Lvm,
-  group: string,
+  volume: VolumeName,
   doing: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  const lock = await lockGroup(lvm, group, doing);
+  const lock = await lockGroup(lvm, volume, doing);
   try {
     return await work();
   } finally {

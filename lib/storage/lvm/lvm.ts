@@ -1,8 +1,7 @@
-// Disks that are logical volumes: TM fs_lvm and fs_lvm_ssh. Every DISK of such a VM is a logical volume: images,
+// Disks that are logical volumes: TM fs_lvm, fs_lvm_ssh and lvm. With these every DISK is a logical volume: images,
 // CD-ROMs and volatile disks. What is run, and why, is documented in docs/storage-lvm.md.
 import type { DiskFormat } from '../../bundle/format/manifest.ts';
 import type { DiskReader } from '../../read/disk-reader.ts';
-import { FailedError, OnevmdumpError, UnsupportedError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import { writesTo } from '../../tools/block-writes.ts';
 import type { DriverLock } from '../../tools/driver-lock.ts';
@@ -11,29 +10,29 @@ import {
   createLvmSnapshots,
   devicePath,
   lvmOn,
-  readVolumeGroup,
   type Lvm,
   type Volume,
-  type VolumeGroup,
 } from '../../tools/lvm.ts';
-import { diskVolume, volumeGroup, volumeSnapshot } from './names.ts';
+import { diskVolume, volumeSnapshot } from './names.ts';
 import { isCdrom, type Disk, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
 import {
+  requireAlone,
   requireClosed,
   requirePoolHere,
   requireReadable,
   requireSameVolumes,
   requireSameWrites,
   warnOfLeftovers,
-  type LvmDisk,
+  warnOfSharing,
 } from './checks.ts';
-import { lockGroup, requireLockable, whileLocked, type GroupChange } from './lock.ts';
+import { lockGroups, requireLockable, whileLocked, type GroupChange } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
 import { groupSettings, lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
+import { findVolumes, inWords, isReadOnly, type LvmDisk } from './volumes.ts';
 import { planRawDisk } from '../raw-disk.ts';
 import {
   diskLabel,
@@ -50,13 +49,16 @@ export const lvmStorage: StorageModule = {
     fs_lvm: { movesDisks: false, unpacksTpm: false },
     // tm_mad/fs_lvm_ssh/restore, OpenNebula 7.0 to 7.4.
     fs_lvm_ssh: { movesDisks: false, unpacksTpm: true },
+    // tm_mad/lvm/restore, OpenNebula 7.4: it converts each disk with `qemu-img convert` without its format, and would
+    // treat the state of a vTPM as disk 0.
+    lvm: { movesDisks: false, unpacksTpm: false },
   },
   settings: { ...lvmSettings, ...groupSettings },
   undoKinds: [removeSnapshotVolume, deactivateVolume],
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const plan = planRawDisk(vm, disk, format, 'a logical volume');
-    groupOf(vm);
+    diskVolume(vm, disk);
     return plan;
   },
 
@@ -65,27 +67,25 @@ export const lvmStorage: StorageModule = {
     if (!first) return { pointInTime: 'given', snapshot: () => Promise.resolve([]) };
     const { vm } = first;
     const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
-    const group = await readVolumeGroup(lvm, groupOf(vm)).catch((error: unknown) => {
-      if (error instanceof OnevmdumpError) error.message += `; it is to have ${inWords(plans)}`;
-      throw error;
-    });
-    const disks = plans.map((plan) => ({ plan, volume: volumeOf(plan, group, run) }));
-    // Nobody writes to a CD-ROM, even while the VM runs.
-    const written = disks.filter(({ plan }) => isRunning(vm) && !isCdrom(plan.disk));
+    const groups = await findVolumes(plans, lvm);
+    const disks = groups.flatMap((one) => one.disks);
+    const written = disks.filter((disk) => isRunning(vm) && !isReadOnly(disk));
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
     if (!isRunning(vm)) await requireClosed(disks, lvm, run);
     await requirePoolHere(vm, unwritten, run);
-    const inactive = unwritten.filter(({ volume }) => !volume.active);
-    if (written.length + inactive.length > 0) {
-      await requireLockable(lvm, run.settings(groupSettings), {
-        group: group.name,
-        ...changeFor(written, inactive),
-      });
+    for (const { group, disks: own } of groups) {
+      const change = changeFor(
+        own.filter((disk) => written.includes(disk)),
+        own.filter((disk) => unwritten.includes(disk) && !disk.volume.active),
+      );
+      const settings = run.settings(groupSettings);
+      if (change) await requireLockable(lvm, settings, { group: group.name, ...change });
     }
     for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
-    warnOfLeftovers(disks, group, run);
+    for (const one of groups) warnOfLeftovers(one, run);
+    warnOfSharing(disks, run);
     const given: Snapshot[] = [];
     for (const { plan, volume } of unwritten) {
       const { source, ...snapshot } = snapshotOf(plan, volume, volume.name);
@@ -96,17 +96,21 @@ export const lvmStorage: StorageModule = {
       return { pointInTime: 'given', snapshot: () => Promise.resolve(given) };
 
     await requireSameVolumes(vm, written, run);
-    const volumes = written.map(({ volume }) => volume);
+    requireAlone(written);
     const room = run.settings(lvmSettings);
-    requireRoom(volumes, group, room);
     const { journal, runner } = run;
-    const named = written.map(({ plan, volume }) => {
-      const extents = volume.thin ? undefined : snapshotExtents(volume, group, room);
-      const name = volumeSnapshot(journal.runId, plan.disk.id);
-      return { plan, volume, origin: volume, extents, name, label: diskLabel(plan) };
+    const named = groups.flatMap(({ group, disks: own }) => {
+      const chosen = own.filter((disk) => written.includes(disk));
+      const volumes = chosen.map(({ volume }) => volume);
+      requireRoom(volumes, group, room);
+      return chosen.map(({ plan, volume }) => {
+        const extents = volume.thin ? undefined : snapshotExtents(volume, group, room);
+        const name = volumeSnapshot(journal.runId, plan.disk.id);
+        return { plan, volume, origin: volume, extents, name, label: diskLabel(plan) };
+      });
     });
     for (const { name, volume } of named) {
-      const at = { group: group.name, name, origin: volume.name };
+      const at = { group: volume.group, name, origin: volume.name };
       await journal.record(removeSnapshotVolume.undo(at), runner.target);
     }
     let lock: DriverLock | undefined;
@@ -114,7 +118,9 @@ export const lvmStorage: StorageModule = {
     return {
       pointInTime: written.length === 1 ? 'together' : 'apart',
       async claim() {
-        lock = await lockGroup(lvm, group.name, `make snapshots of ${inWords(plans)}`, run.signal);
+        const changed = new Map(named.map(({ volume }) => [volume.group, volume]));
+        const doing = `make snapshots of ${inWords(named.map(({ plan }) => plan))}`;
+        lock = await lockGroups(lvm, [...changed.values()], doing, run.signal);
         return release;
       },
       snapshot: async () => {
@@ -135,60 +141,33 @@ export const lvmStorage: StorageModule = {
 
   async requireUnwritten(snapshots: readonly Snapshot[], run: Run): Promise<void> {
     const own = snapshots.filter(({ plan: { vm, disk } }) => !isRunning(vm) && !isCdrom(disk));
-    const [first] = own;
-    if (!first) return;
+    if (own.length === 0) return;
     const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
-    const group = await readVolumeGroup(lvm, groupOf(first.plan.vm));
-    const disks = own.map(({ plan }) => ({ plan, volume: volumeOf(plan, group, run) }));
-    await requireClosed(disks, lvm, run);
+    const groups = await findVolumes(
+      own.map(({ plan }) => plan),
+      lvm,
+    );
+    await requireClosed(
+      groups.flatMap(({ disks }) => disks),
+      lvm,
+      run,
+    );
     await requireSameWrites(own, run);
   },
 };
 
-/** What the volume group is changed for. */
+/** What a volume group is changed for; undefined when it is not. */
 function changeFor(
   written: readonly LvmDisk[],
   inactive: readonly LvmDisk[],
-): Pick<GroupChange, 'doing' | 'instead'> {
+): Pick<GroupChange, 'doing' | 'instead'> | undefined {
+  if (written.length + inactive.length === 0) return undefined;
   if (written.length === 0)
     return { doing: `activate the volumes of ${inWords(inactive.map(({ plan }) => plan))}` };
   return {
     doing: `make snapshots of ${inWords(written.map(({ plan }) => plan))}`,
     instead: 'use --snapshot qemu, which does not change the group',
   };
-}
-
-/** "disk 0 and disk 1 of VM 7". */
-function inWords(plans: readonly DumpPlan[]): string {
-  const disks = plans.map(({ disk }) => `disk ${disk.id}`);
-  return `${disks.join(' and ')} of VM ${plans[0]?.vm.id ?? ''}`;
-}
-
-/** The volume group of the VM's system datastore. @throws UnsupportedError for a VM that never ran. */
-function groupOf(vm: Vm): string {
-  if (vm.history) return volumeGroup(vm.history.datastoreId);
-  throw new UnsupportedError(`VM ${vm.id} was never deployed: it has no disks to dump`);
-}
-
-/**
- * Returns the volume of a disk.
- * @throws FailedError when it is missing, or is not active although the VM runs.
- */
-function volumeOf(plan: DumpPlan, group: VolumeGroup, { runner }: Run): Volume {
-  const { vm, disk } = plan;
-  const name = diskVolume(vm.id, disk.id);
-  const volume = group.volumes.get(name);
-  if (!volume) {
-    throw new FailedError(
-      `${diskLabel(plan)} is missing: there is no volume ${name} in the volume group ${group.name} on ${runner.where}`,
-    );
-  }
-  if (isRunning(vm) && !volume.active) {
-    throw new FailedError(
-      `VM ${vm.id} should run, but the volume ${group.name}/${name} of its disk ${disk.id} is not active on ${runner.where}`,
-    );
-  }
-  return volume;
 }
 
 function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<VolumeSource> {
@@ -202,15 +181,19 @@ function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<Volu
   };
 }
 
-/** Activates a volume for as long as the run lasts. A volume of a VM that is off may be inactive. */
+/**
+ * Activates a volume of a VM that is off, for as long as the run lasts. One that other VMs may use stays active, as
+ * OpenNebula leaves it (tm_mad/lvm/delete): a VM that is about to start on this machine may have it by then, although
+ * it is not open yet.
+ */
 async function requireActive(
-  { plan, volume }: LvmDisk,
+  { plan, volume, isShared }: LvmDisk,
   lvm: Lvm,
   { journal, runner }: Run,
 ): Promise<void> {
   if (volume.active) return;
   const { group, name } = volume;
-  await journal.record(deactivateVolume.undo({ group, name }), runner.target);
+  if (!isShared) await journal.record(deactivateVolume.undo({ group, name }), runner.target);
   const doing = `activate the volume ${group}/${name} of ${diskLabel(plan)}`;
-  await whileLocked(lvm, group, doing, () => activate(lvm, volume));
+  await whileLocked(lvm, volume, doing, () => activate(lvm, volume));
 }

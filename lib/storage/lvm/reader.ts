@@ -8,6 +8,7 @@ import type { Run } from '../../run/run.ts';
 import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
 import { openImage } from '../image-server.ts';
 import { whileLocked } from './lock.ts';
+import { diskVolume } from './names.ts';
 import { roomInWords } from './room.ts';
 import { lvmSettings } from './settings.ts';
 import type { VolumeSource } from './source.ts';
@@ -28,7 +29,8 @@ export async function openVolume(
   const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
   if (source.snapshot === 'thin') {
     const doing = `activate the snapshot ${source.name} of ${label}`;
-    await whileLocked(lvm, source.group, doing, () => activate(lvm, source));
+    const { name } = diskVolume(plan.vm, plan.disk);
+    await whileLocked(lvm, { group: source.group, name }, doing, () => activate(lvm, source));
   }
   const why = (): Promise<string | undefined> => whyUnusable(label, source, lvm, run);
   const explain = async (error: unknown): Promise<unknown> => {

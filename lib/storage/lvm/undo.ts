@@ -91,8 +91,11 @@ export async function undoVolumeSnapshot(
   if (found.origin === undefined && !found.thin && found.open) throw notOurs(volume);
   await whileBusy(
     () =>
-      whileLocked(lvm, volume.group, `remove the snapshot ${volume.name} of ${volume.origin}`, () =>
-        removeVolume(lvm, volume),
+      whileLocked(
+        lvm,
+        { group: volume.group, name: volume.origin },
+        `remove the snapshot ${volume.name} of ${volume.origin}`,
+        () => removeVolume(lvm, volume),
       ),
     async () => (await find(lvm, volume)) === undefined,
   );
@@ -151,10 +154,7 @@ export async function undoActivation(
     if (await settled()) return;
   }
   const doing = `deactivate the volume ${volume.group}/${volume.name}`;
-  await whileBusy(
-    () => whileLocked(lvm, volume.group, doing, () => deactivate(lvm, volume)),
-    settled,
-  );
+  await whileBusy(() => whileLocked(lvm, volume, doing, () => deactivate(lvm, volume)), settled);
 }
 
 async function find(lvm: Lvm, { group, name }: VolumeName): Promise<Volume | undefined> {
