@@ -9,10 +9,9 @@ import { FailedError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
 import { isInstalled } from './run/which.ts';
-import { snapshotDisks } from './storage/point-in-time.ts';
+import { snapshotDisks, type SnapshotRequest } from './storage/point-in-time.ts';
 import { planDumps } from './storage/registry.ts';
 import { withHostAdvice } from './storage/wrong-machine.ts';
-import type { FreezeWish } from './guest/freeze.ts';
 import { stateAround } from './storage/machine-state.ts';
 import type { VmSnapshot } from './storage/storage.ts';
 import { pickCompressor } from './bundle/write/compressor.ts';
@@ -22,7 +21,7 @@ import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
 import { cloudOf, writeBundle, type WriteOptions } from './write-bundle.ts';
 import { isRefusal } from './one/answers.ts';
 
-export interface ExportRequest extends WriteOptions {
+export interface ExportRequest extends WriteOptions, SnapshotRequest {
   readonly vm: Vm;
   /** Whether to take the VM lock during the export; needs `one`. */
   readonly lock: boolean;
@@ -32,8 +31,6 @@ export interface ExportRequest extends WriteOptions {
   readonly destinationHost?: SshTarget | undefined;
   /** CLOUD_NAME; empty for none. */
   readonly cloudName: string;
-  /** How a running guest is frozen or paused while the point in time of its disks is fixed. */
-  readonly freeze: FreezeWish;
   /** DISK_IDs of the disks to export; undefined: all. */
   readonly onlyDisks?: readonly number[] | undefined;
 }
@@ -68,6 +65,7 @@ export async function exportVm(
     destinationHost,
     cloudName,
     freeze,
+    way,
     onlyDisks,
     ...writeOptions
   }: ExportRequest,
@@ -111,7 +109,7 @@ export async function exportVm(
     requireSame(vm, await holdLock(one, before, run.journal), 'while it was being locked');
   }
   const { fixed: snapshot, state: machineState } = await stateAround(vm, run, () =>
-    withHostAdvice(vm, run, () => snapshotDisks(plans, run, freeze)),
+    withHostAdvice(vm, run, () => snapshotDisks(plans, run, { freeze, way })),
   );
   run.log.info(
     `exporting VM ${vm.id} (${state}, ${plans.length} disks, ${inWords(snapshot.consistency)}) to ${bundle}`,

@@ -23,6 +23,8 @@ export const order = [
   ['lib/session'],
   ['lib/storage/registry.ts'],
   ['lib/storage/file', 'lib/storage/lvm', 'lib/storage/ceph'],
+  ['lib/storage/point-in-time.ts'],
+  ['lib/storage/job'],
   ['lib/storage'],
   ['lib/guest'],
   ['lib/one'],

@@ -79,6 +79,12 @@ export const exportDescription = {
       default: 'agent',
       group: guest,
     },
+    snapshot: {
+      argument: 'WAY',
+      help: "What fixes a running VM's point in time: qemu (one backup job for all disks), storage (its own snapshots) or auto (qemu if it can)",
+      default: 'auto',
+      group: guest,
+    },
     'require-freeze': { help: 'Fail if the guest cannot be frozen', group: guest },
     'no-lock': {
       alias: 'L',

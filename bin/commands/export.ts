@@ -3,7 +3,8 @@ import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import { exportVm } from '../../lib/export-vm.ts';
 import { parseCompression } from '../../lib/config/compression.ts';
 import type { Config } from '../../lib/config/config.ts';
-import { parseFreezeMode, type FreezeMode } from '../../lib/config/freeze-mode.ts';
+import { parseFreezeMode } from '../../lib/config/freeze-mode.ts';
+import { parseSnapshotWay } from '../../lib/config/snapshot-way.ts';
 import { hostOfDisks } from '../../lib/vm/disk-host.ts';
 import { parseSshTarget } from '../../lib/run/ssh-target.ts';
 import { decodeVmInput, readStdin } from '../../lib/xml/stdin.ts';
@@ -38,6 +39,10 @@ async function runExport(
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   const compression = parseCompression(options.compress ?? config.compress);
   const freeze = freezeWish(options, config);
+  const way =
+    options.snapshot === undefined
+      ? config.snapshot
+      : parseOption('--snapshot', options.snapshot, parseSnapshotWay);
   // With the XML on stdin and without a lock, OpenNebula is not needed.
   const alone = options.stdin && options.noLock && options.endpoint === undefined;
   const one = alone
@@ -56,6 +61,7 @@ async function runExport(
           compression,
           cloudName: config.cloudName,
           freeze,
+          way,
           onlyDisks,
         },
         run,
@@ -92,18 +98,23 @@ function destinationTarget(
 }
 
 function freezeWish(options: ExportOptions, config: Config): FreezeWish {
-  const mode = options.fsFreeze === undefined ? config.fsFreeze : freezeOption(options.fsFreeze);
+  const { fsFreeze } = options;
+  const mode =
+    fsFreeze === undefined
+      ? config.fsFreeze
+      : parseOption('--fs-freeze', fsFreeze, parseFreezeMode);
   if (options.requireFreeze && mode === 'none') {
     throw new UsageError('--require-freeze cannot be met with --fs-freeze none');
   }
   return { mode, required: options.requireFreeze };
 }
 
-function freezeOption(text: string): FreezeMode {
+/** @throws UsageError that names the option */
+function parseOption<T>(option: string, text: string, parse: (text: string) => T): T {
   try {
-    return parseFreezeMode(text);
+    return parse(text);
   } catch (error) {
-    throw new UsageError(`--fs-freeze: ${errorMessage(error)}`, { cause: error });
+    throw new UsageError(`${option}: ${errorMessage(error)}`, { cause: error });
   }
 }
 

@@ -56,7 +56,7 @@ export async function prebackup(
   const setup = { config, action: 'backup', vmId: vm.id, remote, log, signal } as const;
   await withRun({ ...setup, hold: true, progress: silent }, async (run) => {
     const { fixed: pointInTime, state } = await stateAround(vm, run, () =>
-      fixPointInTime(plans, run, freeze),
+      fixPointInTime(plans, run, { freeze, way: config.snapshot }),
     );
     await keepPrepared({ vm, images, pointInTime, state }, folder, run);
   });

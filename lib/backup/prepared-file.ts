@@ -10,12 +10,20 @@ import {
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import { list, object, optional, pair } from '../run/json-object.ts';
-import { anything, count, made, parseShape, textUpTo, type Infer } from '../run/json-shape.ts';
+import {
+  anything,
+  count,
+  made,
+  oneOf,
+  parseShape,
+  textUpTo,
+  type Infer,
+} from '../run/json-shape.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import { maxXmlBytes } from '../xml/xml.ts';
 
 /** Raised when the form of the file changes; other versions are refused. */
-const preparedVersion = 1;
+const preparedVersion = 2;
 
 /** The number of base64 characters for a number of bytes. */
 const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
@@ -46,8 +54,16 @@ const preparedShape = object({
     nvram: optional(packedBytes(largestState['./nvram'])),
     tpm: optional(packedBytes(largestState['./tpm.tar'])),
   }),
-  /** `source` is checked by the storage module that opens the disk. */
-  disks: list(object({ id: count(), layout: diskLayoutShape, source: anything }), mostDisks),
+  /** `source` is checked by what opens the disk. */
+  disks: list(
+    object({
+      id: count(),
+      layout: diskLayoutShape,
+      byJob: optional(oneOf(true)),
+      source: anything,
+    }),
+    mostDisks,
+  ),
 });
 
 export type PreparedFile = Infer<typeof preparedShape>;

@@ -8,6 +8,7 @@ import {
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
+import { parseSnapshotWay, type SnapshotWay } from './snapshot-way.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
 import {
   absolutePath,
@@ -33,6 +34,7 @@ export interface CoreConfig {
   /** Seconds. */
   readonly xmlrpcTimeout: number;
   readonly fsFreeze: FreezeMode;
+  readonly snapshot: SnapshotWay;
   /** For `virsh --connect`; empty for virsh's own default. */
   readonly libvirtUri: string;
   /** Which VMs the export hook exports. */
@@ -146,6 +148,16 @@ export const coreSettings: SettingTable<CoreConfig> = {
       'OpenNebula takes a paused guest for SUSPENDED.',
     ],
     parse: parseFreezeMode,
+  },
+  snapshot: {
+    key: 'SNAPSHOT',
+    default: 'auto',
+    description: [
+      'What fixes the point in time of a running VM: qemu (one backup job of QEMU for all disks, which changes',
+      "nothing on the storage), storage (the storage's own snapshots, on LVM and Ceph; disks that are files have",
+      'none and go by a backup job), or auto (qemu if it can, else storage, with a warning that says why).',
+    ],
+    parse: parseSnapshotWay,
   },
   libvirtUri: {
     key: 'LIBVIRT_URI',

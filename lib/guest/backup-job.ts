@@ -1,7 +1,15 @@
 // Ends the backup job by which QEMU serves a running VM's disks.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, FailedError } from '../report/errors.ts';
-import { abortJob, activeJob, backupJobSocket, domainState, type Domain } from '../tools/virsh.ts';
+import {
+  abortJob,
+  activeJob,
+  backupJobSocket,
+  domainState,
+  isStoppedByIoError,
+  resumeDomain,
+  type Domain,
+} from '../tools/virsh.ts';
 
 const abortLimitMs = 40_000;
 const pollMs = 100;
@@ -10,15 +18,22 @@ const maxFailures = 20;
 
 /**
  * For an undo: ends the backup job that serves on `socket`, and waits for its end. Does nothing if the domain has
- * another job, or none.
+ * another job, or none. A guest that QEMU has stopped because it could not copy what the guest overwrites is resumed:
+ * QEMU then repeats the write.
  * @throws FailedError when the job does not end, or libvirt does not answer.
  */
 export async function abortOwnBackupJob(domain: Domain, socket: string): Promise<void> {
   const deadline = performance.now() + abortLimitMs;
   let lastWords = 'it goes on';
+  let wasOurs = false;
   for (let failures = 0; failures < maxFailures && performance.now() < deadline;) {
     try {
-      if (!(await hasOwnJob(domain, socket))) return;
+      const isOurs = await hasOwnJob(domain, socket);
+      wasOurs ||= isOurs;
+      if (!isOurs) {
+        if (wasOurs && (await isStoppedByIoError(domain))) await resumeDomain(domain);
+        return;
+      }
     } catch (error) {
       lastWords = errorMessage(error);
       failures += 1;

@@ -63,39 +63,47 @@ export async function requireRunning(vm: Vm, domain: Domain): Promise<string> {
   );
 }
 
-/** A domain for which libvirt runs no job. */
-export interface IdleDomain {
+/** What libvirt knows about a domain that runs. */
+export interface DomainFacts {
   /** By target. */
   readonly disks: ReadonlyMap<string, DomainDisk>;
   /** The user and group that its QEMU runs as, for chown; undefined if libvirt does not say. */
   readonly owner: string | undefined;
+  readonly xml: XmlElement;
+}
+
+/** Returns what libvirt knows about the domain of a VM that should run. @throws ElsewhereError when it is not here */
+export async function domainFacts(vm: Vm, domain: Domain): Promise<DomainFacts> {
+  await requireRunning(vm, domain);
+  const xml = await dumpXml(domain);
+  return { disks: disksOf(xml), owner: ownerOf(xml), xml };
 }
 
 /**
- * Returns the domain's disks and the owner of its QEMU, if a backup job can begin. libvirt runs one job at a time: to
- * begin a second one would take 30 s, with the guest frozen.
- * @throws FailedError when the domain has a job, UnsupportedError when libvirt has no backup jobs.
+ * Checks that libvirt has no job for the domain. It runs one job at a time: to begin a second one would take 30 s, with
+ * the guest frozen.
+ * @throws FailedError when it has one
  */
-export async function requireIdle(vm: Vm, domain: Domain): Promise<IdleDomain> {
-  await requireRunning(vm, domain);
+export async function requireIdle(vm: Vm, domain: Domain): Promise<void> {
   const job = await activeJob(domain);
   if (job !== undefined) {
     throw new FailedError(
       `VM ${vm.id} cannot be dumped now: libvirt has another job for its domain ${domain.name} (${job}); try again when it has ended, or end it with: virsh domjobabort ${domain.name}`,
     );
   }
-  const xml = await dumpXml(domain);
+}
+
+/** @throws UnsupportedError when libvirt has no backup jobs for the domain */
+export async function requireBackupJobs(
+  vm: Vm,
+  domain: Domain,
+  { xml }: DomainFacts,
+): Promise<void> {
   if (!(await supportsBackup(domain, xml))) {
     throw new UnsupportedError(
       `the disks of VM ${vm.id} cannot be dumped while it runs: libvirt on ${domain.runner.where} has no backup jobs for it (virsh domcapabilities has no <backup supported='yes'/>); that needs newer versions of libvirt and QEMU`,
     );
   }
-  return { disks: disksOf(xml), owner: ownerOf(xml) };
-}
-
-/** Returns the domain's disks by target. */
-export async function domainDisks(domain: Domain): Promise<ReadonlyMap<string, DomainDisk>> {
-  return disksOf(await dumpXml(domain));
 }
 
 function disksOf(xml: XmlElement): ReadonlyMap<string, DomainDisk> {

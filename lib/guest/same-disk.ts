@@ -2,7 +2,10 @@
 import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { realPaths } from '../tools/file-facts.ts';
-import type { DomainDisk } from './domain.ts';
+import type { DomainFacts } from './domain.ts';
+
+/** What QEMU has open: the path of a file or device, or the `<pool>/<image>` of an RBD image. */
+export type DiskPlace = { readonly path: string } | { readonly rbd: string };
 
 /** A disk as OpenNebula describes it. */
 export interface DiskOfGuest {
@@ -10,21 +13,18 @@ export interface DiskOfGuest {
   readonly label: string;
   /** The device in the guest, such as vda. */
   readonly target: string | undefined;
-  /** The path of a file or device, or the `<pool>/<image>` of an RBD image. */
-  readonly place: { readonly path: string } | { readonly rbd: string };
-  /** Undefined: libvirt's format is not checked. */
-  readonly format?: string;
+  readonly place: DiskPlace;
+  readonly format: string;
 }
 
 /**
  * Checks one disk.
- * @param known the domain's disks, by target
  * @returns the disk's target
  * @throws FailedError when QEMU writes to another disk, uses it in another format, or copies or merges it
  */
 export async function requireSameDisk(
   { label, target, place, format }: DiskOfGuest,
-  known: ReadonlyMap<string, DomainDisk>,
+  { disks: known }: Pick<DomainFacts, 'disks'>,
   { runner }: Run,
 ): Promise<string> {
   const mismatch = (why: string): FailedError =>
@@ -43,7 +43,7 @@ export async function requireSameDisk(
       `is ${ours} for OpenNebula, but ${there ?? `a disk of the type ${found.type}`} for libvirt`,
     );
   }
-  if (format !== undefined && found.format !== format) {
+  if (found.format !== format) {
     throw mismatch(`is declared as ${format}, but libvirt uses it as ${found.format ?? 'nothing'}`);
   }
   return target;

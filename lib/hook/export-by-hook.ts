@@ -102,6 +102,7 @@ async function exportAndRotate(
         required: false,
         agentWaitMs: config.hookAgentWait * 1000,
       },
+      way: config.snapshot,
     },
     run,
     one,

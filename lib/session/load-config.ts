@@ -2,11 +2,13 @@
 import { readConfig, type Config, type ConfigOptions } from '../config/config.ts';
 import type { Setting } from '../config/setting.ts';
 import { coreSettings } from '../config/settings.ts';
+import { jobSettings } from '../storage/job/settings.ts';
 import { storageModules } from '../storage/registry.ts';
 
 /** Every setting that etc/onevmdump.conf can have, in the order of that file. */
 export const allSettings: readonly Setting<unknown>[] = [
   ...Object.values<Setting<unknown>>(coreSettings),
+  ...Object.values<Setting<unknown>>(jobSettings),
   ...storageModules.flatMap(({ settings }) => Object.values(settings)),
 ];
 

@@ -1,16 +1,22 @@
-// Fixes one point in time for all disks of a VM, whatever modules serve them: every module prepares, the guest is
-// frozen or paused, every module fixes its disks, the guest is thawed or resumed.
+// Fixes one point in time for all disks of a VM, whatever modules serve them: QEMU's backup job and the modules prepare,
+// the guest is frozen or paused, the disks are fixed, the guest is thawed or resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { holdGuest, type FreezeWish, type Held } from '../guest/freeze.ts';
 import { awaitBootingAgent } from '../guest/guest-agent.ts';
+import type { SnapshotWay } from '../config/snapshot-way.ts';
+import { isRunning } from '../guest/domain.ts';
+import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import type { Vm } from '../vm/vm.ts';
+import { isReadOnly, type Vm } from '../vm/vm.ts';
+import { planJob, type PlannedJob } from './job/job.ts';
+import { openServedDisk } from './job/served-disk.ts';
 import type {
   DumpPlan,
   OpenableDisk,
   PointInTime,
   Prepared,
+  RunningDisk,
   Snapshot,
   StorageModule,
   VmSnapshot,
@@ -32,17 +38,25 @@ export interface PlannedDump {
   readonly plan: DumpPlan;
 }
 
+/** How the point in time of a running VM's disks is fixed. */
+export interface SnapshotRequest {
+  readonly freeze: FreezeWish;
+  readonly way: SnapshotWay;
+}
+
+const byDefault: SnapshotRequest = { freeze: { mode: 'agent', required: false }, way: 'auto' };
+
 /**
  * Fixes one point in time for all planned disks (of one VM), on whatever storages, and makes them ready to be read. A
- * running guest is frozen or paused meanwhile, as `wish` says. The undo of everything that this changes is in the
+ * running guest is frozen or paused meanwhile, as requested. The undo of everything that this changes is in the
  * run's journal.
  */
 export async function snapshotDisks(
   plans: readonly PlannedDump[],
   run: Run,
-  wish: FreezeWish = { mode: 'agent', required: false },
+  request = byDefault,
 ): Promise<VmSnapshot> {
-  const { snapshots, consistency } = await fixPointInTime(plans, run, wish);
+  const { snapshots, consistency } = await fixPointInTime(plans, run, request);
   return vmSnapshot(plans, { snapshots, consistency }, run);
 }
 
@@ -54,14 +68,10 @@ export async function snapshotDisks(
 export async function fixPointInTime(
   plans: readonly PlannedDump[],
   run: Run,
-  wish: FreezeWish,
+  { freeze: wish, way }: SnapshotRequest,
   limitMs = snapshotLimitMs(plans.length),
 ): Promise<PointInTime> {
-  const parts: Prepared[] = [];
-  for (const module of new Set(plans.map((one) => one.module))) {
-    const own = plans.filter((one) => one.module === module).map(({ plan }) => plan);
-    parts.push(await module.prepare(own, run));
-  }
+  const parts = await prepareAll(plans, way, run);
   const [first] = plans;
   if (!first || howFixed(parts).length === 0) {
     const at = new Date().toISOString();
@@ -79,6 +89,57 @@ export async function fixPointInTime(
   } finally {
     for (const release of releases) await release();
   }
+}
+
+/** Prepares a backup job for the disks that are fixed by it, and the modules of all others. */
+async function prepareAll(
+  plans: readonly PlannedDump[],
+  way: SnapshotWay,
+  run: Run,
+): Promise<readonly Prepared[]> {
+  const { job, byJob } = await chooseJob(plans.filter(isWrittenTo), way, run);
+  const parts = job ? [await job.prepare()] : [];
+  const others = plans.filter((one) => !byJob.includes(one));
+  for (const [module, own] of byModule(others)) parts.push(await module.prepare(own, run));
+  return parts;
+}
+
+/**
+ * Decides which disks a backup job fixes: all of them, or only those on storages without snapshots. Nothing is changed
+ * yet.
+ * @param written the disks to which a running guest writes
+ * @throws why there can be no backup job, if it is requested or needed
+ */
+async function chooseJob(
+  written: readonly PlannedDump[],
+  way: SnapshotWay,
+  run: Run,
+): Promise<{ readonly job?: PlannedJob; readonly byJob: readonly PlannedDump[] }> {
+  const needed = written.filter(({ module }) => !module.hasSnapshots);
+  let byJob = way === 'storage' ? needed : written;
+  while (byJob.length > 0) {
+    const disks: RunningDisk[] = [];
+    for (const [module, own] of byModule(byJob)) disks.push(...(await module.running(own, run)));
+    const job = await planJob(disks, run);
+    if (!('refusal' in job)) return { job, byJob };
+    if (way !== 'auto' || byJob.length === needed.length) throw job.refusal;
+    run.log.warn(
+      `the storage makes snapshots of the disks, since QEMU cannot fix their point in time by one backup job: ${job.refusal.message}`,
+    );
+    byJob = needed;
+  }
+  return { byJob };
+}
+
+function isWrittenTo({ plan: { vm, disk } }: PlannedDump): boolean {
+  return isRunning(vm) && !isReadOnly(disk);
+}
+
+/** The plans of each module. */
+function byModule(plans: readonly PlannedDump[]): ReadonlyMap<StorageModule, readonly DumpPlan[]> {
+  const found = new Map<StorageModule, DumpPlan[]>();
+  for (const { module, plan } of plans) found.set(module, [...(found.get(module) ?? []), plan]);
+  return found;
 }
 
 /** Fixes the point in time of disks that a running guest writes to. */
@@ -110,7 +171,7 @@ async function fixWhileHeld(
   const fixed = howFixed(parts);
   if (held.level === 'crash' && (fixed.length > 1 || fixed.includes('apart'))) {
     run.log.warn(
-      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); --fs-freeze suspend (FS_FREEZE) pauses it meanwhile`,
+      `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); one backup job fixes all of them together (--snapshot qemu)`,
     );
   }
   return { snapshots, consistency: { ...held, at } };
@@ -131,7 +192,7 @@ export function vmSnapshot(
     async requireUnwritten() {
       for (const module of new Set(plans.map((one) => one.module))) {
         const ids = plans.filter((one) => one.module === module).map(({ plan }) => plan.disk.id);
-        const own = snapshots.filter(({ plan }) => ids.includes(plan.disk.id));
+        const own = snapshots.filter(({ plan, byJob }) => !byJob && ids.includes(plan.disk.id));
         await module.requireUnwritten?.(own, run);
       }
     },
@@ -147,8 +208,10 @@ function openableDisks(
   for (const { module, plan } of plans) {
     const snapshot = snapshots.find((one) => one.plan.disk.id === plan.disk.id);
     if (!snapshot) throw new Error(`no point in time was fixed for disk ${plan.disk.id}`);
-    const { layout } = snapshot;
-    disks.push({ id: plan.disk.id, layout, open: () => module.open(snapshot, run) });
+    const { layout, byJob } = snapshot;
+    const open = (): Promise<DiskReader> =>
+      byJob ? openServedDisk(snapshot, run) : module.open(snapshot, run);
+    disks.push({ id: plan.disk.id, layout, open });
   }
   return disks.sort((one, other) => one.id - other.id);
 }

@@ -7,6 +7,7 @@ import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError } from '../report/errors.ts';
 import { readShape, type Shape } from '../run/json-shape.ts';
 import type { Run } from '../run/run.ts';
+import type { DiskPlace } from '../guest/same-disk.ts';
 import type { UndoKind, UndoDeps } from '../run/undo.ts';
 import type { Disk, Vm } from '../vm/vm.ts';
 
@@ -21,12 +22,27 @@ export interface DumpPlan {
 export interface Snapshot<Source = unknown> {
   readonly plan: DumpPlan;
   readonly layout: DiskLayout;
-  /** How the disk is opened: JSON that only its module reads, in this process or in a later one (`sourceOf`). */
+  /** Whether QEMU serves the disk, in a backup job (lib/storage/job). Otherwise its storage has the point in time. */
+  readonly byJob?: true | undefined;
+  /**
+   * How the disk is opened: JSON that only its module reads, or only the job, in this process or in a later one
+   * (`sourceOf`).
+   */
   readonly source: Source;
 }
 
+/** A disk to which a running guest writes. */
+export interface RunningDisk {
+  readonly plan: DumpPlan;
+  /** Where QEMU must write to. */
+  readonly place: DiskPlace;
+  /** Bytes. */
+  readonly virtualSize: number;
+  readonly layout: DiskLayout;
+}
+
 /**
- * Returns what a module has noted about a snapshot. It may come from a file, so it is validated.
+ * Returns what is noted about a snapshot. It may come from a file, so it is validated.
  * @throws FailedError when it is not of this shape
  */
 export function sourceOf<Source>(shape: Shape<Source>, { plan, source }: Snapshot): Source {
@@ -80,6 +96,16 @@ export interface StorageModule {
   readonly undoKinds: readonly UndoKind<UndoDeps>[];
   /** Pure. @throws UnsupportedError when this disk cannot be dumped in this state of the VM. */
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan;
+  /**
+   * Whether `prepare` can fix the point in time of disks to which a running guest writes. If not, only a backup job of
+   * QEMU can.
+   */
+  readonly hasSnapshots: boolean;
+  /**
+   * Looks at disks to which a running guest writes, before a backup job fixes their point in time: makes every check
+   * that the storage needs, and changes nothing.
+   */
+  running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]>;
   /**
    * Prepares all given disks (of one VM) while the guest still runs: does everything slow, makes every check, and
    * records the undo of what `snapshot` will do. The modules' `prepare` are called one after another; then the guest

@@ -75,6 +75,13 @@ export async function domainState(domain: Domain): Promise<string | undefined> {
   return (await virsh(domain, ['domstate', domain.name], { doing })).text.trim();
 }
 
+/** Whether QEMU has stopped the domain because a write failed, mostly for want of space. */
+export async function isStoppedByIoError(domain: Domain): Promise<boolean> {
+  const doing = `ask why the domain ${domain.name} is paused`;
+  const { text } = await virsh(domain, ['domstate', '--reason', domain.name], { doing });
+  return text.trim() === 'paused (I/O error)';
+}
+
 /** Returns the job that libvirt runs for the domain now, such as `Backup`; undefined for none. */
 export async function activeJob(domain: Domain): Promise<string | undefined> {
   const doing = `ask for the jobs of the domain ${domain.name}`;

@@ -112,3 +112,8 @@ export function isSharedFolder(disk: Disk): boolean {
 export function isCdrom(disk: Disk): boolean {
   return ['CDROM', 'RBD_CDROM'].includes(disk.type.toUpperCase());
 }
+
+/** Whether no guest can write to the disk: a CD-ROM, or a disk that OpenNebula attaches as read-only. */
+export function isReadOnly(disk: Disk): boolean {
+  return isCdrom(disk) || disk.readonly;
+}

@@ -54,7 +54,7 @@ function changed(path: string, value: unknown): string {
 describe('the prepared file', () => {
   test('the file that prebackup leaves for backup is read as it was written, with the state of the machine', () => {
     const { prepared, warned } = read(encodePrepared(file, state));
-    expect(prepared).toEqual({ version: 1, ...file, state });
+    expect(prepared).toEqual({ version: 2, ...file, state });
     expect(warned).toEqual([]);
   });
 
@@ -63,7 +63,7 @@ describe('the prepared file', () => {
   });
 
   test.each([
-    ['version', 2, 'it was written by another version of onevmdump; back up the VM again'],
+    ['version', 1, 'it was written by another version of onevmdump; back up the VM again'],
     ['version', undefined, 'version is not a whole number'],
     ['vm', 7, 'vm is not a text'],
     ['images', {}, 'images is not a list'],

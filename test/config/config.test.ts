@@ -6,6 +6,7 @@ import { parseConfig, type Config } from '../../lib/config/config.ts';
 import type { CoreConfig } from '../../lib/config/settings.ts';
 import { UsageError } from '../../lib/report/errors.ts';
 import { allSettings, loadConfig } from '../../lib/session/load-config.ts';
+import { jobSettings, type JobSettings } from '../../lib/storage/job/settings.ts';
 import { fileSettings, type FileSettings } from '../../lib/storage/file/settings.ts';
 import { lvmSettings, type LvmSettings } from '../../lib/storage/lvm/settings.ts';
 
@@ -27,10 +28,15 @@ const load = (content: string, env: Record<string, string> = {}): Promise<Config
   loadConfig({ file: write(content), env });
 
 /** All values, those of the storages by their modules. */
-type Values = CoreConfig & { readonly file: FileSettings; readonly lvm: LvmSettings };
+type Values = CoreConfig & {
+  readonly file: FileSettings;
+  readonly job: JobSettings;
+  readonly lvm: LvmSettings;
+};
 const valuesIn = ({ valuesOf, ...core }: Config): Values => ({
   ...core,
   file: valuesOf(fileSettings),
+  job: valuesOf(jobSettings),
   lvm: valuesOf(lvmSettings),
 });
 
@@ -44,8 +50,10 @@ const defaults: Values = {
   imageTimeout: 86400,
   xmlrpcTimeout: 240,
   fsFreeze: 'agent',
+  snapshot: 'auto',
   libvirtUri: 'qemu:///system',
-  file: { allowedBackingDirs: [], scratchPercent: 10, scratchMinMb: 1024 },
+  file: { allowedBackingDirs: [] },
+  job: { scratchPercent: 10, scratchMinMb: 1024 },
   lvm: { percent: 20, minMb: 1024 },
   hookVms: 'marked',
   hookDestination: '',

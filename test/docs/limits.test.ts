@@ -3,7 +3,7 @@
 import { expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileSettings } from '../../lib/storage/file/settings.ts';
+import { jobSettings } from '../../lib/storage/job/settings.ts';
 import { lvmSettings } from '../../lib/storage/lvm/settings.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -57,9 +57,11 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
     ['at most {} bytes, not taken', 'maxNameBytes', 1],
     ['waits for that, up to {} minutes', 'imageWaitMsByDefault', minute],
   ],
-  'docs/storage-file.md': [
+  'docs/running-guests.md': [
     ['has ended (it checks twice a second) or after {} s', 'watchdogLimitMs', s],
     ['repeated for up to {} s until libvirt', 'thawLimitMs', s],
+  ],
+  'docs/storage-file.md': [
     ['more than {} layers', 'maxLayers', 1],
     ['most {} KiB between data are read', 'maxGap', KiB],
     ['and {} s of silence', 'read/nbd-reader.ts defaultStallMs', s],
@@ -84,9 +86,9 @@ test.each(rows)(
 );
 
 test.each([
-  ['README.md', "by default {} % of the disks' sizes", fileSettings.scratchPercent],
+  ['README.md', "by default {} % of the disks' sizes", jobSettings.scratchPercent],
   ['README.md', 'files, {} % in the volume group', lvmSettings.percent],
-  ['docs/storage-file.md', '`SCRATCH_MIN_MB` ({}) MiB', fileSettings.scratchMinMb],
+  ['docs/running-guests.md', '`SCRATCH_MIN_MB` ({}) MiB', jobSettings.scratchMinMb],
 ] as const)('%s states in "%s" the default of the setting', (document, phrase, setting) => {
   expect(statedIn(document, phrase)).toBe(Number(setting.default));
 });

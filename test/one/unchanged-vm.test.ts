@@ -91,6 +91,7 @@ describe('a VM whose disks are read', () => {
           ...{ vm: vmOf({}), lock: false, destination: outside, cloudName: '' },
           compression: { method: 'none' } as const,
           freeze: { mode: 'none', required: false } as const,
+          way: 'auto' as const,
         };
         await expect(exportVm(request, run, oned(change))).rejects.toThrow('started or migrated');
         expect(readdirSync(outside)).toEqual(['datastores']);

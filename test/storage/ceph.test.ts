@@ -7,7 +7,7 @@ import { CommandError, InterruptedError, UnsupportedError } from '../../lib/repo
 import { remedy } from '../../lib/run/undo.ts';
 import { awaitLostClients } from '../../lib/storage/ceph/snapshots.ts';
 import { undoSnapshot } from '../../lib/storage/ceph/undo.ts';
-import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
+import { snapshotDisks, type SnapshotRequest } from '../../lib/storage/point-in-time.ts';
 import { planDumps } from '../../lib/storage/registry.ts';
 import { factsOf, undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
@@ -33,6 +33,11 @@ const shared: Partial<Vm> = {
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad: 'shared', datastoreId: 0 },
 };
 const running: Partial<Vm> = { state: 3, lcmState: 3, deployId: 'one-7' };
+
+const byStorage: SnapshotRequest = {
+  freeze: { mode: 'agent', required: false },
+  way: 'storage',
+};
 
 interface Scene {
   readonly world: World;
@@ -217,7 +222,7 @@ describe('the images of a running VM', () => {
     inScene(
       async ({ run, cluster }) => {
         const plans = planDumps(vm(two, { ...ceph, ...running }), new Map());
-        const { consistency } = await snapshotDisks(plans, run);
+        const { consistency } = await snapshotDisks(plans, run, byStorage);
         expect(consistency.level).toBe('agent');
         const acts = cluster.calls.filter((call) => /create|domfs/.test(call));
         expect(acts).toEqual([
@@ -241,7 +246,7 @@ describe('the images of a running VM', () => {
       inScene(
         async ({ run, cluster, world }) => {
           const plans = planDumps(vm(two, { ...ceph, ...running }), new Map());
-          await expect(snapshotDisks(plans, run)).rejects.toThrow(message);
+          await expect(snapshotDisks(plans, run, byStorage)).rejects.toThrow(message);
           expect(cluster.calls.some((call) => /create|freeze/.test(call))).toBe(false);
           expect(world.undone()).toEqual([]);
         },
@@ -254,7 +259,7 @@ describe('the images of a running VM', () => {
       async ({ run, cluster }) => {
         const cdrom = rbdDisk(0, { type: 'RBD_CDROM', clone: false });
         const plans = planDumps(vm([cdrom], { ...ceph, ...running }), new Map());
-        await snapshotDisks(plans, run);
+        await snapshotDisks(plans, run, byStorage);
         expect(cluster.calls.some((call) => /create|freeze|suspend/.test(call))).toBe(false);
       },
       { disks },
@@ -331,7 +336,7 @@ describe('an image that others have open', () => {
     inScene(
       async ({ run, cluster }) => {
         const plans = planDumps(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
-        await snapshotDisks(plans, run);
+        await snapshotDisks(plans, run, byStorage);
         const acts = cluster.calls.filter((call) => /^status|domfsfreeze/.test(call));
         expect(acts).toEqual([
           'status --format json one/one-3-7-0',

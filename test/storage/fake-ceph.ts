@@ -166,5 +166,5 @@ function diskXml([target, { rbd, file, busy = false }]: [
       : `<source protocol='rbd' name='${rbd}'><host name='h'/></source>`;
   const mirror = busy ? '<mirror/>' : '';
   const type = rbd === undefined ? 'file' : 'network';
-  return `<disk type='${type}'>${source}<target dev='${target}'/>${mirror}</disk>`;
+  return `<disk type='${type}'><driver name='qemu' type='raw'/>${source}<target dev='${target}'/>${mirror}</disk>`;
 }

@@ -3,7 +3,7 @@ import type { Run } from '../../lib/run/run.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { LvmSettings } from '../../lib/storage/lvm/settings.ts';
-import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
+import { snapshotDisks, type SnapshotRequest } from '../../lib/storage/point-in-time.ts';
 import { planDumps } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
@@ -19,6 +19,12 @@ export const thick = [
   { name: 'lv-one-7-0', mb: 200 },
   { name: 'lv-one-7-1', mb: 64 },
 ];
+
+/** The snapshots of the volumes, which is not the default for running VMs. */
+export const byStorage: SnapshotRequest = {
+  freeze: { mode: 'agent', required: false },
+  way: 'storage',
+};
 
 export interface Scene {
   readonly world: World;
@@ -83,7 +89,7 @@ export async function inScene(
     const planned = vm(facts.disks ?? [lvmDisk(0), lvmDisk(1)], facts.vm);
     await body({
       ...{ world, run, lvm, libvirt, warnings },
-      fix: () => snapshotDisks(planDumps(planned, new Map()), run),
+      fix: () => snapshotDisks(planDumps(planned, new Map()), run, byStorage),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
         for (const undo of left) await handlers.carryOut({ undo, on: undefined });

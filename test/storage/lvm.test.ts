@@ -7,7 +7,14 @@ import { planDumps } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { vm, type World } from '../support/storage-world.ts';
 import type { FakeLvm, FakeVolume } from './fake-lvm.ts';
-import { asOpenNebulaDeploys, inScene, lvmDisk, thick, type Scene } from './lvm-scene.ts';
+import {
+  asOpenNebulaDeploys,
+  byStorage,
+  inScene,
+  lvmDisk,
+  thick,
+  type Scene,
+} from './lvm-scene.ts';
 
 const on = (tmMad: string): Partial<Vm> => ({
   history: { seq: 0, stime: undefined, hostname: 'one', tmMad, datastoreId: 0 },
@@ -375,7 +382,11 @@ describe('the volumes of a running VM', () => {
           return run.runner.run(command, options);
         },
       };
-      await snapshotDisks(planDumps(vm(facts.disks, running), new Map()), { ...run, runner });
+      await snapshotDisks(
+        planDumps(vm(facts.disks, running), new Map()),
+        { ...run, runner },
+        byStorage,
+      );
       expect(begun.filter((line) => line.includes('lvcreate'))).toHaveLength(1);
       expect(lvm.changes).toHaveLength(12);
       expect(world.undone()).toHaveLength(12);
@@ -388,10 +399,13 @@ describe('the volumes of a running VM', () => {
       const facts = { vm: running, volumes: active(thick), agentAnswers: false };
       return inScene(facts, async ({ run, libvirt, warnings }) => {
         const planned = planDumps(vm([lvmDisk(0), lvmDisk(1)], running), new Map());
-        const { consistency } = await snapshotDisks(planned, run, { mode, required: false });
+        const { consistency } = await snapshotDisks(planned, run, {
+          freeze: { mode, required: false },
+          way: 'storage',
+        });
         expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
         expect(libvirt.calls).not.toContain('suspend');
-        expect(warnings.at(-1)).toMatch(/each of a point in time of its own.*--fs-freeze suspend/);
+        expect(warnings.at(-1)).toMatch(/each of a point in time of its own.*--snapshot qemu/);
       });
     },
   );
@@ -400,7 +414,10 @@ describe('the volumes of a running VM', () => {
     const disks = [lvmDisk(0)];
     return inScene({ vm: running, volumes: active(thick), disks }, async ({ run, libvirt }) => {
       const planned = planDumps(vm(disks, running), new Map());
-      const { consistency } = await snapshotDisks(planned, run, { mode: 'none', required: false });
+      const { consistency } = await snapshotDisks(planned, run, {
+        freeze: { mode: 'none', required: false },
+        way: 'storage',
+      });
       expect(consistency.level).toBe('crash');
       expect(libvirt.calls).not.toContain('suspend');
     });

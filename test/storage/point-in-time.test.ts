@@ -1,11 +1,13 @@
 // What all storages share while a guest is held, seen with a storage that does as it is told.
 import { describe, expect, test } from '@jest/globals';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
-import { fixPointInTime } from '../../lib/storage/point-in-time.ts';
+import { fixPointInTime, type SnapshotRequest } from '../../lib/storage/point-in-time.ts';
 import type { PointInTime, Prepared, StorageModule } from '../../lib/storage/storage.ts';
 import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from '../support/fake-libvirt.ts';
-import { disk, inWorld, vm } from '../support/storage-world.ts';
+import { disk, inWorld, rawFile, vm } from '../support/storage-world.ts';
+import { quiet } from '../support/nbd-servers.ts';
 
 interface Scene {
   readonly libvirt: FakeLibvirt;
@@ -24,6 +26,8 @@ async function inScene(
       tmMads: {},
       settings: {},
       undoKinds: [],
+      hasSnapshots: true,
+      running: () => Promise.reject(new Error('nothing is asked')),
       plan: (of, one, format) => ({ vm: of, disk: one, format }),
       prepare: () =>
         Promise.resolve({
@@ -36,7 +40,10 @@ async function inScene(
     const running = vm([disk(0)], { state: 3, lcmState: 3, deployId: 'one-7' });
     const plans = [{ module, plan: module.plan(running, disk(0), 'raw') }];
     const run = { ...world.run, runner: libvirt.runner };
-    await body({ libvirt, fix: (wish, limitMs) => fixPointInTime(plans, run, wish, limitMs) });
+    await body({
+      libvirt,
+      fix: (wish, limitMs) => fixPointInTime(plans, run, { freeze: wish, way: 'storage' }, limitMs),
+    });
   });
 }
 
@@ -111,4 +118,160 @@ describe('what a storage must have for itself alone', () => {
       { meddle: goes },
     );
   });
+});
+
+describe('what fixes the point in time of a running VM', () => {
+  const MiB = 1024 * 1024;
+  type Storage = 'with' | 'without';
+
+  /** VM 7 runs with a disk for each storage, which has snapshots or not. */
+  async function inMixed(
+    storages: readonly Storage[],
+    body: (scene: {
+      readonly libvirt: FakeLibvirt;
+      readonly fix: (way: SnapshotRequest['way']) => Promise<PointInTime>;
+      /** What the storages were asked, in order. */
+      readonly asked: readonly string[];
+      readonly warnings: readonly string[];
+      readonly undone: () => readonly { readonly kind: string }[];
+    }) => Promise<void>,
+    facts: Partial<FakeFacts> = {},
+  ): Promise<void> {
+    await inWorld(async (world) => {
+      const asked: string[] = [];
+      const warnings: string[] = [];
+      const files = storages.map((_, id) => join(world.outside, `volume-${id}`));
+      for (const file of files) await rawFile(file, MiB);
+      const target = (id: number): string => `vd${'abc'[id] ?? ''}`;
+      const known = files.map((file, id) => ({ target: target(id), file, format: 'raw' }));
+      const libvirt = fakeLibvirt({ name: 'one-7', disks: known, ...facts });
+      const moduleOf = (storage: Storage): StorageModule => ({
+        tmMads: {},
+        settings: {},
+        undoKinds: [],
+        hasSnapshots: storage === 'with',
+        plan: (of, one, format) => ({ vm: of, disk: one, format }),
+        running: (plans) => {
+          asked.push(`look ${storage}`);
+          return Promise.resolve(
+            plans.map((plan) => ({
+              ...{ plan, virtualSize: MiB, layout: { format: 'raw' } },
+              place: { path: files[plan.disk.id] ?? '' },
+            })),
+          );
+        },
+        prepare: (plans) => {
+          const ids = plans.map(({ disk: { id } }) => id).join(' ');
+          asked.push(`snapshots of ${ids}`);
+          const snapshots = plans.map((plan) => ({
+            ...{ plan, layout: { format: 'raw' as const }, source: {} },
+          }));
+          const snapshot = () => Promise.resolve(snapshots);
+          return Promise.resolve({ pointInTime: 'apart' as const, snapshot });
+        },
+        open: () => Promise.reject(new Error('nothing is read')),
+      });
+      const modules = { with: moduleOf('with'), without: moduleOf('without') };
+      const disks = storages.map((_, id) => disk(id, { target: target(id) }));
+      const running = vm(disks, { state: 3, lcmState: 3, deployId: 'one-7' });
+      const plans = storages.map((storage, id) => ({
+        module: modules[storage],
+        plan: modules[storage].plan(running, disks[id]!, 'raw'),
+      }));
+      const log = { ...quiet, warn: (text: string) => void warnings.push(text) };
+      const run = { ...world.run, log, runner: libvirt.runner };
+      const freeze = { mode: 'none', required: false } as const;
+      await body({
+        libvirt,
+        fix: (way) => fixPointInTime(plans, run, { freeze, way }),
+        asked,
+        warnings,
+        undone: world.undone,
+      });
+    });
+  }
+
+  const byJob = ({ snapshots }: PointInTime): boolean[] => snapshots.map((one) => !!one.byJob);
+
+  test.each(['auto', 'qemu'] as const)(
+    'one backup job fixes all disks of a running VM on different storages with --snapshot %s',
+    (way) =>
+      inMixed(['with', 'without', 'with'], async ({ fix, libvirt, asked, warnings }) => {
+        expect(byJob(await fix(way))).toEqual([true, true, true]);
+        expect(asked).toEqual(['look with', 'look without']);
+        expect(libvirt.calls.filter((call) => call === 'backup-begin')).toHaveLength(1);
+        expect(libvirt.calls).not.toContain('suspend');
+        expect(warnings).toEqual([]);
+      }),
+  );
+
+  test('with --snapshot storage, the storages make snapshots, and a backup job has the disks on a storage without them', () =>
+    inMixed(['with', 'without', 'with'], async ({ fix, asked, warnings }) => {
+      const { snapshots } = await fix('storage');
+      const ways = snapshots.map(({ plan, byJob: job }) => [plan.disk.id, !!job]);
+      expect(ways.sort()).toEqual([[0, false], [1, true], [2, false]]); // prettier-ignore
+      expect(asked).toEqual(['look without', 'snapshots of 0 2']);
+      expect(warnings).toEqual([expect.stringContaining('each of a point in time of its own')]);
+    }));
+
+  test('with --snapshot storage, libvirt is asked for no backup job where all storages have snapshots', () =>
+    inMixed(['with'], async ({ fix, libvirt, asked }) => {
+      await fix('storage');
+      expect(asked).toEqual(['snapshots of 0']);
+      expect(libvirt.calls).not.toContain('domcapabilities');
+    }));
+
+  const cannot: readonly (readonly [string, Partial<FakeFacts>, string])[] = [
+    ['says that it has no backup jobs, as 7.0 does', { backupSupported: false }, 'no backup jobs'],
+    ['does not know of backup jobs, as 5.10', { backupSupported: undefined }, 'no backup jobs'],
+    ['has another job', { job: '/else.sock' }, 'libvirt has another job'],
+  ];
+
+  test.each(cannot)(
+    'the storages make snapshots when libvirt %s, which is found out while the guest runs, and a warning says why',
+    (_, facts, why) =>
+      inMixed(
+        ['with', 'with'],
+        async ({ fix, libvirt, asked, warnings, undone }) => {
+          expect(byJob(await fix('auto'))).toEqual([false, false]);
+          expect(asked).toEqual(['look with', 'snapshots of 0 1']);
+          expect(warnings[0]).toContain(why);
+          expect(libvirt.calls).not.toContain('backup-begin');
+          expect(undone()).toEqual([]);
+        },
+        facts,
+      ),
+  );
+
+  test.each(cannot)(
+    'nothing is frozen or changed when libvirt %s and a backup job is requested or needed',
+    async (_, facts, why) => {
+      for (const [storages, way] of [
+        [['with', 'with'], 'qemu'],
+        [['with', 'without'], 'auto'],
+        [['without'], 'storage'],
+      ] as const) {
+        await inMixed(
+          storages,
+          async ({ fix, libvirt, asked, undone }) => {
+            await expect(fix(way)).rejects.toThrow(why);
+            expect(asked.filter((one) => one.startsWith('snapshots'))).toEqual([]);
+            expect(libvirt.calls).not.toContain('domfsfreeze');
+            expect(undone()).toEqual([]);
+          },
+          facts,
+        );
+      }
+    },
+  );
+
+  test('a disk that libvirt does not have is an error with every way, since no way leads to the right disk', () =>
+    inMixed(
+      ['with'],
+      async ({ fix, asked }) => {
+        await expect(fix('auto')).rejects.toThrow('is unknown to libvirt');
+        expect(asked).toEqual(['look with']);
+      },
+      { disks: [] },
+    ));
 });

@@ -88,7 +88,11 @@ async function inScene(
       libvirt,
       recordedAt,
       fix: (wish, more) =>
-        snapshotDisks(planDumps(vm(disks, running), new Map()), { ...run, ...more }, wish),
+        snapshotDisks(
+          planDumps(vm(disks, running), new Map()),
+          { ...run, ...more },
+          wish && { freeze: wish, way: 'auto' },
+        ),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
         for (const undo of left) await handlers.carryOut({ undo, on: undefined });
@@ -519,7 +523,7 @@ describe('the disks of a running VM', () => {
       const [job, before] = [libvirt.job(), libvirt.calls.length];
       await expect(fix()).rejects.toThrow('libvirt has another job for its domain one-7 (Backup)');
       expect(libvirt.job()).toBe(job);
-      expect(libvirt.calls.slice(before)).toEqual(['list', 'domstate', 'domjobinfo']);
+      expect(libvirt.calls.slice(before)).toEqual(['list', 'domstate', 'dumpxml', 'domjobinfo']);
     }));
 
   test('a running VM is refused before the freeze when a file was cut short', () =>

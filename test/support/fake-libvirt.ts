@@ -37,8 +37,10 @@ export interface FakeFacts {
   readonly frozenByOthers?: boolean;
   /** As Windows does after 10 s: the first thaw is told of it, and nothing is frozen then. */
   readonly endsItsFreeze?: boolean;
-  /** Whether libvirt has backup jobs: of its capabilities. Default true. */
-  readonly backupSupported?: boolean;
+  /** What libvirt says of backup jobs in its capabilities: nothing (undefined), as before 6.0, or this. Default true. */
+  readonly backupSupported?: boolean | undefined;
+  /** The socket of a backup job that it has from the start. */
+  readonly job?: string;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
   /** How the guard ends, right after it was started; without it, it stays. */
@@ -63,14 +65,16 @@ export function fakeLibvirt({
   frozenSystems = 2,
   frozenByOthers = false,
   endsItsFreeze = false,
-  backupSupported = true,
   owner = '+0:+0',
   guardEnd,
+  ...more
 }: FakeFacts): FakeLibvirt {
+  // Undefined is an answer of its own.
+  const backupSupported = 'backupSupported' in more ? more.backupSupported : true;
   const calls: string[] = [];
   const real = localRunner(quiet);
   const guest = { frozen: frozenByOthers, paused: false };
-  let job: string | undefined;
+  let { job } = more;
 
   const answers: Record<string, (args: readonly string[]) => string | Promise<string>> = {
     list: () => `00000000-0000-4000-8000-000000000000 ${name}\n\n`,
@@ -84,7 +88,11 @@ export function fakeLibvirt({
     domcapabilities: (args) => {
       const known = ['--virttype kvm', '--emulatorbin /usr/bin/qemu-kvm', '--machine pc-q35-7.2'];
       if (!known.every((words) => args.join(' ').includes(words))) throw new Error('not this one');
-      return `<domainCapabilities><features><backup supported='${backupSupported ? 'yes' : 'no'}'/></features></domainCapabilities>\n\n`;
+      const backup =
+        backupSupported === undefined
+          ? ''
+          : `<backup supported='${backupSupported ? 'yes' : 'no'}'/>`;
+      return `<domainCapabilities><features>${backup}</features></domainCapabilities>\n\n`;
     },
     'qemu-agent-command': (args) => {
       const question = args.at(-1) ?? '';

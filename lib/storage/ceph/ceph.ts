@@ -8,18 +8,19 @@ import { ownPrefix } from '../../run/own-prefix.ts';
 import type { Run } from '../../run/run.ts';
 import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
 import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from './names.ts';
-import { isCdrom, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
+import { isReadOnly, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
 import { rbdSource, type CephSource } from './source.ts';
 import { removeRbdSnapshot } from './undo.ts';
-import { domainDisks, domainOf, isRunning, requireRunning } from '../../guest/domain.ts';
-import { requireSameDisk } from '../../guest/same-disk.ts';
+import { domainFacts, domainOf, isRunning } from '../../guest/domain.ts';
 import { planRawDisk } from '../raw-disk.ts';
+import { requireSameDisks } from '../running-disks.ts';
 import {
   diskLabel,
   sourceOf,
   type DumpPlan,
   type Prepared,
+  type RunningDisk,
   type Snapshot,
   type StorageModule,
 } from '../storage.ts';
@@ -29,6 +30,7 @@ export const cephStorage: StorageModule = {
   tmMads: { ceph: { movesDisks: false, unpacksTpm: true } },
   settings: {},
   undoKinds: [removeRbdSnapshot],
+  hasSnapshots: true,
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const plan = planRawDisk(vm, disk, format, 'an RBD image');
@@ -36,13 +38,23 @@ export const cephStorage: StorageModule = {
     return plan;
   },
 
+  async running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]> {
+    const disks: RunningDisk[] = [];
+    for (const plan of plans) disks.push(runningDisk(await inspect(plan, run)));
+    return disks;
+  },
+
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
     const disks: RbdDisk[] = [];
     for (const plan of plans) disks.push(await inspect(plan, run));
     // Nobody writes to a CD-ROM, and many VMs may share it.
-    const written = disks.filter(({ plan }) => !isCdrom(plan.disk));
-    const running = plans.some(({ vm }) => isRunning(vm)) && written.length > 0;
-    if (running) await requireSameImages(written, run);
+    const written = disks.filter(({ plan }) => !isReadOnly(plan.disk));
+    const [first] = written;
+    const running = first !== undefined && isRunning(first.plan.vm);
+    if (running) {
+      const facts = await domainFacts(first.plan.vm, domainOf(first.plan.vm, run));
+      await requireSameDisks(written.map(runningDisk), facts, run);
+    }
     await awaitLostClients(written, running ? 1 : 0, run);
 
     const { journal, runner } = run;
@@ -99,17 +111,8 @@ function snapshotOf(
   };
 }
 
-/** @throws FailedError when QEMU writes to other images than those that OpenNebula names. */
-async function requireSameImages(disks: readonly RbdDisk[], run: Run): Promise<void> {
-  const [first] = disks;
-  if (!first) return;
-  const domain = domainOf(first.plan.vm, run);
-  await requireRunning(first.plan.vm, domain);
-  const known = await domainDisks(domain);
-  for (const { plan, image } of disks) {
-    const expected = { label: diskLabel(plan), target: plan.disk.target };
-    await requireSameDisk({ ...expected, place: { rbd: image } }, known, run);
-  }
+function runningDisk({ plan, image, virtualSize }: RbdDisk): RunningDisk {
+  return { plan, place: { rbd: image }, virtualSize, layout: { format: 'raw' } };
 }
 
 /**

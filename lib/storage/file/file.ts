@@ -10,11 +10,9 @@ import type { BlockNode } from '../../tools/qemu-nbd.ts';
 import { vmFolder } from '../../vm/names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, type Disk, type History, type Vm } from '../../vm/vm.ts';
-import { isRunning } from '../../guest/domain.ts';
 import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
 import { openImage } from '../image-server.ts';
 import { diskFile } from './names.ts';
-import { openExport, prepareBackupJob, type RunningDisk } from './running-files.ts';
 import { fileSettings } from './settings.ts';
 import { fileSource, type FileSource } from './source.ts';
 import {
@@ -22,6 +20,7 @@ import {
   sourceOf,
   type DumpPlan,
   type Prepared,
+  type RunningDisk,
   type Snapshot,
   type StorageModule,
 } from '../storage.ts';
@@ -34,6 +33,7 @@ export const fileStorage: StorageModule = {
   tmMads: { ssh: restored, local: restored, shared: restored, qcow2: restored },
   settings: { ...fileSettings },
   undoKinds: [],
+  hasSnapshots: false,
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     if (!activityOf(vm.state, vm.lcmState)) {
@@ -45,37 +45,30 @@ export const fileStorage: StorageModule = {
     return { vm, disk, format };
   },
 
-  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
-    // Nobody writes to a CD-ROM, even while the VM runs.
-    const written = plans.filter(({ vm, disk }) => isRunning(vm) && !isCdrom(disk));
-    const unwritten = plans.filter((plan) => !written.includes(plan));
-    const snapshots: Snapshot[] = [];
-    for (const plan of unwritten) snapshots.push(await unchangingDisk(plan, run));
-    const running: RunningDisk[] = [];
-    for (const plan of written) {
-      running.push({ plan, top: await inspectTop(imageRequest(plan, run), run.runner, run.log) });
+  async running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]> {
+    const disks: RunningDisk[] = [];
+    for (const plan of plans) {
+      const top = await inspectTop(imageRequest(plan, run), run.runner, run.log);
+      const { path, virtualSize, layout } = top;
+      disks.push({ plan, place: { path }, virtualSize, layout });
     }
-    const [first] = written;
-    if (!first) return { pointInTime: 'given', snapshot: () => Promise.resolve(snapshots) };
-    const job = await prepareBackupJob(running, folderOf(first.vm, run), run);
-    return {
-      pointInTime: job.pointInTime,
-      snapshot: async () => [...(await job.snapshot()), ...snapshots],
-    };
+    return disks;
+  },
+
+  async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
+    const snapshots: Snapshot[] = [];
+    for (const plan of plans) snapshots.push(await unchangingDisk(plan, run));
+    return { pointInTime: 'given', snapshot: () => Promise.resolve(snapshots) };
   },
 
   async open(snapshot: Snapshot, run: Run): Promise<DiskReader> {
-    const { plan } = snapshot;
-    const source = sourceOf(fileSource, snapshot);
-    if (source.kind === 'nbd') return await openExport({ plan, source }, run);
-    return await openImage(source, diskLabel(plan), run);
+    return await openImage(sourceOf(fileSource, snapshot), diskLabel(snapshot.plan), run);
   },
 
   async requireUnwritten(snapshots: readonly Snapshot[], { runner }: Run): Promise<void> {
     for (const snapshot of snapshots) {
       const { plan } = snapshot;
       const source = sourceOf(fileSource, snapshot);
-      if (source.kind !== 'image') continue;
       const paths = Object.keys(source.stamps);
       const now = await fileStamps(runner, paths, diskLabel(plan));
       const written = paths.find((path) => now[path] !== source.stamps[path]);
@@ -106,7 +99,7 @@ async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot<FileSo
   return {
     plan,
     layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
-    source: { kind: 'image', node, virtualSize, stamps },
+    source: { node, virtualSize, stamps },
   };
 }
 

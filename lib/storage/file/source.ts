@@ -14,7 +14,7 @@ function blockNode(value: unknown, place: string): BlockNode {
 }
 
 /** An image (a file with its backing files) that nobody writes to. */
-const image = object({
+export const fileSource = object({
   node: blockNode,
   /** In bytes; not always a multiple of 512. */
   virtualSize: count(),
@@ -22,9 +22,4 @@ const image = object({
   stamps: dictionary(text),
 });
 
-/** An export of an NBD server that is already running; `socket` is a path on the disks' machine. */
-const nbd = object({ socket: text, exportName: text, virtualSize: count() });
-
-export const fileSource = variants('kind', { image, nbd });
 export type FileSource = Infer<typeof fileSource>;
-export type NbdSource = Infer<typeof nbd>;

@@ -8,11 +8,10 @@ import { writesTo } from '../../tools/block-writes.ts';
 import { devicePath, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import { stateName } from '../../vm/states.ts';
-import type { Vm } from '../../vm/vm.ts';
-import { domainDisks, domainOf, ElsewhereError, requireRunning } from '../../guest/domain.ts';
-import { requireSameDisk } from '../../guest/same-disk.ts';
+import { isReadOnly, type Vm } from '../../vm/vm.ts';
+import { ElsewhereError } from '../../guest/domain.ts';
 import { volumeSource } from './source.ts';
-import { isReadOnly, type GroupOfDisks, type LvmDisk } from './volumes.ts';
+import type { GroupOfDisks, LvmDisk } from './volumes.ts';
 import { diskLabel, sourceOf, type Snapshot } from '../storage.ts';
 
 /** How long a volume of a VM that is off may be open: longer than a program needs that only looks into it. */
@@ -131,7 +130,7 @@ export function warnOfLeftovers({ disks, group: { volumes } }: GroupOfDisks, { l
 
 /** Warns of disks to which other VMs may write at any time: for them there is no point in time. */
 export function warnOfSharing(disks: readonly LvmDisk[], { log }: Run): void {
-  for (const one of disks.filter((disk) => disk.isShared && !isReadOnly(disk))) {
+  for (const one of disks.filter((disk) => disk.isShared && !isReadOnly(disk.plan.disk))) {
     log.warn(
       `${diskLabel(one.plan)} is shareable: if other VMs write to it meanwhile, what is read is of no single point in time`,
     );
@@ -148,20 +147,4 @@ export function requireAlone(disks: readonly LvmDisk[]): void {
   throw new FailedError(
     `cannot make a snapshot of ${diskLabel(shared.plan)}: it is shareable, and a snapshot does not notice what VMs on other machines write to it; use --snapshot qemu`,
   );
-}
-
-/** @throws FailedError when QEMU writes to other volumes than those that OpenNebula names. */
-export async function requireSameVolumes(
-  vm: Vm,
-  disks: readonly LvmDisk[],
-  run: Run,
-): Promise<void> {
-  const domain = domainOf(vm, run);
-  await requireRunning(vm, domain);
-  const known = await domainDisks(domain);
-  for (const { plan, volume } of disks) {
-    const place = { path: devicePath(volume) };
-    const expected = { label: diskLabel(plan), target: plan.disk.target, format: 'raw' };
-    await requireSameDisk({ ...expected, place }, known, run);
-  }
 }

@@ -14,14 +14,13 @@ import {
   type Volume,
 } from '../../tools/lvm.ts';
 import { diskVolume, volumeSnapshot } from './names.ts';
-import { isCdrom, type Disk, type Vm } from '../../vm/vm.ts';
-import { isRunning } from '../../guest/domain.ts';
+import { isCdrom, isReadOnly, type Disk, type Vm } from '../../vm/vm.ts';
+import { domainFacts, domainOf, isRunning } from '../../guest/domain.ts';
 import {
   requireAlone,
   requireClosed,
   requirePoolHere,
   requireReadable,
-  requireSameVolumes,
   requireSameWrites,
   warnOfLeftovers,
   warnOfSharing,
@@ -32,13 +31,15 @@ import { requireRoom, snapshotExtents } from './room.ts';
 import { groupSettings, lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
-import { findVolumes, inWords, isReadOnly, type LvmDisk } from './volumes.ts';
+import { findVolumes, inWords, type LvmDisk } from './volumes.ts';
 import { planRawDisk } from '../raw-disk.ts';
+import { requireSameDisks } from '../running-disks.ts';
 import {
   diskLabel,
   sourceOf,
   type DumpPlan,
   type Prepared,
+  type RunningDisk,
   type Snapshot,
   type StorageModule,
 } from '../storage.ts';
@@ -55,11 +56,21 @@ export const lvmStorage: StorageModule = {
   },
   settings: { ...lvmSettings, ...groupSettings },
   undoKinds: [removeSnapshotVolume, deactivateVolume],
+  hasSnapshots: true,
 
   plan(vm: Vm, disk: Disk, format: DiskFormat): DumpPlan {
     const plan = planRawDisk(vm, disk, format, 'a logical volume');
     diskVolume(vm, disk);
     return plan;
+  },
+
+  async running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]> {
+    const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
+    const groups = await findVolumes(plans, lvm);
+    const disks = groups.flatMap((one) => one.disks);
+    for (const one of groups) warnOfLeftovers(one, run);
+    warnOfSharing(disks, run);
+    return disks.map(runningDisk);
   },
 
   async prepare(plans: readonly DumpPlan[], run: Run): Promise<Prepared> {
@@ -69,7 +80,7 @@ export const lvmStorage: StorageModule = {
     const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
     const groups = await findVolumes(plans, lvm);
     const disks = groups.flatMap((one) => one.disks);
-    const written = disks.filter((disk) => isRunning(vm) && !isReadOnly(disk));
+    const written = disks.filter((disk) => isRunning(vm) && !isReadOnly(disk.plan.disk));
     const unwritten = disks.filter((disk) => !written.includes(disk));
 
     if (!isRunning(vm)) await requireClosed(disks, lvm, run);
@@ -95,7 +106,8 @@ export const lvmStorage: StorageModule = {
     if (written.length === 0)
       return { pointInTime: 'given', snapshot: () => Promise.resolve(given) };
 
-    await requireSameVolumes(vm, written, run);
+    const facts = await domainFacts(vm, domainOf(vm, run));
+    await requireSameDisks(written.map(runningDisk), facts, run);
     requireAlone(written);
     const room = run.settings(lvmSettings);
     const { journal, runner } = run;
@@ -168,6 +180,11 @@ function changeFor(
     doing: `make snapshots of ${inWords(written.map(({ plan }) => plan))}`,
     instead: 'use --snapshot qemu, which does not change the group',
   };
+}
+
+function runningDisk({ plan, volume }: LvmDisk): RunningDisk {
+  const place = { path: devicePath(volume) };
+  return { plan, place, virtualSize: volume.bytes, layout: { format: 'raw' } };
 }
 
 function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<VolumeSource> {

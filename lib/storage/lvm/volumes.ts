@@ -4,7 +4,6 @@ import { FailedError, OnevmdumpError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import { readVolumeGroup, type Lvm, type Volume, type VolumeGroup } from '../../tools/lvm.ts';
 import { isRunning } from '../../guest/domain.ts';
-import { isCdrom } from '../../vm/vm.ts';
 import { diskLabel, type DumpPlan } from '../storage.ts';
 import { diskVolume, isSharedVolume } from './names.ts';
 
@@ -62,11 +61,6 @@ function diskIn(group: VolumeGroup, plan: DumpPlan, { where }: Run['runner']): L
     );
   }
   return { plan, volume, isShared: isSharedVolume(vm, disk) };
-}
-
-/** Nobody writes to a CD-ROM or to an immutable image, even while VMs that use it run. */
-export function isReadOnly({ plan: { disk }, isShared }: LvmDisk): boolean {
-  return isCdrom(disk) || (isShared && disk.readonly);
 }
 
 /** "disk 0 and disk 1 of VM 7". */

@@ -1,0 +1,113 @@
+// Fixes the point in time of a running VM's disks by one backup job in pull mode, whatever their storage: QEMU itself
+// serves them as of that moment. What is run, and why, is documented in docs/running-guests.md.
+import { FailedError, OnevmdumpError } from '../../report/errors.ts';
+import type { Run } from '../../run/run.ts';
+import { removeFile } from '../../run/undo-kinds.ts';
+import { writeNewFile } from '../../tools/file-facts.ts';
+import { createQcow2Scratch } from '../../tools/qemu-img.ts';
+import { beginBackup } from '../../tools/virsh.ts';
+import { backupXml } from '../../guest/backup-xml.ts';
+import { domainFacts, domainOf, requireBackupJobs, requireIdle } from '../../guest/domain.ts';
+import { abortBackupJob } from '../../guest/undo.ts';
+import { vmFolder } from '../../vm/names.ts';
+import type { Vm } from '../../vm/vm.ts';
+import { requireSameDisks } from '../running-disks.ts';
+import type { Prepared, RunningDisk, Snapshot } from '../storage.ts';
+import { jobDescription, jobSocket, scratchFile } from './names.ts';
+import { findScratchRoom } from './scratch-room.ts';
+import type { JobSource } from './source.ts';
+import { watchSpace } from './space-watch.ts';
+
+/** sun_path has 108 bytes, the last of them NUL: unix(7). */
+const maxSocketPath = 107;
+
+/** A backup job that could begin when it was planned. */
+export interface PlannedJob {
+  /** Makes the job's files and records their undo; everything slow is done then. */
+  prepare(): Promise<Prepared>;
+}
+
+/** Why there can be no backup job now. The disks may be had in another way. */
+export interface NoJob {
+  readonly refusal: OnevmdumpError;
+}
+
+/**
+ * Checks everything that a backup job needs, while the guest runs on. Changes nothing.
+ * @param disks of one VM, at least one
+ * @throws FailedError when libvirt has other disks than OpenNebula: then no way leads to the right ones
+ */
+export async function planJob(
+  disks: readonly RunningDisk[],
+  run: Run,
+): Promise<PlannedJob | NoJob> {
+  const [first] = disks;
+  if (!first) throw new Error('a backup job without disks');
+  const { vm } = first.plan;
+  const domain = domainOf(vm, run);
+  const facts = await domainFacts(vm, domain);
+  const targets = await requireSameDisks(disks, facts, run);
+  const { journal, runner } = run;
+  const folder = folderOf(vm, run);
+  const socket = jobSocket(folder, journal.runId);
+  const description = jobDescription(folder, journal.runId);
+  const sizes = disks.map(({ virtualSize }) => virtualSize);
+  const checked = await refusedOr(async () => {
+    await requireIdle(vm, domain);
+    await requireBackupJobs(vm, domain, facts);
+    requireShort(socket);
+    return await findScratchRoom(vm, folder, sizes, run);
+  });
+  if ('refusal' in checked) return checked;
+  return {
+    async prepare() {
+      await journal.record(removeFile.undo({ path: socket }), runner.target);
+      const scratch = new Map<string, string>();
+      for (const [{ plan, virtualSize }, target] of targets) {
+        const path = scratchFile(folder, journal.runId, plan.disk.id);
+        await journal.record(removeFile.undo({ path }), runner.target);
+        await createQcow2Scratch(runner, path, virtualSize, facts.owner);
+        scratch.set(target, path);
+      }
+      await journal.record(removeFile.undo({ path: description }), runner.target);
+      const xml = backupXml(socket, [...facts.disks.keys()], scratch);
+      await writeNewFile(runner, description, xml);
+      await watchSpace({ domain, socket, description, room: checked }, run);
+      const { uri, name } = domain;
+      await journal.record(abortBackupJob.undo({ uri, domain: name, socket }), runner.target);
+      return {
+        pointInTime: 'together',
+        async snapshot(): Promise<readonly Snapshot<JobSource>[]> {
+          await beginBackup(domain, description);
+          return [...targets].map(([{ plan, layout, virtualSize }, exportName]) => ({
+            plan,
+            layout,
+            byJob: true,
+            source: { socket, exportName, virtualSize, description },
+          }));
+        },
+      };
+    },
+  };
+}
+
+/** Runs the checks whose failure leaves another way. */
+async function refusedOr<T extends object>(check: () => Promise<T>): Promise<T | NoJob> {
+  try {
+    return await check();
+  } catch (error) {
+    if (error instanceof OnevmdumpError && error.code !== 'interrupted') return { refusal: error };
+    throw error;
+  }
+}
+
+function requireShort(socket: string): void {
+  if (Buffer.byteLength(socket) <= maxSocketPath) return;
+  throw new FailedError(`the path ${socket} is too long for a socket`);
+}
+
+/** The VM's folder on the system datastore. */
+function folderOf(vm: Vm, { datastoreLocation }: Run): string {
+  if (vm.history) return vmFolder(datastoreLocation, vm.history.datastoreId, vm.id);
+  throw new FailedError(`VM ${vm.id} was never deployed: it has no folder`);
+}

@@ -1,0 +1,81 @@
+// Watches the free space where QEMU keeps what the guest overwrites. When it gets low, our backup job is ended, before
+// QEMU runs out of space: then the guest's own writes would fail. A small separate shell process does this, which needs
+// nothing from us, since the job goes on when we are killed, and between the processes of a backup by OpenNebula.
+import type { Run } from '../../run/run.ts';
+import { stopProcess } from '../../run/undo-kinds.ts';
+import { virshArgs, type Domain } from '../../tools/virsh.ts';
+import { spaceWatchName } from './names.ts';
+import type { ScratchRoom } from './scratch-room.ts';
+
+const MiB = 1024 * 1024;
+/** As much as a guest may overwrite before the job has ended: half a second of a fast disk. */
+const most = 512 * MiB;
+const least = 16 * MiB;
+
+/**
+ * The free space, in bytes, below which the job is ended. Half of what was free at most, so that a small file system can
+ * be used at all; less if all disks together fit into it, since then only others can fill it.
+ */
+export function lowWaterMark({ freeBytes, diskBytes }: ScratchRoom): number {
+  const beyondUs = freeBytes > diskBytes ? Math.max(freeBytes - diskBytes, least) : most;
+  return Math.floor(Math.min(most, freeBytes / 2, beyondUs));
+}
+
+// The script watches as long as the job's description is there, which is removed when the job is over. If the space is
+// low, it removes the description itself, so that others can tell why the job has ended, and ends the job. QEMU stops a
+// guest that ran out of space; it repeats the write that failed when the guest is resumed.
+// $0 is the name by which the script is found, $1 the folder, $2 the description, $3 the low-water mark in bytes, $4 the
+// socket of our job, $5 the domain; the rest is virsh with its options.
+const watchScript = `
+folder=$1 description=$2 low=$3 socket=$4 domain=$5
+shift 5
+is_low() {
+  set -- $(stat -f -c '%a %S' -- "$folder")
+  [ $# = 2 ] && [ $(($1 * $2)) -lt "$low" ]
+}
+has_our_job() { "$@" backup-dumpxml "$domain" | grep -qF "'$socket'"; }
+until is_low && has_our_job "$@"; do
+  [ -e "$description" ] || exit
+  sleep 0.2
+done
+rm -f -- "$description"
+for try in $(seq 100); do
+  if has_our_job "$@"; then
+    "$@" domjobabort "$domain"
+  elif "$@" domstate "$domain"; then
+    break
+  fi
+  sleep 0.1
+done
+for try in $(seq 20); do
+  case $("$@" domstate --reason "$domain") in
+    'paused (I/O error)'*) "$@" resume "$domain" ;;
+  esac
+  sleep 0.25
+done`;
+
+// A session of its own, so that neither a signal to our process group nor the end of an ssh connection reaches it.
+const startScript = 'exec setsid -f sh -c "$@" </dev/null >/dev/null 2>&1';
+
+/** What is to be watched. The paths are on the machine of the disks. */
+export interface WatchedJob {
+  readonly domain: Domain;
+  readonly socket: string;
+  readonly description: string;
+  readonly room: ScratchRoom;
+}
+
+/** Starts to watch, until the description is removed; the end is in the journal before. */
+export async function watchSpace(
+  { domain, socket, description, room }: WatchedJob,
+  { journal, runner }: Run,
+): Promise<void> {
+  const name = spaceWatchName(journal.runId);
+  await journal.record(stopProcess.undo({ program: 'sh', argument: name }), runner.target);
+  const about = [room.folder, description, String(lowWaterMark(room)), socket, domain.name];
+  const virsh = ['virsh', ...virshArgs(domain.uri)];
+  await runner.run(
+    { program: 'sh', args: ['-c', startScript, 'sh', watchScript, name, ...about, ...virsh] },
+    { doing: `watch the free space of ${room.folder}` },
+  );
+}
