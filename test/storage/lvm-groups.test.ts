@@ -8,7 +8,7 @@ import { diskVolume } from '../../lib/storage/lvm/names.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { FakeVolume } from './fake-lvm.ts';
-import { inScene, type Scene, type SceneFacts } from './lvm-scene.ts';
+import { inScene, type Scene, type SceneFacts, byStorage } from './lvm-scene.ts';
 
 const single = (name: string, text: string | number): string => `<${name}>${text}</${name}>`;
 const diskXml = (facts: Record<string, string | number>): string => {
@@ -269,7 +269,7 @@ describe('an image of TM lvm that other VMs may use', () => {
 
     const planned = vmOf([clone, immutable], { state: 3, lcmState: 3 });
     return inScene(facts(planned, { volumes: active(volumes) }), async (scene) => {
-      await snapshotDisks(planDumps(planned, new Map()), scene.run);
+      await snapshotDisks(planDumps(planned, new Map()), scene.run, byStorage);
       expect(changedVolumes(scene)).toEqual(['lvcreate vg-one-100/vm-one-7-0']);
     });
   });

@@ -30,7 +30,9 @@ export async function requireClosed(
   { runner, signal }: Run,
 ): Promise<void> {
   const deadline = performance.now() + openLimitMs;
-  const opened = disks.filter((one) => one.volume.open && !(one.isShared && isReadOnly(one)));
+  const opened = disks.filter(
+    (one) => one.volume.open && !(one.isShared && isReadOnly(one.plan.disk)),
+  );
   while (opened.length > 0) {
     await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
     signal.throwIfAborted();
