@@ -39,6 +39,37 @@ export interface RegisteredImage {
   readonly sizeMb: number;
 }
 
+/** An image of TYPE FILESYSTEM (OpenNebula 7.2 and newer): a folder that hosts share with their guests. */
+export interface FolderImage {
+  readonly name: string;
+  /** The folder on the hosts. */
+  readonly source: string;
+  /** Whether the image is in a state in which VMs can have it. */
+  readonly usable: boolean;
+  /** Whether it is for one VM only (persistent, and not shareable), and a VM has it. */
+  readonly isTaken: boolean;
+}
+
+const folderType = 7;
+
+/** Reads an `<IMAGE>` element; undefined when it is not of TYPE FILESYSTEM. @throws OpenNebulaError */
+export function toFolderImage(xml: XmlElement): FolderImage | undefined {
+  if (numberIn(xml, 'TYPE') !== folderType) return undefined;
+  const state = states[numberIn(xml, 'STATE')];
+  const template = child(xml, 'TEMPLATE');
+  const kind = template ? textIn(template, 'PERSISTENT_TYPE').toUpperCase() : '';
+  return {
+    name: textIn(xml, 'NAME'),
+    source: textIn(xml, 'SOURCE'),
+    usable: isUsable(state),
+    isTaken: state === 'USED_PERS' && kind !== 'SHAREABLE',
+  };
+}
+
+function isUsable(state: ImageState | undefined): boolean {
+  return state === 'READY' || state === 'USED' || state === 'USED_PERS';
+}
+
 /** Whether an `<IMAGE>` element is an image for a disk, not a kernel, a context file or a backup. */
 export function isDiskImage(xml: XmlElement): boolean {
   return diskTypes[numberIn(xml, 'TYPE')] !== undefined;
@@ -56,7 +87,7 @@ export function toImage(xml: XmlElement): RegisteredImage {
     id,
     facts: toFacts(id, type, xml, template),
     state,
-    usable: state === 'READY' || state === 'USED' || state === 'USED_PERS',
+    usable: isUsable(state),
     error: textIn(template, 'ERROR') || undefined,
     path: textIn(xml, 'PATH'),
     source: textIn(xml, 'SOURCE'),

@@ -1,5 +1,5 @@
 // one.image.*: registers, finds and deletes images. image-wait.ts waits for them.
-import { textIn } from '../xml/xml.ts';
+import { textIn, type XmlElement } from '../xml/xml.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageFacts } from '../bundle/format/manifest.ts';
 import { writeXml } from '../xml/xml-write.ts';
@@ -7,7 +7,14 @@ import { OpenNebulaError, UsageError } from '../report/errors.ts';
 import { askPool, askXml, isRefusal, noSuchObject, numberIn } from './answers.ts';
 import type { OneClient } from './client.ts';
 import { isGeneratedInImage } from './generated-in-image.ts';
-import { isDiskImage, toImage, type RegisteredImage, type ImageState } from './image-xml.ts';
+import {
+  isDiskImage,
+  toFolderImage,
+  toImage,
+  type FolderImage,
+  type RegisteredImage,
+  type ImageState,
+} from './image-xml.ts';
 
 /** @throws OpenNebulaError, with code 1024 when there is none with this id; also when it is not a disk's image */
 export async function getImage(client: OneClient, id: number): Promise<RegisteredImage> {
@@ -22,9 +29,26 @@ export async function findDiskImage(
   client: OneClient,
   id: number,
 ): Promise<RegisteredImage | undefined> {
+  const xml = await findXml(client, id);
+  return xml && isDiskImage(xml) ? toImage(xml) : undefined;
+}
+
+/**
+ * Returns the image with this id, if it is of TYPE FILESYSTEM and the caller may see it.
+ * @throws OpenNebulaError when oned does not answer
+ */
+export async function findFolderImage(
+  client: OneClient,
+  id: number,
+): Promise<FolderImage | undefined> {
+  const xml = await findXml(client, id);
+  return xml && toFolderImage(xml);
+}
+
+/** Undefined when there is none, or the caller may not see it. */
+async function findXml(client: OneClient, id: number): Promise<XmlElement | undefined> {
   try {
-    const xml = await askXml(client, 'IMAGE', 'one.image.info', id, false);
-    return isDiskImage(xml) ? toImage(xml) : undefined;
+    return await askXml(client, 'IMAGE', 'one.image.info', id, false);
   } catch (error) {
     if (isRefusal(error)) return undefined;
     throw error;

@@ -25,14 +25,14 @@ export interface ImagePlan {
 
 export type DiskPlan =
   | ImagePlan
-  /** A CD-ROM whose image still exists. */
+  /** A CD-ROM or a folder that the host shares with the VM, whose image still exists. */
   | { readonly as: 'reuse'; readonly disk: Disk; readonly imageId: number }
   /** New and empty. `lost`: the old disk may have had data, which is not in the bundle. */
   | { readonly as: 'volatile'; readonly disk: Disk; readonly lost: boolean }
   /**
    * A disk that is not in the bundle: it was left out of the export, or the bundle is cut off before it; or a CD-ROM that
-   * the backup left out and whose image no longer exists; or a folder that the host shared with the VM. The VM is
-   * restored without it.
+   * the backup left out and whose image no longer exists; or a folder that the host shared with the VM, whose image cannot be used. The VM
+   * is restored without it.
    */
   | { readonly as: 'absent'; readonly disk: Disk };
 
@@ -40,8 +40,8 @@ export interface PlanOptions {
   readonly volatile: 'image' | 'fresh';
   /** Only these disks; undefined means all. */
   readonly only: readonly number[] | undefined;
-  /** The images of CD-ROMs that still exist, by disk id. */
-  readonly cdroms: ReadonlyMap<number, number>;
+  /** The images that still exist and are used again (`keptImages`), by disk id. */
+  readonly kept: ReadonlyMap<number, number>;
 }
 
 /**
@@ -67,8 +67,8 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
   return vm.disks
     .filter((disk) => options.only?.includes(disk.id) ?? true)
     .map((disk) => {
-      const cdrom = options.cdroms.get(disk.id);
-      if (cdrom !== undefined) return { as: 'reuse', disk, imageId: cdrom };
+      const kept = options.kept.get(disk.id);
+      if (kept !== undefined) return { as: 'reuse', disk, imageId: kept };
       if (comesBackEmpty(disk, options)) return { as: 'volatile', disk, lost: false };
       const source = inBundle.get(disk.id);
       if (!source && !options.only && mayLack(bundle, disk)) {

@@ -5,17 +5,18 @@ import { ownAccount, type Account } from '../one/accounts.ts';
 import type { Datastore } from '../one/datastores.ts';
 import type { Network } from '../one/networks.ts';
 import { UsageError } from '../report/errors.ts';
-import { existingCdroms } from './cdroms.ts';
 import { chooseDatastores } from './datastores.ts';
 import { imageSizeMb, planDisks, type DiskPlan, type ImagePlan } from './image-plan.ts';
 import { demandOf, requireFreeAddresses, requireQuotas } from './instantiable.ts';
+import { keptImages } from './kept-images.ts';
 import { defaultName, FreeNames, takenNames } from './names.ts';
 import { chooseNetworks } from './networks.ts';
 import { ownerFor } from './owner.ts';
 import { bundleVm } from './restorable.ts';
 import { stateToCarry } from './state-to-carry.ts';
 import type { Run } from '../run/run.ts';
-import { isCdrom, isSharedFolder, type Vm } from '../vm/vm.ts';
+import { isCdrom, isSharedFolder, type Disk, type Vm } from '../vm/vm.ts';
+import { childText } from '../xml/xml.ts';
 import type { RestoreDeps, RestoreRequest } from './restore-request.ts';
 import { requireDeclaredSize } from './whole-disk.ts';
 import { templateMaker, type TemplateOf } from './template-maker.ts';
@@ -54,7 +55,7 @@ export async function planRestore(
   const plans = planDisks(vm, bundle, {
     volatile: request.volatile,
     only: request.onlyDisks,
-    cdroms: request.onlyDisks ? new Map() : await existingCdroms(vm, bundle, one),
+    kept: request.onlyDisks ? new Map() : await keptImages(vm, bundle, one, request.instantiate),
   });
   reportDisks(plans, run);
   if (request.instantiate) requireAllDisks(plans, bundle);
@@ -124,10 +125,12 @@ function requireAllDisks(plans: readonly DiskPlan[], { name }: Bundle): void {
 function reportDisks(plans: readonly DiskPlan[], run: Run): void {
   for (const plan of plans) {
     const { disk } = plan;
-    if (isSharedFolder(disk)) {
-      run.log.warn(
-        `disk ${disk.id}: it was a folder that the VM's host shared with it (FILESYSTEM): the template is restored without it`,
+    if (isSharedFolder(disk) && plan.as === 'reuse') {
+      run.log.info(
+        `disk ${disk.id}: the image ${plan.imageId} of the folder that hosts share with the VM still exists and is used again; its files are not in the bundle`,
       );
+    } else if (isSharedFolder(disk)) {
+      run.log.warn(withoutFolder(disk));
     } else if (plan.as === 'absent' && !isCdrom(disk)) {
       run.log.warn(`disk ${disk.id}: it is not in the bundle: the template is restored without it`);
     } else if (plan.as === 'volatile' && plan.lost) {
@@ -142,4 +145,14 @@ function reportDisks(plans: readonly DiskPlan[], run: Run): void {
       );
     }
   }
+}
+
+/** Says how the folder comes back. */
+function withoutFolder({ id, image, source, xml }: Disk): string {
+  const parts = ['MOUNT_TAG', 'MOUNT_POINT'].flatMap((name) => {
+    const value = childText(xml, name);
+    return value ? [`${name} = ${JSON.stringify(value)}`] : [];
+  });
+  const wanted = ['IMAGE_ID = <id>', ...parts].join(', ');
+  return `disk ${id}: it was the folder ${source ?? '?'} that the VM's host shared with it (FILESYSTEM), and its image ${image ?? ''} cannot be used: the template is restored without it. To share a folder again, register it as an image of TYPE FILESYSTEM, and add to the template: DISK = [ ${wanted} ]`;
 }

@@ -76,7 +76,7 @@ export async function requireRestorable(bundle: Bundle): Promise<void> {
   const plans = planDisks(vm, bundle, {
     volatile: 'image',
     only: undefined,
-    cdroms: new Map(),
+    kept: new Map(),
   });
   for (const plan of plans) {
     if (plan.as !== 'register') continue;

@@ -39,7 +39,7 @@ function bundleOf(ids: readonly number[], format?: 'raw' | 'qcow2'): Bundle {
   return { ...facts, vmXml: vm.xmlBytes, disks, close };
 }
 
-const options: PlanOptions = { volatile: 'image', only: undefined, cdroms: new Map() };
+const options: PlanOptions = { volatile: 'image', only: undefined, kept: new Map() };
 const all = bundleOf([0, 1, 2, 3, 4]);
 
 describe('the plan of a restore', () => {
@@ -82,7 +82,7 @@ describe('the plan of a restore', () => {
   });
 
   test('the plan of a restore uses the image of a CD-ROM again', () => {
-    const plans = planDisks(vm, bundleOf([0, 1, 2, 3]), { ...options, cdroms: new Map([[4, 77]]) });
+    const plans = planDisks(vm, bundleOf([0, 1, 2, 3]), { ...options, kept: new Map([[4, 77]]) });
     expect(plans[4]).toMatchObject({ as: 'reuse', imageId: 77 });
   });
 
@@ -110,6 +110,15 @@ describe('the plan of a restore', () => {
       'absent',
       'OS',
     ]);
+  });
+
+  test('the plan of a restore refers to a folder that the host shared with its guest by its image, if that still exists', () => {
+    const shared = vmOf(
+      `<DISK><DISK_ID>0</DISK_ID><TYPE>FILE</TYPE><FORMAT>raw</FORMAT></DISK>
+       <DISK><DISK_ID>1</DISK_ID><TYPE>FILESYSTEM</TYPE><IMAGE_ID>4</IMAGE_ID></DISK>`,
+    );
+    const plans = planDisks(shared, bundleOf([0]), { ...options, kept: new Map([[1, 4]]) });
+    expect(plans[1]).toMatchObject({ as: 'reuse', imageId: 4 });
   });
 
   test('the plan of a restore refuses a bundle that lacks a disk of its VM', () => {

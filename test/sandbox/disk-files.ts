@@ -28,6 +28,8 @@ export async function makeDiskFiles(
 }
 
 async function makeDisk(world: World, disk: Vector, target: string): Promise<void> {
+  // A folder of the host: no driver is called for it (TransferManager.cc, prolog_transfer_command).
+  if (disk.get('TYPE') === 'FILESYSTEM') return;
   if (isVolatile(disk)) return makeVolatile(disk, target);
   const source = disk.get('SOURCE') ?? '';
   const onDatastore = disk.get('TM_MAD') === 'qcow2' && disk.get('TM_MAD_SYSTEM') !== 'ssh';

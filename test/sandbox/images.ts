@@ -16,6 +16,8 @@ export const imageTypes = [
   'RAMDISK',
   'CONTEXT',
   'BACKUP',
+  // From 7.2 on.
+  'FILESYSTEM',
 ] as const;
 export type ImageType = (typeof imageTypes)[number];
 

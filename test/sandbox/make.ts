@@ -16,10 +16,10 @@ import type { World } from './world.ts';
 
 export interface NewImage {
   readonly name: string;
-  /** Copied into the datastore as it is, holes included. */
+  /** Copied into the datastore as it is, holes included. FILESYSTEM: a folder, which stays where it is. */
   readonly file: string;
   /** FORMAT as oned will show it; nothing is probed. */
-  readonly format: 'raw' | 'qcow2';
+  readonly format: 'raw' | 'qcow2' | 'dir';
   /** 1 (TM ssh), the default, or 101 (TM qcow2). */
   readonly datastore?: number;
   readonly type?: ImageType;
@@ -58,11 +58,12 @@ export async function makeImage(world: World, wanted: NewImage): Promise<number>
   const datastore = getDatastore(world.datastores, wanted.datastore ?? 1);
   const type = wanted.type ?? 'OS';
   const template = parseTemplate(wanted.template ?? '');
-  if (template.get('DEV_PREFIX') === undefined) {
+  if (template.get('DEV_PREFIX') === undefined && type !== 'FILESYSTEM') {
     template.add('DEV_PREFIX', type === 'CDROM' ? 'hd' : 'sd');
   }
-  const source = newSource(datastore);
-  await run('cp', ['--sparse=always', '--', wanted.file, source]);
+  const isFolder = type === 'FILESYSTEM';
+  const source = isFolder ? wanted.file : newSource(datastore);
+  if (!isFolder) await run('cp', ['--sparse=always', '--', wanted.file, source]);
   const id = world.nextId('image');
   const image: Image = {
     ...ownedBy(owner(world, wanted.owner)),
@@ -76,7 +77,7 @@ export async function makeImage(world: World, wanted: NewImage): Promise<number>
     path: wanted.file,
     format: wanted.format,
     fs: '',
-    sizeMb: await sizeMb(source, wanted.format),
+    sizeMb: isFolder ? 1 : await sizeMb(source, wanted.format),
     state: imageState.ready,
     prevState: imageState.ready,
     vms: new Set(),

@@ -37,8 +37,10 @@ function findImage(world: World, disk: Vector, uid: number): Image | undefined {
   return image;
 }
 
+/** Source: ImageManager::acquire_image. */
 function acquire(image: Image, vmId: number): void {
-  if (!['OS', 'DATABLOCK', 'CDROM'].includes(image.type)) {
+  const shareable = image.template.get('PERSISTENT_TYPE')?.toUpperCase() === 'SHAREABLE';
+  if (!['OS', 'DATABLOCK', 'CDROM', 'FILESYSTEM'].includes(image.type)) {
     throw new VmError(
       `Image ${image.id} (${image.name}) of type ${image.type} cannot be used as DISK.`,
     );
@@ -56,6 +58,7 @@ function acquire(image: Image, vmId: number): void {
       break;
     case usedPersistent:
     case lockedUsedPersistent:
+      if (shareable) break;
       throw new VmError(`Cannot acquire image ${image.id}, it is persistent and already in use`);
     default:
       throw new VmError(
@@ -81,7 +84,9 @@ function imageAttributes(disk: Vector, image: Image, release: Release): void {
     for (const [key, value] of Object.entries(values)) disk.set(key, String(value));
   };
   // From 7.4.0 on a CD-ROM's prefix depends on the machine, and is not kept.
-  if (!disk.get('DEV_PREFIX') && !(image.type === 'CDROM' && release.atLeast('7.4.0'))) {
+  const hasPrefix =
+    image.type !== 'FILESYSTEM' && !(image.type === 'CDROM' && release.atLeast('7.4.0'));
+  if (!disk.get('DEV_PREFIX') && hasPrefix) {
     set({ DEV_PREFIX: image.template.get('DEV_PREFIX') ?? 'sd' });
   }
   if (!disk.get('SIZE')) set({ SIZE: image.sizeMb });
@@ -92,7 +97,7 @@ function imageAttributes(disk: Vector, image: Image, release: Release): void {
     ORIGINAL_SIZE: image.sizeMb,
     DISK_SNAPSHOT_TOTAL_SIZE: 0,
     IMAGE_STATE: image.state,
-    TYPE: image.type === 'CDROM' ? 'CDROM' : 'FILE',
+    TYPE: image.type === 'CDROM' || image.type === 'FILESYSTEM' ? image.type : 'FILE',
   });
   for (const one of ['FORMAT', 'DRIVER']) {
     if (image.format === '') disk.delete(one);
@@ -107,6 +112,13 @@ function imageAttributes(disk: Vector, image: Image, release: Release): void {
   }
   const target = image.template.get('TARGET');
   if (!disk.get('TARGET') && target) set({ TARGET: target });
+  if (image.type !== 'FILESYSTEM') return;
+  for (const [name, value] of [
+    ['MOUNT_POINT', `/mnt/one-fs-${image.id}`],
+    ['MOUNT_TAG', `one-tag-${image.id}`],
+  ] as const) {
+    if (!disk.get(name)) set({ [name]: image.template.get(name) ?? value });
+  }
 }
 
 function datastoreAttributes(disk: Vector, datastore: Datastore): void {
@@ -185,6 +197,8 @@ export function acquireDisks(
         else disk.delete('TM_MAD_SYSTEM');
         const image = findImage(world, disk, vm.uid);
         if (image) {
+          if (image.type === 'FILESYSTEM' && taken.includes(image))
+            throw new VmError('File system image can only be added once to the same VM');
           acquire(image, vm.id);
           taken.push(image);
           imageAttributes(disk, image, release);
@@ -195,6 +209,7 @@ export function acquireDisks(
         disk.set('DISK_ID', String(id));
         const target = disk.get('TARGET');
         if (target) claim(target);
+        else if (image?.type === 'FILESYSTEM') continue;
         else if (image?.type === 'CDROM') queues.cdrom.push(disk);
         else if (image?.type === 'OS' && queues.os.length === 0) queues.os.push(disk);
         else queues.data.push(disk);
