@@ -23,7 +23,7 @@ export interface Connected {
 }
 
 /** Lets the processes of this test find the sshd, too. */
-export function useSshd({ bin }: TestSshd): () => void {
+export function useSshd({ bin }: Pick<TestSshd, 'bin'>): () => void {
   const before = process.env['PATH'];
   process.env['PATH'] = `${bin}:${before ?? ''}`;
   return () => {
@@ -31,7 +31,9 @@ export function useSshd({ bin }: TestSshd): () => void {
   };
 }
 
-export function connectionsTo(host: string): Connected {
+/** @param user the one of ssh's configuration, unless it is given */
+export function connectionsTo(host: string, user?: string): Connected {
+  const target = { host, ...(user === undefined ? {} : { user }) };
   const undos: Undo[] = [];
   const warnings: string[] = [];
   const connections = new SshConnections({
@@ -49,8 +51,8 @@ export function connectionsTo(host: string): Connected {
     return typeof found?.['path'] === 'string' ? found['path'] : '';
   };
   return {
-    runner: connections.runner({ host }),
-    runnerWith: (signal) => connections.runner({ host }, signal),
+    runner: connections.runner(target),
+    runnerWith: (signal) => connections.runner(target, signal),
     folder,
     warnings,
     async cut() {
