@@ -70,6 +70,42 @@ describe('the undo of a snapshot', () => {
     expect(lvm.changes).toEqual([]);
   });
 
+  describe.each([
+    ['TM fs_lvm_ssh', 'lv-one-7-0', 'lv-one-7-pool'],
+    ['TM lvm', 'vm-one-7-0', 'vm-one-7-pool'],
+    ['TM lvm that is a persistent image', 'img-one-5', 'img-one-5-pool'],
+  ])('of a thin volume of %s', (what, volume, poolName) => {
+    const thinPool = { ...pool, name: poolName };
+    const snapshot = { name: own.name, mb: 4, origin: volume, pool: poolName };
+    // The locks of a group of TM lvm have other names.
+    const lvmOf = (volumes: readonly FakeVolume[]): FakeLvm =>
+      fakeLvm(localRunner(quiet), {
+        ...(volume.startsWith('lv-') ? { group: 'vg' } : { group: 'vg-one-0', lvmGroups: ['vg'] }),
+        volumes: volumes.map((one) => ({ ...one, group: 'vg' })),
+      });
+
+    test.each([
+      ['the volume itself', { name: volume, mb: 4, active: true, pool: poolName }],
+      ['another volume', { name: `${volume}9`, mb: 4, active: true, pool: poolName }],
+    ])(
+      `the undo of an LVM snapshot of a thin volume of ${what} removes it where its pool is in use by %s`,
+      async (_, user) => {
+        const idle = { name: volume, mb: 4, pool: poolName };
+        const lvm = lvmOf([idle, thinPool, user, snapshot]);
+        await undoVolumeSnapshot(lvm.runner, lvm.runner, { ...own, origin: volume });
+        expect(lvm.changes).toEqual(['lvremove --quiet --force vg/onevmdump-1234-0']);
+      },
+    );
+
+    test(`the undo of an LVM snapshot of a thin volume of ${what} leaves it where nobody uses its pool`, async () => {
+      const lvm = lvmOf([{ name: volume, mb: 4, pool: poolName }, thinPool, snapshot]);
+      await expect(
+        undoVolumeSnapshot(lvm.runner, lvm.runner, { ...own, origin: volume }),
+      ).rejects.toThrow(`its thin pool vg/${poolName} is not active on this machine`);
+      expect(lvm.changes).toEqual([]);
+    });
+  });
+
   test('the undo of an LVM snapshot has nothing to do when it is gone', async () => {
     const lvm = lvmWith({ name: other.name, mb: 4 });
     await undoVolumeSnapshot(lvm.runner, lvm.runner, own);
