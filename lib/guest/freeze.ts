@@ -17,19 +17,11 @@ import {
 import { domainOf, requireRunning } from './domain.ts';
 import { reachAgent } from './guest-agent.ts';
 import { resumeGuest, thawGuest } from './undo.ts';
-import {
-  FreezeRefusedError,
-  freezeFileSystems,
-  resumeDomain,
-  setAgentTimeout,
-  suspendDomain,
-  type Domain,
-} from '../tools/virsh.ts';
+import { FreezeRefusedError, freezeFileSystems } from '../tools/fsfreeze.ts';
+import { resumeDomain, suspendDomain, type Domain } from '../tools/virsh.ts';
 import { watchdogName } from './names.ts';
 import type { Vm } from '../vm/vm.ts';
 
-/** Seconds that the agent has to answer a freeze. Before it answers, it writes out what the guest has cached. */
-const freezeSeconds = 20;
 /** How long a thaw is tried after a failed freeze, before the export continues. */
 const thawAfterFailureMs = 6000;
 
@@ -125,24 +117,10 @@ async function freeze(
     thawGuest.undo({ uri, domain: name, guard: watchdog }),
     run.runner.target,
   );
-  try {
-    await setAgentTimeout(domain, freezeSeconds);
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof ConnectionError) throw error;
-    // Nothing is frozen yet, and a freeze without this limit is too risky: libvirt before 5.10 does not have this
-    // command, and would wait for a hung agent forever.
-    await undo.done();
-    return { refusal: errorMessage(error) };
-  }
-  const service = await startWatchdog(domain, 'domfsthaw', watchdog);
+  const service = await startWatchdog(domain, 'thaw', watchdog);
   const started = performance.now();
   const thawed = async (): Promise<number> => {
     const heldMs = await released(started, undo, { domain, service, watchdog });
-    await setAgentTimeout(domain).catch((error: unknown) => {
-      signal.throwIfAborted();
-      log.warn(`${errorMessage(error)}; it stays at ${freezeSeconds} s`);
-    });
     return inTime(heldMs, started);
   };
   const release = async (): Promise<Held> => {

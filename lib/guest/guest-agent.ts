@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectionError, errorMessage } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
-import { fileSystemState, type Domain } from '../tools/virsh.ts';
+import { fileSystemState } from '../tools/fsfreeze.ts';
+import type { Domain } from '../tools/virsh.ts';
 import type { Vm } from '../vm/vm.ts';
 import { domainOf } from './domain.ts';
 

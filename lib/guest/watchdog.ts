@@ -3,15 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InterruptedError } from '../report/errors.ts';
 import type { ServiceEnd } from '../run/runner.ts';
-import {
-  domainState,
-  resumeDomain,
-  setAgentTimeout,
-  thawFileSystems,
-  ThawRefusedError,
-  virshArgs,
-  type Domain,
-} from '../tools/virsh.ts';
+import { thawFileSystems, ThawRefusedError } from '../tools/fsfreeze.ts';
+import { domainState, resumeDomain, virshArgs, type Domain } from '../tools/virsh.ts';
 import { stopProcesses } from '../run/processes.ts';
 import { watchdogMark } from './names.ts';
 
@@ -24,34 +17,33 @@ const pauseMs = 250;
 // The script waits until the process that started it has ended, or the time is over. Then it runs the command until
 // it succeeds, for ten minutes at most, and once more after that: the command to freeze or pause the guest may still
 // have been on its way when we died. A process whose parent ends gets a new parent, even if nobody has waited for the
-// old one: proc(5). libvirt refuses to resume a guest that runs, so the script asks for its state first. At the end
-// it leaves a file, which says that whoever freezes or pauses the guest from then on is somebody else.
-// $1 is the name by which the script is found, $2 that file, $3 the time in seconds, $4 the command, $5 the domain;
+// old one: proc(5). libvirt refuses to resume a guest that runs, so the script asks for its state first. It thaws as
+// we do (lib/tools/fsfreeze.ts), because `virsh domfsthaw` would wait for a hung agent forever, and would not try again.
+// At the end it leaves a file, which says that whoever freezes or pauses the guest from then on is somebody else.
+// $1 is the name by which the script is found, $2 that file, $3 the time in seconds, $4 what it does, $5 the domain;
 // the rest is virsh with its options.
 const watchdogScript = `
 mark=$2 end=$(($(date +%s) + $3)) action=$4 domain=$5
 shift 5
-let_go() {
-  if [ "$action" = resume ]; then
-    state=$("$@" domstate "$domain") || return
-    case $state in
-      running*) return 0 ;;
-      paused*) ;;
-      *) return 1 ;;
-    esac
-  fi
-  "$@" "$action" "$domain"
+thaw() { "$@" qemu-agent-command --timeout 20 "$domain" '{"execute":"guest-fsfreeze-thaw"}'; }
+resume() {
+  state=$("$@" domstate "$domain") || return
+  case $state in
+    running*) ;;
+    paused*) "$@" resume "$domain" ;;
+    *) return 1 ;;
+  esac
 }
 while read -r pid name state parent rest <"/proc/$$/stat" &&
   [ "$parent" = "$PPID" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
 tries=0
-until let_go "$@" >/dev/null 2>&1; do
+until "$action" "$@" >/dev/null 2>&1; do
   tries=$((tries + 1))
   [ "$tries" -lt 300 ] || exit 1
   sleep 2
 done
 sleep 3
-let_go "$@" >/dev/null 2>&1 || exit
+"$action" "$@" >/dev/null 2>&1 || exit
 set -C
 : >"$mark"`;
 
@@ -67,7 +59,7 @@ export interface Watchdog {
 /** Starts the watchdog of a guest that is about to be frozen or paused. `endWatchdog` finds it by `name`. */
 export async function startWatchdog(
   domain: Domain,
-  action: 'domfsthaw' | 'resume',
+  action: 'thaw' | 'resume',
   name: string,
 ): Promise<Watchdog> {
   const limit = String(watchdogLimitMs / 1000);
@@ -116,14 +108,11 @@ export async function thawUntilConfirmed(
 }
 
 /**
- * For an undo: thaws the guest unless the watchdog has done so, and restores libvirt's default agent timeout if it
- * can.
+ * For an undo: thaws the guest unless the watchdog has done so.
  * @param watchdog its name
  */
 export async function undoFreeze(domain: Domain, watchdog: string): Promise<void> {
   if (!(await hasLetGo(domain, watchdog))) await thawUntilConfirmed(domain);
-  // A failure does not matter here: the guest is thawed, or gone.
-  await setAgentTimeout(domain).catch(() => undefined);
   await endWatchdog(domain, watchdog);
 }
 

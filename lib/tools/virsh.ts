@@ -1,10 +1,8 @@
-// virsh: reads a libvirt domain's facts and changes its state. Manual: virsh(1). The runner sets LC_ALL=C;
-// text is parsed only where virsh has no better format.
+// virsh: reads a libvirt domain's facts and changes its state; what it sends to the guest agent is in fsfreeze.ts.
+// Manual: virsh(1). The runner sets LC_ALL=C; text is parsed only where virsh has no better format.
 import { attribute, child, childText, type XmlElement } from '../xml/xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
-import { CommandError, errorMessage, FailedError, UnsupportedError } from '../report/errors.ts';
-import { object } from '../run/json-object.ts';
-import { oneOf, parseShape } from '../run/json-shape.ts';
+import { FailedError, UnsupportedError } from '../report/errors.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
 
 /** A domain of one libvirt. */
@@ -28,7 +26,8 @@ export function virshArgs(uri: string, ...args: readonly string[]): readonly str
   return [...(uri === '' ? [] : ['--connect', uri]), ...args];
 }
 
-async function virsh(
+/** Runs one command of virsh. @returns what it printed, also as `text` */
+export async function virsh(
   domain: Domain,
   args: readonly string[],
   options: RunOptions,
@@ -90,91 +89,6 @@ export async function activeJob(domain: Domain): Promise<string | undefined> {
   if (type === undefined) throw new FailedError(`cannot ${doing}: virsh printed ${text.trim()}`);
   if (type === 'None') return undefined;
   return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
-}
-
-/**
- * Sets how many seconds libvirt waits for the guest agent. Without `seconds` there is no limit, which is libvirt's
- * default.
- */
-export async function setAgentTimeout(domain: Domain, seconds?: number): Promise<void> {
-  const limit = seconds === undefined ? '-2' : String(seconds);
-  await virsh(domain, ['guest-agent-timeout', domain.name, '--timeout', limit], {
-    doing: `limit the time of the guest agent of ${domain.name}`,
-  });
-}
-
-/** The agent answered that it is not allowed to freeze, so nothing is frozen. */
-export class FreezeRefusedError extends FailedError {}
-
-/** How long libvirt waits for the agent's answer to a question, in seconds. */
-const answerSeconds = 5;
-
-const answerShape = object({ return: oneOf('frozen', 'thawed') });
-
-/**
- * Asks the guest agent whether the file systems are frozen; the answer also shows that the agent works. While they
- * are frozen, the agent answers only this, a ping and a thaw (QEMU, qga/main.c).
- * @throws FailedError with libvirt's reason when the agent does not answer, or is not allowed to.
- */
-export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawed'> {
-  const question = JSON.stringify({ execute: 'guest-fsfreeze-status' });
-  const args = ['qemu-agent-command', '--timeout', String(answerSeconds), domain.name, question];
-  const { status, stderr, text } = await virsh(domain, args, {
-    doing: `reach the guest agent of ${domain.name}`,
-    acceptStatus: [1],
-  });
-  const noAnswer = (why: string): FailedError =>
-    new FailedError(
-      `the guest agent does not answer: ${why.replaceAll(/\s*\n(?:error: )?/g, '; ')}`,
-    );
-  if (status !== 0) throw noAnswer(stderr.trim().replace(/^error: /, ''));
-  return parseShape(answerShape, text, () => noAnswer(`it answered ${text.trim().slice(0, 200)}`))
-    .return;
-}
-
-/**
- * Freezes the guest's file systems. @returns how many.
- * @throws FreezeRefusedError when the agent is not allowed to, for example because another tool has just frozen
- *   them; after any other error they may be frozen.
- */
-export async function freezeFileSystems(domain: Domain): Promise<number> {
-  const doing = `freeze the file systems of ${domain.name}`;
-  try {
-    const { text } = await virsh(domain, ['domfsfreeze', domain.name], { doing });
-    return Number(/(\d+) filesystem/.exec(text)?.[1] ?? 0);
-  } catch (error) {
-    // Older agents say `disabled for this instance`, newer ones `the agent is in frozen state`. An agent
-    // whose configuration forbids the command also says the former.
-    const refused = /guest-fsfreeze-freeze\b.*(?:has been disabled|frozen state)/s;
-    if (error instanceof CommandError && refused.test(error.stderr)) {
-      throw new FreezeRefusedError(errorMessage(error), { cause: error });
-    }
-    throw error;
-  }
-}
-
-/** The agent itself answered that it could not thaw: its freeze has failed, or has already ended. */
-export class ThawRefusedError extends FailedError {}
-
-/**
- * Thaws all file systems, and returns when that is done. It is not an error if no file system is frozen.
- * @returns how many file systems were frozen; undefined if virsh does not say.
- * @throws ThawRefusedError, from a Windows guest once after it has ended its freeze by itself (qga/vss-win32 of QEMU:
- *   "couldn't hold writes: fsfreeze is limited up to 10 seconds"); CommandError
- */
-export async function thawFileSystems(domain: Domain): Promise<number | undefined> {
-  const doing = `thaw the file systems of ${domain.name}`;
-  try {
-    const { text } = await virsh(domain, ['domfsthaw', domain.name], { doing });
-    const count = /(\d+) filesystem/.exec(text)?.[1];
-    return count === undefined ? undefined : Number(count);
-  } catch (error) {
-    const answered = "unable to execute QEMU agent command 'guest-fsfreeze-thaw'";
-    if (error instanceof CommandError && error.stderr.includes(answered)) {
-      throw new ThawRefusedError(errorMessage(error), { cause: error });
-    }
-    throw error;
-  }
 }
 
 export async function suspendDomain(domain: Domain): Promise<void> {

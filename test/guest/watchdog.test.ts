@@ -9,7 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from '../../lib/run/runner.ts';
 import { startWatchdog, undoFreeze, undoSuspend } from '../../lib/guest/watchdog.ts';
-import { domainAt } from '../../lib/tools/virsh.ts';
+import { freezeFileSystems } from '../../lib/tools/fsfreeze.ts';
+import { domainAt, suspendDomain } from '../../lib/tools/virsh.ts';
 import { watchdogMark, watchdogName } from '../../lib/guest/names.ts';
 import { until } from '../support/limits.ts';
 import { fakeLibvirt, runningAnswer } from '../support/fake-libvirt.ts';
@@ -26,27 +27,27 @@ afterEach(async () => {
 });
 
 /** A domain that somebody else has frozen or paused just now. */
-async function held(how: 'domfsfreeze' | 'suspend') {
+async function held(how: 'frozen' | 'paused') {
   const libvirt = fakeLibvirt({ name: 'one-8' });
-  const args = ['--connect', 'x:///', how, 'one-8'];
-  await libvirt.runner.run({ program: 'virsh', args });
-  return { libvirt, domain: domainAt(libvirt.runner, 'x:///', 'one-8') };
+  const domain = domainAt(libvirt.runner, 'x:///', 'one-8');
+  await (how === 'frozen' ? freezeFileSystems(domain) : suspendDomain(domain));
+  return { libvirt, domain };
 }
 
 test('a guest of a killed export that is paused is resumed when nobody knows who paused it', async () => {
-  const { libvirt, domain } = await held('suspend');
+  const { libvirt, domain } = await held('paused');
   await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(false);
 });
 
 test('a guest of a killed export that is frozen is thawed when nobody knows who froze it', async () => {
-  const { libvirt, domain } = await held('domfsfreeze');
+  const { libvirt, domain } = await held('frozen');
   await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(false);
 });
 
 test('a guest that the watchdog has resumed, and somebody has paused since, stays paused', async () => {
-  const { libvirt, domain } = await held('suspend');
+  const { libvirt, domain } = await held('paused');
   await writeFile(watchdogMark(watchdog), '');
   await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(true);
@@ -54,7 +55,7 @@ test('a guest that the watchdog has resumed, and somebody has paused since, stay
 });
 
 test('a guest that the watchdog has thawed, and somebody has frozen since, stays frozen', async () => {
-  const { libvirt, domain } = await held('domfsfreeze');
+  const { libvirt, domain } = await held('frozen');
   await writeFile(watchdogMark(watchdog), '');
   await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(true);
@@ -72,19 +73,15 @@ case "$*" in
   '--connect x:/// resume one-8')
     [ "$state" = paused ] || { echo 'error: ${runningAnswer}' >&2; exit 1; }
     echo running >state ;;
-  '--connect x:/// domfsthaw one-8') ;;
+  '--connect x:/// qemu-agent-command --timeout 20 one-8 {"execute":"guest-fsfreeze-thaw"}') ;;
   *) exit 1 ;;
 esac
 `;
 
 /** Runs the watchdog of a guest in this state as the child of a process that ends soon. */
-async function watchdogAlone(
-  action: 'resume' | 'domfsthaw',
-  state: string,
-  meddle = '',
-): Promise<void> {
+async function watchdogAlone(action: 'resume' | 'thaw', state: string, meddle = ''): Promise<void> {
   const started: Command[] = [];
-  const { libvirt } = await held('suspend');
+  const { libvirt } = await held('paused');
   const start = (command: Command): ReturnType<typeof libvirt.runner.start> => {
     started.push(command);
     return libvirt.runner.start(command);
@@ -114,9 +111,9 @@ async function watchdogEnds(): Promise<void> {
 }
 
 test('the watchdog of a process that has ended thaws the guest twice, and says so', async () => {
-  await watchdogAlone('domfsthaw', 'running');
+  await watchdogAlone('thaw', 'running');
   await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
-  expect(words()).toEqual(['domfsthaw', 'domfsthaw']);
+  expect(words()).toEqual(['qemu-agent-command', 'qemu-agent-command']);
 });
 
 // libvirt refuses to resume a guest that runs.

@@ -425,7 +425,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
   });
 
   test.each([
-    ['agent', 'virsh', 'domfsfreeze', 1],
+    ['agent', 'virsh', 'guest-fsfreeze-freeze', 1],
     ['agent', 'rbd', 'snap create', 2],
     ['suspend', 'virsh', 'suspend', 1],
     ['suspend', 'rbd', 'snap create', 2],
@@ -433,7 +433,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
     'an export of a running VM on Ceph that is ended by SIGKILL while the guest is held by %s (after %s %s, %d times) has it go on within seconds',
     async (mode, program, command, times) => {
       const { env: killing } = await standIn(program, {
-        after: `if [[ " $* " == *' ${command} '* ]]; then
+        after: `if [[ " $* " == *'${command}'* ]]; then
   # Snapshots are made at the same time.
   exec 9>"$bin/lock"
   flock 9

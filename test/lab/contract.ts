@@ -102,7 +102,9 @@ export function describeContract(
         process.stderr.write(`${name}: frozen for ${consistency.frozenMs} ms\n`);
         expect(consistency.level).toBe('agent');
         expect(consistency.frozenMs).toBeGreaterThan(0);
-        expect(ended.stderr.match(/ run (on \S+: )?virsh .*\bdomfsfreeze /g)).toHaveLength(1);
+        expect(
+          ended.stderr.match(/ run (on \S+: )?virsh .*\bguest-fsfreeze-freeze\b/g),
+        ).toHaveLength(1);
         await storage.extracted(bundle, async (out) => {
           const numbers = (id: number) =>
             readNumbers(join(out, `backup.disk.${id}`), storage.formats.get(id) ?? 'raw');

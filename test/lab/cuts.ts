@@ -81,7 +81,7 @@ export async function exportWhileCut(
     cutAt = Date.now();
     await cutsOf(scene.host)[how]();
   };
-  await scene.disturb({ program, word: ` ${word}`, when, act });
+  await scene.disturb({ program, word, when, act });
   let over: Ended | undefined;
   const exporting = scene.exportOf(vm).then((ended) => (over = ended));
   const thawed = secondsToThaw(vm, () => {

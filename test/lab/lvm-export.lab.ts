@@ -136,7 +136,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
     await lab.run(fill);
     try {
       const { code, stderr } = await exportOn(lab, lab[kind], {
-        meddling: { when: 'before', match: 'virsh*domfsfreeze*', action: 'exit 9' },
+        meddling: { when: 'before', match: 'virsh*guest-fsfreeze-freeze*', action: 'exit 9' },
       });
       expect(code).toBe(1);
       const what = kind === 'thick' ? `volume group ${group}` : `thin pool ${group}/lv-one-21-pool`;
@@ -225,7 +225,7 @@ describe('an export of a running VM', () => {
   );
 
   test.each([
-    'virsh*domfsfreeze*',
+    'virsh*guest-fsfreeze-freeze*',
     'lvcreate*-0 vg-*',
     'lvcreate*-1 vg-*',
     'qemu-nbd*',

@@ -141,7 +141,7 @@ describe('an export of a running VM from a host with LVM', () => {
   ])(
     'an export of a running VM from a host with LVM whose connection is cut after the freeze (%s) ends, and the guest goes on',
     async (_how, action) => {
-      const meddling = { when: 'after', match: 'virsh*domfsfreeze*', action } as const;
+      const meddling = { when: 'after', match: 'virsh*guest-fsfreeze-freeze*', action } as const;
       const ended = await scene.meddled(meddling, scene.killSsh, () => scene.exportOf(vm));
       // Frozen or not, nobody knows: a new connection thaws it.
       expect(ended.code).toBe(4);

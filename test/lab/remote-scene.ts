@@ -32,7 +32,7 @@ export interface RemoteScene extends ExportScene {
 
 export interface Disturbance {
   readonly program: string;
-  /** One of its arguments, or the end of one. */
+  /** One of its arguments, or a string in an argument that is JSON. */
   readonly word: string;
   readonly when: 'before' | 'after';
   /** Done by this process while the program's caller waits. */
@@ -133,7 +133,7 @@ export async function makeRemoteScene({
       const { program, word, when } = disturbance;
       const number = disturbances.push(disturbance) - 1;
       const real = (await sh('bash', '-c', `type -P ${program}`)).trim();
-      const once = `if ! [ -e '${scene.folder}/done-${number}' ] && [[ " $* " == *'${word} '* ]]; then
+      const once = `if ! [ -e '${scene.folder}/done-${number}' ] && [[ " $* " == *[' "']'${word}'[' "']* ]]; then
   ${requests.ask(String(number))}
 fi`;
       const script = `#!/bin/bash

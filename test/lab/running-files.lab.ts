@@ -92,7 +92,7 @@ describe('an export of a running VM', () => {
     const vm = lab.qcow2;
     const bin = await mkdtemp(join(scene.folder, 'bin-'));
     const env = await virshThat(bin, {
-      before: `if [[ " $* " == *' domfsfreeze '* ]]; then
+      before: `if [[ " $* " == *guest-fsfreeze-freeze* ]]; then
   touch '${bin}/asked'
   until [ -e '${bin}/go' ]; do sleep 0.05; done
 fi`,
@@ -124,6 +124,19 @@ fi`,
     expect(await scene.onevmdump(['cleanup'])).toMatchObject({ code: 0 });
     expect(await leftOn(vm)).toEqual(nothing);
     await expectWriting(vm);
+  });
+
+  // An administrator who sets it to 0 has every other command of virsh for the agent fail at once.
+  test('an export of a running VM on files freezes a guest whose agent timeout was set by an administrator, and the setting stays', async () => {
+    const vm = lab.qcow2;
+    await vm.virsh('guest-agent-timeout', vm.domain, '--timeout', '0');
+    try {
+      expect(reportOf(await scene.exportOf(vm)).consistency.level).toBe('agent');
+      await expect(vm.virsh('domfsthaw', vm.domain)).rejects.toThrow('not available for now');
+    } finally {
+      await vm.virsh('guest-agent-timeout', vm.domain, '--timeout', '-2');
+    }
+    expect(await leftOn(vm)).toEqual(nothing);
   });
 
   test('an export of a running VM on files with --fs-freeze suspend pauses the guest and lets it go on', async () => {
@@ -203,7 +216,7 @@ describe('an export of a running VM that is ended', () => {
   });
 
   test.each([
-    ['agent', 'domfsfreeze'],
+    ['agent', 'guest-fsfreeze-freeze'],
     ['agent', 'backup-begin'],
     ['suspend', 'suspend'],
     ['suspend', 'backup-begin'],
@@ -213,7 +226,7 @@ describe('an export of a running VM that is ended', () => {
       const vm = lab.qcow2;
       const bin = await mkdtemp(join(scene.folder, 'bin-'));
       // Kills the export as soon as the command was carried out.
-      const after = `[[ " $* " != *' ${command} '* ]] || kill -KILL "$PPID"`;
+      const after = `[[ " $* " != *'${command}'* ]] || kill -KILL "$PPID"`;
       const env = await virshThat(bin, { after });
       const { code } = await scene.exportOf(vm, ['--fs-freeze', mode], { env });
       expect(code).toBe(null);

@@ -84,7 +84,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
   test.each<Cut>([
     ['ssh is killed', 'rbd', 'create', 'before'],
     ['ssh is killed', 'rbd', 'create', 'after'],
-    ['sshd is killed', 'virsh', 'domfsfreeze', 'after'],
+    ['sshd is killed', 'virsh', 'guest-fsfreeze-freeze', 'after'],
     ['sshd is killed', 'rbd', 'create', 'after'],
     ['sshd is killed', 'rbd', 'export-diff', 'before'],
     ['ssh is killed', 'rbd', 'export-diff', 'before'],
@@ -106,7 +106,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
       await scene.setAway(true);
       await cutsOf(scene.host)['ssh is killed']();
     };
-    await scene.disturb({ program: 'rbd', word: ' export-diff', when: 'before', act });
+    await scene.disturb({ program: 'rbd', word: 'export-diff', when: 'before', act });
     try {
       const { code, stderr } = await scene.exportOf(lab.vm);
       expect(code).toBe(4);

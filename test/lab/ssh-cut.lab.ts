@@ -47,13 +47,13 @@ async function expectNothingLeft(): Promise<void> {
 
 describe('when the connection to the host is cut', () => {
   const cases: readonly Cut[] = [
-    ['ssh is killed', 'virsh', 'domfsfreeze', 'before'],
-    ['ssh is killed', 'virsh', 'domfsfreeze', 'after'],
+    ['ssh is killed', 'virsh', 'guest-fsfreeze-freeze', 'before'],
+    ['ssh is killed', 'virsh', 'guest-fsfreeze-freeze', 'after'],
     ['ssh is killed', 'virsh', 'backup-begin', 'before'],
     ['ssh is killed', 'virsh', 'backup-begin', 'after'],
-    ['sshd is killed', 'virsh', 'domfsfreeze', 'after'],
+    ['sshd is killed', 'virsh', 'guest-fsfreeze-freeze', 'after'],
     ['sshd is killed', 'virsh', 'backup-begin', 'after'],
-    ['sshd is stopped', 'virsh', 'domfsfreeze', 'after'],
+    ['sshd is stopped', 'virsh', 'guest-fsfreeze-freeze', 'after'],
     ...(each ? ([['sshd is stopped', 'virsh', 'backup-begin', 'after']] as const) : []),
   ];
   test.each(cases)(

@@ -166,7 +166,7 @@ describe('an export from a host', () => {
     const vm = lab.qcow2;
     let pid = 0;
     await scene.disturb({
-      ...{ program: 'virsh', word: ' domfsfreeze', when: 'after' },
+      ...{ program: 'virsh', word: 'guest-fsfreeze-freeze', when: 'after' },
       act: () => Promise.resolve(process.kill(pid, 'SIGKILL')),
     });
     const { code } = await scene.exportOf(vm, [], { started: (started) => (pid = started) });

@@ -224,12 +224,14 @@ describe('the images of a running VM', () => {
         const plans = planDumps(vm(two, { ...ceph, ...running }), new Map());
         const { consistency } = await snapshotDisks(plans, run, byStorage);
         expect(consistency.level).toBe('agent');
-        const acts = cluster.calls.filter((call) => /create|domfs/.test(call));
+        const acts = cluster.calls.filter((call) =>
+          /create|guest-fsfreeze-(?:freeze|thaw)/.test(call),
+        );
         expect(acts).toEqual([
-          'domfsfreeze one-7',
+          'guest-fsfreeze-freeze',
           'snap create one/one-3-7-0@onevmdump-test',
           'snap create one/one-3@onevmdump-test',
-          'domfsthaw one-7',
+          'guest-fsfreeze-thaw',
         ]);
       },
       { disks },
@@ -337,11 +339,11 @@ describe('an image that others have open', () => {
       async ({ run, cluster }) => {
         const plans = planDumps(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
         await snapshotDisks(plans, run, byStorage);
-        const acts = cluster.calls.filter((call) => /^status|domfsfreeze/.test(call));
+        const acts = cluster.calls.filter((call) => /^status|guest-fsfreeze-freeze/.test(call));
         expect(acts).toEqual([
           'status --format json one/one-3-7-0',
           'status --format json one/one-3-7-0',
-          'domfsfreeze one-7',
+          'guest-fsfreeze-freeze',
         ]);
       },
       {

@@ -5,6 +5,7 @@ import { localRunner } from '../../lib/run/local-runner.ts';
 import { CommandError } from '../../lib/report/errors.ts';
 import type { Command, Runner } from '../../lib/run/runner.ts';
 import { data, diffJson, end, head, size, to } from '../support/rbd-streams.ts';
+import { agentCommandOf, returning } from '../support/fake-libvirt.ts';
 import { quiet } from '../support/nbd-servers.ts';
 
 const MiB = 1024 * 1024;
@@ -61,13 +62,15 @@ export function fakeCeph({
   let check = (): void => undefined;
   const real = localRunner(quiet);
 
-  /** Notes a command. @returns its words, without the options that all have. */
+  /** Notes a command, one for the agent by its own name. @returns its words, without the options that all have. */
   const note = ({ program, args }: Command): string[] => {
     const words = [...args];
     const common = ['--id', '--keyfile', '--conf', '--connect'];
     const found: string[] = [];
     while (common.includes(words[0] ?? '')) found.push(...words.splice(0, 2));
     if (program === 'rbd') options.push(found);
+    if (words[0] === 'qemu-agent-command')
+      words.splice(0, words.length, agentCommandOf(words.slice(1)));
     calls.push(words.join(' '));
     return words;
   };
@@ -75,8 +78,9 @@ export function fakeCeph({
   const virsh: Record<string, () => string> = {
     list: () => '00000000-0000-4000-8000-000000000000 one-7\n\n',
     domstate: () => 'running\n\n',
-    'qemu-agent-command': () => '{"return":"thawed"}\n\n',
-    domfsfreeze: () => 'Froze 2 filesystem(s)\n',
+    'guest-fsfreeze-status': () => returning('thawed'),
+    'guest-fsfreeze-freeze': () => returning(2),
+    'guest-fsfreeze-thaw': () => returning(2),
     dumpxml: () =>
       `<domain><devices>${Object.entries(disks).map(diskXml).join('')}</devices></domain>`,
   };

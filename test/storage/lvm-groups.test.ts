@@ -187,7 +187,7 @@ describe('a VM with volumes in two groups', () => {
       await expect(scene.fix()).rejects.toThrow(
         /^cannot make snapshots of disk 0 and disk 3 and disk 1 of VM 7: OpenNebula's lock .*101\.lock .* is held/,
       );
-      expect(scene.libvirt.calls).not.toContain('domfsfreeze');
+      expect(scene.libvirt.calls).not.toContain('guest-fsfreeze-freeze');
       expect([...scene.lvm.locks]).toEqual([]);
     });
   });
@@ -257,7 +257,7 @@ describe('an image of TM lvm that other VMs may use', () => {
         /^cannot make a snapshot of disk 1 of VM 7: it is shareable, .*--snapshot qemu$/,
       );
       expect(lvm.changes).toEqual([]);
-      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
     });
   });
 

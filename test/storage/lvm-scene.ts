@@ -64,7 +64,7 @@ export async function inScene(
       disks: facts.domain ?? asOpenNebulaDeploys,
       meddle: (command) => {
         facts.meddleLibvirt?.(command);
-        if (facts.agentAnswers === false && command.startsWith('qemu-agent-command')) {
+        if (facts.agentAnswers === false && command.startsWith('guest-fsfreeze-status')) {
           throw new Error('Guest agent is not responding');
         }
       },

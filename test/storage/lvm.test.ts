@@ -267,7 +267,7 @@ describe('the volumes of a running VM', () => {
         'lvcreate --quiet --autobackup n --snapshot --permission r --extents 4 --chunksize 4096b --name onevmdump-test-1 vg-one-0/lv-one-7-1',
       ]);
       expect(libvirt.frozen()).toBe(false);
-      expect(libvirt.calls).toContain('domfsfreeze');
+      expect(libvirt.calls).toContain('guest-fsfreeze-freeze');
       expect(world.undone().map(({ kind }) => kind)).toEqual([
         'remove-snapshot-lv',
         'remove-snapshot-lv',
@@ -303,7 +303,7 @@ describe('the volumes of a running VM', () => {
         if (line.startsWith('lvcreate')) look('lvcreate');
       },
       meddleLibvirt: (call: string) => {
-        if (call.startsWith('domfsfreeze')) look('freeze');
+        if (call.startsWith('guest-fsfreeze-freeze')) look('freeze');
       },
     };
     return inScene(facts, async (one) => {
@@ -328,7 +328,7 @@ describe('the volumes of a running VM', () => {
       await expect(fix()).rejects.toThrow(
         /^cannot make snapshots of disk 0 and disk 1 of VM 7: OpenNebula's lock \/var\/lock\/one\/tm-onelvm-vg-one-0\.lock on .* is held by another program/,
       );
-      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
       expect(lvm.changes).toEqual([]);
       expect([...lvm.locks]).toEqual([]);
     });
@@ -471,7 +471,7 @@ describe('the volumes of a running VM', () => {
       inScene({ vm: running, volumes: active(thick), ...facts }, async ({ fix, lvm, libvirt }) => {
         await expect(fix()).rejects.toThrow(why);
         expect(lvm.changes).toEqual([]);
-        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
       }),
   );
 

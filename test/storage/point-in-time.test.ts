@@ -86,8 +86,8 @@ describe('what a storage must have for itself alone', () => {
       },
     };
     const boots = (command: string): void => {
-      if (command.startsWith('domfsfreeze')) seen.push('frozen');
-      if (!command.startsWith('qemu-agent-command')) return;
+      if (command.startsWith('guest-fsfreeze-freeze')) seen.push('frozen');
+      if (!command.startsWith('guest-fsfreeze-status')) return;
       const away = ++asked < 3;
       seen.push(away ? 'no agent' : 'agent');
       if (away) throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
@@ -105,7 +105,7 @@ describe('what a storage must have for itself alone', () => {
   test("a storage's lock is not kept while an agent is awaited that has gone away since", () => {
     let asked = 0;
     const goes = (command: string): void => {
-      if (!command.startsWith('qemu-agent-command') || ++asked === 1) return;
+      if (!command.startsWith('guest-fsfreeze-status') || ++asked === 1) return;
       throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
     };
     return inScene(
@@ -256,7 +256,7 @@ describe('what fixes the point in time of a running VM', () => {
           async ({ fix, libvirt, asked, undone }) => {
             await expect(fix(way)).rejects.toThrow(why);
             expect(asked.filter((one) => one.startsWith('snapshots'))).toEqual([]);
-            expect(libvirt.calls).not.toContain('domfsfreeze');
+            expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
             expect(undone()).toEqual([]);
           },
           facts,

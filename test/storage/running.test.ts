@@ -125,21 +125,20 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, libvirt }) => {
       const { disks, consistency } = await fix();
       expect(acts(libvirt)).toEqual([
-        'qemu-agent-command',
-        'guest-agent-timeout 20',
+        'guest-fsfreeze-status',
         'guard',
-        'domfsfreeze',
+        'guest-fsfreeze-freeze',
         'backup-begin',
-        'domfsthaw',
+        'guest-fsfreeze-thaw',
         'guard ended',
-        'guest-agent-timeout -2',
       ]);
       const { calls } = libvirt;
-      expect(calls.slice(calls.indexOf('domfsfreeze'), calls.indexOf('domfsthaw') + 1)).toEqual([
-        'domfsfreeze',
-        'backup-begin',
-        'domfsthaw',
-      ]);
+      expect(
+        calls.slice(
+          calls.indexOf('guest-fsfreeze-freeze'),
+          calls.indexOf('guest-fsfreeze-thaw') + 1,
+        ),
+      ).toEqual(['guest-fsfreeze-freeze', 'backup-begin', 'guest-fsfreeze-thaw']);
       expect(consistency.level).toBe('agent');
       expect(consistency.frozenMs).toBeGreaterThan(0);
       expect(disks.map(({ id, layout }) => [id, layout])).toEqual([
@@ -151,7 +150,7 @@ describe('the disks of a running VM', () => {
   test('the disks of a running VM have every way back in the journal before it is needed', () =>
     inScene(async ({ fix, recordedAt, world }) => {
       await fix();
-      expect(recordedAt.get('domfsfreeze')?.at(-1)).toBe('thaw');
+      expect(recordedAt.get('guest-fsfreeze-freeze')?.at(-1)).toBe('thaw');
       expect(recordedAt.get('backup-begin')).toContain('abort-backup-job');
       expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
     }));
@@ -219,10 +218,10 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const { consistency } = await fix();
         expect(consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
-        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
         expect(libvirt.calls).toContain('backup-begin');
       },
-      refusal('qemu-agent-command', 'Guest agent is not responding'),
+      refusal('guest-fsfreeze-status', 'Guest agent is not responding'),
     ));
 
   test('a guest that is booting is frozen by its agent as soon as that is there', () => {
@@ -232,11 +231,11 @@ describe('the disks of a running VM', () => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('agent');
         // Twice in vain, then it is there; and once more right before the freeze.
-        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(4);
+        expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-status')).toHaveLength(4);
       },
       {
         meddle: (command) => {
-          if (command.startsWith('qemu-agent-command') && ++asked < 3) {
+          if (command.startsWith('guest-fsfreeze-status') && ++asked < 3) {
             throw new Error('Guest agent is not responding: QEMU guest agent is not connected');
           }
         },
@@ -249,9 +248,9 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
         expect((await fix(wish)).consistency.level).toBe('crash');
-        expect(libvirt.calls.filter((call) => call === 'qemu-agent-command')).toHaveLength(2);
+        expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-status')).toHaveLength(2);
       },
-      refusal('qemu-agent-command', 'argument unsupported: QEMU guest agent is not configured'),
+      refusal('guest-fsfreeze-status', 'argument unsupported: QEMU guest agent is not configured'),
     ));
 
   test('the disks of a guest without an agent are not exported when the freeze is required', () =>
@@ -262,11 +261,11 @@ describe('the disks of a running VM', () => {
         );
         expect(libvirt.calls).not.toContain('backup-begin');
       },
-      refusal('qemu-agent-command', 'Guest agent is not responding'),
+      refusal('guest-fsfreeze-status', 'Guest agent is not responding'),
     ));
 
   // Nobody knows what the guest does then: that is no agent that does not answer.
-  test.each(['qemu-agent-command', 'guest-agent-timeout', 'domfsfreeze'])(
+  test.each(['guest-fsfreeze-status', 'guest-fsfreeze-freeze'])(
     'a guest is not exported, and is thawed, when the connection is lost in %s',
     (word) =>
       inScene(
@@ -274,7 +273,9 @@ describe('the disks of a running VM', () => {
           await expect(fix()).rejects.toThrow('the connection was lost');
           expect(libvirt.calls).not.toContain('backup-begin');
           expect(libvirt.frozen()).toBe(false);
-          expect(libvirt.calls.includes('domfsthaw')).toBe(word === 'domfsfreeze');
+          expect(libvirt.calls.includes('guest-fsfreeze-thaw')).toBe(
+            word === 'guest-fsfreeze-freeze',
+          );
         },
         {
           meddle: (command) => {
@@ -314,38 +315,14 @@ describe('the disks of a running VM', () => {
     inScene(
       async ({ fix, libvirt }) => {
         expect((await fix()).consistency.level).toBe('crash');
-        expect(libvirt.calls).not.toContain('domfsfreeze');
-        expect(libvirt.calls).not.toContain('domfsthaw');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
       },
       refusal(
-        'qemu-agent-command',
+        'guest-fsfreeze-status',
         "unable to execute QEMU agent command 'guest-fsfreeze-status': The command guest-fsfreeze-status has been disabled for this instance",
       ),
     ));
-
-  // guest-agent-timeout is of libvirt 5.10; older ones make no backup jobs, but have guests on Ceph and LVM.
-  describe('where libvirt cannot limit the time of the agent', () => {
-    const old = refusal('guest-agent-timeout', "unknown command: 'guest-agent-timeout'");
-
-    test('where libvirt cannot limit the time of the agent, disks are as after a power cut, and nobody is told to freeze or thaw', () =>
-      inScene(async ({ fix, libvirt, world }) => {
-        expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
-        expect(acts(libvirt)).toEqual([
-          'qemu-agent-command',
-          'guest-agent-timeout 20',
-          'backup-begin',
-        ]);
-        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
-      }, old));
-
-    test('where libvirt cannot limit the time of the agent, the disks of a running VM are not dumped when a freeze is required', () =>
-      inScene(async ({ fix, libvirt }) => {
-        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
-          /cannot be frozen: .*unknown command: 'guest-agent-timeout'; nothing was exported/,
-        );
-        expect(libvirt.calls).not.toContain('backup-begin');
-      }, old));
-  });
 
   describe('of a guest that another tool has frozen', () => {
     const frozenByOthers = { frozenByOthers: true };
@@ -356,8 +333,8 @@ describe('the disks of a running VM', () => {
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
         await undo();
         expect(libvirt.calls).not.toContain('guard');
-        expect(libvirt.calls).not.toContain('domfsfreeze');
-        expect(libvirt.calls).not.toContain('domfsthaw');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
         expect(libvirt.frozen()).toBe(true);
       }, frozenByOthers));
 
@@ -368,7 +345,7 @@ describe('the disks of a running VM', () => {
         );
         await undo();
         expect(libvirt.calls).not.toContain('backup-begin');
-        expect(libvirt.calls).not.toContain('domfsthaw');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
         expect(libvirt.frozen()).toBe(true);
       }, frozenByOthers));
 
@@ -378,10 +355,10 @@ describe('the disks of a running VM', () => {
           expect((await fix()).consistency.level).toBe('crash');
           expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
           await undo();
-          expect(libvirt.calls).not.toContain('domfsthaw');
+          expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
           expect(libvirt.calls).toContain('guard ended');
         },
-        refusal('domfsfreeze', frozenAnswer),
+        refusal('guest-fsfreeze-freeze', frozenAnswer),
       ));
   });
 
@@ -389,10 +366,14 @@ describe('the disks of a running VM', () => {
     inScene(
       async ({ fix, libvirt, world }) => {
         expect((await fix()).consistency.level).toBe('crash');
-        expect(acts(libvirt).slice(3, 6)).toEqual(['domfsfreeze', 'domfsthaw', 'guard ended']);
+        expect(acts(libvirt).slice(2, 5)).toEqual([
+          'guest-fsfreeze-freeze',
+          'guest-fsfreeze-thaw',
+          'guard ended',
+        ]);
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
       },
-      refusal('domfsfreeze', 'took too long'),
+      refusal('guest-fsfreeze-freeze', 'took too long'),
     ));
 
   test('the disks of a guest with nothing to freeze are as after a power cut', () =>
@@ -410,11 +391,12 @@ describe('the disks of a running VM', () => {
       async ({ fix, libvirt }) => {
         expect((await fix()).consistency.level).toBe('agent');
         expect(libvirt.frozen()).toBe(false);
-        expect(libvirt.calls.filter((call) => call === 'domfsthaw')).toHaveLength(3);
+        expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-thaw')).toHaveLength(3);
       },
       {
         meddle: (command) => {
-          if (command.startsWith('domfsthaw') && failures-- > 0) throw new Error('not now');
+          if (command.startsWith('guest-fsfreeze-thaw') && failures-- > 0)
+            throw new Error('not now');
         },
       },
     );
@@ -432,7 +414,7 @@ describe('the disks of a running VM', () => {
         expect(warnings.join()).toMatch(
           /^the file systems of VM 7 did not stay frozen: .*limited up to 10 seconds; its disks will be as after a power cut \(crash\)$/s,
         );
-        expect(libvirt.calls.filter((call) => call === 'domfsthaw')).toHaveLength(2);
+        expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-thaw')).toHaveLength(2);
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
         expect(libvirt.calls).toContain('guard ended');
       }, endsItsFreeze));
@@ -469,7 +451,7 @@ describe('the disks of a running VM', () => {
     let scene: Scene | undefined;
     let lost = false;
     const loseAnswer = (command: string): void => {
-      if (!command.startsWith('domfsthaw') || lost) return;
+      if (!command.startsWith('guest-fsfreeze-thaw') || lost) return;
       lost = true;
       scene?.libvirt.thaw();
       throw new Error('End of file while reading data');
@@ -503,15 +485,12 @@ describe('the disks of a running VM', () => {
         await undo();
         expect(libvirt.frozen()).toBe(false);
         expect(libvirt.job()).toBeUndefined();
-        expect(acts(libvirt).slice(-3)).toEqual([
-          'domfsthaw',
-          'guest-agent-timeout -2',
-          'domjobabort',
-        ]);
+        expect(acts(libvirt).slice(-2)).toEqual(['guest-fsfreeze-thaw', 'domjobabort']);
       },
       {
         meddle: (command) => {
-          if (command.startsWith('domfsthaw') && broken) throw new InterruptedError('SIGTERM');
+          if (command.startsWith('guest-fsfreeze-thaw') && broken)
+            throw new InterruptedError('SIGTERM');
         },
       },
     );
@@ -561,7 +540,7 @@ describe('the disks of a running VM', () => {
       writeFileSync(target, 'as it was');
       symlinkSync(target, join(world.vmFolder, link));
       await expect(fix()).rejects.toThrow(/File exists|is there already/);
-      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
       await undo();
       const { uid } = statSync(target);
       expect([readFileSync(target, 'utf8'), uid]).toEqual(['as it was', process.getuid?.()]);
@@ -580,7 +559,7 @@ describe('the disks of a running VM', () => {
         await expect(fix()).rejects.toThrow(
           "libvirt on this machine has no backup jobs for it (virsh domcapabilities has no <backup supported='yes'/>)",
         );
-        expect(libvirt.calls).not.toContain('domfsfreeze');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
         expect(world.undone()).toEqual([]);
       },
       { backupSupported: false },
@@ -596,7 +575,7 @@ describe('the disks of a running VM', () => {
           `^the file system of ${world.vmFolder} has .* free, but 15\\.0 TiB are needed .* SCRATCH_PERCENT \\(now 100\\) and SCRATCH_MIN_MB`,
         ),
       );
-      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
       expect(world.undone()).toEqual([]);
     }));
 
@@ -635,7 +614,7 @@ describe('the disks of a running VM', () => {
   ])('a running VM is refused when one of its disks is %s', (_, facts, message) =>
     inScene(async ({ fix, libvirt }) => {
       await expect(fix()).rejects.toThrow(message);
-      expect(libvirt.calls).not.toContain('domfsfreeze');
+      expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
     }, facts),
   );
 

@@ -16,7 +16,7 @@ export interface FakeDisk {
 
 export interface FakeLibvirt {
   readonly runner: Runner;
-  /** The commands given to virsh without `--connect`, and `guard`, `guard ended`, in order. */
+  /** The commands given to virsh, those of the agent by their own names, and `guard`, `guard ended`, in order. */
   readonly calls: string[];
   /** The guest's file systems. */
   readonly frozen: () => boolean;
@@ -30,7 +30,7 @@ export interface FakeLibvirt {
 export interface FakeFacts {
   readonly name: string;
   readonly disks?: readonly FakeDisk[];
-  /** Gets each command first; what it throws is what virsh says. */
+  /** Gets each command first, one for the agent by its own name; what it throws is what virsh says. */
   readonly meddle?: (command: string) => void;
   readonly frozenSystems?: number;
   /** Another tool has frozen the file systems before. */
@@ -53,7 +53,7 @@ export const frozenAnswer =
 
 /** What the agent of QEMU 7.2 answers to a thaw in Windows, when VSS has ended the freeze, in libvirt's words. */
 const endedAnswer =
-  "Unable to thaw filesystems\nerror: internal error: unable to execute QEMU agent command 'guest-fsfreeze-thaw': couldn't hold writes: fsfreeze is limited up to 10 seconds";
+  "internal error: unable to execute QEMU agent command 'guest-fsfreeze-thaw': couldn't hold writes: fsfreeze is limited up to 10 seconds";
 
 /** What libvirt answers to a resume of a domain that runs (qemuDomainResume). */
 export const runningAnswer = 'Requested operation is not valid: domain is already running';
@@ -94,22 +94,17 @@ export function fakeLibvirt({
           : `<backup supported='${backupSupported ? 'yes' : 'no'}'/>`;
       return `<domainCapabilities><features>${backup}</features></domainCapabilities>\n\n`;
     },
-    'qemu-agent-command': (args) => {
-      const question = args.at(-1) ?? '';
-      if (question !== '{"execute":"guest-fsfreeze-status"}') throw new Error('not asked before');
-      return `{"return":"${guest.frozen ? 'frozen' : 'thawed'}"}\n\n`;
-    },
-    'guest-agent-timeout': () => '',
-    domfsfreeze: () => {
+    'guest-fsfreeze-status': () => returning(guest.frozen ? 'frozen' : 'thawed'),
+    'guest-fsfreeze-freeze': () => {
       if (guest.frozen) throw new Error(frozenAnswer);
       guest.frozen = true;
-      return `Froze ${frozenSystems} filesystem(s)\n`;
+      return returning(frozenSystems);
     },
-    domfsthaw: () => {
-      const count = guest.frozen ? frozenSystems : 0;
+    'guest-fsfreeze-thaw': () => {
+      const thawed = guest.frozen ? frozenSystems : 0;
       guest.frozen = false;
-      if (count > 0 && endsItsFreeze) throw new Error(endedAnswer);
-      return `Thawed ${count} filesystem(s)\n`;
+      if (thawed > 0 && endsItsFreeze) throw new Error(endedAnswer);
+      return returning(thawed);
     },
     suspend: () => {
       guest.paused = true;
@@ -143,11 +138,12 @@ export function fakeLibvirt({
       if (command.program !== 'virsh') return real.run(command, options);
       const [connect, , word = '', ...args] = command.args;
       if (connect !== '--connect') throw new Error('virsh without --connect');
-      const line = [word, ...args].join(' ');
-      calls.push(word === 'guest-agent-timeout' ? `${word} ${args.at(-1) ?? ''}` : word);
+      const forAgent = word === 'qemu-agent-command' ? agentCommandOf(args) : undefined;
+      const line = forAgent ?? [word, ...args].join(' ');
+      calls.push(forAgent ?? word);
       try {
         meddle(line);
-        const answer = answers[word];
+        const answer = answers[forAgent ?? word];
         if (!answer) throw new Error(`virsh has no command ${word}`);
         return { status: 0, stdout: Buffer.from(await answer(args)), stderr: '' };
       } catch (error) {
@@ -182,6 +178,15 @@ export function fakeLibvirt({
     paused: () => guest.paused,
     job: () => job,
   };
+}
+
+/** What virsh prints when the agent returns this. */
+export const returning = (value: unknown): string => `${JSON.stringify({ return: value })}\n\n`;
+
+/** The command of an agent in `--timeout N DOMAIN JSON`. Without a time limit a hung agent is waited for forever. */
+export function agentCommandOf([option, seconds, , json = '']: readonly string[]): string {
+  if (option !== '--timeout' || !(Number(seconds) > 0)) throw new Error('without a time limit');
+  return (JSON.parse(json) as { readonly execute: string }).execute;
 }
 
 function diskXml({ target, file, format, type = 'file', more = '' }: FakeDisk): string {
