@@ -143,9 +143,9 @@ export const coreSettings: SettingTable<CoreConfig> = {
     default: 'agent',
     description: [
       'How a running guest is made consistent: agent (its guest agent freezes the file systems), suspend (the',
-      'guest is paused) or none. If the agent does not answer, or another tool has frozen the guest, the',
-      'disks are exported as after a power cut, with a warning. A guest is paused only with suspend, because',
-      'OpenNebula takes a paused guest for SUSPENDED.',
+      'guest is paused) or none. If the agent does not answer, the disks are exported as after a power cut,',
+      'with a warning; if another tool has frozen the guest, the export fails. A guest is paused only with',
+      'suspend, because OpenNebula takes a paused guest for SUSPENDED, for up to three minutes.',
     ],
     parse: parseFreezeMode,
   },

@@ -62,7 +62,8 @@ interface Unfrozen {
  * Freezes or pauses the guest of a running VM as requested. An agent that hangs is given up within a minute, because
  * OpenNebula's locks are held meanwhile. A guest is paused only in the mode `suspend`, because OpenNebula's
  * monitoring treats a paused guest as SUSPENDED.
- * @throws FailedError when it cannot be frozen or paused and this is required; nothing was changed then.
+ * @throws FailedError when it cannot be frozen or paused and this is required, or when it is to be frozen and another
+ *   tool has frozen it; nothing was changed then.
  */
 export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run): Promise<Hold> {
   const domain = domainOf(vm, run);
@@ -82,7 +83,7 @@ export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run
       }
       run.log.warn(`${what}; its disks will be as after a power cut (crash)`);
     };
-    const held = await freeze(domain, run, (why) =>
+    const held = await freeze(vm, domain, run, (why) =>
       unfrozen(`the file systems of VM ${vm.id} did not stay frozen: ${why}`),
     );
     if (!('refusal' in held)) return held;
@@ -97,9 +98,11 @@ function notHeld(level: Held['level']): Hold {
 
 /**
  * @param onEnded is called with the reason if the freeze ended before the thaw.
- * @throws ConnectionError: then it is unknown whether the guest can be frozen.
+ * @throws ConnectionError: then it is unknown whether the guest can be frozen. FailedError when another tool has frozen
+ *   the guest.
  */
 async function freeze(
+  vm: Vm,
   domain: Domain,
   run: Run,
   onEnded: (why: string) => void,
@@ -107,7 +110,7 @@ async function freeze(
   const { journal, signal, log } = run;
   // Asked first, for two reasons. A hung agent that is told to freeze does so when it comes back. And file systems
   // that are already frozen were frozen by somebody else.
-  const refusal = await reachAgent(domain);
+  const refusal = await reachAgent(vm, domain);
   signal.throwIfAborted();
   if (refusal !== undefined) return { refusal };
 
@@ -142,6 +145,9 @@ async function freeze(
     why = errorMessage(error);
     if (error instanceof FreezeRefusedError) {
       await thawed();
+      // Either another tool was faster, or the agent's configuration forbids to freeze.
+      await reachAgent(vm, domain);
+      signal.throwIfAborted();
       return { refusal: why };
     }
     if (error instanceof ConnectionError) lost = error;

@@ -28,6 +28,7 @@ export const exitCodes = [
       failed: 'any failure that has no word of its own',
       'no-space': 'a disk, a folder or a volume group has too little free space',
       'vm-busy': 'the VM is being exported, or is locked',
+      'guest-frozen': 'another tool has frozen the guest, which is left as it is',
       'freeze-failed': 'the guest could not be frozen, and `--require-freeze` was given',
       'not-undone': '`cleanup` could not undo everything',
       'internal-error': 'an error in onevmdump',

@@ -41,8 +41,8 @@ export async function fileSystemState(domain: Domain): Promise<'frozen' | 'thawe
 
 /**
  * Freezes the guest's file systems. @returns how many.
- * @throws FreezeRefusedError when the agent is not allowed to, for example because another tool has just frozen
- *   them; after any other error they may be frozen.
+ * @throws FreezeRefusedError when the agent is not allowed to: another tool has just frozen them, or the agent's
+ *   configuration forbids it; after any other error they may be frozen.
  */
 export async function freezeFileSystems(domain: Domain): Promise<number> {
   // Older agents say `disabled for this instance`, newer ones `the agent is in frozen state`. An agent whose

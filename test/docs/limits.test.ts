@@ -59,7 +59,7 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
   ],
   'docs/running-guests.md': [
     ['has ended (it checks twice a second) or after {} s', 'watchdogLimitMs', s],
-    ['repeated for up to {} s until libvirt', 'thawLimitMs', s],
+    ['repeated for up to {} s until the agent', 'thawLimitMs', s],
   ],
   'docs/storage-file.md': [
     ['more than {} layers', 'maxLayers', 1],

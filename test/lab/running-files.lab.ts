@@ -139,6 +139,25 @@ fi`,
     expect(await leftOn(vm)).toEqual(nothing);
   });
 
+  test('an export of a running VM on files whose guest another tool has frozen fails, and the guest stays frozen', async () => {
+    const vm = lab.qcow2;
+    await vm.virsh('domfsfreeze', vm.domain);
+    try {
+      const { code, stdout } = await scene.exportOf(vm);
+      expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({
+        code: 1,
+        error: { code: 'guest-frozen', vmId: 8 },
+      });
+      expect(await leftOn(vm)).toEqual({ ...nothing, frozen: true });
+      const { consistency } = reportOf(await scene.exportOf(vm, ['--fs-freeze', 'none']));
+      expect(consistency.level).toBe('crash');
+      expect(await leftOn(vm)).toEqual({ ...nothing, frozen: true });
+    } finally {
+      await vm.virsh('domfsthaw', vm.domain);
+    }
+    await expectWriting(vm);
+  });
+
   test('an export of a running VM on files with --fs-freeze suspend pauses the guest and lets it go on', async () => {
     const vm = lab.qcow2;
     const { bundle, consistency } = reportOf(await scene.exportOf(vm, ['--fs-freeze', 'suspend']));

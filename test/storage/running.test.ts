@@ -20,12 +20,7 @@ import { planDumps } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
 import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import type { Disk } from '../../lib/vm/vm.ts';
-import {
-  fakeLibvirt,
-  frozenAnswer,
-  type FakeFacts,
-  type FakeLibvirt,
-} from '../support/fake-libvirt.ts';
+import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from '../support/fake-libvirt.ts';
 import {
   cloneAsQcow2Tm,
   disk,
@@ -327,40 +322,73 @@ describe('the disks of a running VM', () => {
   describe('of a guest that another tool has frozen', () => {
     const frozenByOthers = { frozenByOthers: true };
 
-    test('a guest that another tool has frozen is neither frozen nor thawed by an export, and its disks are as after a power cut', () =>
-      inScene(async ({ fix, undo, libvirt, world }) => {
-        expect((await fix()).consistency).toMatchObject({ level: 'crash', frozenMs: 0 });
-        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
-        await undo();
-        expect(libvirt.calls).not.toContain('guard');
-        expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
-        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
-        expect(libvirt.frozen()).toBe(true);
-      }, frozenByOthers));
-
-    test('a guest that another tool has frozen is not exported when a freeze is required, and stays frozen', () =>
-      inScene(async ({ fix, undo, libvirt }) => {
-        await expect(fix({ mode: 'agent', required: true })).rejects.toThrow(
-          /another tool has frozen them, .*; nothing was exported/,
-        );
-        await undo();
-        expect(libvirt.calls).not.toContain('backup-begin');
-        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
-        expect(libvirt.frozen()).toBe(true);
-      }, frozenByOthers));
-
-    test('a guest that another tool has frozen right after the export asked is not thawed by it', () =>
-      inScene(
-        async ({ fix, undo, libvirt, world }) => {
-          expect((await fix()).consistency.level).toBe('crash');
+    test.each([true, false])(
+      'a guest that another tool has frozen is not exported, and stays frozen (a freeze is required: %s)',
+      (required) =>
+        inScene(async ({ fix, undo, libvirt, world }) => {
+          await expect(fix({ mode: 'agent', required })).rejects.toMatchObject({
+            code: 'guest-frozen',
+            exitCode: 1,
+            facts: { vmId: 7 },
+            message: expect.stringMatching(
+              /^the guest of VM 7 is frozen already: .* virsh domfsthaw one-7$/,
+            ) as unknown,
+          });
           expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
           await undo();
+          expect(acts(libvirt)).toEqual(['guest-fsfreeze-status']);
+          expect(libvirt.frozen()).toBe(true);
+        }, frozenByOthers),
+    );
+
+    test.each(['none', 'suspend'] as const)(
+      'a guest that another tool has frozen is exported with --fs-freeze %s, and stays frozen',
+      (mode) =>
+        inScene(async ({ fix, undo, libvirt }) => {
+          const { consistency } = await fix({ mode, required: mode === 'suspend' });
+          expect(consistency.level).toBe(mode === 'none' ? 'crash' : 'suspend');
+          await undo();
+          expect(libvirt.frozen()).toBe(true);
+          expect(libvirt.paused()).toBe(false);
+        }, frozenByOthers),
+    );
+
+    test('a guest that another tool freezes right after the export asked is not exported, and stays frozen', () => {
+      let scene: Scene | undefined;
+      return inScene(
+        async (one) => {
+          scene = one;
+          const { fix, undo, libvirt, world } = one;
+          await expect(fix()).rejects.toMatchObject({ code: 'guest-frozen' });
+          expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+          await undo();
+          expect(libvirt.calls).not.toContain('backup-begin');
           expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
           expect(libvirt.calls).toContain('guard ended');
+          expect(libvirt.frozen()).toBe(true);
         },
-        refusal('guest-fsfreeze-freeze', frozenAnswer),
-      ));
+        {
+          meddle: (command) => {
+            if (command === 'guest-fsfreeze-freeze') scene?.libvirt.freeze();
+          },
+        },
+      );
+    });
   });
+
+  test('a guest whose agent is forbidden to freeze is as after a power cut, and is not told to thaw', () =>
+    inScene(
+      async ({ fix, libvirt, world }) => {
+        expect((await fix()).consistency.level).toBe('crash');
+        expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
+        expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
+        expect(libvirt.calls).toContain('guard ended');
+      },
+      refusal(
+        'guest-fsfreeze-freeze',
+        "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': The command guest-fsfreeze-freeze has been disabled for this instance",
+      ),
+    ));
 
   test('a guest is thawed after a freeze that failed, which may have been carried out', () =>
     inScene(

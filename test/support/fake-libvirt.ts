@@ -21,6 +21,7 @@ export interface FakeLibvirt {
   /** The guest's file systems. */
   readonly frozen: () => boolean;
   /** As another tool does it. */
+  readonly freeze: () => void;
   readonly thaw: () => void;
   readonly paused: () => boolean;
   /** The socket of the backup job. */
@@ -48,7 +49,7 @@ export interface FakeFacts {
 }
 
 /** What QEMU's agent 7.2 answers to a freeze while it is frozen, in libvirt's words. */
-export const frozenAnswer =
+const frozenAnswer =
   "internal error: unable to execute QEMU agent command 'guest-fsfreeze-freeze': Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state";
 
 /** What the agent of QEMU 7.2 answers to a thaw in Windows, when VSS has ended the freeze, in libvirt's words. */
@@ -167,13 +168,14 @@ export function fakeLibvirt({
       return Promise.resolve({ pid: 1, ended, stop });
     },
   };
-  const thaw = (): void => {
-    guest.frozen = false;
+  const setFrozen = (frozen: boolean) => (): void => {
+    guest.frozen = frozen;
   };
   return {
     runner,
     calls,
-    thaw,
+    freeze: setFrozen(true),
+    thaw: setFrozen(false),
     frozen: () => guest.frozen,
     paused: () => guest.paused,
     job: () => job,
