@@ -16,7 +16,7 @@ import type { Prepared, RunningDisk, Snapshot } from '../storage.ts';
 import { jobDescription, jobSocket, scratchFile } from './names.ts';
 import { findScratchRoom } from './scratch-room.ts';
 import type { JobSource } from './source.ts';
-import { watchSpace } from './space-watch.ts';
+import { lowWaterMark, watchSpace } from './space-watch.ts';
 
 /** sun_path has 108 bytes, the last of them NUL: unix(7). */
 const maxSocketPath = 107;
@@ -72,7 +72,8 @@ export async function planJob(
       await journal.record(removeFile.undo({ path: description }), runner.target);
       const xml = backupXml(socket, [...facts.disks.keys()], scratch);
       await writeNewFile(runner, description, xml);
-      await watchSpace({ domain, socket, description, room: checked }, run);
+      const watched = { domain, socket, description, folder, lowWaterMark: lowWaterMark(checked) };
+      await watchSpace(watched, run);
       const { uri, name } = domain;
       await journal.record(abortBackupJob.undo({ uri, domain: name, socket }), runner.target);
       return {

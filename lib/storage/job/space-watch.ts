@@ -62,20 +62,23 @@ export interface WatchedJob {
   readonly domain: Domain;
   readonly socket: string;
   readonly description: string;
-  readonly room: ScratchRoom;
+  /** Of the scratch files. */
+  readonly folder: string;
+  /** Bytes. */
+  readonly lowWaterMark: number;
 }
 
 /** Starts to watch, until the description is removed; the end is in the journal before. */
 export async function watchSpace(
-  { domain, socket, description, room }: WatchedJob,
+  { domain, socket, description, folder, lowWaterMark: low }: WatchedJob,
   { journal, runner }: Run,
 ): Promise<void> {
   const name = spaceWatchName(journal.runId);
   await journal.record(stopProcess.undo({ program: 'sh', argument: name }), runner.target);
-  const about = [room.folder, description, String(lowWaterMark(room)), socket, domain.name];
+  const about = [folder, description, String(low), socket, domain.name];
   const virsh = ['virsh', ...virshArgs(domain.uri)];
   await runner.run(
     { program: 'sh', args: ['-c', startScript, 'sh', watchScript, name, ...about, ...virsh] },
-    { doing: `watch the free space of ${room.folder}` },
+    { doing: `watch the free space of ${folder}` },
   );
 }
