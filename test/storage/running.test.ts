@@ -607,6 +607,23 @@ describe('the disks of a running VM', () => {
       expect(world.undone()).toEqual([]);
     }));
 
+  test('a guest that QEMU has stopped for an I/O error during the backup job is resumed by the undo', () =>
+    inScene(async ({ fix, undo, libvirt }) => {
+      await fix();
+      libvirt.stop('I/O error');
+      await undo();
+      expect(libvirt.paused()).toBe(false);
+      expect(acts(libvirt).slice(-2)).toEqual(['domjobabort', 'resume']);
+    }));
+
+  test('a guest that somebody has paused during the backup job stays paused after the undo', () =>
+    inScene(async ({ fix, undo, libvirt }) => {
+      await fix();
+      libvirt.stop('user');
+      await undo();
+      expect(libvirt.paused()).toBe(true);
+    }));
+
   test('the backup job of a running VM is not ended by the undo of another run', () =>
     inScene(async ({ fix, libvirt, world }) => {
       await fix();

@@ -24,6 +24,8 @@ export interface FakeLibvirt {
   readonly freeze: () => void;
   readonly thaw: () => void;
   readonly paused: () => boolean;
+  /** QEMU stops the guest because it cannot write, or somebody pauses it. */
+  readonly stop: (why: 'I/O error' | 'user') => void;
   /** The socket of the backup job. */
   readonly job: () => string | undefined;
 }
@@ -74,12 +76,16 @@ export function fakeLibvirt({
   const backupSupported = 'backupSupported' in more ? more.backupSupported : true;
   const calls: string[] = [];
   const real = localRunner(quiet);
-  const guest = { frozen: frozenByOthers, paused: false };
+  const guest = { frozen: frozenByOthers, paused: false, stopped: false };
   let { job } = more;
 
   const answers: Record<string, (args: readonly string[]) => string | Promise<string>> = {
     list: () => `00000000-0000-4000-8000-000000000000 ${name}\n\n`,
-    domstate: () => (guest.paused ? 'paused\n\n' : 'running\n\n'),
+    domstate: (args) => {
+      if (!guest.paused) return 'running\n\n';
+      const reason = guest.stopped ? 'I/O error' : 'user';
+      return args[0] === '--reason' ? `paused (${reason})\n\n` : 'paused\n\n';
+    },
     domjobinfo: () =>
       job === undefined
         ? 'Job type:         None        \n'
@@ -178,6 +184,10 @@ export function fakeLibvirt({
     thaw: setFrozen(false),
     frozen: () => guest.frozen,
     paused: () => guest.paused,
+    stop(why) {
+      guest.paused = true;
+      guest.stopped = why === 'I/O error';
+    },
     job: () => job,
   };
 }
