@@ -2,21 +2,16 @@
 // Format: https://libvirt.org/formatbackup.html
 
 /**
- * Returns a <domainbackup> in pull mode.
+ * Returns a <domainbackup> in pull mode. libvirt leaves out the disks that are not listed, and refuses to have an empty
+ * drive listed.
  * @param socket on which QEMU serves the disks by NBD, each under its target.
- * @param targets of all disks of the domain; disks without a scratch file are left out of the job.
- * @param scratch the files in which QEMU keeps what the guest overwrites, by target.
+ * @param scratch the files in which QEMU keeps what the guest overwrites, by the targets of the disks.
  */
-export function backupXml(
-  socket: string,
-  targets: readonly string[],
-  scratch: ReadonlyMap<string, string>,
-): string {
-  const disks = targets.map((target) => {
-    const file = scratch.get(target);
-    if (file === undefined) return `<disk name='${escaped(target)}' backup='no'/>`;
-    return `<disk name='${escaped(target)}' backup='yes' type='file'><scratch file='${escaped(file)}'/></disk>`;
-  });
+export function backupXml(socket: string, scratch: ReadonlyMap<string, string>): string {
+  const disks = [...scratch].map(
+    ([target, file]) =>
+      `<disk name='${escaped(target)}' backup='yes' type='file'><scratch file='${escaped(file)}'/></disk>`,
+  );
   return `<domainbackup mode='pull'><server transport='unix' socket='${escaped(socket)}'/><disks>${disks.join('')}</disks></domainbackup>`;
 }
 

@@ -33,6 +33,8 @@ export interface DomainDisk {
   readonly rbd: string | undefined;
   /** Whether libvirt is copying or merging it. */
   readonly busy: boolean;
+  /** Whether QEMU stops the guest when a write fails for want of space, and repeats the write when it is resumed. */
+  readonly stopsWhenFull: boolean;
 }
 
 /** Whether the VM's guest runs, according to the VM's state in OpenNebula. */
@@ -69,6 +71,8 @@ export interface DomainFacts {
   readonly disks: ReadonlyMap<string, DomainDisk>;
   /** The user and group that its QEMU runs as, for chown; undefined if libvirt does not say. */
   readonly owner: string | undefined;
+  /** Where AppArmor lets its QEMU make a socket; undefined when AppArmor does not confine it. */
+  readonly socketFolder: string | undefined;
   readonly xml: XmlElement;
 }
 
@@ -76,7 +80,7 @@ export interface DomainFacts {
 export async function domainFacts(vm: Vm, domain: Domain): Promise<DomainFacts> {
   await requireRunning(vm, domain);
   const xml = await dumpXml(domain);
-  return { disks: disksOf(xml), owner: ownerOf(xml), xml };
+  return { disks: disksOf(xml), owner: ownerOf(xml), socketFolder: socketFolderOf(xml), xml };
 }
 
 /**
@@ -119,6 +123,17 @@ function ownerOf(xml: XmlElement): string | undefined {
   return owner !== undefined && /^[^:\s]+:[^:\s]+$/.test(owner) ? owner : undefined;
 }
 
+/**
+ * A domain that AppArmor confines may make sockets in the folder that libvirt makes for it, and in no folder of
+ * OpenNebula's, unless the administrator has added a rule. Source: virt-aa-helper.c of libvirt, "domain-%d-%.*s".
+ */
+function socketFolderOf(xml: XmlElement): string | undefined {
+  const label = childrenOf(xml, 'seclabel').find((one) => attribute(one, 'model') === 'apparmor');
+  if (!label || (childText(label, 'label') ?? '') === '') return undefined;
+  const name = Buffer.from(childText(xml, 'name') ?? '').subarray(0, 20);
+  return `/var/lib/libvirt/qemu/domain-${attribute(xml, 'id') ?? ''}-${name.toString()}`;
+}
+
 function domainDisk(xml: XmlElement): DomainDisk {
   const source = child(xml, 'source');
   return {
@@ -129,5 +144,9 @@ function domainDisk(xml: XmlElement): DomainDisk {
     device: attribute(source, 'dev'),
     rbd: attribute(source, 'protocol') === 'rbd' ? attribute(source, 'name') : undefined,
     busy: child(xml, 'mirror') !== undefined,
+    // Without a policy QEMU does this (block/block-backend.c); libvirt calls it enospace.
+    stopsWhenFull: ['stop', 'enospace'].includes(
+      attribute(child(xml, 'driver'), 'error_policy') ?? 'enospace',
+    ),
   };
 }

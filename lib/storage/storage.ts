@@ -39,6 +39,8 @@ export interface RunningDisk {
   /** Bytes. */
   readonly virtualSize: number;
   readonly layout: DiskLayout;
+  /** Why this QEMU cannot be trusted to serve it. */
+  readonly unservable?: string | undefined;
 }
 
 /**

@@ -65,6 +65,12 @@ export async function supportsBackup(domain: Domain, xml: XmlElement): Promise<b
   return attribute(features && child(features, 'backup'), 'supported') === 'yes';
 }
 
+/** Returns the version of the QEMU that libvirt starts, such as `7.2.22`; undefined when libvirt does not say. */
+export async function qemuVersion(domain: Domain): Promise<string | undefined> {
+  const { text } = await virsh(domain, ['version'], { doing: 'ask for the version of QEMU' });
+  return /^Running hypervisor: QEMU ([0-9.]+)$/m.exec(text)?.[1];
+}
+
 /** Returns the state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */
 export async function domainState(domain: Domain): Promise<string | undefined> {
   const doing = `find the domain ${domain.name}`;

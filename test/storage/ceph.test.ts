@@ -512,3 +512,27 @@ describe('the undo of a snapshot', () => {
     );
   });
 });
+
+describe('RBD images in a backup job', () => {
+  test.each([
+    ['5.2.0', undefined],
+    ['6.1.1', undefined],
+    ['6.2.0', 'QEMU 6.2.0 may take data of RBD images for holes; 7.0 mended that'],
+    ['7.2.22', undefined],
+  ])(
+    'RBD images of a running VM are known by name and size to a backup job of QEMU %s, and why it must not serve them (%s)',
+    (qemu, unservable) =>
+      inScene(
+        async ({ run, world }) => {
+          const [plan] = planDumps(vm([rbdDisk(0)], { ...ceph, ...running }), new Map());
+          const found = await plan!.module.running([plan!.plan], run);
+          expect(found).toMatchObject([
+            { place: { rbd: 'one/one-3-7-0' }, virtualSize: MiB, layout: { format: 'raw' } },
+          ]);
+          expect(found[0]?.unservable).toBe(unservable);
+          expect(world.undone()).toEqual([]);
+        },
+        { qemu },
+      ),
+  );
+});

@@ -35,6 +35,7 @@ export interface FakeFacts {
   readonly info?: string;
   /** What `rbd status` prints, when it is asked for the how-manieth time. Without it: the QEMU of the domain, if there is one. */
   readonly status?: (asked: number) => string;
+  readonly qemu?: string;
   /** The disks of the domain by target. */
   readonly disks?: Readonly<Record<string, { rbd?: string; file?: string; busy?: boolean }>>;
 }
@@ -44,6 +45,7 @@ export function fakeCeph({
   createMs = 0,
   info = `{"size":${MiB}}`,
   disks = {},
+  qemu = '7.2.22',
   status = () =>
     watchers(
       ...Object.keys(disks)
@@ -81,6 +83,7 @@ export function fakeCeph({
     'guest-fsfreeze-status': () => returning('thawed'),
     'guest-fsfreeze-freeze': () => returning(2),
     'guest-fsfreeze-thaw': () => returning(2),
+    version: () => `Running hypervisor: QEMU ${qemu}\n\n`,
     dumpxml: () =>
       `<domain><devices>${Object.entries(disks).map(diskXml).join('')}</devices></domain>`,
   };

@@ -225,6 +225,7 @@ describe('what fixes the point in time of a running VM', () => {
     ['says that it has no backup jobs, as 7.0 does', { backupSupported: false }, 'no backup jobs'],
     ['does not know of backup jobs, as 5.10', { backupSupported: undefined }, 'no backup jobs'],
     ['has another job', { job: '/else.sock' }, 'libvirt has another job'],
+    ['confines QEMU by AppArmor', { apparmor: true }, 'AppArmor does not let QEMU make a socket'],
   ];
 
   test.each(cannot)(

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { ConnectionError, InterruptedError } from '../../lib/report/errors.ts';
 import type { Run } from '../../lib/run/run.ts';
+import type { Runner } from '../../lib/run/runner.ts';
 import { abortBackupJob } from '../../lib/guest/undo.ts';
 import type { Undo } from '../../lib/run/undo.ts';
 import type { FreezeWish } from '../../lib/guest/freeze.ts';
@@ -48,7 +49,7 @@ interface Scene {
 /** VM 7 runs with two raw disks, vda and vdb. */
 async function inScene(
   body: (scene: Scene) => Promise<void>,
-  facts: Partial<FakeFacts> = {},
+  { errorPolicy = 'enospace', ...facts }: Partial<FakeFacts> & { errorPolicy?: string } = {},
   disks: readonly Disk[] = [disk(0), disk(1, { target: 'vdb' })],
 ): Promise<void> {
   await inWorld(async (world) => {
@@ -59,7 +60,7 @@ async function inScene(
       name: 'one-7',
       disks: [
         { target: 'vda', file: files[0]!, format: 'raw' },
-        { target: 'vdb', file: files[1]!, format: 'raw' },
+        { target: 'vdb', file: files[1]!, format: 'raw', errorPolicy },
       ],
       ...facts,
       meddle: (command) => {
@@ -623,6 +624,54 @@ describe('the disks of a running VM', () => {
       await undo();
       expect(libvirt.paused()).toBe(true);
     }));
+
+  test.each(['report', 'ignore'])(
+    'a running VM with a disk whose error_policy is %s needs room for all that its guest can overwrite',
+    (errorPolicy) =>
+      inScene(
+        async ({ fix, world }) => {
+          await rawFile(join(world.vmFolder, 'disk.1'), 15 * 1024 ** 4);
+          const settings = settingsWith({ SCRATCH_PERCENT: '0', SCRATCH_MIN_MB: '0' });
+          await expect(fix(undefined, { settings })).rejects.toThrow(
+            /15\.0 TiB are needed .* has an error_policy with which QEMU would not stop the guest/,
+          );
+        },
+        { errorPolicy },
+      ),
+  );
+
+  describe('a guest that AppArmor confines', () => {
+    const place = '/var/lib/libvirt/qemu/domain-3-one-7';
+    const withPlace = (runner: Runner, isWritable: boolean): Runner => ({
+      ...runner,
+      run: (command, options) => {
+        const asks = command.program === 'test' && command.args.includes(place);
+        const answer = { status: isWritable ? 0 : 1, stdout: Buffer.alloc(0), stderr: '' };
+        return asks ? Promise.resolve(answer) : runner.run(command, options);
+      },
+    });
+
+    test('the backup job of a guest that AppArmor confines has its socket in the folder that libvirt made for the domain', () =>
+      inScene(
+        async ({ fix, libvirt }) => {
+          await fix(undefined, { runner: withPlace(libvirt.runner, true) });
+          expect(libvirt.job()).toBe(`${place}/onevmdump-test.sock`);
+        },
+        { apparmor: true },
+      ));
+
+    test('a guest that AppArmor confines, so that QEMU can make no socket, is refused before the freeze with the rule that is missing', () =>
+      inScene(
+        async ({ fix, libvirt, world }) => {
+          await expect(
+            fix(undefined, { runner: withPlace(libvirt.runner, false) }),
+          ).rejects.toThrow(`: ${world.location}/*/*/onevmdump-*.sock rw,`);
+          expect(libvirt.calls).not.toContain('domfsfreeze');
+          expect(world.undone()).toEqual([]);
+        },
+        { apparmor: true },
+      ));
+  });
 
   test('the backup job of a running VM is not ended by the undo of another run', () =>
     inScene(async ({ fix, libvirt, world }) => {

@@ -10,6 +10,7 @@ export interface FakeDisk {
   readonly file: string;
   readonly format: string;
   readonly type?: string;
+  readonly errorPolicy?: string;
   /** More elements of the disk. */
   readonly more?: string;
 }
@@ -44,6 +45,8 @@ export interface FakeFacts {
   readonly backupSupported?: boolean | undefined;
   /** The socket of a backup job that it has from the start. */
   readonly job?: string;
+  /** Whether AppArmor confines QEMU. */
+  readonly apparmor?: boolean;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
   /** How the guard ends, right after it was started; without it, it stays. */
@@ -57,6 +60,9 @@ const frozenAnswer =
 /** What the agent of QEMU 7.2 answers to a thaw in Windows, when VSS has ended the freeze, in libvirt's words. */
 const endedAnswer =
   "internal error: unable to execute QEMU agent command 'guest-fsfreeze-thaw': couldn't hold writes: fsfreeze is limited up to 10 seconds";
+
+const confined =
+  "<seclabel type='dynamic' model='apparmor' relabel='yes'><label>libvirt-00000000-0000-4000-8000-000000000000</label></seclabel>";
 
 /** What libvirt answers to a resume of a domain that runs (qemuDomainResume). */
 export const runningAnswer = 'Requested operation is not valid: domain is already running';
@@ -91,7 +97,7 @@ export function fakeLibvirt({
         ? 'Job type:         None        \n'
         : 'Job type:         Unbounded   \nOperation:        Backup      \n',
     dumpxml: () =>
-      `<domain type='kvm'><name>${name}</name><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices><emulator>/usr/bin/qemu-kvm</emulator>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel></domain>`,
+      `<domain type='kvm' id='3'><name>${name}</name><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices><emulator>/usr/bin/qemu-kvm</emulator>${disks.map(diskXml).join('')}</devices><seclabel type='dynamic' model='dac' relabel='yes'><label>${owner}</label></seclabel>${more.apparmor ? confined : ''}</domain>`,
     domcapabilities: (args) => {
       const known = ['--virttype kvm', '--emulatorbin /usr/bin/qemu-kvm', '--machine pc-q35-7.2'];
       if (!known.every((words) => args.join(' ').includes(words))) throw new Error('not this one');
@@ -102,6 +108,8 @@ export function fakeLibvirt({
       return `<domainCapabilities><features>${backup}</features></domainCapabilities>\n\n`;
     },
     'guest-fsfreeze-status': () => returning(guest.frozen ? 'frozen' : 'thawed'),
+    version: () =>
+      'Compiled against library: libvirt 9.0.0\nUsing API: QEMU 9.0.0\nRunning hypervisor: QEMU 7.2.22\n\n',
     'guest-fsfreeze-freeze': () => {
       if (guest.frozen) throw new Error(frozenAnswer);
       guest.frozen = true;
@@ -201,6 +209,8 @@ export function agentCommandOf([option, seconds, , json = '']: readonly string[]
   return (JSON.parse(json) as { readonly execute: string }).execute;
 }
 
-function diskXml({ target, file, format, type = 'file', more = '' }: FakeDisk): string {
-  return `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'/><source ${type === 'block' ? 'dev' : 'file'}='${file}'/><target dev='${target}'/>${more}</disk>`;
+function diskXml(disk: FakeDisk): string {
+  const { target, file, format, type = 'file', errorPolicy, more = '' } = disk;
+  const policy = errorPolicy === undefined ? '' : ` error_policy='${errorPolicy}'`;
+  return `<disk type='${type}' device='disk'><driver name='qemu' type='${format}'${policy}/><source ${type === 'block' ? 'dev' : 'file'}='${file}'/><target dev='${target}'/>${more}</disk>`;
 }

@@ -7,6 +7,7 @@ import { UnsupportedError } from '../../report/errors.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import type { Run } from '../../run/run.ts';
 import { imageSize, snapshotNames, type CephAccess } from '../../tools/rbd.ts';
+import { qemuVersion, type Domain } from '../../tools/virsh.ts';
 import { clonedRbdImage, rbdSnapshot, volatileRbdImage } from './names.ts';
 import { isReadOnly, isVolatile, type Disk, type Vm } from '../../vm/vm.ts';
 import { awaitLostClients, createSnapshots, type RbdImage } from './snapshots.ts';
@@ -39,8 +40,13 @@ export const cephStorage: StorageModule = {
   },
 
   async running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]> {
+    const [first] = plans;
+    if (!first) return [];
+    const unservable = await whyUnservable(domainOf(first.vm, run));
     const disks: RunningDisk[] = [];
-    for (const plan of plans) disks.push(runningDisk(await inspect(plan, run)));
+    for (const plan of plans) {
+      disks.push({ ...runningDisk(await inspect(plan, run)), unservable });
+    }
     return disks;
   },
 
@@ -109,6 +115,16 @@ function snapshotOf(
     layout: { format: 'raw' },
     source: snapshot === undefined ? source : { ...source, snapshot },
   };
+}
+
+/**
+ * QEMU 6.2 was the first to report the holes of RBD images, and could report data as holes; 7.0 mended that ("block/rbd:
+ * fix handling of holes in .bdrv_co_block_status", "block/rbd: workaround for ceph issue #53784").
+ */
+async function whyUnservable(domain: Domain): Promise<string | undefined> {
+  const version = await qemuVersion(domain);
+  if (version === undefined || !/^6\.2(?:\.|$)/.test(version)) return undefined;
+  return `QEMU ${version} may take data of RBD images for holes; 7.0 mended that`;
 }
 
 function runningDisk({ plan, image, virtualSize }: RbdDisk): RunningDisk {

@@ -1,6 +1,6 @@
 // Fixes the point in time of a running VM's disks by one backup job in pull mode, whatever their storage: QEMU itself
 // serves them as of that moment. What is run, and why, is documented in docs/running-guests.md.
-import { FailedError, OnevmdumpError } from '../../report/errors.ts';
+import { FailedError, OnevmdumpError, UnsupportedError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import { removeFile } from '../../run/undo-kinds.ts';
 import { writeNewFile } from '../../tools/file-facts.ts';
@@ -12,14 +12,12 @@ import { abortBackupJob } from '../../guest/undo.ts';
 import { vmFolder } from '../../vm/names.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { requireSameDisks } from '../running-disks.ts';
-import type { Prepared, RunningDisk, Snapshot } from '../storage.ts';
+import { diskLabel, type Prepared, type RunningDisk, type Snapshot } from '../storage.ts';
 import { jobDescription, jobSocket, scratchFile } from './names.ts';
 import { findScratchRoom } from './scratch-room.ts';
+import { requireShort, socketPlace } from './socket-place.ts';
 import type { JobSource } from './source.ts';
 import { lowWaterMark, watchSpace } from './space-watch.ts';
-
-/** sun_path has 108 bytes, the last of them NUL: unix(7). */
-const maxSocketPath = 107;
 
 /** A backup job that could begin when it was planned. */
 export interface PlannedJob {
@@ -49,16 +47,19 @@ export async function planJob(
   const targets = await requireSameDisks(disks, facts, run);
   const { journal, runner } = run;
   const folder = folderOf(vm, run);
-  const socket = jobSocket(folder, journal.runId);
   const description = jobDescription(folder, journal.runId);
   const sizes = disks.map(({ virtualSize }) => virtualSize);
+  const mustHoldAll = [...targets.values()].some((one) => !facts.disks.get(one)?.stopsWhenFull);
   const checked = await refusedOr(async () => {
     await requireIdle(vm, domain);
     await requireBackupJobs(vm, domain, facts);
+    for (const disk of disks) requireServable(disk);
+    const socket = jobSocket(await socketPlace(folder, facts, run), journal.runId);
     requireShort(socket);
-    return await findScratchRoom(vm, folder, sizes, run);
+    return { socket, room: await findScratchRoom(vm, { folder, sizes, mustHoldAll }, run) };
   });
   if ('refusal' in checked) return checked;
+  const { socket, room } = checked;
   return {
     async prepare() {
       await journal.record(removeFile.undo({ path: socket }), runner.target);
@@ -70,9 +71,8 @@ export async function planJob(
         scratch.set(target, path);
       }
       await journal.record(removeFile.undo({ path: description }), runner.target);
-      const xml = backupXml(socket, [...facts.disks.keys()], scratch);
-      await writeNewFile(runner, description, xml);
-      const watched = { domain, socket, description, folder, lowWaterMark: lowWaterMark(checked) };
+      await writeNewFile(runner, description, backupXml(socket, scratch));
+      const watched = { domain, socket, description, folder, lowWaterMark: lowWaterMark(room) };
       await watchSpace(watched, run);
       const { uri, name } = domain;
       await journal.record(abortBackupJob.undo({ uri, domain: name, socket }), runner.target);
@@ -92,6 +92,11 @@ export async function planJob(
   };
 }
 
+function requireServable({ plan, unservable }: RunningDisk): void {
+  if (unservable === undefined) return;
+  throw new UnsupportedError(`${diskLabel(plan)} cannot be read from QEMU: ${unservable}`);
+}
+
 /** Runs the checks whose failure leaves another way. */
 async function refusedOr<T extends object>(check: () => Promise<T>): Promise<T | NoJob> {
   try {
@@ -100,11 +105,6 @@ async function refusedOr<T extends object>(check: () => Promise<T>): Promise<T |
     if (error instanceof OnevmdumpError && error.code !== 'interrupted') return { refusal: error };
     throw error;
   }
-}
-
-function requireShort(socket: string): void {
-  if (Buffer.byteLength(socket) <= maxSocketPath) return;
-  throw new FailedError(`the path ${socket} is too long for a socket`);
 }
 
 /** The VM's folder on the system datastore. */

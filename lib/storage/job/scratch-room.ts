@@ -30,25 +30,34 @@ export function neededRoom(
   return Math.min(diskBytes, Math.max(part, scratchMinMb * MiB));
 }
 
+export interface RoomRequest {
+  readonly folder: string;
+  /** Of the disks, in bytes. */
+  readonly sizes: readonly number[];
+  /**
+   * Whether there must be room for all that a guest can overwrite, since QEMU would report to it that there was none: by
+   * an `error_policy` of one of its disks.
+   */
+  readonly mustHoldAll: boolean;
+}
+
 /**
  * Looks at the file system of a folder. Called before the guest is frozen or paused.
- * @param sizes of the disks, in bytes
  * @throws FailedError with the numbers and the settings, when there is too little room; CommandError when the folder
  *   cannot be looked at
  */
 export async function findScratchRoom(
   vm: Vm,
-  folder: string,
-  sizes: readonly number[],
+  { folder, sizes, mustHoldAll }: RoomRequest,
   { runner, settings }: Run,
 ): Promise<ScratchRoom> {
   const wanted = settings(jobSettings);
   const diskBytes = sizes.reduce((sum, size) => sum + size, 0);
-  const needed = neededRoom(diskBytes, wanted);
+  const needed = mustHoldAll ? diskBytes : neededRoom(diskBytes, wanted);
   const free = await freeBytes(runner, folder);
   if (free >= needed) return { folder, freeBytes: free, diskBytes };
   throw new FailedError(
-    `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; see SCRATCH_PERCENT (now ${wanted.scratchPercent}) and SCRATCH_MIN_MB (now ${wanted.scratchMinMb})`,
+    `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; ${mustHoldAll ? 'that is all of its disks, since one has an error_policy with which QEMU would not stop the guest; ' : ''}see SCRATCH_PERCENT (now ${wanted.scratchPercent}) and SCRATCH_MIN_MB (now ${wanted.scratchMinMb})`,
     { code: 'no-space', facts: { vmId: vm.id, folder, freeBytes: free, neededBytes: needed } },
   );
 }
