@@ -16,6 +16,8 @@ export interface CephAccess {
 const createLimitMs = 15_000;
 /** rbd exits with ENOENT when an image, a snapshot or a pool is missing. */
 const enoent = 2;
+/** It also exits with ENOENT when the key's file or the monitors' addresses are missing: src/tools/rbd/Utils.cc, init_rados. */
+const notConnected = /couldn't (connect to the cluster|initialize rados)/;
 
 const infoShape = object({ size: count() });
 const snapshotsShape = list(object({ name: text }));
@@ -84,7 +86,9 @@ export async function imageClients(
 
 /** Whether rbd failed because the image, or its pool, is not there. */
 export function isMissing(error: unknown): boolean {
-  return error instanceof CommandError && error.status === enoent;
+  return (
+    error instanceof CommandError && error.status === enoent && !notConnected.test(error.stderr)
+  );
 }
 
 /** Returns what a command prints. @throws CommandError; FailedError when the output does not have the shape */
@@ -127,7 +131,7 @@ export async function createRbdSnapshot(
  * Removes a snapshot.
  * @param what names the image in messages.
  * @returns whether there was one.
- * @throws CommandError, in particular for a protected one.
+ * @throws CommandError, in particular for a protected one, and when the cluster cannot be reached
  */
 export async function removeSnapshot(
   runner: Runner,
@@ -137,11 +141,15 @@ export async function removeSnapshot(
   what: string,
 ): Promise<boolean> {
   const spec = `${image}@${snapshot}`;
-  const { status } = await runner.run(rbd(access, 'snap', 'rm', '--no-progress', spec), {
-    doing: `remove the snapshot ${snapshot} of ${what}`,
-    acceptStatus: [enoent],
-  });
-  return status === 0;
+  try {
+    await runner.run(rbd(access, 'snap', 'rm', '--no-progress', spec), {
+      doing: `remove the snapshot ${snapshot} of ${what}`,
+    });
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 /**
