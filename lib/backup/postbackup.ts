@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { findRemains, undoRemains } from '../session/cleanup.ts';
 import { parseBackupArguments } from './backup-request.ts';
 import { disksHost } from './disks-host.ts';
+import { lockWhileLeft } from './lock-while-left.ts';
 import { stagingFolder } from './staged-disks.ts';
 import { backupBasePath } from '../config/datastore-conf.ts';
 import { errorMessage, OnevmdumpError } from '../report/errors.ts';
@@ -15,7 +16,7 @@ import type { IsOurs, Outcome, TmContext } from './tm-action.ts';
 
 /**
  * Releases the disks. The bundle is complete, and oned would drop it if this failed. So what cannot be released is only a
- * warning: it stays in its journal for the next backup of the VM or for `onevmdump cleanup`.
+ * warning: it stays in its journal for `onevmdump cleanup`, and the VM is locked until then if it is on its storage.
  * @throws an OnevmdumpError when the arguments or the configuration are not valid
  */
 export async function postbackup(context: TmContext, isOurs: IsOurs): Promise<Outcome> {
@@ -41,7 +42,10 @@ async function release({ args, config: load, log }: TmContext): Promise<boolean>
   const { killed: all, held } = await findRemains(folder, vmId, log);
   const killed = all.filter(({ header }) => header.action === 'backup');
   await withConnections('release', { config, log }, async ({ handlers }) => {
-    for (const remains of [...killed, ...held]) await undoRemains(remains, handlers, log);
+    for (const remains of [...killed, ...held]) {
+      if (await undoRemains(remains, handlers, log)) continue;
+      await lockWhileLeft(remains.path, vmId, { config, log });
+    }
   });
   // A prebackup that was killed may have left a claim of the export lock.
   await sweepClaims(folder, vmId);

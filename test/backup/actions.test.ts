@@ -253,6 +253,61 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
+  // None of these can be undone here: there is no such program, volume group, cluster or libvirt.
+  test.each([
+    { kind: 'remove-snapshot-lv', group: 'vg-none', name: 'onevmdump-1-0', origin: 'lv-one-7-0' },
+    { kind: 'deactivate-lv', group: 'vg-none', name: 'lv-one-7-0' },
+    {
+      ...{ kind: 'remove-rbd-snapshot', image: 'one/none', snapshot: 'onevmdump-1' },
+      ...{ disk: 'disk 0', access: { conf: '/dev/null', keyfile: '/dev/null' } },
+    },
+    { kind: 'abort-backup-job', uri: 'none:///', domain: 'one-7', socket: '/none' },
+  ])(
+    'a VM is locked after its backup as long as $kind cannot be carried out, and cleanup unlocks it',
+    async (undo) => {
+      expect(await run('prebackup', one)).toEqual(done);
+      const folderOfJournals = join(world.folder, 'state/journal');
+      const [name = ''] = await readdir(folderOfJournals);
+      const journal = join(folderOfJournals, name);
+      const line = JSON.stringify({ seq: 99, undo });
+      await writeFile(journal, `${await readFile(journal, 'utf8')}${line}\n`);
+      const id = String(one.vm.id);
+
+      for (const time of ['first', 'second']) {
+        const { code, stderr } = await run('postbackup', one);
+        expect({ time, code }).toEqual({ time, code: 0 });
+        expect(stderr).toContain('could not undo everything');
+        expect(stderr).toContain(`VM ${id} ${time === 'first' ? 'is' : 'stays'} locked`);
+        expect(world.sandbox.vmXml(one.vm.id)).toContain('<LOCKED>1</LOCKED>');
+      }
+      world.sandbox.setState(one.vm.id, 8, 0);
+      const failed = await world.run(['cleanup', '--vm', id]);
+      expect(failed.code).toBe(1);
+      expect(world.sandbox.vmXml(one.vm.id)).toContain('<LOCKED>1</LOCKED>');
+
+      // Somebody has removed it.
+      await writeFile(journal, `${await readFile(journal, 'utf8')}{"seq":99,"done":true}\n`);
+      expect(await world.run(['cleanup', '--vm', id])).toMatchObject({ code: 0 });
+      expect(world.sandbox.vmXml(one.vm.id)).not.toContain('<LOCKED>');
+      await expectNothingHeld();
+    },
+  );
+
+  test('a VM is not locked after its backup when what is left is not on its storage', async () => {
+    expect(await run('prebackup', one)).toEqual(done);
+    const folderOfJournals = join(world.folder, 'state/journal');
+    const [name = ''] = await readdir(folderOfJournals);
+    const journal = join(folderOfJournals, name);
+    const undo = { kind: 'remove-folder', path: '/dev/null/onevmdump-1' };
+    const line = JSON.stringify({ seq: 99, undo, on: { host: 'nowhere.invalid' } });
+    await writeFile(journal, `${await readFile(journal, 'utf8')}${line}\n`);
+    const { code, stderr } = await run('postbackup', one);
+    expect(code).toBe(0);
+    expect(stderr).toContain('could not undo everything');
+    expect(world.sandbox.vmXml(one.vm.id)).not.toContain('<LOCKED>');
+    await rm(journal);
+  });
+
   test('an export of the VM undoes a backup that oned has forgotten', async () => {
     expect(await run('prebackup', one)).toEqual(done);
     world.sandbox.setState(one.vm.id, 8, 0);
