@@ -3,6 +3,8 @@ import { describe, expect, test } from '@jest/globals';
 import { cephStorage } from '../../lib/storage/ceph/ceph.ts';
 import { fileSource } from '../../lib/storage/file/source.ts';
 import { fileStorage } from '../../lib/storage/file/file.ts';
+import { openServedDisk } from '../../lib/storage/job/served-disk.ts';
+import { jobSource } from '../../lib/storage/job/source.ts';
 import { lvmStorage } from '../../lib/storage/lvm/lvm.ts';
 import { sourceOf, type Snapshot } from '../../lib/storage/storage.ts';
 import { disk, inWorld, vm } from '../support/storage-world.ts';
@@ -17,29 +19,39 @@ const layer = { driver: 'raw', path: '/ds/1/base' };
 describe('what was noted of a snapshot', () => {
   test.each([
     {
-      ...{ kind: 'image', virtualSize: 1, stamps: { '/ds/0/7/disk.0': '1 2' } },
+      ...{ virtualSize: 1, stamps: { '/ds/0/7/disk.0': '1 2' } },
       node: { driver: 'qcow2', path: '/ds/0/7/disk.0', backing: layer },
     },
     {
-      kind: 'image',
       virtualSize: 1,
       stamps: {},
       node: { driver: 'qcow2', path: '/x', backing: null },
     },
-    { kind: 'nbd', virtualSize: 513, socket: '/ds/0/7/x.sock', exportName: 'vda' },
-  ])('of a file is read back as it was: $kind', (source) => {
+  ])('of a file is read back as it was: $node', (source) => {
     const read = JSON.parse(JSON.stringify(source)) as unknown;
     expect(sourceOf(fileSource, snapshot(read))).toEqual(source);
+  });
+
+  test('of a disk that a backup job serves is read back as it was', () => {
+    const source = { socket: '/s', exportName: 'vda', virtualSize: 513, description: '/d.xml' };
+    const read = JSON.parse(JSON.stringify(source)) as unknown;
+    expect(sourceOf(jobSource, snapshot(read))).toEqual(source);
   });
 
   test.each([
     [
       'file',
       fileStorage,
-      { kind: 'image', virtualSize: 1, stamps: {}, node: { driver: 'vmdk' } },
+      { virtualSize: 1, stamps: {}, node: { driver: 'vmdk' } },
       'node.driver is not raw or qcow2',
     ],
-    ['file', fileStorage, { kind: 'http', url: 'http://x' }, 'kind is not image or nbd'],
+    ['file', fileStorage, { url: 'http://x' }, 'node is not an object'],
+    [
+      'served disk',
+      { open: openServedDisk },
+      { socket: '/s', exportName: 'vda' },
+      'virtualSize is',
+    ],
     ['volume', lvmStorage, { group: 'vg', name: 7, virtualSize: 1 }, 'name is not a text'],
     ['RBD image', cephStorage, { image: 'one/a', virtualSize: 1 }, 'access is not an object'],
     ['RBD image', cephStorage, null, 'the whole is not an object'],
