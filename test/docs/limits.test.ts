@@ -87,7 +87,7 @@ test.each(rows)(
 
 test.each([
   ['README.md', "by default {} % of the disks' sizes", jobSettings.scratchPercent],
-  ['README.md', 'files, {} % in the volume group', lvmSettings.percent],
+  ['README.md', 'for snapshots of LVM {} % in the volume group', lvmSettings.percent],
   ['docs/running-guests.md', '`SCRATCH_MIN_MB` ({}) MiB', jobSettings.scratchMinMb],
 ] as const)('%s states in "%s" the default of the setting', (document, phrase, setting) => {
   expect(statedIn(document, phrase)).toBe(Number(setting.default));
