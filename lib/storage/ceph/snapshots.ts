@@ -54,7 +54,8 @@ export async function awaitLostClients(
 
 /**
  * Makes the snapshot of each image, all at the same time: the monitors hand out snapshot ids about once a second, to
- * all who wait. One after another, each disk would keep the guest frozen for a second more.
+ * all who wait. One after another, each disk would keep the guest frozen for a second more. Four at a time, 24 images took
+ * 7 s instead of 3 (docs/decisions/0010-rbd-snapshots-at-once.md).
  * @throws CommandError of the first that failed, when all have ended.
  */
 export async function createSnapshots(
