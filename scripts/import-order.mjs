@@ -22,7 +22,7 @@ export const order = [
   ['lib/entrypoint.ts'],
   ['lib/session'],
   ['lib/storage/registry.ts'],
-  ['lib/storage/file', 'lib/storage/lvm', 'lib/storage/ceph'],
+  ['lib/storage/file', 'lib/storage/lvm', 'lib/storage/ceph', 'lib/storage/device'],
   ['lib/storage/point-in-time.ts'],
   ['lib/storage/job'],
   ['lib/storage'],

@@ -6,6 +6,9 @@ import type { OneClient } from './client.ts';
 
 // OpenNebula's Datastore.h, DatastoreType: the index is TYPE.
 const types = ['IMAGE', 'SYSTEM', 'FILE', 'BACKUP'] as const;
+/** Source: `cp` of each (datastore_mad/remotes), OpenNebula 6.4 to 7.4. */
+const referringDsMads: readonly string[] = ['dev', 'iscsi_libvirt', 'virtiofs'];
+
 export type DatastoreType = (typeof types)[number];
 
 export interface Datastore {
@@ -14,6 +17,11 @@ export interface Datastore {
   readonly type: DatastoreType | undefined;
   /** Whether images for VM disks can be registered there. */
   readonly takesImages: boolean;
+  /**
+   * Whether its driver copies what is registered there. Others only note the path: their images are devices or folders that
+   * exist already.
+   */
+  readonly copiesImages: boolean;
   readonly dsMad: string;
   readonly tmMad: string;
   readonly basePath: string;
@@ -55,6 +63,7 @@ function toDatastore(xml: XmlElement): Datastore {
     name: textIn(xml, 'NAME'),
     type,
     takesImages: type === 'IMAGE',
+    copiesImages: !referringDsMads.includes(textIn(xml, 'DS_MAD')),
     dsMad: textIn(xml, 'DS_MAD'),
     tmMad: textIn(xml, 'TM_MAD'),
     basePath: textIn(xml, 'BASE_PATH'),

@@ -54,6 +54,11 @@ export async function chooseDatastores(
         `datastore ${target.id} (${target.name}) is not an image datastore; choose another with --datastore`,
       );
     }
+    if (!target.copiesImages) {
+      throw new UsageError(
+        `datastore ${target.id} (${target.name}) copies nothing: its images are devices or folders that exist already (DS_MAD ${target.dsMad}); choose another one for disk ${plan.disk.id} with --map-datastore ${target.id}=<id or name>, or one for all disks with --datastore`,
+      );
+    }
     chosen.set(plan, target);
   }
   return chosen;

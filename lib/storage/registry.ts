@@ -4,6 +4,7 @@ import { UnsupportedError, UsageError } from '../report/errors.ts';
 import { tmMadOf } from '../vm/tm-mad.ts';
 import { isSharedFolder, isVolatile, type Disk, type Vm } from '../vm/vm.ts';
 import { cephStorage } from './ceph/ceph.ts';
+import { deviceStorage } from './device/device.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file/file.ts';
 import { lvmStorage } from './lvm/lvm.ts';
@@ -11,7 +12,12 @@ import type { PlannedDump } from './point-in-time.ts';
 import type { RestoreFacts, StorageModule } from './storage.ts';
 
 /** All modules, in the order in which messages name their TM_MADs. */
-export const storageModules: readonly StorageModule[] = [fileStorage, lvmStorage, cephStorage];
+export const storageModules: readonly StorageModule[] = [
+  fileStorage,
+  lvmStorage,
+  cephStorage,
+  deviceStorage,
+];
 
 const byTmMad: ReadonlyMap<string, StorageModule> = new Map(
   storageModules.flatMap((module) =>
@@ -20,7 +26,10 @@ const byTmMad: ReadonlyMap<string, StorageModule> = new Map(
 );
 
 /** The TM_MADs whose disks can be dumped. */
-export const tmMads: readonly string[] = [...byTmMad.keys()];
+const tmMads: readonly string[] = [...byTmMad.keys()];
+
+/** Those that a system datastore can have, and which have actions for backups. */
+export const systemTmMads: readonly string[] = tmMads.filter((tmMad) => restoreFacts(tmMad));
 
 /**
  * Plans the dump of a VM's disks. Pure. Folders that the host shares with the guest are not disks, and are left out.

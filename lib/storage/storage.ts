@@ -90,8 +90,8 @@ export interface RestoreFacts {
 }
 
 export interface StorageModule {
-  /** The TM_MADs whose disks this module reads. */
-  readonly tmMads: Readonly<Record<string, RestoreFacts>>;
+  /** The TM_MADs whose disks this module reads; undefined for one that no system datastore can have. */
+  readonly tmMads: Readonly<Record<string, RestoreFacts | undefined>>;
   /** In the order of the configuration file. */
   readonly settings: Readonly<Record<string, Setting<unknown>>>;
   /** The kinds of undo that only this module records. */

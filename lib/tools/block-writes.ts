@@ -1,6 +1,7 @@
 // Reads how much has been written to a block device, as the kernel of its machine counts it.
 // https://docs.kernel.org/block/stat.html
 import type { Runner } from '../run/runner.ts';
+import { deviceNumbers } from './block-device.ts';
 
 /**
  * Columns, counted from 0: writes, sectors written, discards, sectors discarded. The last two exist since Linux 4.18.
@@ -16,13 +17,7 @@ const counters = [4, 6, 11, 13];
  */
 export async function writesTo(runner: Runner, path: string): Promise<string> {
   const doing = `see what has been written to ${path}`;
-  // The device is found by its numbers, because without udev it does not have the kernel's name.
-  const { stdout: numbers } = await runner.run(
-    { program: 'stat', args: ['-L', '--printf=%t %T', '--', path] },
-    { doing },
-  );
-  const [major, minor] = numbers.toString().split(' ');
-  const file = `/sys/dev/block/${fromHex(major)}:${fromHex(minor)}/stat`;
+  const file = `/sys/dev/block/${await deviceNumbers(runner, path, doing)}/stat`;
   const { stdout } = await runner.run(
     { program: 'cat', args: ['--', file] },
     { doing, acceptStatus: [1] },
@@ -32,8 +27,4 @@ export async function writesTo(runner: Runner, path: string): Promise<string> {
     .map((at) => words[at] ?? '')
     .join(' ')
     .trim();
-}
-
-function fromHex(text = ''): number {
-  return Number.parseInt(text, 16);
 }

@@ -21,7 +21,7 @@ export async function convertImage(
 }
 
 /**
- * Whether another program has a file open for writing, by QEMU's own locks. A reader of a raw file accepts a
+ * Whether another program has a file or a device open for writing, by QEMU's own locks. A reader of a raw file accepts a
  * writer; the option `unshare-child-perms` of blkdebug makes it refuse one. The file's content is not read.
  * @returns undefined when this QEMU cannot tell (before 5.0, or without blkdebug).
  * @throws CommandError when it cannot be opened for another reason.
@@ -30,8 +30,9 @@ export async function isOpenForWriting(
   runner: Runner,
   path: string,
   what: string,
+  driver: 'file' | 'host_device' = 'file',
 ): Promise<boolean | undefined> {
-  const file = { driver: 'file', 'read-only': true, filename: path };
+  const file = { driver, 'read-only': true, filename: path };
   const exclusive = {
     ...{ driver: 'blkdebug', 'read-only': true, image: file },
     'unshare-child-perms': ['write'],

@@ -197,6 +197,18 @@ describe('in another OpenNebula, where ids mean something else,', () => {
     expect((await run(file, '--map-datastore', 'fast=default', '-n', 'into default')).code).toBe(0);
   });
 
+  test('a restore into a datastore of block devices is refused, because its driver would copy nothing and note the path of a file that is removed afterwards', async () => {
+    const { template } = world.sandbox.world.datastores.get(101)!;
+    template.replace('DS_MAD', 'dev');
+    const answer = await run(bundle, '--datastore', '101');
+    template.replace('DS_MAD', 'fs');
+    expect(answer).toEqual({
+      code: 2,
+      line: 'datastore 101 (images_qcow2) copies nothing: its images are devices or folders that exist already (DS_MAD dev); choose another one for disk 0 with --map-datastore 101=<id or name>, or one for all disks with --datastore',
+    });
+    expect(everything()).toEqual(atBeginning);
+  });
+
   test('in another OpenNebula, the CD-ROM of the bundle is registered when its IMAGE_ID is another kind of image', async () => {
     const disc = [...world.sandbox.world.images.values()].find(({ name }) => name === 'disc')!;
     const again = await restored('-n', 'same disc');

@@ -133,6 +133,7 @@ describe('datastores', () => {
       name: 'default',
       type: 'IMAGE',
       takesImages: true,
+      copiesImages: true,
       dsMad: 'fs',
       tmMad: 'ssh',
       safeDirs: [`${world.folder}/safe`],

@@ -4,7 +4,15 @@ import type { Datastore } from '../../lib/one/datastores.ts';
 import { requireSafeFolder } from '../../lib/restore/safe-folder.ts';
 
 const datastore: Datastore = {
-  ...{ id: 1, name: 'default', type: 'IMAGE', takesImages: true, dsMad: 'fs', tmMad: 'qcow2' },
+  ...{
+    id: 1,
+    name: 'default',
+    type: 'IMAGE',
+    takesImages: true,
+    copiesImages: true,
+    dsMad: 'fs',
+    tmMad: 'qcow2',
+  },
   ...{ basePath: '/var/lib/one//datastores/1', freeMb: 1 },
   safeDirs: ['/var/tmp', '/root/images/'],
   restrictedDirs: ['/'],

@@ -147,7 +147,7 @@ export async function datastoreXml(
   const { total, free } = onHosts ? { total: 0, free: 0 } : await spaceOf(datastore);
   return (
     `<DATASTORE>${identityXml(datastore)}${permissionsXml(datastore)}` +
-    `<DS_MAD>${cdata(datastore.system ? '-' : datastore.backup ? 'onevmdump' : 'fs')}</DS_MAD><TM_MAD>${cdata(datastore.backup ? '-' : datastore.tmMad)}</TM_MAD>` +
+    `<DS_MAD>${cdata(datastore.system ? '-' : (datastore.template.get('DS_MAD') ?? 'fs'))}</DS_MAD><TM_MAD>${cdata(datastore.backup ? '-' : datastore.tmMad)}</TM_MAD>` +
     `<BASE_PATH>${cdata(datastore.basePath)}</BASE_PATH><TYPE>${typeNumber(datastore)}</TYPE>` +
     `<DISK_TYPE>0</DISK_TYPE><STATE>0</STATE><CLUSTERS><ID>0</ID></CLUSTERS>` +
     `<TOTAL_MB>${total}</TOTAL_MB><FREE_MB>${free}</FREE_MB><USED_MB>${total - free}</USED_MB>` +

@@ -151,6 +151,9 @@ async function register(world: World, image: Image): Promise<void> {
     if (image.path === '') {
       made = { source: newSource(datastore), format: image.format };
       await makeEmpty(made.source, made.format, image.sizeMb);
+    } else if (datastore.template.get('DS_MAD') === 'dev') {
+      // datastore_mad/remotes/dev/cp: nothing is copied.
+      made = { source: image.path, format: 'raw' };
     } else {
       made = await copySource(world, datastore, image.path, image.type === 'CDROM');
     }

@@ -223,11 +223,11 @@ export function fakeLvm(
   };
   return { runner, volumes, changes, lines, locks };
 
-  /** In hex: those of the device mapper, and one after another. */
+  /** In hex: the mode of a block device, the numbers of the device mapper, and one after another. */
   function deviceNumbers(path: string): Output {
     const { name, active } = named(path.slice('/dev/'.length));
     if (!active) throw new Error(`${path} is not there`);
-    return answer(`fd ${[...volumes.keys()].indexOf(name).toString(16)}`);
+    return answer(`61b0 fd ${[...volumes.keys()].indexOf(name).toString(16)}`);
   }
 
   /** As the kernel has it: reads and writes with their merges, sectors and milliseconds, three of the queue, discards. */

@@ -1,74 +1,31 @@
 // Checks a VM's logical volumes before they are dumped: nobody may write to the volumes of a VM that is off, we must
 // be able to read them, and QEMU must write to the volumes that OpenNebula names.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { FailedError } from '../../report/errors.ts';
 import { runsOn } from '../../run/local-host.ts';
 import type { Run } from '../../run/run.ts';
-import { writesTo } from '../../tools/block-writes.ts';
-import { devicePath, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
+import { readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
 import { ownPrefix } from '../../run/own-prefix.ts';
 import { stateName } from '../../vm/states.ts';
 import { isReadOnly, type Vm } from '../../vm/vm.ts';
 import { ElsewhereError } from '../../guest/domain.ts';
-import { volumeSource } from './source.ts';
 import type { GroupOfDisks, LvmDisk } from './volumes.ts';
-import { diskLabel, sourceOf, type Snapshot } from '../storage.ts';
-
-/** How long a volume of a VM that is off may be open: longer than a program needs that only looks into it. */
-const openLimitMs = 5000;
-const openPollMs = 500;
+import { requireUnused } from '../device-checks.ts';
+import { diskLabel } from '../storage.ts';
 
 /**
- * Checks that nobody uses the volumes of a VM that is off. udev and other programs only look into a volume briefly. A
- * program that keeps it open may be the guest itself: OpenNebula can be wrong about its state, or somebody started it
- * by hand. A read-only image that other VMs may use can be open, since nobody writes to it.
+ * Checks that nobody uses the volumes of a VM that is off. A read-only image that other VMs may use can be open, since
+ * nobody writes to it.
  * @throws FailedError for a volume that stays open
  */
-export async function requireClosed(
-  disks: readonly LvmDisk[],
-  lvm: Lvm,
-  { runner, signal }: Run,
-): Promise<void> {
-  const deadline = performance.now() + openLimitMs;
+export async function requireClosed(disks: readonly LvmDisk[], lvm: Lvm, run: Run): Promise<void> {
   const opened = disks.filter(
-    (one) => one.volume.open && !(one.isShared && isReadOnly(one.plan.disk)),
+    ({ volume, isShared, plan }) => volume.open && !(isShared && isReadOnly(plan.disk)),
   );
-  while (opened.length > 0) {
-    await sleep(openPollMs, undefined, { signal }).catch(() => undefined);
-    signal.throwIfAborted();
-    for (const one of [...opened]) {
-      const { plan, volume } = one;
-      const now = (await readVolumeGroup(lvm, volume.group)).volumes.get(volume.name);
-      if (!now?.open) opened.splice(opened.indexOf(one), 1);
-      else if (performance.now() > deadline) {
-        const { vm } = plan;
-        throw new FailedError(
-          `${diskLabel(plan)} is in use, although the VM is ${stateName(vm.state, vm.lcmState)}: ${devicePath(volume)} is open on ${runner.where}. Its guest may be running in spite of that; see who has it open: fuser -v ${devicePath(volume)}`,
-        );
-      }
-    }
-  }
-}
-
-/**
- * Checks that nothing was written to the volumes that were read without a snapshot. This also detects a guest that
- * ran and was shut down again meanwhile, because a boot always writes.
- * @throws FailedError for a volume that was written to, through its machine, since its counters were noted
- */
-export async function requireSameWrites(
-  snapshots: readonly Snapshot[],
-  { runner }: Run,
-): Promise<void> {
-  for (const snapshot of snapshots) {
-    const { plan } = snapshot;
-    const source = sourceOf(volumeSource, snapshot);
-    if (source.writes === undefined) continue;
-    const path = devicePath(source);
-    if ((await writesTo(runner, path)) === source.writes) continue;
-    throw new FailedError(
-      `${diskLabel(plan)} was written to while it was being read: ${path} on ${runner.where}. Its guest may have run, although the VM was ${stateName(plan.vm.state, plan.vm.lcmState)}; export it again`,
-    );
-  }
+  const look = async ({ volume }: LvmDisk): Promise<string | undefined> => {
+    const now = (await readVolumeGroup(lvm, volume.group)).volumes.get(volume.name);
+    return now?.open ? 'open' : undefined;
+  };
+  await requireUnused(opened, look, run);
 }
 
 /**
@@ -99,22 +56,6 @@ export async function requirePoolHere(
   );
 }
 
-/** @throws FailedError when we may not read the devices. */
-export async function requireReadable(disks: readonly LvmDisk[], { runner }: Run): Promise<void> {
-  for (const { plan, volume } of disks) {
-    const path = devicePath(volume);
-    const doing = `look at ${path}`;
-    const { status } = await runner.run(
-      { program: 'test', args: ['-r', path] },
-      { doing, acceptStatus: [1] },
-    );
-    if (status === 0) continue;
-    throw new FailedError(
-      `cannot read ${diskLabel(plan)}: ${path} is not there, or this user may not read it; on hosts of OpenNebula oneadmin is in the group disk`,
-    );
-  }
-}
-
 /**
  * Warns of snapshots that other exports made of these volumes, because they cost the guest time and the volume group
  * room.
@@ -127,15 +68,6 @@ export function warnOfLeftovers({ disks, group: { volumes } }: GroupOfDisks, { l
         `${diskLabel(plan)} has the snapshot ${name} of another export: it still runs, or it was killed and could not be cleaned up after; then remove it with: lvremove -f ${group}/${name}`,
       );
     }
-  }
-}
-
-/** Warns of disks to which other VMs may write at any time: for them there is no point in time. */
-export function warnOfSharing(disks: readonly LvmDisk[], { log }: Run): void {
-  for (const one of disks.filter((disk) => disk.isShared && !isReadOnly(disk.plan.disk))) {
-    log.warn(
-      `${diskLabel(one.plan)} is shareable: if other VMs write to it meanwhile, what is read is of no single point in time`,
-    );
   }
 }
 

@@ -14,24 +14,17 @@ import {
   type Volume,
 } from '../../tools/lvm.ts';
 import { diskVolume, volumeSnapshot } from './names.ts';
-import { isCdrom, isReadOnly, type Disk, type Vm } from '../../vm/vm.ts';
+import { isReadOnly, type Disk, type Vm } from '../../vm/vm.ts';
 import { domainFacts, domainOf, isRunning } from '../../guest/domain.ts';
-import {
-  requireAlone,
-  requireClosed,
-  requirePoolHere,
-  requireReadable,
-  requireSameWrites,
-  warnOfLeftovers,
-  warnOfSharing,
-} from './checks.ts';
+import { requireAlone, requireClosed, requirePoolHere, warnOfLeftovers } from './checks.ts';
 import { lockGroups, requireLockable, whileLocked, type GroupChange } from './lock.ts';
 import { openVolume } from './reader.ts';
 import { requireRoom, snapshotExtents } from './room.ts';
 import { groupSettings, lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
-import { findVolumes, inWords, type LvmDisk } from './volumes.ts';
+import { findVolumes, disksInWords, type LvmDisk } from './volumes.ts';
+import { requireReadable, requireSameWrites, warnOfSharing } from '../device-checks.ts';
 import { planRawDisk } from '../raw-disk.ts';
 import { requireSameDisks } from '../running-disks.ts';
 import {
@@ -98,9 +91,9 @@ export const lvmStorage: StorageModule = {
     for (const one of groups) warnOfLeftovers(one, run);
     warnOfSharing(disks, run);
     const given: Snapshot[] = [];
-    for (const { plan, volume } of unwritten) {
+    for (const { plan, volume, path } of unwritten) {
       const { source, ...snapshot } = snapshotOf(plan, volume, volume.name);
-      const writes = await writesTo(run.runner, devicePath(volume));
+      const writes = await writesTo(run.runner, path);
       given.push({ ...snapshot, source: { ...source, writes } });
     }
     if (written.length === 0)
@@ -131,7 +124,7 @@ export const lvmStorage: StorageModule = {
       pointInTime: written.length === 1 ? 'together' : 'apart',
       async claim() {
         const changed = new Map(named.map(({ volume }) => [volume.group, volume]));
-        const doing = `make snapshots of ${inWords(named.map(({ plan }) => plan))}`;
+        const doing = `make snapshots of ${disksInWords(named.map(({ plan }) => plan))}`;
         lock = await lockGroups(lvm, [...changed.values()], doing, run.signal);
         return release;
       },
@@ -152,7 +145,7 @@ export const lvmStorage: StorageModule = {
   },
 
   async requireUnwritten(snapshots: readonly Snapshot[], run: Run): Promise<void> {
-    const own = snapshots.filter(({ plan: { vm, disk } }) => !isRunning(vm) && !isCdrom(disk));
+    const own = snapshots.filter(({ plan: { vm, disk } }) => !isRunning(vm) && !isReadOnly(disk));
     if (own.length === 0) return;
     const lvm = await lvmOn(run.runner, run.runnerAt(undefined));
     const groups = await findVolumes(
@@ -164,7 +157,11 @@ export const lvmStorage: StorageModule = {
       lvm,
       run,
     );
-    await requireSameWrites(own, run);
+    const read = own.map((snapshot) => {
+      const source = sourceOf(volumeSource, snapshot);
+      return { plan: snapshot.plan, path: devicePath(source), writes: source.writes };
+    });
+    await requireSameWrites(read, run);
   },
 };
 
@@ -175,16 +172,15 @@ function changeFor(
 ): Pick<GroupChange, 'doing' | 'instead'> | undefined {
   if (written.length + inactive.length === 0) return undefined;
   if (written.length === 0)
-    return { doing: `activate the volumes of ${inWords(inactive.map(({ plan }) => plan))}` };
+    return { doing: `activate the volumes of ${disksInWords(inactive.map(({ plan }) => plan))}` };
   return {
-    doing: `make snapshots of ${inWords(written.map(({ plan }) => plan))}`,
+    doing: `make snapshots of ${disksInWords(written.map(({ plan }) => plan))}`,
     instead: 'use --snapshot qemu, which does not change the group',
   };
 }
 
-function runningDisk({ plan, volume }: LvmDisk): RunningDisk {
-  const place = { path: devicePath(volume) };
-  return { plan, place, virtualSize: volume.bytes, layout: { format: 'raw' } };
+function runningDisk({ plan, volume, path }: LvmDisk): RunningDisk {
+  return { plan, place: { path }, virtualSize: volume.bytes, layout: { format: 'raw' } };
 }
 
 function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<VolumeSource> {

@@ -2,7 +2,13 @@
 // their images' datastores, and one VM can have disks of both TM lvm and TM fs_lvm.
 import { FailedError, OnevmdumpError } from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
-import { readVolumeGroup, type Lvm, type Volume, type VolumeGroup } from '../../tools/lvm.ts';
+import {
+  devicePath,
+  readVolumeGroup,
+  type Lvm,
+  type Volume,
+  type VolumeGroup,
+} from '../../tools/lvm.ts';
 import { isRunning } from '../../guest/domain.ts';
 import { diskLabel, type DumpPlan } from '../storage.ts';
 import { diskVolume, isSharedVolume } from './names.ts';
@@ -10,6 +16,8 @@ import { diskVolume, isSharedVolume } from './names.ts';
 export interface LvmDisk {
   readonly plan: DumpPlan;
   readonly volume: Volume;
+  /** Its device, which is there while it is active. */
+  readonly path: string;
   /** Whether other VMs may use the volume as well. */
   readonly isShared: boolean;
 }
@@ -38,7 +46,7 @@ export async function findVolumes(
   const found: GroupOfDisks[] = [];
   for (const [name, own] of [...byGroup].sort(([one], [other]) => (one < other ? -1 : 1))) {
     const group = await readVolumeGroup(lvm, name).catch((error: unknown) => {
-      if (error instanceof OnevmdumpError) error.message += `; it is to have ${inWords(own)}`;
+      if (error instanceof OnevmdumpError) error.message += `; it is to have ${disksInWords(own)}`;
       throw error;
     });
     found.push({ group, disks: own.map((plan) => diskIn(group, plan, lvm.runner)) });
@@ -60,11 +68,11 @@ function diskIn(group: VolumeGroup, plan: DumpPlan, { where }: Run['runner']): L
       `VM ${vm.id} should run, but the volume ${group.name}/${name} of its disk ${disk.id} is not active on ${where}`,
     );
   }
-  return { plan, volume, isShared: isSharedVolume(vm, disk) };
+  return { plan, volume, path: devicePath(volume), isShared: isSharedVolume(vm, disk) };
 }
 
 /** "disk 0 and disk 1 of VM 7". */
-export function inWords(plans: readonly DumpPlan[]): string {
+export function disksInWords(plans: readonly DumpPlan[]): string {
   const disks = plans.map(({ disk }) => `disk ${disk.id}`);
   return `${disks.join(' and ')} of VM ${plans[0]?.vm.id ?? ''}`;
 }
