@@ -37,7 +37,7 @@ export async function requireLockable(
 ): Promise<void> {
   if (!shared || (await isFrontEnd(here))) return;
   const ways = [
-    'export the VM on the front-end, with --remote-host auto',
+    'export the VM on the front-end, with --remote-host auto (or a host that sees the group)',
     'let oned back it up',
     ...(instead === undefined ? [] : [instead]),
   ];
