@@ -17,13 +17,15 @@ const pauseMs = 250;
 // The script waits until the process that started it has ended, or the time is over. Then it runs the command until
 // it succeeds, for ten minutes at most, and once more after that: the command to freeze or pause the guest may still
 // have been on its way when we died. A process whose parent ends gets a new parent, even if nobody has waited for the
-// old one: proc(5). libvirt refuses to resume a guest that runs, so the script asks for its state first. It thaws as
-// we do (lib/tools/fsfreeze.ts), because `virsh domfsthaw` would wait for a hung agent forever, and would not try again.
-// At the end it leaves a file, which says that whoever freezes or pauses the guest from then on is somebody else.
+// old one: proc(5). The time is that of /proc/uptime, because the clock of the host may be set meanwhile. libvirt
+// refuses to resume a guest that runs, so the script asks for its state first. It thaws as we do
+// (lib/tools/fsfreeze.ts), because `virsh domfsthaw` would wait for a hung agent forever, and would not try again. At
+// the end it leaves a file, which says that whoever freezes or pauses the guest from then on is somebody else.
 // $1 is the name by which the script is found, $2 that file, $3 the time in seconds, $4 what it does, $5 the domain;
 // the rest is virsh with its options.
 const watchdogScript = `
-mark=$2 end=$(($(date +%s) + $3)) action=$4 domain=$5
+read -r uptime rest </proc/uptime
+mark=$2 end=$((\${uptime%.*} + $3)) action=$4 domain=$5
 shift 5
 thaw() { "$@" qemu-agent-command --timeout 20 "$domain" '{"execute":"guest-fsfreeze-thaw"}'; }
 resume() {
@@ -34,12 +36,11 @@ resume() {
     *) return 1 ;;
   esac
 }
-while read -r pid name state parent rest <"/proc/$$/stat" &&
-  [ "$parent" = "$PPID" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.5; done
-tries=0
+while read -r pid name state parent rest <"/proc/$$/stat" && [ "$parent" = "$PPID" ] &&
+  read -r uptime rest </proc/uptime && [ "\${uptime%.*}" -lt "$end" ]; do sleep 0.5; done
+end=$((\${uptime%.*} + 600))
 until "$action" "$@" >/dev/null 2>&1; do
-  tries=$((tries + 1))
-  [ "$tries" -lt 300 ] || exit 1
+  read -r uptime rest </proc/uptime && [ "\${uptime%.*}" -lt "$end" ] || exit 1
   sleep 2
 done
 sleep 3

@@ -1,6 +1,6 @@
 // A guest that was thawed or resumed is not thawed or resumed once more, days later, by a stale undo: then somebody else has
 // frozen or paused it.
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { startWatchdog, undoFreeze, undoSuspend } from '../../lib/guest/watchdog
 import { freezeFileSystems } from '../../lib/tools/fsfreeze.ts';
 import { domainAt, suspendDomain } from '../../lib/tools/virsh.ts';
 import { watchdogMark, watchdogName } from '../../lib/guest/names.ts';
-import { until } from '../support/limits.ts';
+import { limits, until } from '../support/limits.ts';
 import { fakeLibvirt, runningAnswer } from '../support/fake-libvirt.ts';
 
 let watchdog: string;
@@ -78,8 +78,12 @@ case "$*" in
 esac
 `;
 
-/** Runs the watchdog of a guest in this state as the child of a process that ends soon. */
-async function watchdogAlone(action: 'resume' | 'thaw', state: string, meddle = ''): Promise<void> {
+/** Runs the watchdog of a guest in this state as the child of a process that ends when these lines of sh have ended. */
+async function watchdogAlone(
+  action: 'resume' | 'thaw',
+  state: string,
+  { meddle = '', parent = 'sleep 1', limitSeconds = 60 } = {},
+): Promise<void> {
   const started: Command[] = [];
   const { libvirt } = await held('paused');
   const start = (command: Command): ReturnType<typeof libvirt.runner.start> => {
@@ -91,13 +95,15 @@ async function watchdogAlone(action: 'resume' | 'thaw', state: string, meddle = 
   await writeFile(join(folder, 'virsh'), virsh(meddle));
   await chmod(join(folder, 'virsh'), 0o755);
   const [{ program, args }] = started as [Command];
-  execFileSync('sh', ['-c', '"$@" >/dev/null 2>&1 & sleep 1', 'sh', program, ...args], {
+  const words = args.map((word) => (word === '60' ? String(limitSeconds) : word));
+  execFileSync('sh', ['-c', `"$@" >/dev/null 2>&1 &\n${parent}`, 'sh', program, ...words], {
     env: { PATH: `${folder}:${process.env['PATH'] ?? ''}` },
+    timeout: limits.soonMs,
   });
 }
 
 /** What the watchdog told virsh, by its words. */
-const words = (): string[] =>
+const toldVirsh = (): string[] =>
   readFileSync(join(folder, 'calls'), 'utf8')
     .trim()
     .split('\n')
@@ -113,21 +119,22 @@ async function watchdogEnds(): Promise<void> {
 test('the watchdog of a process that has ended thaws the guest twice, and says so', async () => {
   await watchdogAlone('thaw', 'running');
   await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
-  expect(words()).toEqual(['qemu-agent-command', 'qemu-agent-command']);
+  expect(toldVirsh()).toEqual(['qemu-agent-command', 'qemu-agent-command']);
 });
 
 // libvirt refuses to resume a guest that runs.
 test('the watchdog of a process that has ended resumes a paused guest, and says so', async () => {
   await watchdogAlone('resume', 'paused');
   await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
-  expect(words()).toEqual(['domstate', 'resume', 'domstate']);
+  expect(toldVirsh()).toEqual(['domstate', 'resume', 'domstate']);
   expect(readFileSync(join(folder, 'state'), 'utf8')).toBe('running\n');
 });
 
 test('a watchdog resumes a guest that was paused a moment after its process had ended', async () => {
-  await watchdogAlone('resume', 'running', `[ "$(wc -l <calls)" = 2 ] && echo paused >state`);
+  const meddle = `[ "$(wc -l <calls)" = 2 ] && echo paused >state`;
+  await watchdogAlone('resume', 'running', { meddle });
   await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
-  expect(words()).toEqual(['domstate', 'domstate', 'resume']);
+  expect(toldVirsh()).toEqual(['domstate', 'domstate', 'resume']);
 });
 
 test.each([
@@ -136,9 +143,37 @@ test.each([
 ])(
   'a watchdog does not report that the guest goes on when at its last word %s',
   async (_, meddle) => {
-    await watchdogAlone('resume', 'paused', meddle);
+    await watchdogAlone('resume', 'paused', { meddle });
     await watchdogEnds();
-    expect(words()).toEqual(['domstate', 'resume', 'domstate']);
+    expect(toldVirsh()).toEqual(['domstate', 'resume', 'domstate']);
     expect(existsSync(watchdogMark(watchdog))).toBe(false);
   },
 );
+
+describe('when the clock of the host is set', () => {
+  /** A `date` whose first answer is the time, and all later ones that time and so many seconds. */
+  async function dateJumps(seconds: number): Promise<void> {
+    const script = `#!/bin/sh
+cd '${folder}' || exit
+if [ -e asked ]; then jump=${seconds}; else jump=0; fi
+: >asked
+exec /bin/date -d "@$(($(/bin/date +%s) + jump))" "$@"
+`;
+    await writeFile(join(folder, 'date'), script);
+    await chmod(join(folder, 'date'), 0o755);
+  }
+
+  test('a watchdog does not thaw a guest before its time when the clock of the host is set forward by an hour', async () => {
+    await dateJumps(3600);
+    const parent = `sleep 3; [ ! -e '${folder}/calls' ]`;
+    await watchdogAlone('thaw', 'running', { parent });
+    await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
+  });
+
+  test('a watchdog thaws a guest in time when the clock of the host is set back by an hour', async () => {
+    await dateJumps(-3600);
+    const parent = `until [ -e '${folder}/calls' ]; do sleep 0.1; done`;
+    await watchdogAlone('thaw', 'running', { parent, limitSeconds: 1 });
+    await until('the watchdog has ended', () => existsSync(watchdogMark(watchdog)));
+  });
+});
