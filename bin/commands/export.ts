@@ -7,6 +7,7 @@ import { parseFreezeMode } from '../../lib/config/freeze-mode.ts';
 import { parseSnapshotWay } from '../../lib/config/snapshot-way.ts';
 import { hostOfDisks } from '../../lib/vm/disk-host.ts';
 import { parseSshTarget } from '../../lib/run/ssh-target.ts';
+import { requireKvm } from '../../lib/vm/hypervisor.ts';
 import { decodeVmInput, readStdin } from '../../lib/xml/stdin.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { OneClient } from '../../lib/one/client.ts';
@@ -49,6 +50,7 @@ async function runExport(
     ? undefined
     : await connect({ config, endpoint: options.endpoint, log, signal });
   const vm = await readVm(vmId, options.stdin, one);
+  requireKvm(vm);
   const remote = await hostOfDisks(requested, vm, remoteOption);
   const report = await withProgress(log, (progress) =>
     withRun({ config, action: 'export', vmId: vm.id, remote, one, log, progress, signal }, (run) =>

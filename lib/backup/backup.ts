@@ -13,6 +13,7 @@ import type { Run } from '../run/run.ts';
 import type { Runner } from '../run/runner.ts';
 import type { MachineState } from '../storage/machine-state.ts';
 import type { VmSnapshot } from '../storage/storage.ts';
+import { requireKvm } from '../vm/hypervisor.ts';
 import { isCdrom, isSharedFolder, isVolatile, type Vm } from '../vm/vm.ts';
 import { cloudOf, writeBundle } from '../write-bundle.ts';
 import { backupDatastore, bundleFolder } from '../datastore/backup-datastore.ts';
@@ -111,6 +112,7 @@ async function disksAtPointInTime(
   }
   const staging = stagingFolder(folder, vmId, basePath);
   const vm = request.vm ?? (await stagedVm(staging, vmId, run));
+  requireKvm(vm);
   refuseIncrements(vm);
   const images = await imageFacts(vm, config, run.log);
   const there = { ...run, runner: await stagingRunner(vm, run) };

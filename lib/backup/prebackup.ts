@@ -15,6 +15,7 @@ import type { FreezeWish } from '../guest/freeze.ts';
 import { stateAround } from '../storage/machine-state.ts';
 import { fixPointInTime } from '../storage/point-in-time.ts';
 import { planDumps } from '../storage/registry.ts';
+import { requireKvm } from '../vm/hypervisor.ts';
 import { activityOf, stateName } from '../vm/states.ts';
 import type { Vm } from '../vm/vm.ts';
 import { withRun } from '../session/with-run.ts';
@@ -32,6 +33,7 @@ export async function prebackup(
   const known = parseBackupArguments(args);
   const vm = parseVm(decodeVmInput(stdin));
   requireVm(vm, known.vmId);
+  requireKvm(vm);
   refuseIncrements(vm);
   if (!activityOf(vm.state, vm.lcmState)) {
     const state = stateName(vm.state, vm.lcmState);

@@ -6,6 +6,7 @@ import { exportVm, type ExportReport } from '../export-vm.ts';
 import { parseCompression } from '../config/compression.ts';
 import type { Config } from '../config/config.ts';
 import { hostOfDisks } from '../vm/disk-host.ts';
+import { requireKvm } from '../vm/hypervisor.ts';
 import { parseVm } from '../vm/vm-xml.ts';
 import type { OneClient } from '../one/client.ts';
 import { getVm } from '../one/vms.ts';
@@ -50,6 +51,7 @@ export async function exportByHook(
     log.info(`VM ${vm.id} is ${state} again after ${work}, as it was before: nothing to do`);
     return;
   }
+  requireKvm(vm);
   ignoreOutputErrors();
   if (config.hookDestination === '') {
     throw new UsageError(

@@ -57,6 +57,7 @@ export const exitCodes = [
     words: {
       unsupported: 'anything unsupported that has no word of its own',
       'unsupported-state': 'a VM in this state cannot be exported',
+      'unsupported-hypervisor': 'a VM that neither KVM nor QEMU runs cannot be exported',
       'unsupported-storage': 'a disk on this storage cannot be read',
     },
   },

@@ -140,6 +140,7 @@ function lastHistory(vm: XmlElement, vmId: number): History | undefined {
       seq,
       stime: optionalNumber(record, 'STIME', what),
       hostname: required(record, 'HOSTNAME', what).text,
+      vmMad: optionalText(record, 'VM_MAD'),
       tmMad: required(record, 'TM_MAD', what).text,
       datastoreId: number(record, 'DS_ID', what),
     };

@@ -48,6 +48,8 @@ export interface History {
   /** STIME: when this record began, in epoch seconds. */
   readonly stime: number | undefined;
   readonly hostname: string;
+  /** VM_MAD: the virtualization driver of the host. */
+  readonly vmMad?: string | undefined;
   readonly tmMad: string;
   /** DS_ID: the system datastore. */
   readonly datastoreId: number;

@@ -326,6 +326,16 @@ describe('a backup for a datastore of ours', () => {
     await expectNothingHeld();
   });
 
+  test('a backup of a VM that KVM does not run is refused in one plain line', async () => {
+    const xml = one.xml.replace(/<VM_MAD>.*?<\/VM_MAD>/, '<VM_MAD>lxc</VM_MAD>');
+    expect(xml).not.toBe(one.xml);
+    const { code, stdout, stderr } = await run('prebackup', { ...one, xml });
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+    expect(stderr).toMatch(/^[^\n]*is not run by KVM, but by LXC[^\n]*\n$/);
+    await expectNoStock();
+    await expectNothingHeld();
+  });
+
   test.each([
     [
       'of a disk that is not there',

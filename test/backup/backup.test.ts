@@ -146,6 +146,12 @@ describe('backup', () => {
       await expectRefused(vm.args.with(1, '0:3'), vm.input, /VM \d+ has no disk 3/);
     });
 
+    test('a backup is refused for a VM that KVM does not run', async () => {
+      const input = vm.input.replace(/<VM_MAD>.*?<\/VM_MAD>/, '<VM_MAD>lxc</VM_MAD>');
+      expect(input).not.toBe(vm.input);
+      await expectRefused(vm.args, input, /^VM \d+ is not run by KVM, but by LXC/);
+    });
+
     test('a backup is refused for a host that cannot be reached', async () => {
       const place = vm.args[0]!.replace('localhost', 'kvm1.invalid');
       await expectRefused(vm.args.with(0, place), vm.input, /cannot connect to kvm1\.invalid/);

@@ -120,6 +120,31 @@ describe('a VM whose disks are not on this machine', () => {
   });
 });
 
+describe('a VM that KVM does not run', () => {
+  test.each([
+    ['LXC', 'lxc', 8, 0],
+    ['LXC', 'lxc', 3, 3],
+    ['LXC', 'lxc', 9, 0],
+    ['LXD', 'LXD', 3, 3],
+    ['Firecracker', 'firecracker', 8, 0],
+    ['vCenter', 'vcenter', 3, 3],
+  ])(
+    'a VM of %s (VM_MAD %s) in state %i/%i is refused before its host is asked',
+    async (name, vmMad, state, lcmState) => {
+      const { xml } = await fileVm(world.datastores, 75, [{ id: 0 }], { state, lcmState, vmMad });
+      const input = xml.replace('<HOSTNAME>localhost<', '<HOSTNAME>cluster.invalid<');
+      await refused(
+        ['export', '--stdin', '-L', '-h', 'auto'],
+        3,
+        new RegExp(
+          `^VM 75 is not run by KVM, but by ${name} \\(VM_MAD ${vmMad}\\); only VMs of KVM and QEMU can be exported$`,
+        ),
+        { input },
+      );
+    },
+  );
+});
+
 describe('states', () => {
   test.each([
     [5, 0, 'SUSPENDED'],

@@ -277,6 +277,17 @@ describe('refusals', () => {
   });
 });
 
+test('a hook refuses a VM that KVM does not run', async () => {
+  await world.makeVm(28);
+  const xml = Buffer.from(world.hookInput(28), 'base64').toString();
+  expect(xml).toMatch(/<VM_MAD>.*kvm.*<\/VM_MAD>/);
+  const { code, stderr } = await world.runHook(
+    xml.replace(/<VM_MAD>.*<\/VM_MAD>/, '<VM_MAD>lxc</VM_MAD>'),
+  );
+  expect(code).toBe(3);
+  expect(stderr).toContain('VM 28 is not run by KVM, but by LXC (VM_MAD lxc)');
+});
+
 describe('errors of the part that is loaded when needed', () => {
   test.each([
     { kind: 'UsageError', env: { ONEVMDUMP_HOOK_DESTINATION: '' }, code: 2, says: /no folder/ },

@@ -24,7 +24,13 @@ export async function fileVm(
   datastores: string,
   vmId: number,
   disks: readonly FileDisk[],
-  options: { state?: number; lcmState?: number; name?: string; userTemplate?: string } = {},
+  options: {
+    state?: number;
+    lcmState?: number;
+    name?: string;
+    userTemplate?: string;
+    vmMad?: string;
+  } = {},
 ): Promise<FileVm> {
   const path = (diskId: number) => join(datastores, '0', String(vmId), `disk.${diskId}`);
   await mkdir(dirname(path(0)), { recursive: true });
@@ -39,6 +45,6 @@ export async function fileVm(
     <STIME>${madeAt(vmId)}</STIME><DEPLOY_ID>one-${vmId}</DEPLOY_ID><TEMPLATE><CPU>1</CPU><MEMORY>64</MEMORY>${elements.join('')}
     <TM_MAD_SYSTEM>ssh</TM_MAD_SYSTEM></TEMPLATE><USER_TEMPLATE>${options.userTemplate ?? ''}</USER_TEMPLATE>
     <HISTORY_RECORDS><HISTORY><OID>${vmId}</OID><SEQ>0</SEQ><HOSTNAME>localhost</HOSTNAME>
-    <TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY></HISTORY_RECORDS></VM>`;
+    <VM_MAD>${options.vmMad ?? 'kvm'}</VM_MAD><TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY></HISTORY_RECORDS></VM>`;
   return { xml, path };
 }

@@ -43,7 +43,7 @@ def facts(path):
     return {"id": n(vm, 'ID'), "name": t(vm, 'NAME'), "uid": n(vm, 'UID'), "gid": n(vm, 'GID'), "uname": t(vm, 'UNAME'),
       "gname": t(vm, 'GNAME'), "state": n(vm, 'STATE'), "lcmState": n(vm, 'LCM_STATE'), "deployId": t(vm, 'DEPLOY_ID'),
       "uuid": t(vm, 'TEMPLATE/OS/UUID'), "stime": n(vm, 'STIME'), "tmMadSystem": t(vm, 'TEMPLATE/TM_MAD_SYSTEM'), "disks": disks,
-      "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
+      "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "vmMad": t(last, 'VM_MAD'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
       "template": [c.tag for c in vm.find('TEMPLATE')], "userTemplate": {c.tag: c.text for c in vm.find('USER_TEMPLATE')}}
 print(json.dumps({p: facts(p) for p in sys.argv[1:]}))`;
 
@@ -93,7 +93,7 @@ test('the fields of a running VM with five disks are read from its XML', () => {
     lcmState: 3,
     deployId: '26926f03-1ff4-446a-bdaa-43714656215c',
     tmMadSystem: 'qcow2',
-    history: { seq: 0, hostname: 'kvm1', tmMad: 'qcow2', datastoreId: 100 },
+    history: { seq: 0, hostname: 'kvm1', vmMad: 'qemu', tmMad: 'qcow2', datastoreId: 100 },
   });
   expect(
     vm.disks.map(({ id, type, imageId, datastoreId }) => [id, type, imageId, datastoreId]),
