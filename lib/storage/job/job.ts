@@ -1,6 +1,12 @@
 // Fixes the point in time of a running VM's disks by one backup job in pull mode, whatever their storage: QEMU itself
 // serves them as of that moment. What is run, and why, is documented in docs/running-guests.md.
-import { FailedError, OnevmdumpError, UnsupportedError } from '../../report/errors.ts';
+import {
+  ConnectionError,
+  FailedError,
+  InterruptedError,
+  OnevmdumpError,
+  UnsupportedError,
+} from '../../report/errors.ts';
 import type { Run } from '../../run/run.ts';
 import { removeFile } from '../../run/undo-kinds.ts';
 import { writeNewFile } from '../../tools/file-facts.ts';
@@ -102,8 +108,9 @@ async function refusedOr<T extends object>(check: () => Promise<T>): Promise<T |
   try {
     return await check();
   } catch (error) {
-    if (error instanceof OnevmdumpError && error.code !== 'interrupted') return { refusal: error };
-    throw error;
+    const isAnswer = error instanceof OnevmdumpError && !(error instanceof ConnectionError);
+    if (!isAnswer || error instanceof InterruptedError) throw error;
+    return { refusal: error };
   }
 }
 
