@@ -134,7 +134,7 @@ export async function exportVm(
         const when = 'while its disks were being read';
         // A running guest may have been powered off since: its disks are read as of a past point in time.
         if (consistency.level === 'offline') await requireUnchanged(vm, one, when);
-        else await requireSameHistory(vm, one, when);
+        else await requireSameHistory(vm, one, when, consistency.level === 'suspend');
       },
     },
     run,

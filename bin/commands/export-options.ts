@@ -75,7 +75,7 @@ export const exportDescription = {
     },
     'fs-freeze': {
       argument: 'MODE',
-      help: 'What happens to a running guest at the point in time: agent (the guest agent freezes its file systems), suspend (it is paused) or none',
+      help: 'What happens to a running guest at the point in time: agent (the guest agent freezes its file systems), suspend (it is paused; OpenNebula may show it as SUSPENDED for up to three minutes) or none',
       default: 'agent',
       group: guest,
     },

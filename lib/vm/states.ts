@@ -1,5 +1,6 @@
 // States of a VM and which of them can be exported. Source: OpenNebula's VirtualMachine.h
 // (VmState, LcmState), release-7.4.0; the numbers have not changed since 5.0, new ones were appended.
+import type { Vm } from './vm.ts';
 
 const states = [
   'INIT',
@@ -133,16 +134,19 @@ const passing =
 
 /**
  * Tells whether a VM that has just reached a state only returned to it after some work of OpenNebula: a backup, a restore in
- * place, a snapshot, a disk or NIC that was attached, a migration, or a gap in its monitoring.
+ * place, a snapshot, a disk or NIC that was attached, a migration, a gap in its monitoring, or a pause outside of OpenNebula,
+ * such as an export with --fs-freeze suspend.
  * @param previous PREV_STATE and PREV_LCM_STATE as a hook gets them: those before the change that has started the hook
  * @returns the name of that work; undefined when the state is new
  */
 export function workBefore(
-  now: { readonly state: number; readonly lcmState: number },
+  now: Pick<Vm, 'state' | 'lcmState' | 'history'>,
   previous: { readonly state: number; readonly lcmState: number } | undefined,
 ): string | undefined {
-  if (previous?.state !== active) return undefined;
+  if (previous === undefined) return undefined;
   const name = stateName(previous.state, previous.lcmState);
+  if (name === 'SUSPENDED' && now.history?.foundAgain === true) return name;
+  if (previous.state !== active) return undefined;
   // A guest that was not monitored, and is off now, may have been powered off by its user.
   if (name === 'UNKNOWN' && now.state !== active) return undefined;
   return passing.test(name) ? name : undefined;

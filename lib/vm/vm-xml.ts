@@ -129,20 +129,30 @@ function disk(xml: XmlElement, vmId: number): Disk {
   };
 }
 
+/** ACTION of a record that monitoring has ended: MONITOR_ACTION in include/VMActions.h of OpenNebula 6.4 to 7.4. */
+const monitorAction = '44';
+
 function lastHistory(vm: XmlElement, vmId: number): History | undefined {
   const records = child(vm, 'HISTORY_RECORDS');
   const what = `a HISTORY record of VM ${vmId}`;
+  const all = records ? childrenOf(records, 'HISTORY') : [];
   let last: History | undefined;
-  for (const record of records ? childrenOf(records, 'HISTORY') : []) {
+  for (const record of all) {
     const seq = number(record, 'SEQ', what);
     if (last && last.seq > seq) continue;
+    const hostname = required(record, 'HOSTNAME', what).text;
+    const endedByMonitoring = (one: XmlElement): boolean =>
+      childText(one, 'SEQ') === String(seq - 1) &&
+      childText(one, 'HOSTNAME') === hostname &&
+      childText(one, 'ACTION') === monitorAction;
     last = {
       seq,
       stime: optionalNumber(record, 'STIME', what),
-      hostname: required(record, 'HOSTNAME', what).text,
+      hostname,
       vmMad: optionalText(record, 'VM_MAD'),
       tmMad: required(record, 'TM_MAD', what).text,
       datastoreId: number(record, 'DS_ID', what),
+      foundAgain: all.some(endedByMonitoring),
     };
   }
   return last;

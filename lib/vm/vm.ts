@@ -53,6 +53,11 @@ export interface History {
   readonly tmMad: string;
   /** DS_ID: the system datastore. */
   readonly datastoreId: number;
+  /**
+   * Whether OpenNebula's monitoring ended the record before, which is of the same host: it took the VM for suspended or
+   * powered off, and has found since that it runs.
+   */
+  readonly foundAgain?: boolean;
 }
 
 /** LOCK. Locking a locked VM replaces it, with another OWNER, TIME (epoch seconds) or REQ_ID. */

@@ -14,6 +14,8 @@ interface Facts {
   readonly seq?: number;
   readonly stime?: number;
   readonly hostname?: string;
+  /** ACTION of the record before, which is of kvm1. */
+  readonly actionBefore?: number;
 }
 
 function xml({
@@ -22,12 +24,15 @@ function xml({
   seq = 3,
   stime = 1700000000,
   hostname = 'kvm1',
+  actionBefore = 0,
 }: Facts): string {
   return (
     `<VM><ID>7</ID><NAME>seven</NAME><STATE>${state}</STATE><LCM_STATE>${lcmState}</LCM_STATE>` +
     '<TEMPLATE><DISK><DISK_ID>0</DISK_ID><TYPE>fs</TYPE><FORMAT>raw</FORMAT><SIZE>1</SIZE></DISK>' +
     '<TM_MAD_SYSTEM>ssh</TM_MAD_SYSTEM></TEMPLATE><USER_TEMPLATE/>' +
-    `<HISTORY_RECORDS><HISTORY><OID>7</OID><SEQ>${seq}</SEQ><HOSTNAME>${hostname}</HOSTNAME>` +
+    `<HISTORY_RECORDS><HISTORY><OID>7</OID><SEQ>${seq - 1}</SEQ><HOSTNAME>kvm1</HOSTNAME>` +
+    `<TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID><ACTION>${actionBefore}</ACTION></HISTORY>` +
+    `<HISTORY><OID>7</OID><SEQ>${seq}</SEQ><HOSTNAME>${hostname}</HOSTNAME>` +
     `<STIME>${stime}</STIME><TM_MAD>ssh</TM_MAD><DS_ID>0</DS_ID></HISTORY></HISTORY_RECORDS></VM>`
   );
 }
@@ -69,6 +74,31 @@ describe('a VM whose disks are read', () => {
       const vm = vmOf({ state: 3, lcmState: 3 });
       const now = oned({ state: 3, lcmState: 3, ...change });
       await expect(requireSameHistory(vm, now, when)).rejects.toThrow('was started or migrated');
+    },
+  );
+
+  // What oned writes when its monitoring finds a guest paused, and then running again (src/lcm/LifeCycleStates.cc, 6.4 to 7.4).
+  const suspendedByMonitoring = { seq: 4, stime: 1700000100, actionBefore: 44 };
+
+  test.each([
+    ['we have paused is taken', true, {}, undefined],
+    ['we have not paused is refused', false, {}, 'was started or migrated'],
+    [
+      'we have paused is refused when it is on another host',
+      true,
+      { hostname: 'kvm2' },
+      'migrated',
+    ],
+    ['we have paused is refused when a user has resumed it', true, { actionBefore: 3 }, 'started'],
+    ['we have paused is refused when more has happened', true, { seq: 5 }, 'started'],
+  ] as const)(
+    'a running VM that OpenNebula took for suspended while its disks were read, and that %s',
+    async (_, wasPaused, more, refusal) => {
+      const running = { state: 3, lcmState: 3 };
+      const now = oned({ ...running, ...suspendedByMonitoring, ...more });
+      const checked = requireSameHistory(vmOf(running), now, when, wasPaused);
+      if (refusal === undefined) await checked;
+      else await expect(checked).rejects.toThrow(refusal);
     },
   );
 

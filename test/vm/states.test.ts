@@ -24,7 +24,8 @@ describe('states', () => {
 });
 
 describe('the state from which a VM came', () => {
-  const running = { state: 3, lcmState: 3 };
+  const history = { seq: 3, stime: undefined, hostname: 'kvm1', tmMad: 'ssh', datastoreId: 0 };
+  const running = { state: 3, lcmState: 3, history };
   test.each([
     [69, 'BACKUP'],
     [4, 'MIGRATE'],
@@ -44,6 +45,15 @@ describe('the state from which a VM came', () => {
       expect(workBefore(running, { state: 3, lcmState })).toBeUndefined();
     },
   );
+
+  test.each([
+    ['is not new after a pause that OpenNebula has noticed', 5, true, 'SUSPENDED'],
+    ['is new when a user has resumed the VM', 5, false, undefined],
+    ['is new when the guest was shut down and started past OpenNebula', 8, true, undefined],
+  ])('the state RUNNING %s', (_, state, foundAgain, name) => {
+    const now = { ...running, history: { ...history, foundAgain } };
+    expect(workBefore(now, { state, lcmState: 0 })).toBe(name);
+  });
 
   test('the state from which a VM came may not be known', () => {
     expect(workBefore(running, undefined)).toBeUndefined();

@@ -39,11 +39,13 @@ def facts(path):
       "target": t(d, 'TARGET'), "devPrefix": t(d, 'DEV_PREFIX'), "persistent": t(d, 'PERSISTENT') == 'YES',
       "readonly": t(d, 'READONLY') == 'YES', "clone": t(d, 'CLONE') == 'YES',
       "shareable": t(d, 'SHAREABLE') == 'YES', "diskType": t(d, 'DISK_TYPE')} for d in vm.findall('TEMPLATE/DISK')]
+    ended = lambda h: h.findtext('ACTION') == '44' and n(h, 'SEQ') == n(last, 'SEQ') - 1 and t(h, 'HOSTNAME') == t(last, 'HOSTNAME')
     last = max(vm.findall('HISTORY_RECORDS/HISTORY'), key=lambda h: int(h.findtext('SEQ')))
     return {"id": n(vm, 'ID'), "name": t(vm, 'NAME'), "uid": n(vm, 'UID'), "gid": n(vm, 'GID'), "uname": t(vm, 'UNAME'),
       "gname": t(vm, 'GNAME'), "state": n(vm, 'STATE'), "lcmState": n(vm, 'LCM_STATE'), "deployId": t(vm, 'DEPLOY_ID'),
       "uuid": t(vm, 'TEMPLATE/OS/UUID'), "stime": n(vm, 'STIME'), "tmMadSystem": t(vm, 'TEMPLATE/TM_MAD_SYSTEM'), "disks": disks,
-      "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "vmMad": t(last, 'VM_MAD'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID')},
+      "history": {"seq": n(last, 'SEQ'), "stime": n(last, 'STIME'), "hostname": t(last, 'HOSTNAME'), "vmMad": t(last, 'VM_MAD'), "tmMad": t(last, 'TM_MAD'), "datastoreId": n(last, 'DS_ID'),
+        "foundAgain": any(map(ended, vm.findall('HISTORY_RECORDS/HISTORY')))},
       "template": [c.tag for c in vm.find('TEMPLATE')], "userTemplate": {c.tag: c.text for c in vm.find('USER_TEMPLATE')}}
 print(json.dumps({p: facts(p) for p in sys.argv[1:]}))`;
 
