@@ -12,6 +12,10 @@ die() {
   exit 1
 }
 
+# Labs beside others, in another $ONEVMDUMP_LAB, need a network and ports of their own.
+NET=${ONEVMDUMP_LAB_NET:-1}
+[[ $NET =~ ^[1-9][0-9]?$ ]] || die "ONEVMDUMP_LAB_NET must be a number from 1 to 99: $NET"
+
 # Below a folder that everyone may write, the name could be someone else's.
 make_state_folder() {
   [[ $LAB =~ ^/[A-Za-z0-9._/-]{1,60}$ ]] ||

@@ -6,6 +6,8 @@ STATE=$FOLDER/state
 CONF=$FOLDER/ceph.conf
 KEYFILE=$FOLDER/oneadmin.key
 DATASTORES=$FOLDER/datastores
+PORT_V2=$((33298 + 2 * NET))
+PORT=$((PORT_V2 + 1))
 SECRET=5d2c1f0a-7b3e-4c96-9a18-2f6e0d4b3001
 
 # As the cluster's administrator.

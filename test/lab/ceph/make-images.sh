@@ -34,6 +34,6 @@ rbd_as_one import --no-progress --image-format 2 "$work/data" one/one-32
 cd_mb=$((($(stat -c %s "$work/cd") + 1048575) / 1048576))
 for state in 'running 3 3' 'poweroff 8 0'; do
   read -r word number lcm <<<"$state"
-  fill STATE="$number" LCM_STATE="$lcm" CONF="$CONF" KEYFILE="$KEYFILE" SECRET="$SECRET" CD_MB="$cd_mb" \
+  fill STATE="$number" LCM_STATE="$lcm" CONF="$CONF" KEYFILE="$KEYFILE" SECRET="$SECRET" PORT="$PORT" CD_MB="$cd_mb" \
     <"$HERE/vm-30.xml" >"$FOLDER/vm-30.$word.xml"
 done

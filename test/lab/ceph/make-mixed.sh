@@ -20,6 +20,6 @@ echo "VM_ID='31'" >"$work/context/context.sh"
 xorriso -as mkisofs -quiet -V CONTEXT -J -R -o "$folder/disk.2" "$work/context" 2>/dev/null
 for state in 'running 3 3' 'poweroff 8 0'; do
   read -r word number lcm <<<"$state"
-  fill STATE="$number" LCM_STATE="$lcm" CONF="$CONF" KEYFILE="$KEYFILE" SECRET="$SECRET" \
+  fill STATE="$number" LCM_STATE="$lcm" CONF="$CONF" KEYFILE="$KEYFILE" SECRET="$SECRET" PORT="$PORT" \
     <"$HERE/vm-31.xml" >"$FOLDER/vm-31.$word.xml"
 done

@@ -25,7 +25,7 @@ lab_virsh secret-set-value "$SECRET" --file "$KEYFILE" >&2
 console=$FOLDER/$domain.console
 rm -f "$console" "$FOLDER/$domain.control"
 install -m 600 -o "${owner%:*}" -g "${owner#*:}" /dev/null "$console"
-fill SECRET="$SECRET" CONF="$CONF" GUEST="$GUEST" CONSOLE="$console" CONTROL="$FOLDER/$domain.control" \
+fill SECRET="$SECRET" PORT="$PORT" CONF="$CONF" GUEST="$GUEST" CONSOLE="$console" CONTROL="$FOLDER/$domain.control" \
   OWNER="+${owner/:/:+}" CONTEXT="$vm_folder/$context" VOLATILE="$vm_folder/disk.1" <"$HERE/domain-$1.xml" >"$FOLDER/$domain.xml"
 lab_virsh create "$FOLDER/$domain.xml" >&2
 agent_answers() { lab_virsh qemu-agent-command "$domain" --timeout 5 '{"execute":"guest-ping"}'; }

@@ -12,13 +12,13 @@ make_cluster() {
   local fsid
   fsid=$(cat /proc/sys/kernel/random/uuid)
   mkdir -p "$STATE"/{mgr,osd,run,log}
-  fill FSID="$fsid" STATE="$STATE" <"$HERE/ceph.conf" >"$CONF"
+  fill FSID="$fsid" STATE="$STATE" PORT_V2="$PORT_V2" PORT="$PORT" <"$HERE/ceph.conf" >"$CONF"
   {
     ceph-authtool -C "$STATE/mon.keyring" --gen-key -n mon. --cap mon 'allow *'
     ceph-authtool -C "$STATE/client.admin.keyring" --gen-key -n client.admin \
       --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'
     ceph-authtool "$STATE/mon.keyring" --import-keyring "$STATE/client.admin.keyring"
-    monmaptool --create --fsid "$fsid" --addv a '[v2:127.0.0.1:33300,v1:127.0.0.1:33301]' "$STATE/monmap"
+    monmaptool --create --fsid "$fsid" --addv a "[v2:127.0.0.1:$PORT_V2,v1:127.0.0.1:$PORT]" "$STATE/monmap"
   } >"$STATE/log/make"
   ceph-mon -c "$CONF" --mkfs -i a --monmap "$STATE/monmap" --keyring "$STATE/mon.keyring"
 }

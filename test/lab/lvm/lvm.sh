@@ -3,9 +3,6 @@
 # The host of the LVM lab: user-mode Linux with a device-mapper of its own. Sourced after functions.sh.
 FOLDER=$LAB/lvm
 RUN=$FOLDER/run
-# A second one, in another $ONEVMDUMP_LAB, needs a network of its own.
-NET=${ONEVMDUMP_LAB_NET:-1}
-[[ $NET =~ ^[1-9][0-9]?$ ]] || die "ONEVMDUMP_LAB_NET must be a number from 1 to 99: $NET"
 TAP=onevmdump$NET
 HOST=onevmdump-lvm
 HOST_IP=10.213.$NET.2
