@@ -1,4 +1,5 @@
-// Exports of VMs whose disks are RBD images, by the built command against a real Ceph and libvirt.
+// Exports of VMs whose disks are RBD images, by the built command against a real Ceph and libvirt: with snapshots of the
+// images, also where one backup job would be the default.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -39,6 +40,7 @@ beforeAll(async () => {
     ONEVMDUMP_DATASTORE_LOCATION: lab.datastores,
     ONEVMDUMP_DESTINATION: bundles,
     ONEVMDUMP_LIBVIRT_URI: libvirt.uri,
+    ONEVMDUMP_SNAPSHOT: 'storage',
   };
   for (const vm of [lab.vm, lab.mixed]) if (await vm.isRunning()) await vm.destroy();
   // A run of these tests that failed may have left some.

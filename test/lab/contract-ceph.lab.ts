@@ -7,20 +7,23 @@ import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { backedUpByOned } from './oned-backup.ts';
 import { runProgram } from './program.ts';
 
-describeContract('Ceph', () => ceph('vm', 'here'), { atEachCommand: [] });
-describeContract('Ceph with a volatile disk in a file', () => ceph('mixed', 'here'), {
-  atEachCommand: ['fail', 'SIGTERM', 'SIGKILL'],
+const ways = ['job', 'snapshots'] as const;
+describeContract('Ceph', () => ceph('vm', 'here'), {
+  ways,
+  atEachCommand: { snapshots: ['SIGTERM'] },
 });
-describeContract('Ceph of a host', () => ceph('vm', 'host'), { atEachCommand: [] });
+describeContract('Ceph with a volatile disk in a file', () => ceph('mixed', 'here'), {
+  ways,
+  atEachCommand: { snapshots: ['SIGKILL'] },
+});
+describeContract('Ceph of a host', () => ceph('vm', 'host'), { ways });
 describeContract('Ceph of a host with a volatile disk in a file', () => ceph('mixed', 'host'), {
-  atEachCommand: [],
+  ways: ['job'],
 });
 describeContract(
   'Ceph with a volatile disk in a file, backed up by oned',
   () => ceph('mixed', 'oned'),
-  {
-    atEachCommand: [],
-  },
+  { ways },
 );
 
 async function ceph(which: 'vm' | 'mixed', how: How): Promise<ContractStorage> {

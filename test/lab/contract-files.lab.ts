@@ -8,18 +8,20 @@ import { downLibvirt, upLibvirt } from './libvirt.ts';
 import { backedUpByOned } from './oned-backup.ts';
 import { runProgram } from './program.ts';
 
+const ways = ['job'] as const;
+// The commands of the job are the same on every storage: here it meets what befalls it at each of them.
 describeContract('files of TM qcow2', () => files('qcow2', 'here'), {
-  // SIGTERM comes at each command by ssh, below, and beside Ceph, in contract-ceph.lab.ts.
-  atEachCommand: ['fail', 'SIGKILL'],
+  ways,
+  // SIGTERM comes at each command by ssh, below.
+  atEachCommand: { job: ['fail', 'SIGKILL'] },
 });
-describeContract('files of TM ssh', () => files('ssh', 'here'), { atEachCommand: [] });
+describeContract('files of TM ssh', () => files('ssh', 'here'), { ways });
 describeContract('files of TM qcow2 on a host', () => files('qcow2', 'host'), {
-  atEachCommand: ['SIGTERM'],
+  ways,
+  atEachCommand: { job: ['SIGTERM'] },
 });
-describeContract('files of TM ssh on a host', () => files('ssh', 'host'), { atEachCommand: [] });
-describeContract('files of TM qcow2, backed up by oned', () => files('qcow2', 'oned'), {
-  atEachCommand: [],
-});
+describeContract('files of TM ssh on a host', () => files('ssh', 'host'), { ways });
+describeContract('files of TM qcow2, backed up by oned', () => files('qcow2', 'oned'), { ways });
 
 async function files(tm: 'qcow2' | 'ssh', how: How): Promise<ContractStorage> {
   const lab = await upLibvirt();

@@ -45,17 +45,30 @@ const firstChange = /^(virsh|lvs|lvcreate|rbd)$/;
 
 type Befalls = 'fail' | 'SIGTERM' | 'SIGKILL';
 
-/**
- * The contract for one storage.
- * @param atEachCommand what befalls an export at each of its commands, one after another: minutes. With
- *   ONEVMDUMP_LAB_EACH=1 all of it does, on every storage: hours, by hand. 'never': its commands have no stand-ins.
- */
+/** How the point in time of a running VM's disks is fixed: by one backup job, or by snapshots of the storage. */
+type Way = 'job' | 'snapshots';
+
+/** The backup job is the default. */
+const wordsOf = { job: [], snapshots: ['--snapshot', 'storage'] } as const;
+
+export interface ContractChoice {
+  /** Those that the storage has. */
+  readonly ways: readonly Way[];
+  /**
+   * What befalls an export at each of its commands, one after another: minutes. With ONEVMDUMP_LAB_EACH=1 all of it
+   * does, on every storage and in each of its ways: hours, by hand.
+   */
+  readonly atEachCommand?: Partial<Record<Way, readonly Befalls[]>>;
+  /** Its commands have no stand-ins. */
+  readonly noStandIns?: true;
+}
+
+/** The contract for one storage. */
 export function describeContract(
   name: string,
   begin: () => Promise<ContractStorage>,
-  chosen: { readonly atEachCommand: readonly Befalls[] | 'never' },
+  chosen: ContractChoice,
 ): void {
-  const atEachCommand = befallsOf(chosen.atEachCommand);
   describe(`an export of a VM on ${name}`, () => {
     let storage: ContractStorage;
     let vm: LabVm;
@@ -87,7 +100,9 @@ export function describeContract(
       });
     });
 
-    describe('that runs', () => {
+    describe.each(chosen.ways)('that runs, by %s', (way) => {
+      const atEachCommand = befallsOf(chosen, way);
+      const words = wordsOf[way];
       let before: unknown;
 
       beforeAll(async () => {
@@ -95,11 +110,13 @@ export function describeContract(
         before = await storage.traces();
       });
 
-      test(`an export of a VM on ${name} that runs freezes the guest once, for all disks, and both file systems are clean`, async () => {
+      test(`an export by ${way} of a VM on ${name} that runs freezes the guest once, for all disks, and both file systems are clean`, async () => {
         const last = await vm.lastNumber();
-        const ended = await storage.exportVm(['-D']);
+        const ended = await storage.exportVm([...words, '-D']);
         const { bundle, consistency } = reportOf(ended);
-        process.stderr.write(`${name}: frozen for ${consistency.frozenMs} ms\n`);
+        process.stderr.write(`${name}, by ${way}: frozen for ${consistency.frozenMs} ms\n`);
+        const makesSnapshots = / run .*\b(lvcreate|snap create) /;
+        expect(makesSnapshots.test(ended.stderr)).toBe(way === 'snapshots');
         expect(consistency.level).toBe('agent');
         expect(consistency.frozenMs).toBeGreaterThan(0);
         expect(
@@ -117,10 +134,10 @@ export function describeContract(
         await expectWriting(vm);
       });
 
-      test(`an export of a VM on ${name} that runs has and restores the very bytes of its point in time`, async () => {
+      test(`an export by ${way} of a VM on ${name} that runs has and restores the very bytes of its point in time`, async () => {
         await vm.pauseWriter();
         try {
-          const ended = await storage.exportVm(['--fs-freeze', 'suspend']);
+          const ended = await storage.exportVm([...words, '--fs-freeze', 'suspend']);
           const { bundle, consistency } = reportOf(ended);
           expect(consistency.level).toBe('suspend');
           await expectSame(bundle);
@@ -132,18 +149,18 @@ export function describeContract(
 
       if (atEachCommand.length === 0) return;
       test.each(atEachCommand)(
-        `an export of a VM on ${name} that runs leaves guest and storage as they were when any command gets %s`,
+        `an export by ${way} of a VM on ${name} that runs leaves guest and storage as they were when any command gets %s`,
         async (then) => {
           const standIns = await storage.standIns();
           await standIns.reset(0, then);
-          reportOf(await storage.exportVm([], standIns.env));
+          reportOf(await storage.exportVm(words, standIns.env));
           const commands = await standIns.called();
           const first = commands.findIndex((program) => firstChange.test(program)) + 1;
           expect(first).toBeGreaterThan(0);
           for (const at of placesIn(commands, first)) {
             await storage.removeBundles();
             await standIns.reset(at, then);
-            const { code, stderr } = await storage.exportVm([], standIns.env);
+            const { code, stderr } = await storage.exportVm(words, standIns.env);
             const what = `${then} at command ${at}, ${commands[at - 1] ?? ''}`;
             // After the last byte the bundle is there, and is finished; what is undone then may be undone once more.
             const late = commands
@@ -206,9 +223,10 @@ export function describeContract(
   });
 }
 
-function befallsOf(chosen: readonly Befalls[] | 'never'): readonly Befalls[] {
-  if (chosen === 'never') return [];
-  return process.env['ONEVMDUMP_LAB_EACH'] === '1' ? ['fail', 'SIGTERM', 'SIGKILL'] : chosen;
+function befallsOf({ atEachCommand, noStandIns }: ContractChoice, way: Way): readonly Befalls[] {
+  if (noStandIns) return [];
+  if (process.env['ONEVMDUMP_LAB_EACH'] === '1') return ['fail', 'SIGTERM', 'SIGKILL'];
+  return atEachCommand?.[way] ?? [];
 }
 
 /** Restores a bundle. @returns where the datastore put each disk, by DISK_ID */

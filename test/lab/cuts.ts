@@ -75,6 +75,7 @@ export async function exportWhileCut(
   scene: RemoteScene,
   vm: LabVm,
   [how, program, word, when]: Cut,
+  args: readonly string[] = [],
 ): Promise<{ readonly ended: Ended; readonly seconds: number }> {
   let cutAt: number | undefined;
   const act = async (): Promise<void> => {
@@ -83,7 +84,7 @@ export async function exportWhileCut(
   };
   await scene.disturb({ program, word, when, act });
   let over: Ended | undefined;
-  const exporting = scene.exportOf(vm).then((ended) => (over = ended));
+  const exporting = scene.exportOf(vm, args).then((ended) => (over = ended));
   const thawed = secondsToThaw(vm, () => {
     if (cutAt === undefined && over) {
       throw new Error(`no connection was cut: code ${over.code}: ${over.stderr}`);

@@ -146,6 +146,7 @@ export async function leftOfGuest(vm: LabVm): Promise<object> {
   return {
     job: (await vm.virsh('domjobinfo', vm.domain)).trim().split(/\s+/).at(-1),
     guards: await guardsOf(vm),
+    spaceWatches: await processesOf(vm, 'onevmdump-space-'),
     state: (await vm.virsh('domstate', vm.domain)).trim(),
     frozen: await vm.isFrozen(),
   };
@@ -153,20 +154,25 @@ export async function leftOfGuest(vm: LabVm): Promise<object> {
 
 /** The processes of this machine that see to it that the guest of a VM goes on. */
 export async function guardsOf(vm: LabVm): Promise<readonly string[]> {
+  return await processesOf(vm, 'onevmdump-guard-');
+}
+
+async function processesOf(vm: LabVm, word: string): Promise<readonly string[]> {
   const processes = (await runProgram('ps', ['-eo', 'args'])).split('\n');
   // Another lab can have a VM of the same name; libvirt's socket, which guards name, lies in its folder.
   const lab = process.env['ONEVMDUMP_LAB'] ?? '/var/tmp/onevmdump-lab';
   const names = [vm.domain, (await vm.virsh('domuuid', vm.domain)).trim()];
   return processes.filter(
     (line) =>
-      line.includes('onevmdump-guard-') &&
-      line.includes(lab) &&
-      names.some((name) => line.includes(` ${name} `)),
+      line.includes(word) && line.includes(lab) && names.some((name) => line.includes(` ${name} `)),
   );
 }
 
 /** What `leftOfGuest` says of a guest that is as before. */
-export const asBefore = { job: 'None', guards: [], state: 'running', frozen: false };
+export const asBefore = {
+  ...{ job: 'None', guards: [], spaceWatches: [] },
+  ...{ state: 'running', frozen: false },
+};
 
 /** A virsh for PATH, in `bin`, that runs lines of bash before and after the real one. */
 export async function virshThat(

@@ -14,6 +14,10 @@ export type GuestCommand =
   | 'start-agent'
   | 'pause-writer'
   | 'continue-writer'
+  | `load-start ${string} ${number}`
+  | 'load-stop'
+  | 'load-written'
+  | 'kernel-errors'
   | 'power-off';
 
 /**

@@ -142,7 +142,34 @@ export class LabVm {
     await this.ask('continue-writer');
   }
 
+  /**
+   * Has the guest write to the first `mib` MiB, a multiple of 4, of a file or disk of its own again and again, past
+   * its page cache, until `stopLoad`.
+   */
+  async startLoad(file: string, mib: number): Promise<void> {
+    await this.ask(`load-start ${file} ${mib}`);
+  }
+
+  async stopLoad(): Promise<void> {
+    await this.ask('load-stop');
+  }
+
+  /** How many MiB the load has written by now. @throws Error when one of its writes failed */
+  async loadWritten(): Promise<number> {
+    return Number(await this.ask('load-written'));
+  }
+
+  /** How many errors of disks and file systems the guest's kernel has reported. */
+  async kernelErrors(): Promise<number> {
+    return Number(await this.ask('kernel-errors'));
+  }
+
   ask(command: GuestCommand): Promise<string> {
-    return askGuest(join(this.#place.controlFolder, `${this.domain}.control`), command);
+    return askGuest(this.controlPath, command);
+  }
+
+  /** The socket of the guest's control port. It serves one caller at a time. */
+  get controlPath(): string {
+    return join(this.#place.controlFolder, `${this.domain}.control`);
   }
 }

@@ -18,6 +18,11 @@ export interface LibvirtLab {
   readonly qcow2: LabVm;
   /** VM 9: TM ssh. Powered off unless somebody started it. */
   readonly ssh: LabVm;
+  /**
+   * VM 10: TM qcow2, on a system datastore of 64 MiB; its disk 3 has 1088 MiB, empty at first. Powered off unless
+   * somebody started it.
+   */
+  readonly small: LabVm;
   /** Whether this call started the lab: whoever did may stop it. */
   readonly startedNow: boolean;
   /** Ends libvirtd and starts it again; guests run on. */
@@ -42,6 +47,7 @@ export async function upLibvirt(): Promise<LibvirtLab> {
     datastores,
     qcow2: new LabVm(8, join(datastores, '100', '8'), place),
     ssh: new LabVm(9, join(datastores, '0', '9'), place),
+    small: new LabVm(10, join(datastores, '102', '10'), place),
     startedNow: facts.startedNow,
     async restartLibvirtd() {
       await runProgram('bash', [restartScript]);

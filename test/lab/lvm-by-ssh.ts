@@ -54,9 +54,10 @@ const acted = `${hostFolder}/acted`;
 
 export const nothingLeft = { journals: [], parts: [], connections: [], processes: [] };
 
-export async function sceneBySsh(lab: LvmLab): Promise<SshScene> {
+/** @param more environment of the command. */
+export async function sceneBySsh(lab: LvmLab, more: NodeJS.ProcessEnv = {}): Promise<SshScene> {
   const path = `${lab.sshFolder}:${process.env['PATH'] ?? ''}`;
-  const scene = await makeScene({ PATH: path, ...lvmSettingsForLab });
+  const scene = await makeScene({ PATH: path, ...lvmSettingsForLab, ...more });
   // Another lab has a host of the same name.
   const connections = (): Promise<number[]> => processesWith(lab.sshConfig, 'ServerAliveInterval');
   const left = async (): Promise<object> => ({

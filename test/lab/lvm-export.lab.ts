@@ -1,12 +1,13 @@
 // Exports of VMs whose disks are logical volumes, by the built command on a host with real LVM, libvirt
-// and QEMU. All of that is user-mode Linux on one CPU, where every command takes 0.1 to 1 s.
+// and QEMU: with snapshots of the volumes, also where one backup job would be the default. All of that is user-mode Linux on one CPU, where every command takes 0.1 to 1 s.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Ended } from '../support/shell.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
   activeVolumes,
   cleanupOn,
-  exportOn,
+  exportOn as exportByDefault,
+  type ExportOptions,
   fileSums,
   leftOn,
   prepareHost,
@@ -41,6 +42,11 @@ afterEach(async () => {
   await lab.run('rm -f /tmp/lvm-export/*.tar.gz');
   expect(await leftOn(lab)).toBe('');
 });
+
+async function exportOn(on: LvmLab, vm: LabVm, options: ExportOptions = {}): Promise<Ended> {
+  const env = { ONEVMDUMP_SNAPSHOT: 'storage', ...options.env };
+  return await exportByDefault(on, vm, { ...options, env });
+}
 
 function reportOf({ code, stdout, stderr }: Ended): Report {
   expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });

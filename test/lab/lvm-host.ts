@@ -232,7 +232,7 @@ function sums(text: string): readonly string[] {
 const filesAndProcesses = `cd /
 find /tmp ${folder} /var/lib/one -name 'onevmdump*' ! -name onevmdump | sort -u | grep -v 'tar.gz$'
 find /var/lib/one/onevmdump -type f 2>/dev/null
-ps -eo args | grep -e 'onevmdump-[g]uard' -e '[q]emu-nbd'`;
+ps -eo args | grep -e 'onevmdump-[g]uard' -e 'onevmdump-[s]pace' -e '[q]emu-nbd'`;
 
 /** All that exports may have left on the host, line by line. */
 export async function leftOn(lab: LvmLab): Promise<string> {

@@ -23,7 +23,8 @@ let vm: LabVm;
 beforeAll(async () => {
   lab = await upLvm();
   await prepareHost(lab);
-  scene = await sceneBySsh(lab);
+  // A backup job has no commands of its own for logical volumes: ssh-cut.lab.ts.
+  scene = await sceneBySsh(lab, { ONEVMDUMP_SNAPSHOT: 'storage' });
   vm = lab.thick;
 });
 
@@ -241,6 +242,7 @@ describe('an export of a running VM from a host with LVM', () => {
       const changed = xml.replace(attribute, () => hostile.replaceAll('CANARY', canary));
       expect(changed).not.toBe(xml);
       await scene.exportOf(vm, [], { xml: changed });
+      await scene.exportOf(vm, ['--snapshot', 'auto'], { xml: changed });
       // On the host, all of such a name is found by what follows each test.
       expect(await readdir('/tmp')).not.toContain('onevmdump-CANARY');
     },

@@ -111,8 +111,9 @@ export function backedUpByOned(
   return {
     async exportVm(args, env = {}) {
       const debug = args.includes('-D') ? { ONEVMDUMP_DEBUG: '1' } : {};
+      const way = args.includes('storage') ? { ONEVMDUMP_SNAPSHOT: 'storage' } : {};
       const freeze = args.includes('suspend') ? 'SUSPEND' : 'AGENT';
-      const ended = await backUp(await actions(freeze, { ...env, ...debug }));
+      const ended = await backUp(await actions(freeze, { ...env, ...debug, ...way }));
       if (ended.code !== 0) return ended;
       const bundle = join(basePath, String(vm.id), ended.stdout.split(' ')[0] ?? '');
       const shown = await scene.onevmdump(['show', bundle, '--json']);

@@ -53,6 +53,9 @@ const stopped: readonly Cut[] = [
   ['sshd is stopped', 'rbd', 'export-diff', 'before'],
 ];
 
+/** Where a backup job is cut, ssh-cut.lab.ts says. */
+const byStorage = ['--snapshot', 'storage'];
+
 describe('an export from a host with Ceph', () => {
   test.each(['vm', 'mixed'] as const)(
     'of an export from a host with Ceph (%s) little more than the data crosses the network, off and running',
@@ -63,7 +66,10 @@ describe('an export from a host with Ceph', () => {
       await scene.removeBundles();
       await vm.start();
       try {
-        await expectFewBytes(scene, vm, `Ceph (${which}), running`);
+        for (const way of ['qemu', 'storage']) {
+          await scene.removeBundles();
+          await expectFewBytes(scene, vm, `Ceph (${which}), running, ${way}`, ['--snapshot', way]);
+        }
       } finally {
         await vm.destroy();
       }
@@ -92,7 +98,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
   ])(
     'an export of a running VM from a host with Ceph whose connection is cut (%s) around %s %s (%s) leaves nothing, and the guest goes on',
     async (...cut) => {
-      const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut);
+      const { ended, seconds } = await exportWhileCut(scene, lab.vm, cut, byStorage);
       expectLost(ended);
       expect(seconds * 1000).toBeLessThan(limits.soonMs);
       await expectNothingLeft(before);
@@ -108,7 +114,7 @@ describe('an export of a running VM from a host with Ceph whose connection is cu
     };
     await scene.disturb({ program: 'rbd', word: 'export-diff', when: 'before', act });
     try {
-      const { code, stderr } = await scene.exportOf(lab.vm);
+      const { code, stderr } = await scene.exportOf(lab.vm, byStorage);
       expect(code).toBe(4);
       for (const image of [lab.images[0], lab.images[1], lab.images[3]]) {
         expect(stderr).toMatch(new RegExp(`on ${scene.sshd.host}: .*${image}@onevmdump-`));

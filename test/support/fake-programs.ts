@@ -62,7 +62,7 @@ unset IFS
 # Processes that outlive the command, and look after its guest or its job, call programs whenever they like.
 while read -r line || [ -n "$line" ]; do
   case $line in *onevmdump-space-* | *onevmdump-guard-*) exec "$real" "$@" ;; esac
-done <"/proc/$PPID/cmdline"
+done 2>/dev/null <"/proc/$PPID/cmdline"
 # Lines of several at once do not mix; ours is the last with this process's number.
 echo "${program} $$" >>'${list}'
 lines=0

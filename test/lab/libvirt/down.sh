@@ -12,4 +12,5 @@ for pidfile in "$FOLDER"/private/run/libvirt/qemu/one-*.pid; do
   [ -e "$pidfile" ] && stop "$pidfile" qemu-system-x86
 done
 stop "$PIDFILE" libvirtd
+if mountpoint -q "$SMALL"; then umount "$SMALL"; fi
 rm -rf "$FOLDER/private/run"

@@ -3,11 +3,13 @@
 # A libvirtd of the lab's own, beside one that the machine may have. Sourced after functions.sh.
 FOLDER=$LAB/libvirt
 DATASTORES=$FOLDER/datastores
+SMALL=$FOLDER/small
 SOCKET=$FOLDER/private/run/libvirt/libvirt-sock
 URI="qemu+unix:///system?socket=$SOCKET"
 PIDFILE=$FOLDER/libvirtd.pid
 UUID_8=8e1f3c3c-52a7-4c1b-9d70-6a54c2f00008
 UUID_9=9b7d2a10-1f4e-4a58-8c33-0d2e7c500009
+UUID_10=3c61f0a8-70b9-4c0e-a2f5-51d7e8400010
 
 lab_virsh() { virsh -q -c "$URI" "$@"; }
 
@@ -29,6 +31,9 @@ start_libvirtd() {
   grep -v '^libvirt-qemu:' /etc/group >"$FOLDER/private/etc/group"
   echo 'libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin' >>"$FOLDER/private/etc/passwd"
   echo 'libvirt-qemu:x:64055:' >>"$FOLDER/private/etc/group"
+  # What is mounted later is not seen in there.
+  mkdir -p "$SMALL"
+  mountpoint -q "$SMALL" || mount -t tmpfs -o size=64m,mode=755 onevmdump-lab "$SMALL"
   unshare --mount --propagation private bash -e -s "$FOLDER" <<'NAMESPACE'
 for path in etc/libvirt var/lib/libvirt var/cache/libvirt var/log/libvirt run/libvirt; do
   mount --bind "$1/private/$path" "/$path"

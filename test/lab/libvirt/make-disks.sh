@@ -1,6 +1,7 @@
 #!/bin/bash
-# The disks of VM 8 and VM 9, new at every start, laid out as OpenNebula's transfer drivers leave them:
-# VM 8 TM qcow2 (system datastore 100, images in 101), VM 9 TM ssh (system datastore 0, images in 1).
+# The disks of VM 8, 9 and 10, new at every start, laid out as OpenNebula's transfer drivers leave them:
+# VM 8 TM qcow2 (system datastore 100, images in 101), VM 9 TM ssh (system datastore 0, images in 1), VM 10 as VM 8, but
+# its system datastore 102 has 64 MiB in all, so its disks are links to 103, and its disk 3 is large and empty.
 #   0 vda qcow2, from an image; ext4 with data, the guest writes      1 vdb raw, volatile; ext4, the guest writes
 #   2 hda CD-ROM image   3 vdc persistent qcow2 image, data without a file system   4 hdb the context
 set -euo pipefail
@@ -74,6 +75,21 @@ tm_qcow2() {
   ln -s "$image.snap/0" "$folder/disk.3"
 }
 
+on_small() {
+  local folder=$1 store=$2
+  find "$SMALL" -mindepth 1 -delete
+  ln -s "$SMALL" "$(dirname "$folder")"
+  mkdir "$folder"
+  images "$store"
+  qemu-img create -q -f qcow2 "$store/$data" 1088M
+  own_disks "$store"
+  mv "$store/disk.4" "$folder/"
+  ln -s "$store/$base" "$folder/disk.0"
+  ln -s "$store/disk.1" "$folder/disk.1"
+  ln -s "$store/$cdrom" "$folder/disk.2"
+  ln -s "$store/$data" "$folder/disk.3"
+}
+
 tm_ssh() {
   local folder=$1 store=$2
   images "$store"
@@ -96,10 +112,13 @@ vm_xml() {
 rm -rf "$DATASTORES"
 tm_qcow2 "$DATASTORES/100/8" "$DATASTORES/101"
 tm_ssh "$DATASTORES/0/9" "$DATASTORES/1"
+on_small "$DATASTORES/102/10" "$DATASTORES/103"
 for state in 'running 3 3' 'poweroff 8 0'; do
   read -r word number lcm <<<"$state"
   vm_xml 8 "$number" "$lcm" DEPLOY_ID="$UUID_8" UUID="$UUID_8" TM_MAD=qcow2 SYSTEM_DS=100 IMAGE_DS=101 \
-    LN_TARGET=NONE ORPHANS=FORMAT >"$FOLDER/vm-8.$word.xml"
+    LN_TARGET=NONE ORPHANS=FORMAT DATA_MB=64 >"$FOLDER/vm-8.$word.xml"
   vm_xml 9 "$number" "$lcm" DEPLOY_ID=one-9 UUID="$UUID_9" TM_MAD=ssh SYSTEM_DS=0 IMAGE_DS=1 \
-    LN_TARGET=SYSTEM ORPHANS=YES >"$FOLDER/vm-9.$word.xml"
+    LN_TARGET=SYSTEM ORPHANS=YES DATA_MB=64 >"$FOLDER/vm-9.$word.xml"
+  vm_xml 10 "$number" "$lcm" DEPLOY_ID="$UUID_10" UUID="$UUID_10" TM_MAD=qcow2 SYSTEM_DS=102 IMAGE_DS=103 \
+    LN_TARGET=NONE ORPHANS=FORMAT DATA_MB=1088 >"$FOLDER/vm-10.$word.xml"
 done

@@ -24,7 +24,7 @@ fi
 unpack "$work/deb" "$kernel" qemu-guest-agent busybox-static
 
 root=$work/root busybox=$work/deb/bin/busybox agent=$work/deb/usr/sbin/qemu-ga
-mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,tmp,disk/a,disk/b,modules}
+mkdir -p "$root"/{bin,sbin,dev,proc,sys,run,tmp,disk/a,disk/b,disk/c,modules}
 cp "$busybox" "$root/bin/"
 for applet in $("$busybox" --list); do ln -s busybox "$root/bin/$applet" 2>/dev/null || true; done
 cp "$agent" "$root/sbin/"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# start-vm.sh 8|9 [UID:GID]: creates the transient domain as OpenNebula does (virsh create) and waits until its
+# start-vm.sh 8|9|10 [UID:GID]: creates the transient domain as OpenNebula does (virsh create) and waits until its
 # guest agent and its writer answer. QEMU runs as that user; without it as root.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,7 +10,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case $1 in
   8) uuid=$UUID_8 vm_folder=$DATASTORES/100/8 ;;
   9) uuid=$UUID_9 vm_folder=$DATASTORES/0/9 ;;
-  *) die "there is no VM $1, only 8 and 9" ;;
+  10) uuid=$UUID_10 vm_folder=$DATASTORES/102/10 ;;
+  *) die "there is no VM $1, only 8, 9 and 10" ;;
 esac
 owner=${2:-0:0} domain=one-$1 console=$FOLDER/one-$1.console
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# run-domain.sh DOMAIN VG: runs on the lab's host. Starts libvirtd there unless it runs, activates the
-# volumes, creates the domain and waits for its guest agent.
+# run-domain.sh DOMAIN VG: runs on the lab's host. Activates the volumes, creates the domain and waits for its
+# guest agent.
 set -euo pipefail
 domain=$1 group=$2
 await() {
@@ -11,15 +11,7 @@ await() {
     sleep 0.2
   done
 }
-answers() { virsh -q -c qemu:///system list; }
-if ! answers >/dev/null 2>&1; then
-  mkdir -p /etc/libvirt /run/libvirt /var/log/libvirt/qemu /var/lib/libvirt/qemu
-  cp /run/lab/qemu.conf /etc/libvirt/
-  # There is no polkit here to ask whether oneadmin may.
-  echo 'auth_unix_rw = "none"' >/etc/libvirt/libvirtd.conf
-  libvirtd -d -p /run/libvirtd.pid </dev/null >/dev/null 2>&1
-  await 60 answers || { tail -n 3 /var/log/libvirt/libvirtd.log >&2; exit 1; }
-fi
+bash /run/lab/run-libvirtd.sh
 for disk in 0 1; do lvchange -q -ay -K "$group/lv-${domain}-$disk" 2>/dev/null; done
 rm -f "/run/lab/$domain.console" "/run/lab/$domain.control"
 virsh -q -c qemu:///system create "/run/lab/$domain.xml"

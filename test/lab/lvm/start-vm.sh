@@ -19,6 +19,6 @@ host_runs || die 'the host does not run: lab.sh up lvm'
 need libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 bash "$HERE/../libvirt/make-guest.sh" "$LAB/libvirt/guest"
 fill DOMAIN="$domain" VM="$1" DATASTORE="$datastore" <"$HERE/domain.xml" >"$FOLDER/$domain.xml"
-tar -C "$FOLDER" -c "$domain.xml" -C "$HERE/../libvirt" qemu.conf -C "$HERE" run-domain.sh |
+tar -C "$FOLDER" -c "$domain.xml" -C "$HERE/../libvirt" qemu.conf -C "$HERE" run-libvirtd.sh run-domain.sh |
   ssh -F "$SSH_CONFIG" "root@$HOST" tar -C /run/lab -x --no-same-owner
 lab_ssh bash /run/lab/run-domain.sh "$domain" "vg-one-$datastore" >&2
