@@ -61,7 +61,7 @@ describe('an export of a VM on a volume group that other machines may see', () =
   test('a snapshot in a volume group that others may see is refused on a machine that is not the front-end, before anything is changed, with the ways that are left', () =>
     prepared(running, { volumes: [{ ...volume, active: true }], frontEnd: false }, async (seen) => {
       await expect(seen.prepared).rejects.toThrow(
-        /^cannot make snapshots of disk 0 of VM 7: other machines may see the volume group vg-one-0, .* this machine is not the front-end, as there is no \/etc\/one\/oned\.conf, .* Possible are: export the VM on the front-end, with --remote-host auto \(or a host that sees the group\); let oned back it up; use --snapshot qemu, which does not change the group; or, if no other machine sees the group, set LVM_SHARED = no$/,
+        /^cannot make snapshots of disk 0 of VM 7: other machines may see the volume group vg-one-0, .* this machine is not the front-end, as there is no \/etc\/one\/oned\.conf, .* Export the VM on the front-end with --remote-host auto \(or a host that sees the group\), or let oned back it up, or use --snapshot qemu, which does not change the group; or, if no other machine sees the group, set LVM_SHARED = no$/,
       );
       await expect(seen.prepared).rejects.toMatchObject({ code: 'failed', exitCode: 1 });
       expect(seen.lvm.changes).toEqual([]);
@@ -72,7 +72,7 @@ describe('an export of a VM on a volume group that other machines may see', () =
   test('an inactive volume of a group that others may see is not activated on a machine that is not the front-end', () =>
     prepared(off, { frontEnd: false }, async ({ prepared: refused, lvm, world }) => {
       await expect(refused).rejects.toThrow(
-        /^cannot activate the volumes of disk 0 of VM 7: .*: export the VM on the front-end, with --remote-host auto \(or a host that sees the group\); let oned back it up; or, if/,
+        /^cannot activate the volumes of disk 0 of VM 7: .*\. Export the VM on the front-end with --remote-host auto \(or a host that sees the group\), or let oned back it up; or, if/,
       );
       expect(lvm.changes).toEqual([]);
       expect(world.undone()).toEqual([]);

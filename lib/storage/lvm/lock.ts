@@ -36,13 +36,9 @@ export async function requireLockable(
   { group, doing, instead }: GroupChange,
 ): Promise<void> {
   if (!shared || (await isFrontEnd(here))) return;
-  const ways = [
-    'export the VM on the front-end, with --remote-host auto (or a host that sees the group)',
-    'let oned back it up',
-    ...(instead === undefined ? [] : [instead]),
-  ];
+  const also = instead === undefined ? '' : `, or ${instead}`;
   throw new FailedError(
-    `cannot ${doing}: other machines may see the volume group ${group}, and only on OpenNebula's front-end can we lock it against their changes, which could destroy it; ${here.where} is not the front-end, as there is no ${onedConfiguration()}, or this user may not see it. Possible are: ${ways.join('; ')}; or, if no other machine sees the group, set LVM_SHARED = no`,
+    `cannot ${doing}: other machines may see the volume group ${group}, and only on OpenNebula's front-end can we keep them from changing it at the same time, which could destroy it; ${here.where} is not the front-end, as there is no ${onedConfiguration()}, or this user may not see it. Export the VM on the front-end with --remote-host auto (or a host that sees the group), or let oned back it up${also}; or, if no other machine sees the group, set LVM_SHARED = no`,
   );
 }
 
