@@ -102,6 +102,36 @@ describe('an export of a VM on LVM that is powered off', () => {
     expect(await activeVolumes(lab, lab.thick)).toEqual([]);
   });
 
+  test('an export of a VM on LVM activates no volume of a group that others may see, unless it runs on the front-end, whose lock it takes', async () => {
+    const vm = lab.thick;
+    const env = { ONEVMDUMP_LVM_SHARED: 'yes' };
+    for (const user of ['root', 'oneadmin'] as const) {
+      const { code, stderr } = await exportOn(lab, vm, { user, env });
+      expect({ code, stderr }).toEqual({
+        code: 1,
+        stderr: expect.stringMatching(
+          /^cannot activate the volumes of disk 0 and disk 1 of VM 20: .*LVM_SHARED = no\n$/,
+        ) as unknown,
+      });
+    }
+    expect(await activeVolumes(lab, vm)).toEqual([]);
+    // As OpenNebula's packages have them.
+    const folders =
+      'install -d -o root -g oneadmin -m 750 /etc/one; install -d -o oneadmin /var/lock/one';
+    await lab.run(`${folders}; install -g oneadmin -m 640 /dev/null /etc/one/oned.conf`);
+    try {
+      reportOf(await exportOn(lab, vm, { user: 'oneadmin', env }));
+      const locks = (await lab.run('stat -c "%n %U" /var/lock/one/*')).trim().split('\n');
+      expect(locks).toEqual([
+        '/var/lock/one/tm-fs_lvm-110.lock oneadmin',
+        '/var/lock/one/tm-onelvm-vg-one-110.lock oneadmin',
+      ]);
+    } finally {
+      await lab.run('rm -rf /etc/one /var/lock/one');
+    }
+    expect(await activeVolumes(lab, vm)).toEqual([]);
+  });
+
   test('an export of a VM on LVM that is killed leaves active volumes to cleanup', async () => {
     const meddling = { when: 'before', match: 'qemu-nbd*', action: 'kill -KILL $PPID' } as const;
     expect((await exportOn(lab, lab.thick, { meddling })).code).not.toBe(0);
