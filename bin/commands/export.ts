@@ -14,7 +14,7 @@ import type { OneClient } from '../../lib/one/client.ts';
 import { getVm } from '../../lib/one/vms.ts';
 import { errorMessage, UsageError } from '../../lib/report/errors.ts';
 import type { SshTarget } from '../../lib/run/runner.ts';
-import type { FreezeWish } from '../../lib/guest/freeze.ts';
+import type { FreezeRequest } from '../../lib/guest/freeze.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
 import { configFor, parseId, printMade, withProgress, type CliCommand } from './command.ts';
@@ -39,7 +39,7 @@ async function runExport(
   const destinationHost = destinationTarget(options, config);
   const onlyDisks = options.disk?.map((id) => parseId(id, 'a disk id'));
   const compression = parseCompression(options.compress ?? config.compress);
-  const freeze = freezeWish(options, config);
+  const freeze = requestedFreeze(options, config);
   const way =
     options.snapshot === undefined
       ? config.snapshot
@@ -99,7 +99,7 @@ function destinationTarget(
   return parseSshTarget(host, user, names);
 }
 
-function freezeWish(options: ExportOptions, config: Config): FreezeWish {
+function requestedFreeze(options: ExportOptions, config: Config): FreezeRequest {
   const { fsFreeze } = options;
   const mode =
     fsFreeze === undefined

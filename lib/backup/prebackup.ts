@@ -11,7 +11,7 @@ import { keepPrepared } from './prepared-backup.ts';
 import { UnsupportedError } from '../report/errors.ts';
 import { silent } from '../report/progress.ts';
 import { stateFolder } from '../session/state-folder.ts';
-import type { FreezeWish } from '../guest/freeze.ts';
+import type { FreezeRequest } from '../guest/freeze.ts';
 import { stateAround } from '../storage/machine-state.ts';
 import { fixPointInTime } from '../storage/point-in-time.ts';
 import { planDumps } from '../storage/registry.ts';
@@ -69,7 +69,7 @@ export async function prebackup(
  * FS_FREEZE of the VM's backup configuration; NONE when it is not set, as in oned. If the requested freeze is not possible,
  * the backup fails, as OpenNebula's own actions do.
  */
-function requestedFreeze({ backupConfig }: Vm): FreezeWish {
+function requestedFreeze({ backupConfig }: Vm): FreezeRequest {
   const word = backupConfig && childText(backupConfig, 'FS_FREEZE')?.toLowerCase();
   const mode: FreezeMode = word === 'agent' || word === 'suspend' ? word : 'none';
   return { mode, required: mode !== 'none' };

@@ -25,7 +25,7 @@ import type { Vm } from '../vm/vm.ts';
 /** How long a thaw is tried after a failed freeze, before the export continues. */
 const thawAfterFailureMs = 6000;
 
-export interface FreezeWish {
+export interface FreezeRequest {
   readonly mode: FreezeMode;
   /** Fail if the guest cannot be frozen or paused in this mode. */
   readonly required: boolean;
@@ -34,23 +34,23 @@ export interface FreezeWish {
 }
 
 /** How a guest was frozen or paused. */
-export interface Held {
+export interface FreezeResult {
   readonly level: Exclude<ConsistencyLevel, 'offline'>;
   /** Milliseconds for which it was frozen or paused; 0 if it was neither. */
   readonly frozenMs: number;
 }
 
 /** A guest that is frozen or paused, or that could not be. */
-export interface Hold {
-  /** The level that is expected. `release` returns the level that was reached. */
-  readonly level: Held['level'];
+export interface FrozenGuest {
+  /** The level that is expected. `thaw` returns the level that was reached. */
+  readonly level: FreezeResult['level'];
   /**
    * Thaws or resumes the guest.
    * @returns `crash` if the freeze ended before the thaw: by itself, or because somebody else thawed the guest.
    * @throws FailedError when the freeze ended early and it is required, or when our watchdog thawed or resumed the
    *   guest.
    */
-  release(): Promise<Held>;
+  thaw(): Promise<FreezeResult>;
 }
 
 /** Why a guest is not frozen. If it still freezes late, the watchdog or the journal's undo thaws it. */
@@ -65,12 +65,16 @@ interface Unfrozen {
  * @throws FailedError when it cannot be frozen or paused and this is required, or when it is to be frozen and another
  *   tool has frozen it; nothing was changed then.
  */
-export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run): Promise<Hold> {
+export async function freezeGuest(
+  vm: Vm,
+  { mode, required }: FreezeRequest,
+  run: Run,
+): Promise<FrozenGuest> {
   const domain = domainOf(vm, run);
   const state = await requireRunning(vm, domain);
   // A guest that somebody else has paused writes nothing, and it is not for us to resume it.
   if (state === 'paused' && mode !== 'agent') {
-    return notHeld('suspend');
+    return notFrozen('suspend');
   }
   if (mode === 'suspend') return await suspend(domain, run);
   if (mode === 'agent') {
@@ -83,17 +87,17 @@ export async function holdGuest(vm: Vm, { mode, required }: FreezeWish, run: Run
       }
       run.log.warn(`${what}; its disks will be as after a power cut (crash)`);
     };
-    const held = await freeze(vm, domain, run, (why) =>
+    const guest = await freeze(vm, domain, run, (why) =>
       unfrozen(`the file systems of VM ${vm.id} did not stay frozen: ${why}`),
     );
-    if (!('refusal' in held)) return held;
-    unfrozen(`the file systems of VM ${vm.id} cannot be frozen: ${held.refusal}`);
+    if (!('refusal' in guest)) return guest;
+    unfrozen(`the file systems of VM ${vm.id} cannot be frozen: ${guest.refusal}`);
   }
-  return notHeld('crash');
+  return notFrozen('crash');
 }
 
-function notHeld(level: Held['level']): Hold {
-  return { level, release: () => Promise.resolve({ level, frozenMs: 0 }) };
+function notFrozen(level: FreezeResult['level']): FrozenGuest {
+  return { level, thaw: () => Promise.resolve({ level, frozenMs: 0 }) };
 }
 
 /**
@@ -106,7 +110,7 @@ async function freeze(
   domain: Domain,
   run: Run,
   onEnded: (why: string) => void,
-): Promise<Hold | Unfrozen> {
+): Promise<FrozenGuest | Unfrozen> {
   const { journal, signal, log } = run;
   // Asked first, for two reasons. A hung agent that is told to freeze does so when it comes back. And file systems
   // that are already frozen were frozen by somebody else.
@@ -122,14 +126,12 @@ async function freeze(
   );
   const service = await startWatchdog(domain, 'thaw', watchdog);
   const started = performance.now();
-  const thawed = async (): Promise<number> => {
-    const heldMs = await released(started, undo, { domain, service, watchdog });
-    return inTime(heldMs, started);
-  };
-  const release = async (): Promise<Held> => {
+  const thawed = async (): Promise<number> =>
+    inTime(await markThawed(started, undo, { domain, service, watchdog }), started);
+  const thaw = async (): Promise<FreezeResult> => {
     const gone = service.gone();
     const ended = await thawUntilConfirmed(domain);
-    if (gone) throw letGo(started, gone.lost);
+    if (gone) throw thawedByWatchdog(started, gone.lost);
     const frozenMs = await thawed();
     if (ended === undefined) return { level: 'agent', frozenMs };
     onEnded(ended);
@@ -138,7 +140,7 @@ async function freeze(
   let why: string;
   let lost: ConnectionError | undefined;
   try {
-    if ((await freezeFileSystems(domain)) > 0) return { level: 'agent', release };
+    if ((await freezeFileSystems(domain)) > 0) return { level: 'agent', thaw };
     why = 'the agent found none to freeze';
   } catch (error) {
     signal.throwIfAborted();
@@ -166,7 +168,7 @@ async function freeze(
   return { refusal: why };
 }
 
-async function suspend(domain: Domain, run: Run): Promise<Hold> {
+async function suspend(domain: Domain, run: Run): Promise<FrozenGuest> {
   const watchdog = watchdogName(run.journal.runId);
   const { uri, name } = domain;
   const undo = await run.journal.record(
@@ -178,12 +180,15 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
   await suspendDomain(domain);
   return {
     level: 'suspend',
-    release: async () => {
+    thaw: async () => {
       const gone = service.gone();
-      if (gone) throw letGo(started, gone.lost);
+      if (gone) throw thawedByWatchdog(started, gone.lost);
       await resumeDomain(domain);
-      const heldMs = await released(started, undo, { domain, service, watchdog });
-      return { level: 'suspend', frozenMs: inTime(heldMs, started) };
+      const frozenMs = inTime(
+        await markThawed(started, undo, { domain, service, watchdog }),
+        started,
+      );
+      return { level: 'suspend', frozenMs };
     },
   };
 }
@@ -192,7 +197,7 @@ async function suspend(domain: Domain, run: Run): Promise<Hold> {
  * Ends the watchdog and marks the undo as done. Called when the guest is certainly thawed or resumed.
  * @returns how long it was frozen or paused, in milliseconds
  */
-async function released(
+async function markThawed(
   started: number,
   undo: JournalEntry,
   {
@@ -201,24 +206,24 @@ async function released(
     watchdog,
   }: { readonly domain: Domain; readonly service: Watchdog; readonly watchdog: string },
 ): Promise<number> {
-  const heldMs = Math.ceil(performance.now() - started);
+  const frozenMs = Math.ceil(performance.now() - started);
   const gone = service.gone();
   await service.stop();
   // A watchdog that has thawed or resumed the guest has left its file. One to which the connection was lost still
   // runs on the host, and will thaw or resume the guest soon.
   if (gone || service.gone()?.lost) await endWatchdog(domain, watchdog);
   await undo.done();
-  return heldMs;
+  return frozenMs;
 }
 
 /** @throws FailedError when the watchdog has thawed or resumed the guest meanwhile */
-function inTime(heldMs: number, started: number): number {
-  if (heldMs < watchdogLimitMs) return heldMs;
-  throw letGo(started);
+function inTime(frozenMs: number, started: number): number {
+  if (frozenMs < watchdogLimitMs) return frozenMs;
+  throw thawedByWatchdog(started);
 }
 
 /** The error for a point in time that may have been fixed after the guest was thawed or resumed. */
-function letGo(started: number, lost?: ConnectionError): FailedError | ConnectionError {
+function thawedByWatchdog(started: number, lost?: ConnectionError): FailedError | ConnectionError {
   const seconds = Math.ceil(performance.now() - started) / 1000;
   const what = `the watchdog thawed or resumed the guest before the point in time was fixed, after ${seconds} s or less`;
   if (lost) return new ConnectionError(`${what}: ${lost.message}`, lost);

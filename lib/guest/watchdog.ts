@@ -88,20 +88,20 @@ export async function thawUntilConfirmed(
   limitMs = thawLimitMs,
 ): Promise<string | undefined> {
   const deadline = performance.now() + limitMs;
-  let notHeld: string | undefined;
+  let endedEarly: string | undefined;
   for (let tries = 1; ; tries++) {
     try {
       const count = await thawFileSystems(domain);
       // The agent reports the count for this purpose (guest-fsfreeze-thaw in QEMU's qga/qapi-schema.json). After the
       // first try, 0 proves nothing: an earlier try may have thawed them although its answer was lost.
       if (count === 0 && tries === 1) return 'somebody else has thawed them';
-      return notHeld;
+      return endedEarly;
     } catch (error) {
-      if (error instanceof ThawRefusedError) notHeld ??= error.message;
+      if (error instanceof ThawRefusedError) endedEarly ??= error.message;
       // Then the undo thaws the guest: no signal interrupts its runner.
       if (error instanceof InterruptedError) throw error;
       // If libvirt does not answer at all, the guest may be there, and the thaw is tried again.
-      if (!(await isThere(domain).catch(() => true))) return notHeld;
+      if (!(await isThere(domain).catch(() => true))) return endedEarly;
       if (performance.now() > deadline) throw error;
     }
     await sleep(pauseMs);
@@ -113,7 +113,7 @@ export async function thawUntilConfirmed(
  * @param watchdog its name
  */
 export async function undoFreeze(domain: Domain, watchdog: string): Promise<void> {
-  if (!(await hasLetGo(domain, watchdog))) await thawUntilConfirmed(domain);
+  if (!(await watchdogHasThawed(domain, watchdog))) await thawUntilConfirmed(domain);
   await endWatchdog(domain, watchdog);
 }
 
@@ -123,7 +123,7 @@ export async function undoFreeze(domain: Domain, watchdog: string): Promise<void
  * @throws CommandError with the last reason.
  */
 export async function undoSuspend(domain: Domain, watchdog: string): Promise<void> {
-  if (!(await hasLetGo(domain, watchdog))) await resumeUntilConfirmed(domain);
+  if (!(await watchdogHasThawed(domain, watchdog))) await resumeUntilConfirmed(domain);
   await endWatchdog(domain, watchdog);
 }
 
@@ -143,7 +143,7 @@ async function resumeUntilConfirmed(domain: Domain): Promise<void> {
 /**
  * Whether the watchdog has certainly thawed or resumed the guest. Its file is trusted only if we own it or are root.
  */
-async function hasLetGo({ runner, name }: Domain, watchdog: string): Promise<boolean> {
+async function watchdogHasThawed({ runner, name }: Domain, watchdog: string): Promise<boolean> {
   const script = '[ -f "$1" ] && { [ -O "$1" ] || [ "$(id -u)" = 0 ]; }';
   const { status } = await runner.run(
     { program: 'sh', args: ['-c', script, 'sh', watchdogMark(watchdog)] },

@@ -1,7 +1,7 @@
 // Fixes one point in time for all disks of a VM, whatever modules serve them: QEMU's backup job and the modules prepare,
 // the guest is frozen or paused, the disks are fixed, the guest is thawed or resumed.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { holdGuest, type FreezeWish, type Held } from '../guest/freeze.ts';
+import { freezeGuest, type FreezeRequest, type FreezeResult } from '../guest/freeze.ts';
 import { awaitBootingAgent } from '../guest/guest-agent.ts';
 import type { SnapshotWay } from '../config/snapshot-way.ts';
 import { isRunning } from '../guest/domain.ts';
@@ -40,7 +40,7 @@ export interface PlannedDump {
 
 /** How the point in time of a running VM's disks is fixed. */
 export interface SnapshotRequest {
-  readonly freeze: FreezeWish;
+  readonly freeze: FreezeRequest;
   readonly way: SnapshotWay;
 }
 
@@ -68,7 +68,7 @@ export async function snapshotDisks(
 export async function fixPointInTime(
   plans: readonly PlannedDump[],
   run: Run,
-  { freeze: wish, way }: SnapshotRequest,
+  { freeze, way }: SnapshotRequest,
   limitMs = snapshotLimitMs(plans.length),
 ): Promise<PointInTime> {
   const parts = await prepareAll(plans, way, run);
@@ -77,7 +77,7 @@ export async function fixPointInTime(
     const at = new Date().toISOString();
     return { snapshots: await fixAll(parts), consistency: { level: 'offline', at, frozenMs: 0 } };
   }
-  const { mode, agentWaitMs = 0 } = wish;
+  const { mode, agentWaitMs = 0 } = freeze;
   if (mode === 'agent') await awaitBootingAgent(first.plan.vm, agentWaitMs, run);
   const releases: (() => Promise<void>)[] = [];
   try {
@@ -85,7 +85,7 @@ export async function fixPointInTime(
       const release = await part.claim?.();
       if (release) releases.push(release);
     }
-    return await fixWhileHeld(first.plan.vm, limitMs, parts, wish, run);
+    return await fixWhileFrozen(first.plan.vm, limitMs, parts, freeze, run);
   } finally {
     for (const release of releases) await release();
   }
@@ -143,21 +143,21 @@ function byModule(plans: readonly PlannedDump[]): ReadonlyMap<StorageModule, rea
 }
 
 /** Fixes the point in time of disks that a running guest writes to. */
-async function fixWhileHeld(
+async function fixWhileFrozen(
   vm: Vm,
   limitMs: number,
   parts: readonly Prepared[],
-  wish: FreezeWish,
+  freeze: FreezeRequest,
   run: Run,
 ): Promise<PointInTime> {
-  const hold = await holdGuest(vm, wish, run);
+  const guest = await freezeGuest(vm, freeze, run);
   const at = new Date().toISOString();
   const work = fixAll(parts);
   // The guest does not wait for a slow storage: it is thawed or resumed, and the point in time is lost.
   const inTime = await settlesWithin(work, limitMs);
-  let held: Held;
+  let frozen: FreezeResult;
   try {
-    held = await hold.release();
+    frozen = await guest.thaw();
   } finally {
     // The locks are released and the undo begins only when no storage is still making a snapshot.
     await work.catch(() => undefined);
@@ -169,12 +169,12 @@ async function fixWhileHeld(
     );
   }
   const fixed = howFixed(parts);
-  if (held.level === 'crash' && (fixed.length > 1 || fixed.includes('apart'))) {
+  if (frozen.level === 'crash' && (fixed.length > 1 || fixed.includes('apart'))) {
     run.log.warn(
       `the disks of VM ${vm.id} are each of a point in time of its own, since its guest runs on (crash); one backup job fixes all of them together (--snapshot qemu)`,
     );
   }
-  return { snapshots, consistency: { ...held, at } };
+  return { snapshots, consistency: { ...frozen, at } };
 }
 
 /**

@@ -19,7 +19,7 @@ let watchdog: string;
 let folder: string;
 beforeEach(async () => {
   watchdog = watchdogName(randomBytes(8).toString('hex'));
-  folder = await mkdtemp(join(tmpdir(), 'onevmdump-let-go-'));
+  folder = await mkdtemp(join(tmpdir(), 'onevmdump-watchdog-'));
 });
 afterEach(async () => {
   await rm(watchdogMark(watchdog), { force: true });
@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 /** A domain that somebody else has frozen or paused just now. */
-async function held(how: 'frozen' | 'paused') {
+async function domainThatIs(how: 'frozen' | 'paused') {
   const libvirt = fakeLibvirt({ name: 'one-8' });
   const domain = domainAt(libvirt.runner, 'x:///', 'one-8');
   await (how === 'frozen' ? freezeFileSystems(domain) : suspendDomain(domain));
@@ -35,19 +35,19 @@ async function held(how: 'frozen' | 'paused') {
 }
 
 test('a guest of a killed export that is paused is resumed when nobody knows who paused it', async () => {
-  const { libvirt, domain } = await held('paused');
+  const { libvirt, domain } = await domainThatIs('paused');
   await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(false);
 });
 
 test('a guest of a killed export that is frozen is thawed when nobody knows who froze it', async () => {
-  const { libvirt, domain } = await held('frozen');
+  const { libvirt, domain } = await domainThatIs('frozen');
   await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(false);
 });
 
 test('a guest that the watchdog has resumed, and somebody has paused since, stays paused', async () => {
-  const { libvirt, domain } = await held('paused');
+  const { libvirt, domain } = await domainThatIs('paused');
   await writeFile(watchdogMark(watchdog), '');
   await undoSuspend(domain, watchdog);
   expect(libvirt.paused()).toBe(true);
@@ -55,7 +55,7 @@ test('a guest that the watchdog has resumed, and somebody has paused since, stay
 });
 
 test('a guest that the watchdog has thawed, and somebody has frozen since, stays frozen', async () => {
-  const { libvirt, domain } = await held('frozen');
+  const { libvirt, domain } = await domainThatIs('frozen');
   await writeFile(watchdogMark(watchdog), '');
   await undoFreeze(domain, watchdog);
   expect(libvirt.frozen()).toBe(true);
@@ -85,7 +85,7 @@ async function watchdogAlone(
   { meddle = '', parent = 'sleep 1', limitSeconds = 60 } = {},
 ): Promise<void> {
   const started: Command[] = [];
-  const { libvirt } = await held('paused');
+  const { libvirt } = await domainThatIs('paused');
   const start = (command: Command): ReturnType<typeof libvirt.runner.start> => {
     started.push(command);
     return libvirt.runner.start(command);

@@ -432,7 +432,7 @@ describe('an export of a running VM on Ceph that is ended', () => {
     ['suspend', 'virsh', 'suspend', 1],
     ['suspend', 'rbd', 'snap create', 2],
   ])(
-    'an export of a running VM on Ceph that is ended by SIGKILL while the guest is held by %s (after %s %s, %d times) has it go on within seconds',
+    'an export of a running VM on Ceph that is ended by SIGKILL while the guest is frozen or paused (%s, after %s %s, %d times) has it go on within seconds',
     async (mode, program, command, times) => {
       const { env: killing } = await standIn(program, {
         after: `if [[ " $* " == *'${command}'* ]]; then

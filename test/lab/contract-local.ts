@@ -2,7 +2,7 @@
 import { mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContractStorage } from './contract.ts';
-import { guardsOf, leftOfGuest, makeScene, type ExportScene } from './export-scene.ts';
+import { watchdogsOf, leftOfGuest, makeScene, type ExportScene } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { makeRemoteScene } from './remote-scene.ts';
 
@@ -48,7 +48,7 @@ export function local(
       return result;
     },
     removeBundles: () => scene.removeBundles(),
-    guards: () => guardsOf(vm),
+    watchdogs: () => watchdogsOf(vm),
     cleanup: () => scene.onevmdump(['cleanup']),
     standIns: () => scene.standIns(),
   };

@@ -11,7 +11,7 @@ import {
   cleanupOn,
   exportOn,
   folder as hostFolder,
-  guardsOn,
+  watchdogsOn,
   hostStandIns,
   type HostStandIns,
   prepareHost,
@@ -65,7 +65,7 @@ async function volumes(kind: 'thick' | 'thin'): Promise<ContractStorage> {
       host: await tracesOn(lab, vm),
       frozen: (await vm.isRunning()) && (await vm.isFrozen()),
     }),
-    guards: () => guardsOn(lab),
+    watchdogs: () => watchdogsOn(lab),
     removeBundles: async () => {
       await lab.run(`rm -f ${hostFolder}/*.tar.gz`);
     },

@@ -31,7 +31,7 @@ export interface ContractStorage {
   /** Everything an export could leave or change in storage, libvirt, processes, journals and bundles. */
   traces(): Promise<unknown>;
   /** The processes that still see to it that the guest goes on, as a killed export leaves them. */
-  guards(): Promise<readonly string[]>;
+  watchdogs(): Promise<readonly string[]>;
   removeBundles(): Promise<void>;
   /** `onevmdump cleanup`, there. */
   cleanup(): Promise<Ended>;
@@ -178,7 +178,7 @@ export function describeContract(
               expected: true,
             });
             if (then === 'SIGKILL' && !missed) {
-              await guardsEnd();
+              await watchdogsEnd();
               expect({ what, frozen: await vm.isFrozen() }).toEqual({ what, frozen: false });
               expect({ what, ...(await storage.cleanup()) }).toMatchObject({ what, code: 0 });
               await storage.removeBundles();
@@ -198,8 +198,8 @@ export function describeContract(
     });
 
     /** Resolves when a guest of a killed export goes on by itself for good, whatever was under way. */
-    async function guardsEnd(): Promise<void> {
-      const ended = async () => (await storage.guards()).length === 0;
+    async function watchdogsEnd(): Promise<void> {
+      const ended = async () => (await storage.watchdogs()).length === 0;
       await until(`the watchdogs of ${vm.domain} end`, ended, 250);
     }
 

@@ -145,7 +145,7 @@ export async function expectWriting(vm: LabVm): Promise<void> {
 export async function leftOfGuest(vm: LabVm): Promise<object> {
   return {
     job: (await vm.virsh('domjobinfo', vm.domain)).trim().split(/\s+/).at(-1),
-    guards: await guardsOf(vm),
+    watchdogs: await watchdogsOf(vm),
     spaceWatches: await processesOf(vm, 'onevmdump-space-'),
     state: (await vm.virsh('domstate', vm.domain)).trim(),
     frozen: await vm.isFrozen(),
@@ -153,13 +153,13 @@ export async function leftOfGuest(vm: LabVm): Promise<object> {
 }
 
 /** The processes of this machine that see to it that the guest of a VM goes on. */
-export async function guardsOf(vm: LabVm): Promise<readonly string[]> {
+export async function watchdogsOf(vm: LabVm): Promise<readonly string[]> {
   return await processesOf(vm, 'onevmdump-guard-');
 }
 
 async function processesOf(vm: LabVm, word: string): Promise<readonly string[]> {
   const processes = (await runProgram('ps', ['-eo', 'args'])).split('\n');
-  // Another lab can have a VM of the same name; libvirt's socket, which guards name, lies in its folder.
+  // Another lab can have a VM of the same name; libvirt's socket, which watchdogs name, lies in its folder.
   const lab = process.env['ONEVMDUMP_LAB'] ?? '/var/tmp/onevmdump-lab';
   const names = [vm.domain, (await vm.virsh('domuuid', vm.domain)).trim()];
   return processes.filter(
@@ -170,7 +170,7 @@ async function processesOf(vm: LabVm, word: string): Promise<readonly string[]> 
 
 /** What `leftOfGuest` says of a guest that is as before. */
 export const asBefore = {
-  ...{ job: 'None', guards: [], spaceWatches: [] },
+  ...{ job: 'None', watchdogs: [], spaceWatches: [] },
   ...{ state: 'running', frozen: false },
 };
 

@@ -254,7 +254,7 @@ true`);
 }
 
 /** The processes there that see to it that a guest goes on. */
-export async function guardsOn(lab: LvmLab): Promise<string[]> {
+export async function watchdogsOn(lab: LvmLab): Promise<string[]> {
   return (await lab.run('pgrep -af onevmdump-[g]uard || true')).split('\n').filter(Boolean);
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expectWriting } from './export-scene.ts';
 import type { LabVm } from './lab-vm.ts';
 import { nothingLeft, sceneBySsh, type SshScene } from './lvm-by-ssh.ts';
-import { activeVolumes, fileSums, guardsOn, leftOn, prepareHost, tidyHost } from './lvm-host.ts';
+import { activeVolumes, fileSums, watchdogsOn, leftOn, prepareHost, tidyHost } from './lvm-host.ts';
 import { downLvm, upLvm, type LvmLab } from './lvm.ts';
 import { until } from '../support/limits.ts';
 
@@ -121,7 +121,7 @@ describe('an export of a running VM from a host with LVM', () => {
 
   /** The guest goes on, and nothing is left of the export, here and there. */
   async function expectAsBefore(): Promise<void> {
-    await until('the watchdogs end', async () => (await guardsOn(lab)).length === 0, 500);
+    await until('the watchdogs end', async () => (await watchdogsOn(lab)).length === 0, 500);
     expect(await vm.isFrozen()).toBe(false);
     await expectWriting(vm);
     await expectNothingLeft();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ended } from '../support/shell.ts';
 import {
-  guardsOf,
+  watchdogsOf,
   asBefore,
   expectWriting,
   leftOfGuest,
@@ -177,7 +177,7 @@ describe('a backup of a running VM', () => {
     const { code, stdout } = await backUp(await actions({ env: { ...scene.env, ...path } }));
     expect({ code, stdout }).toEqual({ code: null, stdout: '' });
     // Frozen when it was killed: its watchdog thaws the guest and ends.
-    await until('the watchdogs end', async () => (await guardsOf(vm)).length === 0);
+    await until('the watchdogs end', async () => (await watchdogsOf(vm)).length === 0);
     await expectAsBefore();
   });
 

@@ -5,7 +5,7 @@ import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
-  guardsOf,
+  watchdogsOf,
   asBefore,
   expectWriting,
   leftOfGuest,
@@ -240,7 +240,7 @@ describe('an export of a running VM that is ended', () => {
     ['suspend', 'suspend'],
     ['suspend', 'backup-begin'],
   ])(
-    'an export of a running VM on files that is ended by SIGKILL while the guest is held by %s (in %s) has the guest go on within seconds',
+    'an export of a running VM on files that is ended by SIGKILL while the guest is frozen or paused (%s, in %s) has the guest go on within seconds',
     async (mode, command) => {
       const vm = lab.qcow2;
       const bin = await mkdtemp(join(scene.folder, 'bin-'));
@@ -249,7 +249,7 @@ describe('an export of a running VM that is ended', () => {
       const env = await virshThat(bin, { after });
       const { code } = await scene.exportOf(vm, ['--fs-freeze', mode], { env });
       expect(code).toBe(null);
-      const ended = async () => (await guardsOf(vm)).length === 0;
+      const ended = async () => (await watchdogsOf(vm)).length === 0;
       await until(`the watchdogs of ${vm.domain} end`, ended);
       expect((await vm.virsh('domstate', vm.domain)).trim()).toBe('running');
       expect(await vm.isFrozen()).toBe(false);

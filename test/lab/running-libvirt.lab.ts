@@ -90,9 +90,9 @@ fi`,
     const vm = lab.qcow2;
     const medians: number[] = [];
     for (const gib of [1, 8]) {
-      const held = await withFurtherDisk(vm, gib, () => frozenThrice(vm));
-      medians.push(median(held));
-      process.stderr.write(`a further disk of ${gib} GiB: frozen for ${held.join(', ')} ms\n`);
+      const frozenMs = await withFurtherDisk(vm, gib, () => frozenThrice(vm));
+      medians.push(median(frozenMs));
+      process.stderr.write(`a further disk of ${gib} GiB: frozen for ${frozenMs.join(', ')} ms\n`);
     }
     const [one = 0, eight = 0] = medians;
     // Copying 7 GiB more would take seconds; a busy machine is a few hundred milliseconds off.
@@ -102,14 +102,14 @@ fi`,
 });
 
 async function frozenThrice(vm: LabVm): Promise<number[]> {
-  const held: number[] = [];
+  const frozenMs: number[] = [];
   for (let round = 0; round < 3; round++) {
     const { consistency } = reportOf(await scene.exportOf(vm, ['--compress', 'none']));
     expect(consistency.level).toBe('agent');
-    held.push(consistency.frozenMs);
+    frozenMs.push(consistency.frozenMs);
     await scene.removeBundles();
   }
-  return held;
+  return frozenMs;
 }
 
 /** While `body` runs, the VM has a raw disk 7 of that size, with data all over it. */

@@ -1,8 +1,8 @@
-// What all storages share while a guest is held, seen with a storage that does as it is told.
+// What all storages share while a guest is frozen, seen with a storage that does as it is told.
 import { describe, expect, test } from '@jest/globals';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FreezeWish } from '../../lib/guest/freeze.ts';
+import type { FreezeRequest } from '../../lib/guest/freeze.ts';
 import { fixPointInTime, type SnapshotRequest } from '../../lib/storage/point-in-time.ts';
 import type { PointInTime, Prepared, StorageModule } from '../../lib/storage/storage.ts';
 import { fakeLibvirt, type FakeFacts, type FakeLibvirt } from '../support/fake-libvirt.ts';
@@ -11,7 +11,7 @@ import { quiet } from '../support/nbd-servers.ts';
 
 interface Scene {
   readonly libvirt: FakeLibvirt;
-  readonly fix: (wish: FreezeWish, limitMs?: number) => Promise<PointInTime>;
+  readonly fix: (freeze: FreezeRequest, limitMs?: number) => Promise<PointInTime>;
 }
 
 /** VM 7 runs with one disk, on a storage that is `prepared` like this. */
@@ -42,7 +42,7 @@ async function inScene(
     const run = { ...world.run, runner: libvirt.runner };
     await body({
       libvirt,
-      fix: (wish, limitMs) => fixPointInTime(plans, run, { freeze: wish, way: 'storage' }, limitMs),
+      fix: (freeze, limitMs) => fixPointInTime(plans, run, { freeze, way: 'storage' }, limitMs),
     });
   });
 }
@@ -111,8 +111,8 @@ describe('what a storage must have for itself alone', () => {
     return inScene(
       {},
       async ({ fix }) => {
-        const wish = { mode: 'agent', required: false, agentWaitMs: 600_000 } as const;
-        expect((await fix(wish)).consistency.level).toBe('crash');
+        const freeze = { mode: 'agent', required: false, agentWaitMs: 600_000 } as const;
+        expect((await fix(freeze)).consistency.level).toBe('crash');
         expect(asked).toBe(2);
       },
       { meddle: goes },

@@ -15,7 +15,7 @@ import type { Run } from '../../lib/run/run.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { abortBackupJob } from '../../lib/guest/undo.ts';
 import type { Undo } from '../../lib/run/undo.ts';
-import type { FreezeWish } from '../../lib/guest/freeze.ts';
+import type { FreezeRequest } from '../../lib/guest/freeze.ts';
 import { snapshotDisks } from '../../lib/storage/point-in-time.ts';
 import { planDumps } from '../../lib/storage/registry.ts';
 import type { VmSnapshot } from '../../lib/storage/storage.ts';
@@ -42,7 +42,7 @@ interface Scene {
   readonly libvirt: FakeLibvirt;
   /** The undos as they were when each virsh command was given. */
   readonly recordedAt: Map<string, readonly string[]>;
-  readonly fix: (wish?: FreezeWish, more?: Partial<Run>) => Promise<VmSnapshot>;
+  readonly fix: (freeze?: FreezeRequest, more?: Partial<Run>) => Promise<VmSnapshot>;
   readonly undo: () => Promise<void>;
 }
 
@@ -83,11 +83,11 @@ async function inScene(
       world,
       libvirt,
       recordedAt,
-      fix: (wish, more) =>
+      fix: (freeze, more) =>
         snapshotDisks(
           planDumps(vm(disks, running), new Map()),
           { ...run, ...more },
-          wish && { freeze: wish, way: 'auto' },
+          freeze && { freeze, way: 'auto' },
         ),
       async undo() {
         const left: Undo[] = [...world.undone()].reverse();
@@ -122,11 +122,11 @@ describe('the disks of a running VM', () => {
       const { disks, consistency } = await fix();
       expect(acts(libvirt)).toEqual([
         'guest-fsfreeze-status',
-        'guard',
+        'watchdog',
         'guest-fsfreeze-freeze',
         'backup-begin',
         'guest-fsfreeze-thaw',
-        'guard ended',
+        'watchdog ended',
       ]);
       const { calls } = libvirt;
       expect(
@@ -199,7 +199,13 @@ describe('the disks of a running VM', () => {
     inScene(async ({ fix, libvirt }) => {
       const { consistency } = await fix({ mode: 'suspend', required: true });
       expect(consistency.level).toBe('suspend');
-      expect(acts(libvirt)).toEqual(['guard', 'suspend', 'backup-begin', 'resume', 'guard ended']);
+      expect(acts(libvirt)).toEqual([
+        'watchdog',
+        'suspend',
+        'backup-begin',
+        'resume',
+        'watchdog ended',
+      ]);
     }));
 
   test('the disks of a running VM with --fs-freeze none leave the guest alone', () =>
@@ -224,8 +230,8 @@ describe('the disks of a running VM', () => {
     let asked = 0;
     return inScene(
       async ({ fix, libvirt }) => {
-        const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
-        expect((await fix(wish)).consistency.level).toBe('agent');
+        const freeze = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
+        expect((await fix(freeze)).consistency.level).toBe('agent');
         // Twice in vain, then it is there; and once more right before the freeze.
         expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-status')).toHaveLength(4);
       },
@@ -242,8 +248,8 @@ describe('the disks of a running VM', () => {
   test('a guest that has no agent is exported without waiting for one', () =>
     inScene(
       async ({ fix, libvirt }) => {
-        const wish = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
-        expect((await fix(wish)).consistency.level).toBe('crash');
+        const freeze = { mode: 'agent', required: false, agentWaitMs: 30_000 } as const;
+        expect((await fix(freeze)).consistency.level).toBe('crash');
         expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-status')).toHaveLength(2);
       },
       refusal('guest-fsfreeze-status', 'argument unsupported: QEMU guest agent is not configured'),
@@ -282,30 +288,33 @@ describe('the disks of a running VM', () => {
       ),
   );
 
-  // The instant may be one at which the guest was not held any more.
-  describe.each(['agent', 'suspend'] as const)('of a guest that is held by %s', (mode) => {
-    test.each([
-      ['with its connection', new ConnectionError('host1 is lost', { command: 'ssh' }), 4],
-      ['before its time', undefined, 1],
-    ])(
-      `the disks of a guest that is held (${mode}) are not exported when its watchdog has ended %s`,
-      (_, lost, exitCode) =>
-        inScene(
-          async ({ fix, undo, libvirt }) => {
-            const message = lost
-              ? /the watchdog thawed or resumed the guest .*: host1 is lost$/
-              : /watchdog .*too long$/;
-            await expect(fix({ mode, required: false })).rejects.toMatchObject({
-              exitCode,
-              message: expect.stringMatching(message) as unknown,
-            });
-            await undo();
-            expect([libvirt.frozen(), libvirt.paused()]).toEqual([false, false]);
-          },
-          { guardEnd: { status: undefined, stderr: '', lost } },
-        ),
-    );
-  });
+  // The point in time may be one at which the guest was not frozen or paused any more.
+  describe.each(['agent', 'suspend'] as const)(
+    'of a guest that is frozen or paused (%s)',
+    (mode) => {
+      test.each([
+        ['with its connection', new ConnectionError('host1 is lost', { command: 'ssh' }), 4],
+        ['before its time', undefined, 1],
+      ])(
+        `the disks of a guest that is frozen or paused (${mode}) are not exported when its watchdog has ended %s`,
+        (_, lost, exitCode) =>
+          inScene(
+            async ({ fix, undo, libvirt }) => {
+              const message = lost
+                ? /the watchdog thawed or resumed the guest .*: host1 is lost$/
+                : /watchdog .*too long$/;
+              await expect(fix({ mode, required: false })).rejects.toMatchObject({
+                exitCode,
+                message: expect.stringMatching(message) as unknown,
+              });
+              await undo();
+              expect([libvirt.frozen(), libvirt.paused()]).toEqual([false, false]);
+            },
+            { watchdogEnd: { status: undefined, stderr: '', lost } },
+          ),
+      );
+    },
+  );
 
   test('a guest whose agent may not tell whether it is frozen is not frozen', () =>
     inScene(
@@ -365,7 +374,7 @@ describe('the disks of a running VM', () => {
           await undo();
           expect(libvirt.calls).not.toContain('backup-begin');
           expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
-          expect(libvirt.calls).toContain('guard ended');
+          expect(libvirt.calls).toContain('watchdog ended');
           expect(libvirt.frozen()).toBe(true);
         },
         {
@@ -383,7 +392,7 @@ describe('the disks of a running VM', () => {
         expect((await fix()).consistency.level).toBe('crash');
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
         expect(libvirt.calls).not.toContain('guest-fsfreeze-thaw');
-        expect(libvirt.calls).toContain('guard ended');
+        expect(libvirt.calls).toContain('watchdog ended');
       },
       refusal(
         'guest-fsfreeze-freeze',
@@ -398,7 +407,7 @@ describe('the disks of a running VM', () => {
         expect(acts(libvirt).slice(2, 5)).toEqual([
           'guest-fsfreeze-freeze',
           'guest-fsfreeze-thaw',
-          'guard ended',
+          'watchdog ended',
         ]);
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
       },
@@ -445,7 +454,7 @@ describe('the disks of a running VM', () => {
         );
         expect(libvirt.calls.filter((call) => call === 'guest-fsfreeze-thaw')).toHaveLength(2);
         expect(world.undone().map(({ kind }) => kind)).not.toContain('thaw');
-        expect(libvirt.calls).toContain('guard ended');
+        expect(libvirt.calls).toContain('watchdog ended');
       }, endsItsFreeze));
 
     test('the disks of a guest that has ended its freeze by itself, as Windows does after 10 s, are not dumped when a freeze is required', () =>
@@ -666,7 +675,7 @@ describe('the disks of a running VM', () => {
           await expect(
             fix(undefined, { runner: withPlace(libvirt.runner, false) }),
           ).rejects.toThrow(`: ${world.location}/*/*/onevmdump-*.sock rw,`);
-          expect(libvirt.calls).not.toContain('domfsfreeze');
+          expect(libvirt.calls).not.toContain('guest-fsfreeze-freeze');
           expect(world.undone()).toEqual([]);
         },
         { apparmor: true },

@@ -17,7 +17,7 @@ export interface FakeDisk {
 
 export interface FakeLibvirt {
   readonly runner: Runner;
-  /** The commands given to virsh, those of the agent by their own names, and `guard`, `guard ended`, in order. */
+  /** The commands given to virsh, those of the agent by their own names, and `watchdog`, `watchdog ended`, in order. */
   readonly calls: string[];
   /** The guest's file systems. */
   readonly frozen: () => boolean;
@@ -49,8 +49,8 @@ export interface FakeFacts {
   readonly apparmor?: boolean;
   /** Whom QEMU runs as; default root. */
   readonly owner?: string;
-  /** How the guard ends, right after it was started; without it, it stays. */
-  readonly guardEnd?: ServiceEnd | undefined;
+  /** How the watchdog ends, right after it was started; without it, it stays. */
+  readonly watchdogEnd?: ServiceEnd | undefined;
 }
 
 /** What QEMU's agent 7.2 answers to a freeze while it is frozen, in libvirt's words. */
@@ -75,7 +75,7 @@ export function fakeLibvirt({
   frozenByOthers = false,
   endsItsFreeze = false,
   owner = '+0:+0',
-  guardEnd,
+  watchdogEnd,
   ...more
 }: FakeFacts): FakeLibvirt {
   // Undefined is an answer of its own.
@@ -173,12 +173,14 @@ export function fakeLibvirt({
     },
     start(command) {
       if (command.program !== 'sh') return real.start(command);
-      calls.push('guard');
+      calls.push('watchdog');
       const stop = (): Promise<void> => {
-        calls.push('guard ended');
+        calls.push('watchdog ended');
         return Promise.resolve();
       };
-      const ended = guardEnd ? Promise.resolve(guardEnd) : new Promise<never>(() => undefined);
+      const ended = watchdogEnd
+        ? Promise.resolve(watchdogEnd)
+        : new Promise<never>(() => undefined);
       return Promise.resolve({ pid: 1, ended, stop });
     },
   };
