@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Runner } from '../run/runner.ts';
 
 /** The path of oned's configuration, as OpenNebula's own start script finds it (share/scripts/one, 6.4 to 7.4). */
-export function onedConfiguration(env: NodeJS.ProcessEnv = process.env): string {
-  const location = env['ONE_LOCATION'];
+export function onedConfiguration(): string {
+  const location = process.env['ONE_LOCATION'];
   return location ? join(location, 'etc/oned.conf') : '/etc/one/oned.conf';
 }
 
