@@ -24,6 +24,7 @@ export const order = [
   ['lib/storage/registry.ts'],
   ['lib/storage/file', 'lib/storage/lvm', 'lib/storage/ceph', 'lib/storage/device'],
   ['lib/storage/point-in-time.ts'],
+  ['lib/storage/choose-job.ts'],
   ['lib/storage/job'],
   ['lib/storage'],
   ['lib/guest'],

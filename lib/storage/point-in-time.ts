@@ -9,16 +9,14 @@ import type { DiskReader } from '../read/disk-reader.ts';
 import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { isReadOnly, type Vm } from '../vm/vm.ts';
-import { planJob, type PlannedJob } from './job/job.ts';
+import { byModule, chooseJob, type WayRequest } from './choose-job.ts';
 import { openServedDisk } from './job/served-disk.ts';
 import type {
-  DumpPlan,
   OpenableDisk,
+  PlannedDump,
   PointInTime,
   Prepared,
-  RunningDisk,
   Snapshot,
-  StorageModule,
   VmSnapshot,
 } from './storage.ts';
 
@@ -30,12 +28,6 @@ import type {
  */
 export function snapshotLimitMs(disks: number): number {
   return Math.min(30_000, Math.max(10_000, disks * 2000));
-}
-
-/** A disk that will be dumped, and the module that serves it. */
-export interface PlannedDump {
-  readonly module: StorageModule;
-  readonly plan: DumpPlan;
 }
 
 /** How the point in time of a running VM's disks is fixed. */
@@ -71,7 +63,7 @@ export async function fixPointInTime(
   { freeze, way }: SnapshotRequest,
   limitMs = snapshotLimitMs(plans.length),
 ): Promise<PointInTime> {
-  const parts = await prepareAll(plans, way, run);
+  const parts = await prepareAll(plans, { way, mode: freeze.mode }, run);
   const [first] = plans;
   if (!first || howFixed(parts).length === 0) {
     const at = new Date().toISOString();
@@ -94,52 +86,18 @@ export async function fixPointInTime(
 /** Prepares a backup job for the disks that are fixed by it, and the modules of all others. */
 async function prepareAll(
   plans: readonly PlannedDump[],
-  way: SnapshotWay,
+  request: WayRequest,
   run: Run,
 ): Promise<readonly Prepared[]> {
-  const { job, byJob } = await chooseJob(plans.filter(isWrittenTo), way, run);
+  const { job, byJob } = await chooseJob(plans.filter(isWrittenTo), request, run);
   const parts = job ? [await job.prepare()] : [];
   const others = plans.filter((one) => !byJob.includes(one));
   for (const [module, own] of byModule(others)) parts.push(await module.prepare(own, run));
   return parts;
 }
 
-/**
- * Decides which disks a backup job fixes: all of them, or only those on storages without snapshots. Nothing is changed
- * yet.
- * @param written the disks to which a running guest writes
- * @throws why there can be no backup job, if it is requested or needed
- */
-async function chooseJob(
-  written: readonly PlannedDump[],
-  way: SnapshotWay,
-  run: Run,
-): Promise<{ readonly job?: PlannedJob; readonly byJob: readonly PlannedDump[] }> {
-  const needed = written.filter(({ module }) => !module.hasSnapshots);
-  let byJob = way === 'storage' ? needed : written;
-  while (byJob.length > 0) {
-    const disks: RunningDisk[] = [];
-    for (const [module, own] of byModule(byJob)) disks.push(...(await module.running(own, run)));
-    const job = await planJob(disks, run);
-    if (!('refusal' in job)) return { job, byJob };
-    if (way !== 'auto' || byJob.length === needed.length) throw job.refusal;
-    run.log.warn(
-      `the storage makes snapshots of the disks, since QEMU cannot fix their point in time by one backup job: ${job.refusal.message}`,
-    );
-    byJob = needed;
-  }
-  return { byJob };
-}
-
 function isWrittenTo({ plan: { vm, disk } }: PlannedDump): boolean {
   return isRunning(vm) && !isReadOnly(disk);
-}
-
-/** The plans of each module. */
-function byModule(plans: readonly PlannedDump[]): ReadonlyMap<StorageModule, readonly DumpPlan[]> {
-  const found = new Map<StorageModule, DumpPlan[]>();
-  for (const { module, plan } of plans) found.set(module, [...(found.get(module) ?? []), plan]);
-  return found;
 }
 
 /** Fixes the point in time of disks that a running guest writes to. */

@@ -8,8 +8,7 @@ import { deviceStorage } from './device/device.ts';
 import { declaredFormat } from './disk-format.ts';
 import { fileStorage } from './file/file.ts';
 import { lvmStorage } from './lvm/lvm.ts';
-import type { PlannedDump } from './point-in-time.ts';
-import type { RestoreFacts, StorageModule } from './storage.ts';
+import type { PlannedDump, RestoreFacts, StorageModule } from './storage.ts';
 
 /** All modules, in the order in which messages name their TM_MADs. */
 export const storageModules: readonly StorageModule[] = [

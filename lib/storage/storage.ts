@@ -39,6 +39,8 @@ export interface RunningDisk {
   /** Bytes. */
   readonly virtualSize: number;
   readonly layout: DiskLayout;
+  /** Whether QEMU may not know the holes of the disk, which its storage does: then it reads the whole disk. */
+  readonly holesUnknown?: boolean;
   /** Why this QEMU cannot be trusted to serve it. */
   readonly unservable?: string | undefined;
 }
@@ -122,6 +124,12 @@ export interface StorageModule {
    * @throws FailedError when somebody has.
    */
   requireUnwritten?(snapshots: readonly Snapshot[], run: Run): Promise<void>;
+}
+
+/** A disk that will be dumped, and the module that serves it. */
+export interface PlannedDump {
+  readonly module: StorageModule;
+  readonly plan: DumpPlan;
 }
 
 /** A disk of the VM, ready to be read. */

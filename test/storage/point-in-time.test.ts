@@ -122,14 +122,18 @@ describe('what a storage must have for itself alone', () => {
 
 describe('what fixes the point in time of a running VM', () => {
   const MiB = 1024 * 1024;
-  type Storage = 'with' | 'without';
+  /** With snapshots, without, or with snapshots and holes that QEMU may not know. */
+  type Storage = 'with' | 'without' | 'clones';
 
   /** VM 7 runs with a disk for each storage, which has snapshots or not. */
   async function inMixed(
     storages: readonly Storage[],
     body: (scene: {
       readonly libvirt: FakeLibvirt;
-      readonly fix: (way: SnapshotRequest['way']) => Promise<PointInTime>;
+      readonly fix: (
+        way: SnapshotRequest['way'],
+        mode?: FreezeRequest['mode'],
+      ) => Promise<PointInTime>;
       /** What the storages were asked, in order. */
       readonly asked: readonly string[];
       readonly warnings: readonly string[];
@@ -149,13 +153,14 @@ describe('what fixes the point in time of a running VM', () => {
         tmMads: {},
         settings: {},
         undoKinds: [],
-        hasSnapshots: storage === 'with',
+        hasSnapshots: storage !== 'without',
         plan: (of, one, format) => ({ vm: of, disk: one, format }),
         running: (plans) => {
           asked.push(`look ${storage}`);
           return Promise.resolve(
             plans.map((plan) => ({
               ...{ plan, virtualSize: MiB, layout: { format: 'raw' } },
+              holesUnknown: storage === 'clones',
               place: { path: files[plan.disk.id] ?? '' },
             })),
           );
@@ -167,11 +172,18 @@ describe('what fixes the point in time of a running VM', () => {
             ...{ plan, layout: { format: 'raw' as const }, source: {} },
           }));
           const snapshot = () => Promise.resolve(snapshots);
-          return Promise.resolve({ pointInTime: 'apart' as const, snapshot });
+          return Promise.resolve({
+            pointInTime: plans.length > 1 ? ('apart' as const) : ('together' as const),
+            snapshot,
+          });
         },
         open: () => Promise.reject(new Error('nothing is read')),
       });
-      const modules = { with: moduleOf('with'), without: moduleOf('without') };
+      const modules = {
+        with: moduleOf('with'),
+        without: moduleOf('without'),
+        clones: moduleOf('clones'),
+      };
       const disks = storages.map((_, id) => disk(id, { target: target(id) }));
       const running = vm(disks, { state: 3, lcmState: 3, deployId: 'one-7' });
       const plans = storages.map((storage, id) => ({
@@ -180,10 +192,10 @@ describe('what fixes the point in time of a running VM', () => {
       }));
       const log = { ...quiet, warn: (text: string) => void warnings.push(text) };
       const run = { ...world.run, log, runner: libvirt.runner };
-      const freeze = { mode: 'none', required: false } as const;
       await body({
         libvirt,
-        fix: (way) => fixPointInTime(plans, run, { freeze, way }),
+        fix: (way, mode = 'none') =>
+          fixPointInTime(plans, run, { freeze: { mode, required: false }, way }),
         asked,
         warnings,
         undone: world.undone,
@@ -275,4 +287,48 @@ describe('what fixes the point in time of a running VM', () => {
       },
       { disks: [] },
     ));
+
+  const noAgent = {
+    meddle: (command: string) => {
+      if (command.startsWith('guest-fsfreeze-status')) throw new Error('agent is not connected');
+    },
+  };
+
+  test.each([
+    ['one of them', ['clones'], 'none', {}],
+    ['several, of a guest whose agent answers', ['clones', 'clones'], 'agent', {}],
+    ['several, of a guest that is paused', ['clones', 'clones'], 'suspend', {}],
+  ] as const)(
+    'the storage makes snapshots of disks whose holes QEMU may not know, as they are of one point in time as well: %s',
+    (_, storages, mode, facts) =>
+      inMixed(
+        storages,
+        async ({ fix, warnings }) => {
+          expect(byJob(await fix('auto', mode))).toEqual(storages.map(() => false));
+          expect(warnings).toEqual([]);
+        },
+        facts,
+      ),
+  );
+
+  test.each([
+    ['whose agent does not answer', ['clones', 'clones'], 'agent', noAgent],
+    ['that is not to be frozen', ['clones', 'clones'], 'none', {}],
+    ['with disks on another storage that makes snapshots', ['clones', 'with'], 'agent', {}],
+  ] as const)(
+    'one backup job has the disks whose holes QEMU may not know of a guest %s',
+    (_, storages, mode, facts) =>
+      inMixed(
+        storages,
+        async ({ fix }) => {
+          expect(byJob(await fix('auto', mode))).toEqual([true, true]);
+        },
+        facts,
+      ),
+  );
+
+  test('one backup job has the disks whose holes QEMU may not know when that is requested', () =>
+    inMixed(['clones'], async ({ fix }) => {
+      expect(byJob(await fix('qemu', 'agent'))).toEqual([true]);
+    }));
 });

@@ -45,7 +45,10 @@ export const cephStorage: StorageModule = {
     const unservable = await whyUnservable(domainOf(first.vm, run));
     const disks: RunningDisk[] = [];
     for (const plan of plans) {
-      disks.push({ ...runningDisk(await inspect(plan, run)), unservable });
+      const { disk } = plan;
+      // QEMU that was built with a librbd before 17 reports no holes of clones: block/rbd.c.
+      const holesUnknown = disk.clone && !isVolatile(disk);
+      disks.push({ ...runningDisk(await inspect(plan, run)), holesUnknown, unservable });
     }
     return disks;
   },
