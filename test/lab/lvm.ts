@@ -1,5 +1,6 @@
 // LVM lab: a host of its own (user-mode Linux) with a device-mapper, reached by ssh as root and oneadmin.
-// VM 20 has thick LVs in vg-one-110, VM 21 thin ones in vg-one-111; both are powered off, their LVs inactive.
+// VM 20 has thick LVs in vg-one-110, VM 21 thin ones in vg-one-111; VM 23 has LVs of TM lvm in vg-one-130 and vg-one-131,
+// and a block device. All are powered off, their LVs inactive.
 // Disks: 0 and 1 LVs that the guest writes to, 2 the context, a file. One VM may run at a time: one CPU.
 import { startLab, stopLab } from './lab-command.ts';
 import { LabVm, type VmPlace } from './lab-vm.ts';
@@ -20,6 +21,8 @@ export interface LvmLab {
   readonly thick: LabVm;
   /** VM 21; its LVs are activated with `lvchange -ay -K` only. */
   readonly thin: LabVm;
+  /** VM 23, of TM lvm: besides 0 and 1 it has the disks 3 (volatile), 4 (a CD-ROM) and 5 (TM dev). */
+  readonly images: LabVm;
   /** Whether this call started the lab: whoever did may stop it. */
   readonly startedNow: boolean;
   /** Runs a line of shell on the host and gives its stdout. */
@@ -43,7 +46,7 @@ export async function upLvm(): Promise<LvmLab> {
     controlFolder: `${facts.get('folder')}/run`,
     startScript,
     ended: async (id) => {
-      await run(`lvchange -q -an vg-one-${id === 20 ? 110 : 111}`);
+      await run(`lvchange -q -an ${groupsOf(id).join(' ')}`);
     },
   };
   return {
@@ -53,6 +56,7 @@ export async function upLvm(): Promise<LvmLab> {
     device: facts.get('device'),
     thick: new LabVm(20, '/var/lib/one/datastores/110/20', place),
     thin: new LabVm(21, '/var/lib/one/datastores/111/21', place),
+    images: new LabVm(23, '/var/lib/one/datastores/132/23', place),
     startedNow: facts.startedNow,
     run,
     async copyOut(path, target) {
@@ -66,6 +70,12 @@ export async function upLvm(): Promise<LvmLab> {
 /** Ends the host with all in it. Its disks are thrown away. */
 export async function downLvm(): Promise<void> {
   await stopLab('lvm');
+}
+
+/** The volume groups of a VM's disks. */
+function groupsOf(id: number): readonly string[] {
+  if (id === 23) return ['vg-one-130', 'vg-one-131'];
+  return [id === 20 ? 'vg-one-110' : 'vg-one-111'];
 }
 
 function quote(word: string): string {

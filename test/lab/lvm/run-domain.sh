@@ -1,8 +1,9 @@
 #!/bin/bash
-# run-domain.sh DOMAIN VG: runs on the lab's host. Activates the volumes, creates the domain and waits for its
+# run-domain.sh DOMAIN VOLUME...: runs on the lab's host. Activates the volumes, creates the domain and waits for its
 # guest agent.
 set -euo pipefail
-domain=$1 group=$2
+domain=$1
+shift
 await() {
   local end=$((SECONDS + $1))
   shift
@@ -12,7 +13,7 @@ await() {
   done
 }
 bash /run/lab/run-libvirtd.sh
-for disk in 0 1; do lvchange -q -ay -K "$group/lv-${domain}-$disk" 2>/dev/null; done
+for volume; do lvchange -q -ay -K "$volume" 2>/dev/null; done
 rm -f "/run/lab/$domain.console" "/run/lab/$domain.control"
 virsh -q -c qemu:///system create "/run/lab/$domain.xml"
 agent_answers() { virsh -q -c qemu:///system qemu-agent-command "$domain" --timeout 5 '{"execute":"guest-ping"}'; }

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A host with LVM, as user-mode Linux: VM 20 on thick LVs of vg-one-110, VM 21 on thin ones of vg-one-111.
+# A host with LVM, as user-mode Linux: VM 20 on thick LVs of vg-one-110, VM 21 on thin ones of vg-one-111, VM 23 on LVs
+# of TM lvm in vg-one-130 and vg-one-131 and on a block device.
 # Reachable by ssh as root and oneadmin. start-vm.sh runs a VM on it. ONEVMDUMP_LAB_UDEV=1: with udevd.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -58,9 +59,12 @@ boot() {
   : >"$RUN/console"
   rm -f "$RUN"/disk.*
   truncate -s 1536M "$RUN/disk.a" "$RUN/disk.b"
+  truncate -s 1024M "$RUN/disk.c" "$RUN/disk.d"
+  truncate -s 16M "$RUN/disk.e"
   mkdir -p "$LAB/libvirt/guest"
   setsid "$FOLDER/uml/usr/bin/linux.uml" mem=1024M umid=lvm uml_dir="$RUN" rootfstype=hostfs rootflags=/ ro \
     init="$HERE/uml-init" quiet con=null con0=null,fd:1 ssl=null ubda="$RUN/disk.a" ubdb="$RUN/disk.b" \
+    ubdc="$RUN/disk.c" ubdd="$RUN/disk.d" ubde="$RUN/disk.e" \
     "vec0:transport=tap,ifname=$TAP,depth=128,gro=1" \
     LAB_FOLDER="$FOLDER" LAB_INIT="$HERE/uml-init" LAB_NAME="$HOST" LAB_IP="$HOST_IP" LAB_GATEWAY="$OUR_IP" \
     LAB_UDEV="${ONEVMDUMP_LAB_UDEV:-0}" LAB_SHARE="$LAB/libvirt/guest" </dev/null >"$RUN/console" 2>&1 &
@@ -75,6 +79,7 @@ connect() {
   # Under load sshd may not answer in time at first.
   await 60 ssh -F "$SSH_CONFIG" -o ControlMaster=yes -o StreamLocalBindUnlink=yes -fN "root@$HOST" \
     -L "$RUN/one-20.control:/run/lab/one-20.control" -L "$RUN/one-21.control:/run/lab/one-21.control" \
+    -L "$RUN/one-23.control:/run/lab/one-23.control" \
     </dev/null || die 'the host does not answer by ssh'
 }
 
@@ -95,10 +100,12 @@ if ! host_runs || ! lab_ssh true; then
   boot
   connect
   ssh -F "$SSH_CONFIG" "root@$HOST" bash -s <"$HERE/make-disks.sh" >&2
+  ssh -F "$SSH_CONFIG" "root@$HOST" bash -s <"$HERE/make-images.sh" >&2
   for state in 'running 3 3' 'poweroff 8 0'; do
     read -r word number lcm <<<"$state"
     vm_xml 20 STATE="$number" LCM_STATE="$lcm" SYSTEM_DS=110 THIN=NO >"$FOLDER/vm-20.$word.xml"
     vm_xml 21 STATE="$number" LCM_STATE="$lcm" SYSTEM_DS=111 THIN=YES >"$FOLDER/vm-21.$word.xml"
+    fill STATE="$number" LCM_STATE="$lcm" HOST="$HOST" <"$HERE/vm-23.xml" >"$FOLDER/vm-23.$word.xml"
   done
   started=yes
 fi
