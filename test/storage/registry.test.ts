@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { UnsupportedError } from '../../lib/report/errors.ts';
 import { snapshotLimitMs } from '../../lib/storage/point-in-time.ts';
-import { planDumps } from '../../lib/storage/registry.ts';
+import { planDumps, takesRawAsIs, takesTpm } from '../../lib/storage/registry.ts';
 import type { Disk, Vm } from '../../lib/vm/vm.ts';
 import { disk, vm } from '../support/storage-world.ts';
 
@@ -108,4 +108,25 @@ describe('the storage of a disk', () => {
   test('the storage of a disk of a VM that was never deployed is nowhere', () => {
     expect(() => plan({}, { history: undefined })).toThrow('was never deployed');
   });
+});
+
+// Read in tm_mad/<name>/restore of OpenNebula 7.4.
+describe("OpenNebula's own restore of a disk", () => {
+  test.each<[tmMad: string | undefined, raw: boolean, tpm: boolean]>([
+    ['ssh', true, true],
+    ['qcow2', true, true],
+    ['ceph', false, true],
+    ['fs_lvm_ssh', false, true],
+    ['fs_lvm', false, false],
+    // It would take the state of a vTPM for disk 0.
+    ['lvm', false, false],
+    ['dev', false, false],
+    ['of_tomorrow', false, false],
+    [undefined, false, false],
+  ])(
+    "OpenNebula's own restore on TM %s takes a raw disk as it is: %s, and the state of a vTPM: %s",
+    (tmMad, raw, tpm) => {
+      expect([takesRawAsIs(tmMad), takesTpm(tmMad)]).toEqual([raw, tpm]);
+    },
+  );
 });
