@@ -58,6 +58,7 @@ export async function blockDevice(
 // programs only root sees what they have open. Each line of /proc/self/mountinfo has the numbers in the third column,
 // and the folder in the fifth.
 const useScript = `
+command -v find >/dev/null || { echo 'find is not installed' >&2; exit 1; }
 all="$1"
 for part in "/sys/dev/block/$1"/*/partition; do
   [ -e "$part" ] && all="$all $(cat "\${part%/*}/dev")"
