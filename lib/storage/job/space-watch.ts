@@ -23,7 +23,8 @@ export function lowWaterMark({ freeBytes, diskBytes }: ScratchRoom): number {
 
 // The script watches as long as the job's description is there, which is removed when the job is over. If the space is
 // low, it removes the description itself, so that others can tell why the job has ended, and ends the job. QEMU stops a
-// guest that ran out of space; it repeats the write that failed when the guest is resumed.
+// guest that ran out of space, sometimes only after the job has ended; it repeats the write that failed when the guest is
+// resumed. So the script looks for that a little longer, and the undo of an export, which ends it, has to wait.
 // $0 is the name by which the script is found, $1 the folder, $2 the description, $3 the low-water mark in bytes, $4 the
 // socket of our job, $5 the domain; the rest is virsh with its options.
 const watchScript = `
@@ -39,6 +40,7 @@ until is_low && has_our_job "$@"; do
   sleep 0.2
 done
 rm -f -- "$description"
+trap '' TERM
 for try in $(seq 100); do
   if has_our_job "$@"; then
     "$@" domjobabort "$domain"
@@ -47,7 +49,7 @@ for try in $(seq 100); do
   fi
   sleep 0.1
 done
-for try in $(seq 20); do
+for try in $(seq 8); do
   case $("$@" domstate --reason "$domain") in
     'paused (I/O error)'*) "$@" resume "$domain" ;;
   esac
