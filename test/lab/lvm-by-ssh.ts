@@ -27,8 +27,8 @@ export interface SshScene extends Omit<ExportScene, 'exportOf' | 'whileReading' 
     options?: ExportOptions & { readonly xml?: string },
   ): Promise<Ended>;
   /**
-   * What an export may have left of connections, here and there, and of journals and part files. All of the
-   * host's that is oneadmin's comes from us. What ends by itself gets some seconds for it.
+   * What an export may have left of connections, here and there, and of journals and part files. All processes of the
+   * host's that are oneadmin's come from us, except QEMU. What ends by itself gets some seconds for it.
    */
   leftByNow(): Promise<object>;
   /** Runs `body` with a host that meddles; where its action says `reached`, `act` is run here. */
@@ -63,7 +63,9 @@ export async function sceneBySsh(lab: LvmLab, more: NodeJS.ProcessEnv = {}): Pro
   const left = async (): Promise<object> => ({
     ...(await scene.leftHere()),
     connections: await connections(),
-    processes: (await lab.run('ps -u oneadmin -o args= || true')).split('\n').filter(Boolean),
+    processes: (await lab.run(`ps -u oneadmin -o args= | grep -v '^/usr/bin/qemu-system' || true`))
+      .split('\n')
+      .filter(Boolean),
   });
   let command = 0;
   return {

@@ -89,9 +89,10 @@ lvcreate -q -Wn -Zn -L 64M -n ${name} ${group} >/dev/null 2>&1
 ${ext4} -L b /dev/${volume}
 truncate -s 64M ${folder}/disk.2
 ${ext4} -L c ${folder}/disk.2
-ln -s /dev/${volume} ${folder}/disk.1`);
+ln -s /dev/${volume} ${folder}/disk.1
+chown -R oneadmin:oneadmin ${folder} ${there}`);
   for (const path of [ceph.conf, ceph.keyfile]) {
-    const send = 'ssh -F "$1" "root@$2" "umask 077; cat >$3" <"$4"';
+    const send = 'ssh -F "$1" "root@$2" "umask 077; cat >$3; chown oneadmin $3" <"$4"';
     const to = `${there}/${basename(path)}`;
     await runProgram('bash', ['-c', send, 'bash', lvm.sshConfig, lvm.host, to, path]);
   }
