@@ -48,8 +48,10 @@ type Befalls = 'fail' | 'SIGTERM' | 'SIGKILL';
 /** How the point in time of a running VM's disks is fixed: by one backup job, or by snapshots of the storage. */
 type Way = 'job' | 'snapshots';
 
-/** The backup job is the default. */
-const wordsOf = { job: [], snapshots: ['--snapshot', 'storage'] } as const;
+const wordsOf = {
+  job: ['--snapshot', 'qemu'],
+  snapshots: ['--snapshot', 'storage'],
+} as const;
 
 export interface ContractChoice {
   /** Those that the storage has. */

@@ -14,7 +14,7 @@ export type GuestCommand =
   | 'start-agent'
   | 'pause-writer'
   | 'continue-writer'
-  | `load-start ${string} ${number}`
+  | `load-start ${string} ${number} ${number | ''}`
   | 'load-stop'
   | 'load-written'
   | 'kernel-errors'

@@ -145,9 +145,10 @@ export class LabVm {
   /**
    * Has the guest write to the first `mib` MiB, a multiple of 4, of a file or disk of its own again and again, past
    * its page cache, until `stopLoad`.
+   * @param pauseUs after each 4 MiB
    */
-  async startLoad(file: string, mib: number): Promise<void> {
-    await this.ask(`load-start ${file} ${mib}`);
+  async startLoad(file: string, mib: number, pauseUs?: number): Promise<void> {
+    await this.ask(`load-start ${file} ${mib} ${pauseUs ?? ''}`);
   }
 
   async stopLoad(): Promise<void> {

@@ -111,9 +111,10 @@ export function backedUpByOned(
   return {
     async exportVm(args, env = {}) {
       const debug = args.includes('-D') ? { ONEVMDUMP_DEBUG: '1' } : {};
-      const way = args.includes('storage') ? { ONEVMDUMP_SNAPSHOT: 'storage' } : {};
+      const way = args[args.indexOf('--snapshot') + 1];
+      const snapshot = args.includes('--snapshot') ? { ONEVMDUMP_SNAPSHOT: way } : {};
       const freeze = args.includes('suspend') ? 'SUSPEND' : 'AGENT';
-      const ended = await backUp(await actions(freeze, { ...env, ...debug, ...way }));
+      const ended = await backUp(await actions(freeze, { ...env, ...debug, ...snapshot }));
       if (ended.code !== 0) return ended;
       const bundle = join(basePath, String(vm.id), ended.stdout.split(' ')[0] ?? '');
       const shown = await scene.onevmdump(['show', bundle, '--json']);
