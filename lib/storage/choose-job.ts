@@ -69,7 +69,7 @@ async function lookAt(plans: readonly PlannedDump[], run: Run): Promise<readonly
 /**
  * Whether QEMU might read the holes of a disk, which its storage knows, and snapshots of the storages would be of one
  * point in time as well: one snapshot is, and several are while the guest is frozen or paused.
- * docs/decisions/0010-running-guests.md has what was measured.
+ * docs/decisions/0011-running-guests.md has what was measured.
  */
 async function snapshotsReadLess(
   disks: readonly RunningDisk[],
