@@ -11,6 +11,7 @@ import {
   type UndoKind,
   type UndoDeps,
 } from '../run/undo.ts';
+import { stopSpaceWatch } from '../storage/job/undo.ts';
 import { storageModules } from '../storage/registry.ts';
 
 type Deps = UndoDeps & OneUndoDeps;
@@ -20,6 +21,7 @@ const kinds: readonly UndoKind<Deps>[] = [
   ...locationUndoKinds,
   ...guestUndoKinds,
   ...oneUndoKinds,
+  stopSpaceWatch,
   ...storageModules.flatMap(({ undoKinds }) => undoKinds),
 ];
 const read = undoReader(kinds);

@@ -49,6 +49,11 @@ const known: readonly Known[] = [
     fate: 'ended',
   },
   {
+    undo: { kind: 'stop-space-watch', name: 'onevmdump-space-1', description: '/ds/0/8/x.xml' },
+    says: 'a process that watches the free space may still run; end it with: pkill -f -- onevmdump-space-1',
+    fate: 'ended',
+  },
+  {
     undo: { kind: 'thaw', ...guest },
     says: 'may be frozen; thaw them with: virsh --connect qemu:///system domfsthaw one-8',
     fate: 'ended',

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isRunningWith, stopProcesses } from '../../lib/run/processes.ts';
+import { undoHandlers } from '../../lib/session/undo-handlers.ts';
 import { spaceWatchName } from '../../lib/storage/job/names.ts';
 import { watchSpace } from '../../lib/storage/job/space-watch.ts';
 import { until } from '../support/limits.ts';
@@ -48,17 +49,27 @@ describe('the process that watches the free space for scratch files', () => {
   /** Watches the folder's file system, as long as `body` runs. */
   async function watching(
     lowWaterMark: number,
-    body: (isWatched: () => Promise<boolean>) => Promise<void>,
+    body: (isWatched: () => Promise<boolean>, undo: () => Promise<void>) => Promise<void>,
   ): Promise<void> {
     await inWorld(async ({ run, undone }) => {
       const { runner, journal } = run;
       const domain = { runner, uri: 'test:///default', name: 'one-7' };
       const files = { socket: at('sock'), description: at('description') };
       await watchSpace({ domain, ...files, folder, lowWaterMark }, run);
-      expect(undone().map(({ kind }) => kind)).toEqual(['stop-process']);
+      expect(undone().map(({ kind }) => kind)).toEqual(['stop-space-watch']);
       const name = spaceWatchName(journal.runId);
       try {
-        await body(() => isRunningWith(runner, ['sh'], name));
+        const handlers = undoHandlers({
+          log: run.log,
+          answerMs: 0,
+          connect: () => Promise.reject(new Error('OpenNebula is not needed')),
+          runnerAt: () => runner,
+        });
+        const [recorded] = undone();
+        await body(
+          () => isRunningWith(runner, ['sh'], name),
+          () => handlers.carryOut({ undo: recorded!, on: undefined }),
+        );
       } finally {
         rmSync(at('description'), { force: true });
         await stopProcesses(runner, 'sh', name);
@@ -93,6 +104,23 @@ describe('the process that watches the free space for scratch files', () => {
       expect(called().indexOf('domjobabort')).toBeLessThan(called().indexOf('resume'));
     });
   });
+
+  test('the undo waits for the process that watches the free space when it is seeing to the guest', () => {
+    writeFileSync(at('state'), 'paused (I/O error)\n');
+    return watching(everything, async (isWatched, undo) => {
+      await until('the description is gone', () => !existsSync(at('description')));
+      await undo();
+      expect(called()).toContain('resume one-7');
+      expect(await isWatched()).toBe(false);
+    });
+  });
+
+  test('the undo ends the process that watches the free space when there is enough', () =>
+    watching(1, async (isWatched, undo) => {
+      await undo();
+      expect(await isWatched()).toBe(false);
+      expect(called()).toBe('');
+    }));
 
   test.each(['paused (user)', 'shut off (destroyed)'])(
     'the process that watches the free space leaves a guest alone that is %s',

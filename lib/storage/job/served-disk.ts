@@ -15,12 +15,31 @@ import { jobSource, type JobSource } from './source.ts';
 
 const pollMs = 100;
 
-/** Opens a disk whose point in time a backup job has fixed. */
+// Ends with status 0 when the file is gone, and otherwise when we are gone.
+const goneScript = `
+while [ -e "$1" ]; do
+  kill -0 "$PPID" 2>/dev/null || exit 1
+  sleep 0.1
+done`;
+
+/**
+ * Opens a disk whose point in time a backup job has fixed. The connection is closed as soon as the job's description
+ * disappears, because the job is about to be ended then: QEMU may hang for good if it stops serving while we read.
+ */
 export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<DiskReader> {
   const { plan } = snapshot;
   const source = sourceOf(jobSource, snapshot);
-  const { runner, log, signal } = run;
+  const { runner, log } = run;
   const label = diskLabel(plan);
+  const over = new AbortController();
+  const signal = AbortSignal.any([run.signal, over.signal]);
+  const watch = await runner.start({
+    program: 'sh',
+    args: ['-c', goneScript, 'sh', source.description],
+  });
+  void watch.ended.then(({ status }) => {
+    if (status === 0) over.abort(new FailedError(`${label} is not served any more`));
+  });
   let forwarded: ForwardedSocket | undefined;
   const explained = async (error: unknown): Promise<unknown> =>
     await whyLost(await ifLost(error, forwarded, label), plan, source, run);
@@ -28,11 +47,19 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
     forwarded = await runner.forwardSocket(source.socket);
     const { exportName, virtualSize } = source;
     const { path: socketPath } = forwarded;
-    return explainedReader(
+    const reader = explainedReader(
       await openNbdReader({ socketPath, exportName, label, log, signal, virtualSize }),
       explained,
     );
+    return {
+      ...reader,
+      async close() {
+        await watch.stop();
+        await reader.close();
+      },
+    };
   } catch (error) {
+    await watch.stop();
     const refused = error instanceof NotListeningError && !(await forwarded?.lost());
     if (refused) await requireForwarding(runner, source.socket);
     throw await explained(error);

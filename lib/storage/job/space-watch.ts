@@ -2,10 +2,10 @@
 // QEMU runs out of space: then the guest's own writes would fail. A small separate shell process does this, which needs
 // nothing from us, since the job goes on when we are killed, and between the processes of a backup by OpenNebula.
 import type { Run } from '../../run/run.ts';
-import { stopProcess } from '../../run/undo-kinds.ts';
 import { virshArgs, type Domain } from '../../tools/virsh.ts';
 import { spaceWatchName } from './names.ts';
 import type { ScratchRoom } from './scratch-room.ts';
+import { stopSpaceWatch } from './undo.ts';
 
 const MiB = 1024 * 1024;
 /** As much as a guest may overwrite before the job has ended: half a second of a fast disk. */
@@ -22,9 +22,11 @@ export function lowWaterMark({ freeBytes, diskBytes }: ScratchRoom): number {
 }
 
 // The script watches as long as the job's description is there, which is removed when the job is over. If the space is
-// low, it removes the description itself, so that others can tell why the job has ended, and ends the job. QEMU stops a
-// guest that ran out of space, sometimes only after the job has ended; it repeats the write that failed when the guest is
-// resumed. So the script looks for that a little longer, and the undo of an export, which ends it, has to wait.
+// low, it removes the description itself, so that we close our connection and can tell why the job has ended. QEMU may
+// hang for good if it stops serving while somebody reads, so the script waits for that (/proc/net/unix: a connected
+// socket has the state 03, and its server's path) before it ends the job. QEMU stops a guest that ran out of space,
+// sometimes only after the job has ended; it repeats the write that failed when the guest is resumed. So the script looks
+// for that a little longer, and its undo waits for it.
 // $0 is the name by which the script is found, $1 the folder, $2 the description, $3 the low-water mark in bytes, $4 the
 // socket of our job, $5 the domain; the rest is virsh with its options.
 const watchScript = `
@@ -34,13 +36,17 @@ is_low() {
   set -- $(stat -f -c '%a %S' -- "$folder")
   [ $# = 2 ] && [ $(($1 * $2)) -lt "$low" ]
 }
+is_connected() { grep ' 03 ' /proc/net/unix | grep -qF " $socket"; }
 has_our_job() { "$@" backup-dumpxml "$domain" | grep -qF "'$socket'"; }
 until is_low && has_our_job "$@"; do
   [ -e "$description" ] || exit
   sleep 0.2
 done
 rm -f -- "$description"
-trap '' TERM
+for try in $(seq 50); do
+  is_connected || break
+  sleep 0.1
+done
 for try in $(seq 100); do
   if has_our_job "$@"; then
     "$@" domjobabort "$domain"
@@ -76,7 +82,7 @@ export async function watchSpace(
   { journal, runner }: Run,
 ): Promise<void> {
   const name = spaceWatchName(journal.runId);
-  await journal.record(stopProcess.undo({ program: 'sh', argument: name }), runner.target);
+  await journal.record(stopSpaceWatch.undo({ name, description }), runner.target);
   const about = [folder, description, String(low), socket, domain.name];
   const virsh = ['virsh', ...virshArgs(domain.uri)];
   await runner.run(
