@@ -5,7 +5,6 @@ import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { writesTo } from '../tools/block-writes.ts';
 import { stateName } from '../vm/states.ts';
-import { isReadOnly } from '../vm/vm.ts';
 import { diskLabel, type DumpPlan } from './storage.ts';
 
 /** How long a device of a VM that is off may be open: longer than a program needs that only looks into it. */
@@ -64,17 +63,6 @@ export async function requireSameWrites(
     if (writes === undefined || (await writesTo(runner, path)) === writes) continue;
     throw new FailedError(
       `${diskLabel(plan)} was written to while it was being read: ${path} on ${runner.where}. Its guest may have run, although the VM was ${stateName(plan.vm.state, plan.vm.lcmState)}; export it again`,
-    );
-  }
-}
-
-/** Warns of disks to which other VMs may write at any time: for them there is no point in time. */
-export function warnOfSharing(disks: readonly { readonly plan: DumpPlan }[], { log }: Run): void {
-  for (const { plan } of disks.filter(
-    ({ plan: { disk } }) => disk.shareable && !isReadOnly(disk),
-  )) {
-    log.warn(
-      `${diskLabel(plan)} is shareable: if other VMs write to it meanwhile, what is read is of no single point in time`,
     );
   }
 }

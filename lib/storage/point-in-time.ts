@@ -11,13 +11,14 @@ import type { Run } from '../run/run.ts';
 import { isReadOnly, type Vm } from '../vm/vm.ts';
 import { byModule, chooseJob, type WayRequest } from './choose-job.ts';
 import { openServedDisk } from './job/served-disk.ts';
-import type {
-  OpenableDisk,
-  PlannedDump,
-  PointInTime,
-  Prepared,
-  Snapshot,
-  VmSnapshot,
+import {
+  diskLabel,
+  type OpenableDisk,
+  type PlannedDump,
+  type PointInTime,
+  type Prepared,
+  type Snapshot,
+  type VmSnapshot,
 } from './storage.ts';
 
 /**
@@ -89,11 +90,22 @@ async function prepareAll(
   request: WayRequest,
   run: Run,
 ): Promise<readonly Prepared[]> {
+  warnOfSharing(plans, run);
   const { job, byJob } = await chooseJob(plans.filter(isWrittenTo), request, run);
   const parts = job ? [await job.prepare()] : [];
   const others = plans.filter((one) => !byJob.includes(one));
   for (const [module, own] of byModule(others)) parts.push(await module.prepare(own, run));
   return parts;
+}
+
+/** Warns of disks to which other VMs may write at any time: for them there is no point in time. */
+function warnOfSharing(plans: readonly PlannedDump[], { log }: Run): void {
+  for (const { plan } of plans) {
+    if (!plan.disk.shareable || isReadOnly(plan.disk)) continue;
+    log.warn(
+      `${diskLabel(plan)} is shareable: if other VMs write to it meanwhile, what is read is of no single point in time`,
+    );
+  }
 }
 
 function isWrittenTo({ plan: { vm, disk } }: PlannedDump): boolean {

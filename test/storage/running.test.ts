@@ -649,6 +649,38 @@ describe('the disks of a running VM', () => {
       ),
   );
 
+  test.each([
+    ['another user', '1000\n1000 4\n', false],
+    ['the same user', '4711\n1000\n', true],
+    ["a member of QEMU's group", '1000\n1000 4712\n', true],
+    ['root', '0\n0\n', true],
+  ])(
+    'a running VM whose QEMU runs as a user of its own is exported by %s or refused before the freeze',
+    (_, ids, may) =>
+      inScene(
+        async ({ fix, libvirt, world }) => {
+          const runner: Runner = {
+            ...libvirt.runner,
+            run: (command, options) => {
+              const answer = { status: 0, stdout: Buffer.from(ids), stderr: '' };
+              const asks = command.args.includes('id -u; id -G');
+              return asks ? Promise.resolve(answer) : libvirt.runner.run(command, options);
+            },
+          };
+          if (may) {
+            await fix(undefined, { runner });
+            return;
+          }
+          await expect(fix(undefined, { runner })).rejects.toThrow(
+            /^QEMU runs as the user 4711 on this machine.*; this user is 1000\. Run onevmdump as one of them/,
+          );
+          expect(libvirt.frozen()).toBe(false);
+          expect(world.undone()).toEqual([]);
+        },
+        { owner: '+4711:+4712' },
+      ),
+  );
+
   describe('a guest that AppArmor confines', () => {
     const place = '/var/lib/libvirt/qemu/domain-3-one-7';
     const withPlace = (runner: Runner, isWritable: boolean): Runner => ({

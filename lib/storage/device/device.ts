@@ -8,12 +8,7 @@ import { writesTo } from '../../tools/block-writes.ts';
 import { isOpenForWriting } from '../../tools/qemu-img.ts';
 import { isReadOnly, type Disk, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
-import {
-  requireReadable,
-  requireSameWrites,
-  requireUnused,
-  warnOfSharing,
-} from '../device-checks.ts';
+import { requireReadable, requireSameWrites, requireUnused } from '../device-checks.ts';
 import { openImage } from '../image-server.ts';
 import { planRawDisk } from '../raw-disk.ts';
 import {
@@ -43,10 +38,6 @@ export const deviceStorage: StorageModule = {
 
   async running(plans: readonly DumpPlan[], run: Run): Promise<readonly RunningDisk[]> {
     const disks: RunningDisk[] = [];
-    warnOfSharing(
-      plans.map((plan) => ({ plan })),
-      run,
-    );
     for (const { plan, path, device } of await findDevices(plans, run)) {
       disks.push({ plan, place: { path }, virtualSize: device.bytes, layout: { format: 'raw' } });
     }
@@ -57,7 +48,6 @@ export const deviceStorage: StorageModule = {
     const written = plans.find(({ vm, disk }) => isRunning(vm) && !isReadOnly(disk));
     if (written) throw new Error(`only a backup job can fix ${diskLabel(written)}`);
     const disks = await findDevices(plans, run);
-    warnOfSharing(disks, run);
     await requireReadable(disks, run);
     await requireClosed(disks, run);
     const snapshots: Snapshot<DeviceSource>[] = [];

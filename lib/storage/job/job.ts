@@ -21,7 +21,7 @@ import { requireSameDisks } from '../running-disks.ts';
 import { diskLabel, type Prepared, type RunningDisk, type Snapshot } from '../storage.ts';
 import { jobDescription, jobSocket, scratchFile } from './names.ts';
 import { findScratchRoom } from './scratch-room.ts';
-import { requireShort, socketPlace } from './socket-place.ts';
+import { requireMayConnect, requireShort, socketPlace } from './socket-place.ts';
 import type { JobSource } from './source.ts';
 import { lowWaterMark, watchSpace } from './space-watch.ts';
 
@@ -62,6 +62,7 @@ export async function planJob(
     for (const disk of disks) requireServable(disk);
     const socket = jobSocket(await socketPlace(folder, facts, run), journal.runId);
     requireShort(socket);
+    await requireMayConnect(facts, run);
     return { socket, room: await findScratchRoom(vm, { folder, sizes, mustHoldAll }, run) };
   });
   if ('refusal' in checked) return checked;

@@ -38,6 +38,24 @@ export async function socketPlace(
   );
 }
 
+/**
+ * Checks that we may connect to a socket that QEMU makes: as root, as its user or as a member of its group (its mode is
+ * 0775).
+ * @throws FailedError otherwise
+ */
+export async function requireMayConnect({ owner }: DomainFacts, { runner }: Run): Promise<void> {
+  // libvirt writes +<uid>:+<gid>; names would be another libvirt's, and are not looked up.
+  const [, qemuUser = '', qemuGroup = ''] = /^\+(\d+):\+(\d+)$/.exec(owner ?? '') ?? [];
+  if (qemuUser === '') return;
+  const command = { program: 'sh', args: ['-c', 'id -u; id -G'] };
+  const { stdout } = await runner.run(command, { doing: 'ask who I am' });
+  const [user = '', ...groups] = stdout.toString().trim().split(/\s+/);
+  if (user === '0' || user === qemuUser || groups.includes(qemuGroup)) return;
+  throw new FailedError(
+    `QEMU runs as the user ${qemuUser} on ${runner.where}, and lets only that user, its group ${qemuGroup} and root read its disks; this user is ${user}. Run onevmdump as one of them, on OpenNebula's hosts as oneadmin`,
+  );
+}
+
 /** @throws FailedError when the path is too long for a socket */
 export function requireShort(socket: string): void {
   if (Buffer.byteLength(socket) <= maxSocketPath) return;

@@ -24,7 +24,7 @@ import { groupSettings, lvmSettings } from './settings.ts';
 import { volumeSource, type VolumeSource } from './source.ts';
 import { deactivateVolume, removeSnapshotVolume } from './undo.ts';
 import { findVolumes, disksInWords, type LvmDisk } from './volumes.ts';
-import { requireReadable, requireSameWrites, warnOfSharing } from '../device-checks.ts';
+import { requireReadable, requireSameWrites } from '../device-checks.ts';
 import { planRawDisk } from '../raw-disk.ts';
 import { requireSameDisks } from '../running-disks.ts';
 import {
@@ -62,7 +62,6 @@ export const lvmStorage: StorageModule = {
     const groups = await findVolumes(plans, lvm);
     const disks = groups.flatMap((one) => one.disks);
     for (const one of groups) warnOfLeftovers(one, run);
-    warnOfSharing(disks, run);
     return disks.map(runningDisk);
   },
 
@@ -89,7 +88,6 @@ export const lvmStorage: StorageModule = {
     for (const disk of unwritten) await requireActive(disk, lvm, run);
     await requireReadable(disks, run);
     for (const one of groups) warnOfLeftovers(one, run);
-    warnOfSharing(disks, run);
     const given: Snapshot[] = [];
     for (const { plan, volume, path } of unwritten) {
       const { source, ...snapshot } = snapshotOf(plan, volume, volume.name);
