@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { downCeph, upCeph } from './ceph.ts';
 import { guestTraces, local, sceneAt, temporary, type How } from './contract-local.ts';
-import { describeContract, type ContractStorage } from './contract.ts';
+import { describeContract, waysByDefault, type ContractStorage } from './contract.ts';
 import { downLibvirt, upLibvirt, type LibvirtLab } from './libvirt.ts';
 import { backedUpByOned } from './oned-backup.ts';
 import { runProgram } from './program.ts';
@@ -18,12 +18,12 @@ describeContract('Ceph with a volatile disk in a file', () => ceph('mixed', 'her
 });
 describeContract('Ceph of a host', () => ceph('vm', 'host'), { ways });
 describeContract('Ceph of a host with a volatile disk in a file', () => ceph('mixed', 'host'), {
-  ways: ['job'],
+  ways: waysByDefault('job'),
 });
 describeContract(
   'Ceph with a volatile disk in a file, backed up by oned',
   () => ceph('mixed', 'oned'),
-  { ways },
+  { ways: waysByDefault('job') },
 );
 
 async function ceph(which: 'vm' | 'mixed', how: How): Promise<ContractStorage> {

@@ -65,6 +65,11 @@ export interface ContractChoice {
   readonly noStandIns?: true;
 }
 
+/** The ways that are tested: with ONEVMDUMP_LAB_EACH=1 both. */
+export function waysByDefault(...ways: readonly Way[]): readonly Way[] {
+  return process.env['ONEVMDUMP_LAB_EACH'] === '1' ? ['job', 'snapshots'] : ways;
+}
+
 /** The contract for one storage. */
 export function describeContract(
   name: string,

@@ -15,7 +15,7 @@ let libvirt: LibvirtLab;
 let ceph: CephLab;
 let lvm: LvmLab;
 let scene: ExportScene;
-let three: ThreeStorages;
+let three: ThreeStorages | undefined;
 
 beforeAll(async () => {
   // Makes the guest's kernel.
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await three.close();
+  await three?.close();
   await scene.close();
   await tidyHost(lvm);
   if (lvm.startedNow) await downLvm();
@@ -45,6 +45,7 @@ describe('an export of a running VM with disks on Ceph, on LVM and in a file, wh
   ] as const)(
     'an export (%j) of a running VM with disks on Ceph, on LVM and in a file has all at one point in time (%s), and pauses it only on request',
     async (args, level, leastMs) => {
+      if (!three) throw new Error('the VM does not run');
       const { vm } = three;
       const { result, clock } = await whileClockRuns(vm, async () =>
         reportOf(await exportOn(lvm, vm, { args })),
