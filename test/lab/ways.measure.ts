@@ -208,8 +208,8 @@ async function volumes(kind: 'thick' | 'thin'): Promise<Measured> {
   await prepareHost(lab);
   for (const other of [lab.thick, lab.thin]) if (await other.isRunning()) await other.powerOff();
   const vm = lab[kind];
-  // What the guest can overwrite has room in a thick snapshot.
-  const env = { ONEVMDUMP_LVM_SNAPSHOT_PERCENT: '100' };
+  // What the guest overwrites has room in a thick snapshot; the thin pool has no room for that of all disks.
+  const env = kind === 'thick' ? { ONEVMDUMP_LVM_SNAPSHOT_PERCENT: '100' } : {};
   // In KiB: what of the snapshots is used, thin ones only what they do not share, and what the scratch files have.
   const kept = `lvs --noheadings --units k --nosuffix -o lv_size,data_percent,lv_name -S 'lv_name =~ "^onevmdump-" && segtype != "thin"' |
   awk '{ sum += $1 * $2 / 100 } END { print sum + 0 }'; du -kc ${vm.folder}/onevmdump-*.scratch.* 2>/dev/null | tail -n 1`;
