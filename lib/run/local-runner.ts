@@ -95,7 +95,8 @@ export function localRunner(log: Log, signal?: AbortSignal): Runner {
           : result.code === 'ENOENT'
             ? 'is not installed'
             : lastWords(stderr) ||
-              result.originalMessage ||
+              // execa's own words have the whole command line, which may be a script.
+              (result.exitCode === undefined ? result.originalMessage : undefined) ||
               `exit status ${result.exitCode ?? '?'}`;
       throw new CommandError(
         `cannot ${options.doing ?? `run ${program}`}: ${saidBy(program, why)}`,

@@ -92,7 +92,10 @@ export async function activeJob(domain: Domain): Promise<string | undefined> {
   const doing = `ask for the jobs of the domain ${domain.name}`;
   const { text } = await virsh(domain, ['domjobinfo', domain.name], { doing });
   const [, type] = /^Job type:\s*(.*?)\s*$/m.exec(text) ?? [];
-  if (type === undefined) throw new FailedError(`cannot ${doing}: virsh printed ${text.trim()}`);
+  if (type === undefined)
+    throw new FailedError(
+      `cannot ${doing}: virsh printed ${JSON.stringify(text.trim().slice(0, 200))}`,
+    );
   if (type === 'None') return undefined;
   return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
 }

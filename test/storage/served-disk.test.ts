@@ -7,7 +7,11 @@ import { fakeLibvirt, type FakeFacts } from '../support/fake-libvirt.ts';
 import { disk, inWorld, vm } from '../support/storage-world.ts';
 
 /** Opens disk 0 of VM 7, on whose socket nobody listens any more. @returns the error */
-async function failure(facts: Partial<FakeFacts>, isDescribed: boolean): Promise<unknown> {
+async function failure(
+  facts: Partial<FakeFacts>,
+  isDescribed: boolean,
+  hasJob = true,
+): Promise<unknown> {
   let failed: unknown;
   await inWorld(async (world) => {
     const running = vm([disk(0)], { state: 3, lcmState: 3, deployId: 'one-7' });
@@ -24,7 +28,8 @@ async function failure(facts: Partial<FakeFacts>, isDescribed: boolean): Promise
         description,
       },
     };
-    const run = { ...world.run, runner: fakeLibvirt({ name: 'one-7', ...facts }).runner };
+    const job = hasJob ? { job: join(world.vmFolder, 'sock') } : {};
+    const run = { ...world.run, runner: fakeLibvirt({ name: 'one-7', ...job, ...facts }).runner };
     failed = await openServedDisk(snapshot, run).then(
       () => undefined,
       (error: unknown) => error,
@@ -52,9 +57,17 @@ describe('a disk that a backup job served', () => {
     expect(String(gone)).toContain('the guest of VM 7 was shut down while disk 0 of VM 7');
   });
 
+  test('the export says that somebody has ended the job when that is so', async () => {
+    const error = await failure({}, true, false);
+    expect(String(error)).toContain(
+      'somebody has ended the backup job of VM 7, as virsh domjobabort',
+    );
+  });
+
   test('the export says what the server said when the job was not ended by anybody', async () => {
     const error = await failure({}, true);
     expect(String(error)).toContain('disk 0 of VM 7');
+    expect(String(error)).not.toContain('somebody');
     expect(error).toMatchObject({ code: 'failed' });
   });
 });

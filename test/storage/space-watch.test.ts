@@ -1,7 +1,9 @@
 // The process that watches the free space, with a stand-in of virsh and a real file system.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -103,6 +105,25 @@ describe('the process that watches the free space for scratch files', () => {
       await until('the guest runs', () => called().includes('resume one-7'));
       expect(called().indexOf('domjobabort')).toBeLessThan(called().indexOf('resume'));
     });
+  });
+
+  test('the process that watches the free space kills a reader that does not close its connection, and ends the job then', async () => {
+    const server = createServer().listen(at('sock'));
+    const script = `require('node:net').connect(${JSON.stringify(at('sock'))}); setInterval(() => {}, 1000);`;
+    const reader = spawn(process.execPath, ['-e', script]);
+    const signal = new Promise((resolve) => reader.once('exit', (_, by) => resolve(by)));
+    try {
+      await new Promise((resolve) => server.once('connection', resolve));
+      await watching(everything, async () => {
+        await until('the description is gone', () => !existsSync(at('description')));
+        expect(called()).not.toContain('domjobabort');
+        expect(await signal).toBe('SIGKILL');
+        await until('the job is over', () => !existsSync(at('job')));
+      });
+    } finally {
+      reader.kill('SIGKILL');
+      server.close();
+    }
   });
 
   test('the undo waits for the process that watches the free space when it is seeing to the guest', () => {

@@ -84,7 +84,7 @@ describe('a libvirt domain', () => {
     await info('Job type:         Bounded     \n', 'Bounded');
     await withVirsh('echo nothing', async (domain) => {
       await expect(activeJob(domain)).rejects.toThrow(
-        'cannot ask for the jobs of the domain one-7: virsh printed nothing',
+        'cannot ask for the jobs of the domain one-7: virsh printed "nothing"',
       );
     });
   });

@@ -43,8 +43,8 @@ export interface RoomRequest {
 
 /**
  * Looks at the file system of a folder. Called before the guest is frozen or paused.
- * @throws FailedError with the numbers and the settings, when there is too little room; CommandError when the folder
- *   cannot be looked at
+ * @throws FailedError with the numbers and the settings when there is too little room, or when the folder cannot be
+ *   written to; CommandError when it cannot be looked at
  */
 export async function findScratchRoom(
   vm: Vm,
@@ -55,6 +55,13 @@ export async function findScratchRoom(
   const diskBytes = sizes.reduce((sum, size) => sum + size, 0);
   const needed = mustHoldAll ? diskBytes : neededRoom(diskBytes, wanted);
   const free = await freeBytes(runner, folder);
+  const isWritable = { program: 'test', args: ['-w', folder] };
+  const doing = `look at ${folder}`;
+  if ((await runner.run(isWritable, { doing, acceptStatus: [1] })).status !== 0) {
+    throw new FailedError(
+      `this user may not write to ${folder} on ${runner.where}, where QEMU's scratch files for VM ${vm.id} have to lie; it belongs to oneadmin on OpenNebula's hosts`,
+    );
+  }
   if (free >= needed) return { folder, freeBytes: free, diskBytes };
   throw new FailedError(
     `the file system of ${folder} has ${formatBytes(free)} free, but ${formatBytes(needed)} are needed for what the guest of VM ${vm.id} overwrites while its disks are read; ${mustHoldAll ? 'that is all of its disks, since one has an error_policy with which QEMU would not stop the guest; ' : ''}see SCRATCH_PERCENT (now ${wanted.scratchPercent}) and SCRATCH_MIN_MB (now ${wanted.scratchMinMb})`,

@@ -8,7 +8,7 @@ import { FailedError } from '../../report/errors.ts';
 import { ifLost, requireForwarding } from '../../run/forwarded-socket.ts';
 import type { Run } from '../../run/run.ts';
 import type { ForwardedSocket } from '../../run/runner.ts';
-import { domainState } from '../../tools/virsh.ts';
+import { backupJobSocket, domainState } from '../../tools/virsh.ts';
 import { domainOf } from '../../guest/domain.ts';
 import { diskLabel, sourceOf, type DumpPlan, type Snapshot } from '../storage.ts';
 import { jobSource, type JobSource } from './source.ts';
@@ -73,7 +73,7 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
 async function whyLost(
   error: unknown,
   plan: DumpPlan,
-  { description }: JobSource,
+  { description, socket }: JobSource,
   run: Run,
 ): Promise<unknown> {
   if (!(error instanceof FailedError)) return error;
@@ -96,7 +96,13 @@ async function whyLost(
     }
     await sleep(pollMs * asked);
   }
-  return error;
+  if (run.signal.aborted || (await backupJobSocket(domain).catch(() => socket)) === socket) {
+    return error;
+  }
+  return new FailedError(
+    `somebody has ended the backup job of VM ${vm.id}, as virsh domjobabort does, while ${diskLabel(plan)} was being read; export the VM again`,
+    { cause: error },
+  );
 }
 
 async function isGone(path: string, { runner }: Run): Promise<boolean> {

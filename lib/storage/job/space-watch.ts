@@ -22,9 +22,10 @@ export function lowWaterMark({ freeBytes, diskBytes }: ScratchRoom): number {
 }
 
 // The script watches as long as the job's description is there, which is removed when the job is over. If the space is
-// low, it removes the description itself, so that we close our connection and can tell why the job has ended. QEMU may
-// hang for good if it stops serving while somebody reads, so the script waits for that (/proc/net/unix: a connected
-// socket has the state 03, and its server's path) before it ends the job. QEMU stops a guest that ran out of space,
+// low, it removes the description itself, so that we close our connection and can tell why the job has ended. While
+// somebody is connected and does not read, QEMU hangs, with its guest, when it has to stop serving. So the job is ended
+// only when nobody is (/proc/net/unix: a connected socket has the state 03, and its server's path). A reader that does
+// not close, because it was stopped or its network hangs, is killed after two seconds. QEMU stops a guest that ran out of space,
 // sometimes only after the job has ended; it repeats the write that failed when the guest is resumed. So the script looks
 // for that a little longer, and its undo waits for it.
 // $0 is the name by which the script is found, $1 the folder, $2 the description, $3 the low-water mark in bytes, $4 the
@@ -37,14 +38,27 @@ is_low() {
   [ $# = 2 ] && [ $(($1 * $2)) -lt "$low" ]
 }
 is_connected() { grep ' 03 ' /proc/net/unix | grep -qF " $socket"; }
+kill_readers() {
+  ss -Hxp | while read -r kind state in out path port star peer users; do
+    [ "$path" != "$socket" ] || echo "$peer"
+  done | while read -r reader; do
+    ss -Hxp | while read -r kind state in out path port star peer users; do
+      [ "$port" = "$reader" ] || continue
+      pid=\${users#*pid=}
+      kill -KILL "\${pid%%,*}"
+    done
+  done
+}
 has_our_job() { "$@" backup-dumpxml "$domain" | grep -qF "'$socket'"; }
 until is_low && has_our_job "$@"; do
   [ -e "$description" ] || exit
   sleep 0.2
 done
 rm -f -- "$description"
-for try in $(seq 50); do
-  is_connected || break
+tries=0
+while is_connected; do
+  tries=$((tries + 1))
+  [ $((tries % 20)) != 0 ] || kill_readers
   sleep 0.1
 done
 for try in $(seq 100); do
@@ -63,7 +77,9 @@ for try in $(seq 8); do
 done`;
 
 // A session of its own, so that neither a signal to our process group nor the end of an ssh connection reaches it.
-const startScript = 'exec setsid -f sh -c "$@" </dev/null >/dev/null 2>&1';
+const startScript = `
+command -v setsid >/dev/null || { echo 'setsid is not installed' >&2; exit 127; }
+exec setsid -f sh -c "$@" </dev/null >/dev/null 2>&1`;
 
 /** What is to be watched. The paths are on the machine of the disks. */
 export interface WatchedJob {
