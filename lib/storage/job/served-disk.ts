@@ -1,4 +1,5 @@
 // Opens a disk that a backup job serves, and finds out why it was lost.
+import { posix } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DiskReader } from '../../read/disk-reader.ts';
 import { explainedReader } from '../../read/reader-with-reasons.ts';
@@ -31,6 +32,7 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
   const source = sourceOf(jobSource, snapshot);
   const { runner, log } = run;
   const label = diskLabel(plan);
+  if (await isGone(source.description, run)) throw tooLittleSpace(plan, source);
   const over = new AbortController();
   const signal = AbortSignal.any([run.signal, over.signal]);
   const watch = await runner.start({
@@ -73,19 +75,17 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
 async function whyLost(
   error: unknown,
   plan: DumpPlan,
-  { description, socket }: JobSource,
+  source: JobSource,
   run: Run,
 ): Promise<unknown> {
   if (!(error instanceof FailedError)) return error;
   const { vm } = plan;
+  const { description, socket } = source;
   const domain = domainOf(vm, run);
   // libvirt notices that QEMU has ended slightly later than we do.
   for (let asked = 0; !run.signal.aborted && asked < 10; asked++) {
     if (await isGone(description, run).catch(() => false)) {
-      return new FailedError(
-        `the free space of the file system of ${description.replace(/\/[^/]*$/, '')} got low while ${diskLabel(plan)} was being read: QEMU keeps there what the guest overwrites. The export was given up, so that the guest does not get write errors. Free more space, or export the VM when its guest writes less`,
-        { code: 'no-space', cause: error, facts: { vmId: vm.id } },
-      );
+      return tooLittleSpace(plan, source, error);
     }
     const state = await domainState(domain).catch(() => 'unknown');
     if (state === undefined || state === 'shut off') {
@@ -102,6 +102,17 @@ async function whyLost(
   return new FailedError(
     `somebody has ended the backup job of VM ${vm.id}, as virsh domjobabort does, while ${diskLabel(plan)} was being read; export the VM again`,
     { cause: error },
+  );
+}
+
+function tooLittleSpace(
+  plan: DumpPlan,
+  { description }: JobSource,
+  cause?: FailedError,
+): FailedError {
+  return new FailedError(
+    `the free space of the file system of ${posix.dirname(description)} got low while ${diskLabel(plan)} was being read: QEMU keeps there what the guest overwrites. The export was given up, so that the guest does not get write errors. Free more space, or export the VM when its guest writes less`,
+    { code: 'no-space', cause, facts: { vmId: plan.vm.id } },
   );
 }
 

@@ -25,9 +25,9 @@ export function lowWaterMark({ freeBytes, diskBytes }: ScratchRoom): number {
 // low, it removes the description itself, so that we close our connection and can tell why the job has ended. While
 // somebody is connected and does not read, QEMU hangs, with its guest, when it has to stop serving. So the job is ended
 // only when nobody is (/proc/net/unix: a connected socket has the state 03, and its server's path). A reader that does
-// not close, because it was stopped or its network hangs, is killed after two seconds. QEMU stops a guest that ran out of space,
-// sometimes only after the job has ended; it repeats the write that failed when the guest is resumed. So the script looks
-// for that a little longer, and its undo waits for it.
+// not close, because it was stopped or its network hangs, is killed after two seconds. QEMU stops a guest that ran out of
+// space, sometimes only after the job has ended; it repeats the write that failed when the guest is resumed. So the script
+// looks for that a little longer, and its undo waits for it.
 // $0 is the name by which the script is found, $1 the folder, $2 the description, $3 the low-water mark in bytes, $4 the
 // socket of our job, $5 the domain; the rest is virsh with its options.
 const watchScript = `

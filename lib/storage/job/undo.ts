@@ -29,7 +29,8 @@ export const stopSpaceWatch = undoKind({
       if (!(await isRunningWith(runner, ['sh'], name))) return;
       await sleep(pollMs);
     }
-    await stopProcesses(runner, 'sh', name);
+    // It is setsid until that has become the shell.
+    for (const program of ['setsid', 'sh']) await stopProcesses(runner, program, name);
   },
   whenMachineIsGone: 'ended',
 });
