@@ -11,7 +11,9 @@ import { runProgram } from './program.ts';
 import { until } from '../support/limits.ts';
 
 const domain = 'one-22';
-const image = 'one/one-30-22-0';
+/** The name of its RBD image in the pool `one`. */
+export const imageName = 'one-30-22-0';
+const image = `one/${imageName}`;
 const volume = 'vg-one-110/vm-one-22-1';
 const folder = '/var/lib/one/datastores/142/22';
 const there = '/run/lab/three';
