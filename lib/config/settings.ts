@@ -1,4 +1,4 @@
-// The settings of etc/onevmdump.conf, except those of one kind of storage, which its own folder declares.
+// The settings of etc/onevmdump.conf, except those of backup jobs and of one kind of storage: their folders declare them.
 // The file is long because it is a table: a dozen lines for each setting.
 import {
   compressionsInWords,

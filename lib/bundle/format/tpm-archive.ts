@@ -18,7 +18,7 @@ export interface TpmFile {
 
 /**
  * Returns the files of such an archive.
- * @throws BundleError if the archive is damaged, has no file, or has anything but plain files in `tpm/`
+ * @throws BundleError when the archive is damaged or empty, or holds something that is not a plain file in `tpm/`
  */
 export function parseTpmArchive(archive: Buffer): readonly TpmFile[] {
   const files: TpmFile[] = [];
