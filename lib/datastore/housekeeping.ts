@@ -1,8 +1,8 @@
 // Makes the folders of bundles, removes bundles, and measures their space. `runner` is always that of the machine with the
 // bundles.
 import { dirname } from 'node:path';
-import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
+import { unexpectedOutput } from '../run/unexpected-output.ts';
 import { removeEmptyFolder } from '../bundle/location/host-file.ts';
 import { bundlePath, type BackupDatastore } from './backup-datastore.ts';
 
@@ -44,7 +44,7 @@ export interface Space {
   readonly freeMb: number;
 }
 
-/** The space of the datastore. Makes its folder when it is missing. @throws CommandError, FailedError */
+/** The space of the datastore. Makes its folder when it is missing. @throws CommandError */
 export async function spaceOf(datastore: BackupDatastore, runner: Runner): Promise<Space> {
   await makeBase(datastore, runner);
   const { basePath } = datastore;
@@ -52,6 +52,6 @@ export async function spaceOf(datastore: BackupDatastore, runner: Runner): Promi
   const args = ['-B1M', '--output=used,size,avail', '--', basePath];
   const { stdout } = await runner.run({ program: 'df', args }, { doing });
   const [, used, size, free] = /\n\s*(\d+)\s+(\d+)\s+(\d+)\s*$/.exec(stdout.toString()) ?? [];
-  if (used === undefined) throw new FailedError(`cannot ${doing}: df printed ${String(stdout)}`);
+  if (used === undefined) throw unexpectedOutput('df', doing, { stdout });
   return { usedMb: Number(used), totalMb: Number(size), freeMb: Number(free) };
 }

@@ -65,9 +65,11 @@ export const exitCodes = [
     code: 4,
     errorClass: 'CommandError',
     summary: 'an external command failed',
-    meaning: 'an external program failed, did not answer, or is not installed',
+    meaning:
+      'an external program failed, did not answer, printed what it never should, or is not installed',
     words: {
-      'command-failed': 'an external program failed or did not answer',
+      'command-failed':
+        'an external program failed, did not answer, or printed what it never should',
       'command-not-found': 'an external program is not installed',
       'host-unreachable': 'a host cannot be reached by ssh, or the connection was lost',
     },

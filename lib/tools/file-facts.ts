@@ -2,6 +2,7 @@
 // may contain any character.
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
+import { unexpectedOutput } from '../run/unexpected-output.ts';
 
 /** Resolves links and dots in a path. @throws CommandError naming `what` when there is no such file. */
 export async function realPath(runner: Runner, path: string, what: string): Promise<string> {
@@ -33,7 +34,7 @@ export async function regularFileSize(runner: Runner, path: string, what: string
   );
   const [, mode = '', size = ''] = /^([0-9a-f]+) ([0-9]+)$/.exec(stdout.toString()) ?? [];
   if (!Number.isSafeInteger(Number.parseInt(size, 10))) {
-    throw new FailedError(`cannot look at ${what}: stat printed ${stdout.toString()}`);
+    throw unexpectedOutput('stat', `look at ${what}`, { stdout });
   }
   // S_IFMT and S_IFREG, inode(7).
   if ((Number.parseInt(mode, 16) & 0o170000) !== 0o100000) {
@@ -58,14 +59,13 @@ export async function fileHead(
 
 /** Returns the bytes that a folder's file system has free for users other than root. @throws CommandError */
 export async function freeBytes(runner: Runner, folder: string): Promise<number> {
-  const { stdout } = await runner.run(
-    { program: 'stat', args: ['-f', '--printf=%a %S', '--', folder] },
-    { doing: `ask how much is free in ${folder}` },
-  );
+  const doing = `ask how much is free in ${folder}`;
+  const args = ['-f', '--printf=%a %S', '--', folder];
+  const { stdout } = await runner.run({ program: 'stat', args }, { doing });
   const [, blocks, size] = /^([0-9]+) ([0-9]+)$/.exec(stdout.toString()) ?? [];
   const bytes = Number(blocks) * Number(size);
   if (!Number.isFinite(bytes)) {
-    throw new FailedError(`cannot tell how much is free in ${folder}: ${stdout.toString()}`);
+    throw unexpectedOutput('stat', doing, { stdout });
   }
   return bytes;
 }

@@ -1,8 +1,8 @@
 // What `lvs --reportformat json --units b --nosuffix` prints: {"report":[{"lv":[{field: "text", ...}]}]}.
 // Fields: lvmreport(7), `lvs -o help`.
-import { FailedError } from '../report/errors.ts';
 import { list, object } from '../run/json-object.ts';
 import { made, parseShape } from '../run/json-shape.ts';
+import { unexpectedOutput } from '../run/unexpected-output.ts';
 
 export interface Volume {
   readonly group: string;
@@ -67,15 +67,11 @@ export const lvsFields = Object.keys(rowFields).join(',');
 
 const reportShape = object({ report: list(object({ lv: list(object(rowFields)) })) });
 
-/** Parses the report. @throws FailedError when it does not have this form. */
+/** Parses the report. @throws CommandError when it does not have this form. */
 export function parseLvs(text: string, group: string): VolumeGroup {
-  const { report } = parseShape(
-    reportShape,
-    text,
-    (why) =>
-      new FailedError(
-        `cannot look at the volume group ${group}: unexpected output of lvs: ${why}: ${JSON.stringify(text.slice(0, 200))}`,
-      ),
+  const doing = `look at the volume group ${group}`;
+  const { report } = parseShape(reportShape, text, (why) =>
+    unexpectedOutput('lvs', doing, { stdout: text, why }),
   );
   const rows = report.flatMap(({ lv }) => lv);
   const volumes = rows.map((row): Volume => {

@@ -1,9 +1,10 @@
 // rbd: images of a Ceph cluster, their snapshots, and their data. Manual page: rbd(8). A key is passed as the
 // path of its file, never itself.
-import { CommandError, FailedError } from '../report/errors.ts';
+import { CommandError } from '../report/errors.ts';
 import { list, object } from '../run/json-object.ts';
 import { count, parseShape, text, type Shape } from '../run/json-shape.ts';
 import type { Command, Runner } from '../run/runner.ts';
+import { unexpectedOutput } from '../run/unexpected-output.ts';
 
 /** How OpenNebula reaches a cluster: CEPH_USER, CEPH_KEY (a file) and CEPH_CONF of a DISK. */
 export interface CephAccess {
@@ -91,7 +92,7 @@ export function isMissing(error: unknown): boolean {
   );
 }
 
-/** Returns what a command prints. @throws CommandError; FailedError when the output does not have the shape */
+/** Returns what a command prints. @throws CommandError, also when the output does not have the shape */
 async function answer<T>(
   runner: Runner,
   command: Command,
@@ -99,10 +100,8 @@ async function answer<T>(
   doing: string,
 ): Promise<T> {
   const { stdout } = await runner.run(command, { doing });
-  return parseShape(
-    shape,
-    stdout.toString(),
-    (why) => new FailedError(`cannot ${doing}: unexpected output of rbd: ${why}`),
+  return parseShape(shape, stdout.toString(), (why) =>
+    unexpectedOutput('rbd', doing, { stdout, why }),
   );
 }
 

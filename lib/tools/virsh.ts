@@ -2,8 +2,9 @@
 // Manual: virsh(1). The runner sets LC_ALL=C; text is parsed only where virsh has no better format.
 import { attribute, child, childText, type XmlElement } from '../xml/xml.ts';
 import { parseXml } from '../xml/xml-parse.ts';
-import { FailedError, UnsupportedError } from '../report/errors.ts';
+import { errorMessage, UnsupportedError } from '../report/errors.ts';
 import type { Output, Runner, RunOptions } from '../run/runner.ts';
+import { unexpectedOutput } from '../run/unexpected-output.ts';
 
 /** A domain of one libvirt. */
 export interface Domain {
@@ -41,7 +42,19 @@ export async function virsh(
 export async function dumpXml(domain: Domain): Promise<XmlElement> {
   const doing = `look at the domain ${domain.name}`;
   const { stdout } = await virsh(domain, ['dumpxml', domain.name], { doing });
-  return parseXml(stdout, `libvirt's XML of the domain ${domain.name}`, { attributes: true });
+  return xmlOf(stdout, 'domain', doing);
+}
+
+/** The XML that virsh has printed, with attributes. @throws CommandError when it is not XML with this root element */
+function xmlOf(stdout: Buffer, rootName: string, doing: string): XmlElement {
+  let root: XmlElement;
+  try {
+    root = parseXml(stdout, 'it', { attributes: true });
+  } catch (error) {
+    throw unexpectedOutput('virsh', doing, { stdout, why: errorMessage(error) });
+  }
+  if (root.name === rootName) return root;
+  throw unexpectedOutput('virsh', doing, { stdout, why: `the element is not <${rootName}>` });
 }
 
 /** Whether libvirt can run backup jobs for a running domain. @param xml as `dumpXml` returns it. */
@@ -60,7 +73,7 @@ export async function supportsBackup(domain: Domain, xml: XmlElement): Promise<b
   );
   const doing = `ask libvirt whether it can back up ${domain.name}`;
   const { stdout } = await virsh(domain, ['domcapabilities', ...words], { doing });
-  const facts = parseXml(stdout, "libvirt's domain capabilities", { attributes: true });
+  const facts = xmlOf(stdout, 'domainCapabilities', doing);
   const features = child(facts, 'features');
   return attribute(features && child(features, 'backup'), 'supported') === 'yes';
 }
@@ -71,13 +84,30 @@ export async function qemuVersion(domain: Domain): Promise<string | undefined> {
   return /^Running hypervisor: QEMU ([0-9.]+)$/m.exec(text)?.[1];
 }
 
-/** Returns the state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain. */
+/** In the words of virsh (virshDomainStateToString). */
+const states = [
+  ...['no state', 'running', 'idle', 'paused'],
+  ...['in shutdown', 'shut off', 'crashed', 'pmsuspended'],
+];
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * Returns the state in libvirt's words (`running`, `paused`, `shut off`); undefined when there is no such domain.
+ * @throws CommandError when virsh fails, or prints anything else
+ */
 export async function domainState(domain: Domain): Promise<string | undefined> {
   const doing = `find the domain ${domain.name}`;
   const list = await virsh(domain, ['list', '--all', '--uuid', '--name'], { doing });
   const known = list.text.split(/\s+/).map((word) => word.toLowerCase());
-  if (!known.includes(domain.name.toLowerCase())) return undefined;
-  return (await virsh(domain, ['domstate', domain.name], { doing })).text.trim();
+  if (!known.includes(domain.name.toLowerCase())) {
+    if (list.text.trim() === '' || known.some((word) => uuid.test(word))) return undefined;
+    throw unexpectedOutput('virsh', doing, list);
+  }
+  const output = await virsh(domain, ['domstate', domain.name], { doing });
+  const state = output.text.trim();
+  if (states.includes(state)) return state;
+  throw unexpectedOutput('virsh', doing, output);
 }
 
 /** Whether QEMU has stopped the domain because a write failed, mostly for want of space. */
@@ -90,12 +120,10 @@ export async function isStoppedByIoError(domain: Domain): Promise<boolean> {
 /** Returns the job that libvirt runs for the domain now, such as `Backup`; undefined for none. */
 export async function activeJob(domain: Domain): Promise<string | undefined> {
   const doing = `ask for the jobs of the domain ${domain.name}`;
-  const { text } = await virsh(domain, ['domjobinfo', domain.name], { doing });
+  const output = await virsh(domain, ['domjobinfo', domain.name], { doing });
+  const { text } = output;
   const [, type] = /^Job type:\s*(.*?)\s*$/m.exec(text) ?? [];
-  if (type === undefined)
-    throw new FailedError(
-      `cannot ${doing}: virsh printed ${JSON.stringify(text.trim().slice(0, 200))}`,
-    );
+  if (type === undefined) throw unexpectedOutput('virsh', doing, output);
   if (type === 'None') return undefined;
   return /^Operation:\s*(.*?)\s*$/m.exec(text)?.[1] ?? type;
 }
@@ -121,13 +149,13 @@ export async function beginBackup(domain: Domain, xmlPath: string): Promise<void
 
 /** Returns the socket of the domain's backup job; undefined when it has no such job. */
 export async function backupJobSocket(domain: Domain): Promise<string | undefined> {
+  const doing = `ask for the backup job of ${domain.name}`;
   const { status, stdout } = await virsh(domain, ['backup-dumpxml', domain.name], {
-    doing: `ask for the backup job of ${domain.name}`,
+    doing,
     acceptStatus: [1],
   });
   if (status !== 0) return undefined;
-  const what = `libvirt's XML of the backup job of ${domain.name}`;
-  const job = parseXml(stdout, what, { attributes: true });
+  const job = xmlOf(stdout, 'domainbackup', doing);
   return attribute(child(job, 'server'), 'socket') ?? '';
 }
 

@@ -100,7 +100,7 @@ test.each(['', 'nonsense', '81a4', '81a4 99999999999999999999', '81a4 -1'])(
   (text) =>
     withFakes({ stat: `printf %s '${text}'` }, async (fakes) => {
       await expect(regularFileSize(fakes.runner, '/disk', 'disk 0')).rejects.toThrow(
-        `cannot look at disk 0: stat printed ${text}`,
+        `cannot look at disk 0: unexpected output of stat: ${JSON.stringify(text)}`,
       );
     }),
 );
@@ -126,7 +126,7 @@ test('the room in a folder is what the file system has for users other than root
 test('the room in a folder is never taken from what stat does not print', () =>
   withFakes({ stat: 'printf "12 ?"' }, async (fakes) => {
     await expect(freeBytes(fakes.runner, '/var')).rejects.toThrow(
-      'cannot tell how much is free in /var: 12 ?',
+      'cannot ask how much is free in /var: unexpected output of stat: "12 ?"',
     );
   }));
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { FailedError } from '../../lib/report/errors.ts';
+import { CommandError } from '../../lib/report/errors.ts';
 import { lvsFields, parseLvs } from '../../lib/tools/lvs-report.ts';
 
 /** As lvs 2.03.16 prints it, of a linear volume. */
@@ -87,7 +87,7 @@ describe('what lvs prints', () => {
     ['a size in a list', report({ ...row, lv_size: ['1'] }), 'lv_size is not a number of bytes'],
     ['a name that is an object', report({ ...row, lv_name: {} }), 'lv_name is not a text or a number'],
   ])('what lvs prints is refused when it is %s', (_what, text, message) => {
-    expect(() => read(text)).toThrow(FailedError);
+    expect(() => read(text)).toThrow(CommandError);
     expect(() => read(text)).toThrow(message);
   }); // prettier-ignore
 });

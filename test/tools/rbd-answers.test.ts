@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import { FailedError } from '../../lib/report/errors.ts';
 import type { Runner } from '../../lib/run/runner.ts';
 import { imageClients, imageSize, snapshotNames } from '../../lib/tools/rbd.ts';
 
@@ -50,7 +49,7 @@ describe('what rbd prints', () => {
     ['clients', '{"watchers":[{"client":1}]}', 'watchers[0].address is not a text'],
   ] as const)('what rbd prints is refused as the %s of an image when it is %j', async (question, text, message) => {
     const error = await asked[question](text).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(FailedError);
+    expect(error).toMatchObject({ code: 'command-failed', exitCode: 4 });
     expect(String(error)).toContain(message);
   }); // prettier-ignore
 });

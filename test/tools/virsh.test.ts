@@ -13,8 +13,10 @@ import {
   supportsBackup,
   suspendDomain,
   virshArgs,
+  type Domain,
 } from '../../lib/tools/virsh.ts';
 import { attribute, childText } from '../../lib/xml/xml.ts';
+import { parseXml } from '../../lib/xml/xml-parse.ts';
 import { quiet } from '../support/nbd-servers.ts';
 import { failing, printing, withVirsh } from './fake-virsh.ts';
 
@@ -84,7 +86,7 @@ describe('a libvirt domain', () => {
     await info('Job type:         Bounded     \n', 'Bounded');
     await withVirsh('echo nothing', async (domain) => {
       await expect(activeJob(domain)).rejects.toThrow(
-        'cannot ask for the jobs of the domain one-7: virsh printed "nothing"',
+        'cannot ask for the jobs of the domain one-7: unexpected output of virsh: "nothing"',
       );
     });
   });
@@ -122,6 +124,36 @@ describe('a libvirt domain', () => {
         ]);
       },
     ));
+
+  // A wrapper that says something on stdout, a broken libvirt: this is neither the user's fault nor an answer.
+  test.each([
+    ['dumpxml', dumpXml, 'look at the domain one-7'],
+    ['backup-dumpxml', backupJobSocket, 'ask for the backup job of one-7'],
+    ['list', domainState, 'find the domain one-7'],
+    ['domjobinfo', activeJob, 'ask for the jobs of the domain one-7'],
+    [
+      'domcapabilities',
+      async (domain: Domain) => await supportsBackup(domain, parseXml(Buffer.from('<a/>'), 'it')),
+      'ask libvirt whether it can back up one-7',
+    ],
+  ] as const)('virsh %s that prints something else has failed', async (_, ask, doing) => {
+    for (const text of ['garbage', 'é<', '<other/>']) {
+      await withVirsh(printing(text), async (domain) => {
+        await expect(ask(domain)).rejects.toMatchObject({
+          exitCode: 4,
+          code: 'command-failed',
+          message: expect.stringContaining(`cannot ${doing}: unexpected output of virsh: `),
+        });
+      });
+    }
+  });
+
+  test('a state that libvirt does not have is not taken for one', () =>
+    withVirsh(`[ "$3" = list ] && echo one-7 || echo whatever`, async (domain) => {
+      await expect(domainState(domain)).rejects.toThrow(
+        'cannot find the domain one-7: unexpected output of virsh: "whatever"',
+      );
+    }));
 
   test('a domain without a backup job has no socket', () =>
     withVirsh(failing('error: Domain backup job id not found'), async (domain) => {
