@@ -1,6 +1,5 @@
 // Writes the bundle of one VM whose disks are ready to be read. Exports and OpenNebula's backups share this part.
 import { createHash } from 'node:crypto';
-import { totalLength } from './read/extents.ts';
 import { fittingFacts } from './bundle/write/fitting-facts.ts';
 import type {
   ImageFacts,
@@ -143,7 +142,7 @@ async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
   for (const disk of disks) {
     const reader = await disk.open();
     try {
-      data += totalLength(await reader.extents());
+      data += (await reader.extents()).dataBytes;
     } finally {
       await reader.close();
     }
@@ -169,8 +168,8 @@ async function writeDisk(
 ): Promise<ManifestDisk> {
   const reader = await disk.open();
   try {
-    const extents = await reader.extents();
-    const task = run.progress.begin(`disk ${disk.id}`, totalLength(extents));
+    const { dataBytes } = await reader.extents();
+    const task = run.progress.begin(`disk ${disk.id}`, dataBytes);
     try {
       const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
       return manifestDisk(disk, written, image);

@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import type { BundleDisk } from '../bundle/read/bundle.ts';
 import type { OpenedBundle } from '../bundle/read/opened-bundle.ts';
 import { layOutQcow2 } from '../qcow2/layout.ts';
+import { Extents } from '../read/extents.ts';
 import { encodeTpmArchive, parseTpmArchive } from '../bundle/format/tpm-archive.ts';
 import { BundleError, FailedError, hasCode } from '../report/errors.ts';
 import { formatOf, virtualSizeOf } from '../restore/restorable.ts';
@@ -63,7 +64,7 @@ async function* content(disk: BundleDisk): AsyncGenerator<Uint8Array> {
 /** A raw disk as a fully allocated qcow2 file. Its holes are not known before it is read, and this case is rare. */
 async function* wrapped(disk: BundleDisk): AsyncGenerator<Uint8Array> {
   const size = Math.ceil(disk.size / 512) * 512;
-  const layout = layOutQcow2(size, clusterSize, [{ offset: 0, length: size }]);
+  const layout = layOutQcow2(size, clusterSize, Extents.whole(size));
   yield* layout.metadata();
   yield* content(disk);
   yield* hole(size - disk.size + layout.padding);

@@ -1,9 +1,9 @@
 // Lays out a stand-alone qcow2 file as a stream: the allocation map is known before the data, so all tables can
 // be computed and written first, and no seek is needed. Order: header, refcount table, refcount blocks,
 // L1 table, L2 tables, data clusters in guest order. Source: QEMU, docs/interop/qcow2.txt.
-import type { Extent } from '../read/disk-reader.ts';
+import { alignExtents } from '../read/aligned-extents.ts';
+import type { Extents } from '../read/extents.ts';
 import { UnsupportedError } from '../report/errors.ts';
-import { alignExtents, totalLength } from '../read/extents.ts';
 import {
   clusterBits,
   entryFlag,
@@ -26,7 +26,7 @@ export interface Qcow2Layout {
   /** Bytes of the whole file. */
   readonly fileSize: number;
   /** What to read: the extents rounded to clusters, but not beyond the end of the disk. */
-  readonly extents: readonly Extent[];
+  readonly extents: Extents;
   /** Bytes of zeros after the data, up to the end of the last cluster. */
   readonly padding: number;
   /** Everything before the data, in pieces, because the L2 tables of a large disk take 128 MiB for each TiB. */
@@ -41,26 +41,22 @@ const { copied } = entryFlag;
  * Lays out a qcow2 version 3 file.
  * @param virtualSize bytes, a multiple of 512; may be 0
  * @param clusterSize bytes, a power of two from 512 to 2 MiB
- * @param extents sorted and not overlapping, as of a DiskReader
  * @throws UnsupportedError when qcow2 cannot hold such a disk
  */
 export function layOutQcow2(
   virtualSize: number,
   clusterSize: number,
-  extents: readonly Extent[],
+  extents: Extents,
 ): Qcow2Layout {
   checkSizes(virtualSize, clusterSize);
   const clustersFor = (bytes: number) => Math.ceil(bytes / clusterSize);
   const l2Entries = clusterSize / entrySize;
   const aligned = alignExtents(extents, clusterSize, virtualSize);
-  const runs = aligned.map(({ offset, length }) => ({
-    first: offset / clusterSize,
-    count: clustersFor(length),
-  }));
   const l1Size = neededL1Entries({ virtualSize, clusterSize, l2EntrySize: entrySize });
   const l1Clusters = clustersFor(l1Size * entrySize);
-  const l1Used = usedL1Entries(runs, l2Entries);
-  const dataClusters = runs.reduce((sum, { count }) => sum + count, 0);
+  const l1Used = usedL1Entries(runsOf(aligned, clusterSize), l2Entries);
+  // Only the last cluster may be cut, by the end of the disk.
+  const dataClusters = clustersFor(aligned.dataBytes);
   const refcount = countRefcounts(1 + l1Clusters + l1Used.length + dataClusters, clusterSize);
   if (
     l1Size * entrySize > largestL1 ||
@@ -88,7 +84,7 @@ export function layOutQcow2(
     yield table(blocks, refcount.tableClusters, firstBlock, 0);
     yield* refcountBlocks(firstData + dataClusters, clusterSize);
     if (l1Clusters > 0) yield table(l1Used, l1Clusters, firstL2, copied);
-    yield* l2Tables(runs, clusterSize, firstData);
+    yield* l2Tables(runsOf(aligned, clusterSize), clusterSize, firstData);
   }
 
   /** A table whose entries `indexes` point at one cluster after another, beginning with `first`. */
@@ -108,7 +104,7 @@ export function layOutQcow2(
   return {
     fileSize: (firstData + dataClusters) * clusterSize,
     extents: aligned,
-    padding: dataClusters * clusterSize - totalLength(aligned),
+    padding: dataClusters * clusterSize - aligned.dataBytes,
     metadata,
   };
 }
@@ -129,8 +125,15 @@ function cannotWrite(virtualSize: number, clusterSize: number, why: string): Uns
   );
 }
 
+/** The extents as runs of clusters. */
+function* runsOf(aligned: Extents, clusterSize: number): Generator<Run> {
+  for (const { offset, length } of aligned) {
+    yield { first: offset / clusterSize, count: Math.ceil(length / clusterSize) };
+  }
+}
+
 /** Indexes of the L1 entries that need an L2 table, ascending. */
-function usedL1Entries(runs: readonly Run[], l2Entries: number): number[] {
+function usedL1Entries(runs: Iterable<Run>, l2Entries: number): number[] {
   const used: number[] = [];
   let next = 0;
   for (const { first, count } of runs) {
@@ -164,11 +167,7 @@ function* refcountBlocks(total: number, clusterSize: number): Generator<Buffer> 
   if (left > 0) yield Buffer.alloc(clusterSize).fill(one, 0, left);
 }
 
-function* l2Tables(
-  runs: readonly Run[],
-  clusterSize: number,
-  firstData: number,
-): Generator<Buffer> {
+function* l2Tables(runs: Iterable<Run>, clusterSize: number, firstData: number): Generator<Buffer> {
   const l2Entries = clusterSize / entrySize;
   let table: Buffer | undefined;
   let tableIndex = -1;

@@ -23,9 +23,9 @@ export async function neededEndOfStream(
   const parts: Uint8Array[] = [];
   for await (const part of overZeros([l1], pieces())) parts.push(part);
   const l1Table = Buffer.concat(parts);
-  const tables = hostOffsets(l1Table).map((offset) => ({ offset, length: header.clusterSize }));
+  const tables = hostOffsets(l1Table);
   const lastTable = tables.reduce(
-    (end, { offset, length }) => Math.max(end, offset + length),
+    (end, offset) => Math.max(end, offset + header.clusterSize),
     l1End,
   );
   if (lastTable > size || tables.length === 0) return lastTable;
@@ -36,15 +36,15 @@ export async function neededEndOfStream(
   return end;
 }
 
-/** Yields one table after another, `length` bytes each. */
+/** @param tables where they begin, ascending. Yields one after another, `length` bytes each. */
 async function* tablesIn(
-  tables: readonly Extent[],
+  tables: readonly number[],
   length: number,
   pieces: AsyncIterable<DataPiece>,
 ): AsyncGenerator<Buffer, void> {
   const table = Buffer.alloc(length);
   let filled = 0;
-  for await (const bytes of overZeros(tables, pieces)) {
+  for await (const bytes of overZeros(extentsOf(tables, length), pieces)) {
     for (let rest = bytes; rest.length > 0;) {
       const part = rest.subarray(0, length - filled);
       table.set(part, filled);
@@ -55,4 +55,8 @@ async function* tablesIn(
       filled = 0;
     }
   }
+}
+
+function* extentsOf(offsets: readonly number[], length: number): Generator<Extent> {
+  for (const offset of offsets) yield { offset, length };
 }

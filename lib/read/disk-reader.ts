@@ -1,4 +1,5 @@
 // The contract between storage and bundle: a disk at a fixed point in time, read-only.
+import type { Extents } from './extents.ts';
 
 /** A run of bytes of a disk, in bytes from its start. */
 export interface Extent {
@@ -12,10 +13,10 @@ export interface DiskReader {
   readonly virtualSize: number;
 
   /**
-   * The extents that hold data: sorted, not overlapping, not touching, none empty, all within
-   * `virtualSize`. Everything between them reads as zeros. Must be called before the first read.
+   * The extents that hold data, all within `virtualSize`. Everything between them reads as zeros. Must be called before
+   * the first read.
    */
-  extents(): Promise<readonly Extent[]>;
+  extents(): Promise<Extents>;
 
   /**
    * The bytes of `extents` (sorted and within the disk, but not necessarily those of `extents()`),
@@ -23,7 +24,7 @@ export interface DiskReader {
    * Requests are pipelined. MUST throw when a byte cannot be read: a short read, an I/O error or a lost
    * connection never ends the iteration silently.
    */
-  read(extents: readonly Extent[]): AsyncIterable<Uint8Array>;
+  read(extents: Iterable<Extent>): AsyncIterable<Uint8Array>;
 
   /**
    * Gives back a piece of `read` that is no longer needed, at most once: a later piece may use its memory.

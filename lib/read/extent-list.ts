@@ -1,15 +1,13 @@
 // Collects the extents of a disk as they are found. There may be any number of them: when there are too many to keep,
 // the smallest holes are treated as data (zeros), so that memory is bounded and the content stays the same.
-import type { Extent } from './disk-reader.ts';
+import { Extents, mostExtents } from './extents.ts';
 
-/** These take about 100 MB. */
-const mostExtents = 1_500_000;
 /** A smaller hole is not worth an extent when there are so many. */
 const smallestHole = 4096;
 
 export class ExtentList {
   readonly #most: number;
-  #extents: { offset: number; length: number }[] = [];
+  #extents = new Extents();
   /** Holes up to this size, in bytes, are treated as data. */
   #hole = 0;
 
@@ -20,16 +18,11 @@ export class ExtentList {
 
   /** Adds the next extent, which begins at or after the end of the last one. */
   add(offset: number, length: number): void {
-    const last = this.#extents.at(-1);
-    if (last && offset - (last.offset + last.length) <= this.#hole) {
-      last.length = offset + length - last.offset;
-      return;
-    }
-    this.#extents.push({ offset, length });
+    this.#extents.add(offset, length, this.#hole);
     if (this.#extents.length > this.#most) this.#coarsen();
   }
 
-  get extents(): readonly Extent[] {
+  get extents(): Extents {
     return this.#extents;
   }
 
@@ -40,19 +33,29 @@ export class ExtentList {
 
   /** Removes at least a quarter of them, so that this happens only a few times. */
   #coarsen(): void {
-    while (this.#extents.length > this.#most * 0.75) {
-      this.#hole = Math.max(smallestHole, this.#hole * 2);
-      let kept = 0;
-      for (const { offset, length } of this.#extents) {
-        const last = this.#extents[kept - 1];
-        if (last && offset - (last.offset + last.length) <= this.#hole) {
-          last.length = offset + length - last.offset;
-        } else {
-          this.#extents[kept] = { offset, length };
-          kept += 1;
-        }
-      }
-      this.#extents.length = kept;
+    this.#hole = this.#holeToFill();
+    const fewer = new Extents();
+    for (const { offset, length } of this.#extents) fewer.add(offset, length, this.#hole);
+    this.#extents = fewer;
+  }
+
+  /** How large, in bytes, a hole must be to be kept: the smallest of the sizes 4096, 8192, ... that leaves few enough extents. */
+  #holeToFill(): number {
+    // By the number of doublings after which a hole is filled.
+    const holes = new Map<number, number>();
+    let end = 0;
+    let isFirst = true;
+    const least = Math.max(smallestHole, this.#hole * 2);
+    for (const { offset, length } of this.#extents) {
+      const doublings = Math.max(0, Math.ceil(Math.log2((offset - end) / least)));
+      if (!isFirst) holes.set(doublings, (holes.get(doublings) ?? 0) + 1);
+      isFirst = false;
+      end = offset + length;
+    }
+    let left = this.#extents.length;
+    for (let doublings = 0; ; doublings++) {
+      left -= holes.get(doublings) ?? 0;
+      if (left <= this.#most * 0.75) return least * 2 ** doublings;
     }
   }
 }

@@ -10,11 +10,12 @@ const zeros = Buffer.alloc(1024 * 1024);
  * zeros where there are none. Pieces outside of `wanted` are left out. Reads `pieces` to its end.
  */
 export async function* overZeros(
-  wanted: readonly Extent[],
+  wanted: Iterable<Extent>,
   pieces: AsyncIterable<DataPiece>,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let index = 0;
-  let position = wanted[0]?.offset ?? 0;
+  const extents = wanted[Symbol.iterator]();
+  let current = extents.next().value as Extent | undefined;
+  let position = current?.offset ?? 0;
   /** Yields zeros up to `to` or the end of the extent, whichever is first. */
   function* zerosUpTo(extent: Extent, to: number): Generator<Uint8Array, void, void> {
     const stop = Math.min(to, extent.offset + extent.length);
@@ -27,13 +28,13 @@ export async function* overZeros(
   /** Goes to the next extent when this one is complete. */
   const advance = (extent: Extent): boolean => {
     if (position < extent.offset + extent.length) return false;
-    index += 1;
-    position = wanted[index]?.offset ?? position;
+    current = extents.next().value as Extent | undefined;
+    position = current?.offset ?? position;
     return true;
   };
 
   for await (const { offset, data } of pieces) {
-    for (let extent = wanted[index]; extent; extent = wanted[index]) {
+    for (let extent = current; extent; extent = current) {
       yield* zerosUpTo(extent, offset);
       if (advance(extent)) continue;
       const taken = data.subarray(position - offset, extent.offset + extent.length - offset);
@@ -43,7 +44,7 @@ export async function* overZeros(
       if (!advance(extent)) break;
     }
   }
-  for (let extent = wanted[index]; extent; extent = wanted[index]) {
+  for (let extent = current; extent; extent = current) {
     yield* zerosUpTo(extent, Infinity);
     advance(extent);
   }

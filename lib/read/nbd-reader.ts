@@ -4,6 +4,7 @@ import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
 import type { DiskReader, Extent } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
+import { Extents } from './extents.ts';
 import { connectNbd, type NbdClient } from './nbd-client.ts';
 import { stateZero } from './nbd-protocol.ts';
 
@@ -47,7 +48,7 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
     if (client.export.contextId === undefined) {
       log.debug(`${label}: the NBD server cannot tell data from zeros; everything counts as data`);
     }
-    let extents: Promise<readonly Extent[]> | undefined;
+    let extents: Promise<Extents> | undefined;
     const spare: Buffer[] = [];
     return {
       virtualSize,
@@ -80,10 +81,9 @@ async function findExtents(
   virtualSize: number,
   label: string,
   log: Log,
-): Promise<readonly Extent[]> {
+): Promise<Extents> {
   const { size, minBlock, contextId } = client.export;
-  if (virtualSize === 0) return [];
-  if (contextId === undefined) return [{ offset: 0, length: virtualSize }];
+  if (virtualSize === 0 || contextId === undefined) return Extents.whole(virtualSize);
   // The longest request is 2^32 - 1 bytes; block sizes are powers of two up to 64 KiB.
   const longest = 2 ** 32 - 64 * 1024;
   const list = new ExtentList();
@@ -117,7 +117,7 @@ async function findExtents(
 /** Requests ahead of the consumer and yields the pieces in order. */
 async function* readPieces(
   client: NbdClient,
-  extents: readonly Extent[],
+  extents: Iterable<Extent>,
   spare: Buffer[],
 ): AsyncGenerator<Uint8Array, void, void> {
   const requests = cut(client, extents, spare);
@@ -158,7 +158,7 @@ interface Request {
  */
 function* cut(
   client: NbdClient,
-  extents: readonly Extent[],
+  extents: Iterable<Extent>,
   spare: Buffer[],
 ): Generator<Request, void, void> {
   const { size, minBlock, maxBlock } = client.export;

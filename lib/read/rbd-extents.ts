@@ -3,8 +3,8 @@
 import { FailedError } from '../report/errors.ts';
 import { object } from '../run/json-object.ts';
 import { count, made, parseShape } from '../run/json-shape.ts';
-import type { Extent } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
+import type { Extents } from './extents.ts';
 
 /** Limit of one object, which has three short fields. */
 const maxObject = 1000;
@@ -32,7 +32,7 @@ export async function parseRbdExtents(
   chunks: AsyncIterable<Uint8Array>,
   virtualSize: number,
   label: string,
-): Promise<readonly Extent[]> {
+): Promise<Extents> {
   const list = new ExtentList();
   let end = 0;
   let opened = false as boolean;

@@ -4,6 +4,7 @@ import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { diffCommand, exportDiffCommand, type CephAccess } from '../tools/rbd.ts';
 import type { DiskReader, Extent } from './disk-reader.ts';
+import type { Extents } from './extents.ts';
 import { overZeros } from './fill-with-zeros.ts';
 import { programOutput } from './program-output.ts';
 import { diffPieces, type DataPiece } from './rbd-diff-stream.ts';
@@ -52,8 +53,8 @@ export function openRbdReader(source: RbdSource, options: RbdReaderOptions): Dis
     return chunks;
   };
 
-  let found: Promise<readonly Extent[]> | undefined;
-  const extents = (): Promise<readonly Extent[]> =>
+  let found: Promise<Extents> | undefined;
+  const extents = (): Promise<Extents> =>
     (found ??= parseRbdExtents(output(diffCommand(access, spec)), virtualSize, label));
 
   return {
@@ -78,14 +79,14 @@ export function openRbdReader(source: RbdSource, options: RbdReaderOptions): Dis
 /** The bundle has nothing outside of the extents, so data there must not go unnoticed. */
 async function* announcedOnly(
   pieces: AsyncIterable<DataPiece>,
-  announced: readonly Extent[],
+  announced: Extents,
   label: string,
 ): AsyncGenerator<DataPiece, void, void> {
-  let index = 0;
-  const end = (extent: Extent): number => extent.offset + extent.length;
+  const extents = announced[Symbol.iterator]();
+  const end = ({ offset, length }: Extent): number => offset + length;
+  let extent = extents.next().value;
   for await (const piece of pieces) {
-    let extent = announced[index];
-    while (extent && end(extent) <= piece.offset) extent = announced[++index];
+    while (extent && end(extent) <= piece.offset) extent = extents.next().value;
     if (!extent || piece.offset < extent.offset || piece.offset + piece.data.length > end(extent)) {
       throw new FailedError(
         `cannot read ${label}: rbd export-diff gave data at ${piece.offset} where rbd diff had announced none`,

@@ -7,6 +7,7 @@ import type { BundleSink } from '../../lib/bundle/sink.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { DiskReader } from '../../lib/read/disk-reader.ts';
+import { Extents } from '../../lib/read/extents.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
@@ -23,7 +24,7 @@ const data = noise(MiB);
 function reader(size: number, piece: (n: number) => void | Promise<void> = () => undefined) {
   return {
     virtualSize: size,
-    extents: () => Promise.resolve([{ offset: 0, length: size }]),
+    extents: () => Promise.resolve(Extents.whole(size)),
     async *read() {
       for (let n = 0; n * MiB < size; n++) {
         await piece(n);
@@ -160,7 +161,7 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
       const liar: DiskReader = {
         ...reader(5 * MiB + by),
         virtualSize: 8 * MiB,
-        extents: () => Promise.resolve([{ offset: 0, length: 5 * MiB }]),
+        extents: () => Promise.resolve(Extents.whole(5 * MiB)),
       };
       await expect(write(writer, liar)).rejects.toThrow(`its storage gave ${word} than`);
       await expectNothingLeft(writer);

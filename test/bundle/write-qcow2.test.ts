@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { layOutQcow2 } from '../../lib/qcow2/layout.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
+import { Extents } from '../../lib/read/extents.ts';
 import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
 
 const folder = testFolder();
@@ -146,7 +147,7 @@ test('a qcow2 disk with any map of data at any cluster size passes qemu-img chec
 
 test('the qcow2 tables of a full disk of 128 GiB come in small pieces that add up to the layout', () => {
   const size = 128 * GiB;
-  const layout = layOutQcow2(size, 64 * KiB, [{ offset: 0, length: size }]);
+  const layout = layOutQcow2(size, 64 * KiB, Extents.whole(size));
   let metadata = 0;
   let largest = 0;
   for (const piece of layout.metadata()) {
@@ -165,5 +166,5 @@ test.each([
   ['clusters that are no number', 1024, NaN, /power of two/],
   ['more than 128 GiB with clusters of 512 bytes', 129 * GiB, 512, /too small/],
 ])('a qcow2 disk with %s is refused', (_, size, clusterSize, message) => {
-  expect(() => layOutQcow2(size, clusterSize, [])).toThrow(message);
+  expect(() => layOutQcow2(size, clusterSize, Extents.of([]))).toThrow(message);
 });

@@ -8,6 +8,7 @@ import type { ImageFacts } from '../../lib/bundle/format/manifest.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { bundleTarget } from '../../lib/bundle/location/destination.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
+import { Extents } from '../../lib/read/extents.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { localBundleFolder, removeOldBundles } from '../../lib/bundle/location/retention.ts';
 import type { OpenableDisk } from '../../lib/storage/storage.ts';
@@ -220,7 +221,7 @@ describe('disks with more data than a bundle can hold', () => {
         open: () =>
           Promise.resolve({
             virtualSize: size,
-            extents: () => Promise.resolve([{ offset: 0, length: size }]),
+            extents: () => Promise.resolve(Extents.whole(size)),
             read: () => {
               throw new Error('a disk was read');
             },

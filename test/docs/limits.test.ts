@@ -40,7 +40,7 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
     ['more than {} million frames', 'mostFrames', million],
     ['frames; more than {} disks', 'mostDisks', 1],
     ['a PAX header above {} MiB', 'largestPaxHeader', MiB],
-    ['more than {} million extents', 'bundle/read/extent-map.ts mostExtents', million],
+    ['more than {} million extents', 'read/extents.ts mostExtents', million],
     ['a frame of more than {} MiB', 'largestFrame', MiB],
   ],
   'docs/remote.md': [

@@ -4,8 +4,9 @@ import { parseRbdExtents } from '../../lib/read/rbd-extents.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 import { diffJson, inChunks } from '../support/rbd-streams.ts';
 
-const parse = (text: string, lengths: readonly number[] = [], virtualSize = 10_000) =>
-  parseRbdExtents(inChunks(text, lengths), virtualSize, 'disk 0 of VM 7');
+const parse = async (text: string, lengths: readonly number[] = [], virtualSize = 10_000) => [
+  ...(await parseRbdExtents(inChunks(text, lengths), virtualSize, 'disk 0 of VM 7')),
+];
 
 const lists = fc.array(
   fc.record({ gap: fc.nat(3), length: fc.integer({ min: 1, max: 5 }), exists: fc.boolean() }),

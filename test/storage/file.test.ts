@@ -63,7 +63,7 @@ describe('a raw disk', () => {
       ]);
       const reader = await disks[0]!.open();
       expect(reader.virtualSize).toBe(9 * MiB + 77);
-      expect((await reader.extents())[0]).toEqual({ offset: 4096, length: 4096 });
+      expect([...(await reader.extents())][0]).toEqual({ offset: 4096, length: 4096 });
       expect((await wholeDisk(reader)).equals(readFileSync(path))).toBe(true);
       await reader.close();
     }));

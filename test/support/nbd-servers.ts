@@ -84,9 +84,9 @@ export async function reading<T>(
 }
 
 /** All pieces of some extents; checks what the contract promises of pieces. */
-export async function collect(reader: DiskReader, extents: readonly Extent[]): Promise<Buffer> {
+export async function collect(reader: DiskReader, extents: Iterable<Extent>): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
-  const left = extents.map(({ length }) => length);
+  const left = Array.from(extents, ({ length }) => length);
   for await (const piece of reader.read(extents)) {
     const length = left.shift() ?? 0;
     if (piece.length < 1 || piece.length > 1024 * 1024 || piece.length > length) {

@@ -12,6 +12,7 @@ import type { DiskLayout } from '../../lib/bundle/format/manifest.ts';
 import type { Manifest, ManifestDisk, ManifestState } from '../../lib/bundle/format/manifest.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
+import { Extents } from '../../lib/read/extents.ts';
 import type { Log } from '../../lib/report/log.ts';
 import { silent } from '../../lib/report/progress.ts';
 
@@ -42,7 +43,7 @@ export async function fileReader(
   const file = await open(path, 'r');
   return {
     virtualSize,
-    extents: () => Promise.resolve(extents),
+    extents: () => Promise.resolve(Extents.of(extents)),
     async *read(wanted) {
       for (const { offset, length } of wanted) {
         for (let at = 0; at < length; at += 1 << 20) {

@@ -1,19 +1,19 @@
 // The map of a sparse member says to which bytes of the file the stored data belongs. It is generated in pieces, because
 // a fragmented disk has millions of extents. Format: GNU tar manual, "Storing Sparse Files, PAX Format 1.0".
-import type { Extent } from '../../read/disk-reader.ts';
+import type { Extents } from '../../read/extents.ts';
 import { tarPadding } from './tar-header.ts';
 
 const chunkSize = 64 * 1024;
 
 /** Bytes of the map with its padding. */
-export function sparseMapSize(extents: readonly Extent[], virtualSize: number): number {
+export function sparseMapSize(extents: Extents, virtualSize: number): number {
   let size = 0;
   for (const text of mapTexts(extents, virtualSize)) size += text.length;
   return size + tarPadding(size);
 }
 
 /** The map with its padding, in pieces. */
-export function* sparseMap(extents: readonly Extent[], virtualSize: number): Generator<Buffer> {
+export function* sparseMap(extents: Extents, virtualSize: number): Generator<Buffer> {
   let size = 0;
   for (const text of mapTexts(extents, virtualSize)) {
     size += text.length;
@@ -22,10 +22,9 @@ export function* sparseMap(extents: readonly Extent[], virtualSize: number): Gen
   yield Buffer.alloc(tarPadding(size));
 }
 
-function* mapTexts(extents: readonly Extent[], virtualSize: number): Generator<string> {
-  const last = extents.at(-1);
+function* mapTexts(extents: Extents, virtualSize: number): Generator<string> {
   // GNU tar also ends the map with an empty extent in this case, so that the file gets its full size.
-  const endsInHole = (last ? last.offset + last.length : 0) < virtualSize;
+  const endsInHole = extents.end < virtualSize;
   let text = `${extents.length + (endsInHole ? 1 : 0)}\n`;
   for (const { offset, length } of extents) {
     text += `${offset}\n${length}\n`;

@@ -77,7 +77,7 @@ export async function* memberPieces(
   input: ByteReader,
   { map, padding }: TarMember,
 ): AsyncGenerator<Piece> {
-  for (const extent of map.extents()) {
+  for (const extent of map) {
     for (let done = 0; done < extent.length;) {
       const data = await input.some(Math.min(largestPiece, extent.length - done));
       yield { offset: extent.offset + done, data };

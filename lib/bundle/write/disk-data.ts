@@ -11,10 +11,11 @@ import { untilAborted } from './until-aborted.ts';
  */
 export async function* announcedData(
   id: number,
-  { extents, dataBytes }: DiskMember,
+  { extents }: DiskMember,
   reader: DiskReader,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
+  const { dataBytes } = extents;
   let read = 0;
   let previous: Uint8Array | undefined;
   for await (const piece of untilAborted(reader.read(extents), signal)) {

@@ -1,7 +1,8 @@
 // Lays out a disk as a tar member: what comes before its data, what is read from the disk, and what follows. This does
 // not depend on the compression or the destination.
-import type { Extent } from '../../read/disk-reader.ts';
-import { alignExtents, checkExtents, totalLength } from '../../read/extents.ts';
+import { alignExtents } from '../../read/aligned-extents.ts';
+import type { Extents } from '../../read/extents.ts';
+import { FailedError } from '../../report/errors.ts';
 import type { DiskFormat, DiskLayout } from '../format/manifest.ts';
 import { layOutQcow2 } from '../../qcow2/layout.ts';
 import { sparseMap, sparseMapSize } from '../format/sparse-map.ts';
@@ -16,9 +17,7 @@ export interface DiskMember {
   /** The beginning of the file, if it is not read from the disk; part of the checksum. */
   metadata(): Iterable<Buffer>;
   /** What is read from the disk. */
-  readonly extents: readonly Extent[];
-  /** Bytes of `extents`. */
-  readonly dataBytes: number;
+  readonly extents: Extents;
   /** Bytes of zeros after the data that belong to the file; part of the checksum. */
   readonly filePadding: number;
   /** Bytes of zeros after the file, up to the next tar block. */
@@ -27,36 +26,33 @@ export interface DiskMember {
 
 /**
  * Lays out the member for a disk.
- * @throws FailedError when the extents contradict each other or the size, UnsupportedError when the
- *   format cannot hold the disk
+ * @throws FailedError when the extents reach beyond the disk, UnsupportedError when the format cannot hold the disk
  */
 export function layOutDisk(
   name: string,
   layout: DiskLayout,
   virtualSize: number,
-  extents: readonly Extent[],
+  extents: Extents,
   mtime: Date,
 ): DiskMember {
-  checkExtents(extents, virtualSize, `cannot dump ${name}`);
+  if (extents.end > virtualSize) {
+    throw new FailedError(
+      `cannot dump ${name}: its map of data is wrong: it ends at ${extents.end}, but the disk has ${virtualSize} bytes`,
+    );
+  }
   return layout.format === 'qcow2'
     ? qcow2Member(name, virtualSize, layout.clusterSize, extents, mtime)
     : rawMember(name, virtualSize, extents, mtime);
 }
 
-function rawMember(
-  name: string,
-  virtualSize: number,
-  announced: readonly Extent[],
-  mtime: Date,
-): DiskMember {
+function rawMember(name: string, virtualSize: number, announced: Extents, mtime: Date): DiskMember {
   // GNU tar pads every extent to whole blocks; bsdtar and Python do not. If extents are whole blocks, they all agree.
   const extents = alignExtents(announced, 512, virtualSize);
-  const dataBytes = totalLength(extents);
-  const shared = { format: 'raw', extents, dataBytes, metadata: () => [], filePadding: 0 } as const;
+  const shared = { format: 'raw', extents, metadata: () => [], filePadding: 0 } as const;
   if (virtualSize === 0) {
     return { ...shared, size: 0, head: () => [fileHeader(name, 0, mtime)], tarPadding: 0 };
   }
-  const storedSize = sparseMapSize(extents, virtualSize) + dataBytes;
+  const storedSize = sparseMapSize(extents, virtualSize) + extents.dataBytes;
   return {
     ...shared,
     size: virtualSize,
@@ -72,7 +68,7 @@ function qcow2Member(
   name: string,
   virtualSize: number,
   clusterSize: number,
-  extents: readonly Extent[],
+  extents: Extents,
   mtime: Date,
 ): DiskMember {
   const layout = layOutQcow2(virtualSize, clusterSize, extents);
@@ -82,7 +78,6 @@ function qcow2Member(
     head: () => [fileHeader(name, layout.fileSize, mtime)],
     metadata: () => layout.metadata(),
     extents: layout.extents,
-    dataBytes: totalLength(layout.extents),
     filePadding: layout.padding,
     tarPadding: tarPadding(layout.fileSize),
   };

@@ -77,7 +77,7 @@ export class BundleWriter {
     const name = diskMember(disk.id);
     const { virtualSize } = reader;
     const member = layOutDisk(name, disk, virtualSize, await reader.extents(), this.#created);
-    const { dataBytes } = member;
+    const { dataBytes } = member.extents;
     requireRoomInIndex(name, this.#frames.count * frameSize + dataBytes);
     const sha256 = createHash('sha256');
     await this.#tar.member(name, member.size, async () => {
