@@ -1,203 +1,146 @@
-// `npm run bench`: compares onevmdump with the steps of the older tool and with the compressor alone, on the
-// same disk, in turn, in one run. Prints medians of wall time, CPU seconds and peak memory.
-//
-//   npm run bench -- [--data-mib 2048] [--rounds 3] [--dir /var/tmp] [--svg bench/plot.svg]
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// `npm run bench`: compares onevmdump with other ways to back up the same disk, in turn, in one run. Prints a table and
+// writes plots. README.md here describes the sides.
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { compressionNames } from '../lib/bundle/compression/compressions.ts';
-import { runToEnd, sh } from '../test/support/shell.ts';
-import { fileVm } from '../test/support/file-vm.ts';
-import { startSandbox } from '../test/sandbox/sandbox.ts';
-import { makeFileSystem } from './disk.ts';
-import { measure, median, type Measured } from './measure.ts';
+import { growthPanels, growthTable, measureGrowth, type GrowthSize } from './growth.ts';
+import { compressorSides, otherSides } from './other-sides.ts';
+import { bundleSides, exportSides } from './our-sides.ts';
+import { plotLinesSvg } from './plot-lines.ts';
 import { plotSvg } from './plot.ts';
+import { machine, markdownOf, ratiosOf, withSection, type BenchReport } from './report.ts';
+import { makeScene } from './scene.ts';
+import { inTurn } from './side.ts';
 
-const onevmdump = join(dirname(fileURLToPath(import.meta.url)), '../bin/onevmdump');
+/** Where the plot's scale ends, as a multiple of the first side's seconds. */
+const longestBar = 6;
 
-interface Side {
-  readonly name: string;
-  readonly line: string;
-  /** Removed before each round. */
-  readonly output?: string;
-  readonly env?: NodeJS.ProcessEnv;
-}
+const usage = `npm run bench -- [options]
+
+  --data-mib N      how much data the disk has (2048)
+  --virtual-mib N   the disk's virtual size (8192)
+  --rounds N        how often each side runs (3)
+  --only TEXT       only sides whose id contains one of these words, separated by commas
+  --dir FOLDER      where everything is made, on the file system to be measured (/var/tmp)
+  --growth SIZES    instead, how time and memory grow: MiB of data separated by commas, such as 1024,2048,4096,8192
+  --svg FOLDER      where speed.svg and growth.svg go (bench)
+  --json FILE       write the figures as JSON
+  --before FILE     a column of seconds from the JSON of an earlier run
+  --markdown FILE   also put the text between the marks of this document, such as bench/README.md
+`;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       'data-mib': { type: 'string', default: '2048' },
+      'virtual-mib': { type: 'string', default: '8192' },
       rounds: { type: 'string', default: '3' },
+      only: { type: 'string', default: '' },
       dir: { type: 'string', default: '/var/tmp' },
-      svg: { type: 'string' },
+      growth: { type: 'string' },
+      svg: { type: 'string', default: 'bench' },
+      json: { type: 'string' },
+      before: { type: 'string' },
+      markdown: { type: 'string' },
+      help: { type: 'boolean', default: false },
     },
   });
-  const dataMiB = Number(values['data-mib']);
-  const folder = await mkdtemp(join(values.dir, 'onevmdump-bench-'));
+  if (values.help) return void process.stdout.write(usage);
+  const rounds = count('--rounds', values.rounds);
+  const { text, svg, json, name } =
+    values.growth === undefined
+      ? await speed({
+          dir: values.dir,
+          dataMiB: count('--data-mib', values['data-mib']),
+          virtualMiB: count('--virtual-mib', values['virtual-mib']),
+          rounds,
+          only: values.only.split(','),
+          before: values.before,
+        })
+      : await growth(
+          values.dir,
+          values.growth.split(',').map((size) => count('--growth', size)),
+          rounds,
+        );
+  process.stdout.write(`\n${text}`);
+  await writeFile(join(values.svg, `${name}.svg`), svg);
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(json, null, 1)}\n`);
+  if (values.markdown !== undefined) {
+    const document = await readFile(values.markdown, 'utf8');
+    await writeFile(values.markdown, withSection(document, name, text));
+  }
+}
+
+interface Outcome {
+  readonly name: 'speed' | 'growth';
+  readonly text: string;
+  readonly svg: string;
+  readonly json: unknown;
+}
+
+async function speed(options: {
+  readonly dir: string;
+  readonly dataMiB: number;
+  readonly virtualMiB: number;
+  readonly rounds: number;
+  readonly only: readonly string[];
+  readonly before: string | undefined;
+}): Promise<Outcome> {
+  const { dir, dataMiB, virtualMiB, rounds, only } = options;
+  const before =
+    options.before === undefined
+      ? undefined
+      : (JSON.parse(await readFile(options.before, 'utf8')) as BenchReport);
+  const where = machine();
+  const scene = await makeScene({ dir, dataMiB, virtualMiB });
   try {
-    const medians = await bench(folder, dataMiB, Number(values.rounds));
-    print(medians);
-    if (values.svg !== undefined) {
-      const title = `Median of ${values.rounds} rounds, ${dataMiB} MiB of real files in an 8 GiB disk`;
-      await writeFile(values.svg, plotSvg(title, medians));
-    }
+    const sides = [
+      ...compressorSides(scene),
+      ...exportSides(scene),
+      ...bundleSides(scene),
+      ...(await otherSides(scene)),
+    ].filter(({ id }) => only.some((word) => id.includes(word)));
+    if (sides.length === 0) throw new Error(`no side's id contains ${only.join(' or ')}`);
+    const figures = await inTurn(sides, rounds);
+    const dataMB = scene.dataBytes / 1e6;
+    const report: BenchReport = {
+      ...{ machine: where, dataMB, virtualMiB, rounds },
+      sides: figures,
+      ratios: ratiosOf(figures),
+    };
+    const title = `${dataMB.toFixed(0)} MB of real files in a disk of ${virtualMiB / 1024} GiB, ${rounds === 1 ? 'one round' : `medians of ${rounds} rounds`}`;
+    const rows = figures.map(({ name, seconds, cpuSeconds }) => ({
+      name,
+      seconds: seconds.median,
+      cpuSeconds: cpuSeconds.median,
+    }));
+    return {
+      name: 'speed',
+      text: markdownOf(report, before),
+      // The older steps take so long that nothing else could be seen.
+      svg: plotSvg(title, rows, (rows[0]?.seconds ?? 0) * longestBar || undefined),
+      json: report,
+    };
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await scene.close();
   }
 }
 
-async function bench(folder: string, dataMiB: number, rounds: number): Promise<Median[]> {
-  const datastores = join(folder, 'one/datastores');
-  const sandbox = await startSandbox({
-    dir: join(folder, 'one'),
-    safeDirs: folder,
-    imageCopyMs: 1,
-  });
-  const env = {
-    ONE_XMLRPC: sandbox.endpoint,
-    ONE_AUTH: sandbox.authFile,
-    ONEVMDUMP_STATE_DIR: join(folder, 'state'),
-    ONEVMDUMP_STAGING_DIR: join(folder, 'staging'),
-    ONEVMDUMP_DATASTORE_LOCATION: datastores,
-  };
-  const cpu = cpus();
-  console.log(`${cpu.length} CPUs (${cpu[0]?.model ?? '?'}), Node ${process.version}`);
-
-  const raw = await fileVm(datastores, 1, [{ id: 0, format: 'raw' }]);
-  const qcow2 = await fileVm(datastores, 2, [{ id: 0, format: 'qcow2' }]);
-  const wide = await fileVm(datastores, 3, [{ id: 0, format: 'raw' }]);
-  await makeFileSystem(raw.path(0), { virtualMiB: 8192, dataMiB });
-  await sh('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw.path(0), qcow2.path(0));
-  await sh('cp', '--sparse=always', raw.path(0), wide.path(0));
-  await sh('truncate', '-s', '20G', wide.path(0));
-  const allocated = (await stat(raw.path(0))).blocks * 512;
-  console.log(`disk: 8 GiB virtual, ${Math.round(allocated / 1024 ** 2)} MiB of real files\n`);
-
-  const xmlFile = async (name: string, xml: string): Promise<string> => {
-    const path = join(folder, name);
-    await writeFile(path, xml);
-    return path;
-  };
-  const [rawXml, qcow2Xml, wideXml] = [
-    await xmlFile('raw.xml', raw.xml),
-    await xmlFile('qcow2.xml', qcow2.xml),
-    await xmlFile('wide.xml', wide.xml),
-  ];
-  const bundle = join(folder, 'bundle.tar.gz');
-  const staging = join(folder, 'classic');
-  await mkdir(staging);
-  const data = join(folder, 'data.bin');
-  await writeDataOnly(raw.path(0), data);
-
-  const exportLine = (xml: string, more = ''): string =>
-    `${onevmdump} export --stdin -L -d ${bundle} ${more} < ${xml}`;
-  const classic = (step: string): string =>
-    `cd ${staging} && ${step} && cp ${rawXml} vm.xml && tar -czSf ${bundle} . && rm -f *`;
-  const sides: Side[] = [
-    { name: 'igzip -1, the same bytes', line: `igzip -1 -c < ${data} > /dev/null` },
-    { name: 'export, raw, gzip', line: exportLine(rawXml), output: bundle, env },
-    { name: 'export, qcow2, gzip', line: exportLine(qcow2Xml), output: bundle, env },
-    ...compressionNames
-      .filter((name) => name !== 'gzip')
-      .map((name) => ({
-        name: `export, raw, ${name}`,
-        line: exportLine(rawXml, `--compress ${name}`),
-        output: bundle,
-        env,
-      })),
-    { name: 'export, 20 GiB virtual', line: exportLine(wideXml), output: bundle, env },
-    {
-      name: 'older steps, raw: cp, tar -czS',
-      line: classic(`cp --sparse=always ${raw.path(0)} backup.disk.0`),
-      output: bundle,
-    },
-    {
-      name: 'older steps, qcow2: convert, tar -czS',
-      line: classic(`qemu-img convert -O qcow2 ${qcow2.path(0)} backup.disk.0`),
-      output: bundle,
-    },
-  ];
-  const results = await inTurn(sides, rounds);
-
-  // Restore and verify need a bundle that stays.
-  const kept = join(folder, 'kept.tar.gz');
-  const made = await runToEnd(onevmdump, ['export', '--stdin', '-L', '-d', kept], {
-    env: { ...process.env, ...env },
-    input: await readFile(rawXml),
-  });
-  if (made.code !== 0) throw new Error(made.stderr);
-  const reading: Side[] = [
-    { name: 'verify, raw, gzip', line: `${onevmdump} verify ${kept}`, env },
-    {
-      name: 'restore, raw, gzip (with the datastore copying)',
-      line: `${onevmdump} restore ${kept} --disk 0`,
-      env,
-    },
-    {
-      name: 'tar -xzf of the same bundle',
-      line: `tar -xzf ${kept} -C ${staging} && rm -rf ${staging}/*`,
-    },
-  ];
-  const medians = [...results, ...(await inTurn(reading, rounds))].map(medianOf);
-  await sandbox.stop();
-  return medians;
-}
-
-/** Runs every side once, then every side again, so that other load of the machine affects all sides alike. */
-async function inTurn(
-  sides: readonly Side[],
-  rounds: number,
-): Promise<{ name: string; runs: Measured[] }[]> {
-  const results = sides.map(({ name }) => ({ name, runs: [] as Measured[] }));
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, { line, output, env }] of sides.entries()) {
-      if (output !== undefined) await rm(output, { force: true });
-      results[index]?.runs.push(await measure(line, env));
-    }
-  }
-  return results;
-}
-
-interface Median extends Measured {
-  readonly name: string;
-}
-
-function medianOf({ name, runs }: { name: string; runs: readonly Measured[] }): Median {
-  const of = (pick: (run: Measured) => number): number => median(runs.map(pick));
+async function growth(dir: string, sizesMiB: readonly number[], rounds: number): Promise<Outcome> {
+  const where = machine();
+  const sizes: GrowthSize[] = await measureGrowth(dir, sizesMiB, rounds);
   return {
-    name,
-    seconds: of((run) => run.seconds),
-    cpuSeconds: of((run) => run.cpuSeconds),
-    peakMiB: of((run) => run.peakMiB),
+    name: 'growth',
+    text: `${growthTable(sizes)}\n`,
+    svg: plotLinesSvg('Time and memory over the data of a disk', growthPanels(sizes)),
+    json: { machine: where, rounds, sizes },
   };
 }
 
-/** Prints a table in Markdown, as in bench/README.md. */
-function print(medians: readonly Median[]): void {
-  const row = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, index) => (index === 0 ? cell.padEnd(50) : cell.padStart(8))).join(' | ')} |`;
-  console.log(row(['side', 'seconds', 'CPU s', 'peak MiB']));
-  console.log(row(['-'.repeat(50), ...Array.from({ length: 3 }, () => '-'.repeat(8))]));
-  for (const { name, seconds, cpuSeconds, peakMiB } of medians) {
-    console.log(row([name, seconds.toFixed(2), cpuSeconds.toFixed(2), peakMiB.toFixed(0)]));
-  }
-}
-
-/** Writes only the allocated bytes of a sparse file: what any tool has to compress. */
-async function writeDataOnly(disk: string, target: string): Promise<void> {
-  const map = JSON.parse(await sh('qemu-img', 'map', '--output=json', '-f', 'raw', disk)) as {
-    start: number;
-    length: number;
-    data: boolean;
-  }[];
-  await writeFile(target, '');
-  for (const { start, length, data } of map) {
-    if (!data) continue;
-    const range = `skip=${start} count=${length} iflag=skip_bytes,count_bytes`;
-    await sh('bash', '-c', `dd if='${disk}' ${range} bs=1M status=none >> '${target}'`);
-  }
+/** @throws Error unless it is a whole number above 0 */
+function count(option: string, text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new Error(`${option} is to be a number above 0, not ${text}`);
+  return Number(text);
 }
 
 main().catch((error: unknown) => {

@@ -6,23 +6,30 @@ export interface Row {
   readonly cpuSeconds: number;
 }
 
-const nameWidth = 300;
+const nameWidth = 320;
 const barWidth = 520;
 const rowHeight = 34;
 const top = 64;
+/** Where a bar that is too long for the scale is broken. */
+const [breakAt, breakWidth] = [480, 6];
 
-/** One row for each side, with a bar of its seconds and one of its CPU seconds, all on one scale. */
-export function plotSvg(title: string, rows: readonly Row[]): string {
-  const most = Math.max(1e-9, ...rows.flatMap(({ seconds, cpuSeconds }) => [seconds, cpuSeconds]));
-  const length = (value: number): string => ((value / most) * barWidth).toFixed(1);
-  const bar = (kind: string, value: number, y: number): string =>
-    `  <rect class="${kind}" x="${nameWidth}" y="${y}" width="${length(value)}" height="11"/>
-  <text class="value" x="${nameWidth + Number(length(value)) + 6}" y="${y + 10}">${value.toFixed(2)}</text>`;
+/**
+ * One row for each side, with a bar of its seconds and one of its CPU seconds, all on one scale.
+ * @param most where the scale ends: longer bars are broken; undefined: the longest bar
+ */
+export function plotSvg(title: string, rows: readonly Row[], most?: number): string {
+  const longest = Math.max(
+    1e-9,
+    ...rows.flatMap(({ seconds, cpuSeconds }) => [seconds, cpuSeconds]),
+  );
+  const end = Math.min(longest, most ?? longest);
   const lines = rows.map(({ name, seconds, cpuSeconds }, index) => {
     const y = top + index * rowHeight;
-    return `  <text class="name" x="${nameWidth - 10}" y="${y + 16}">${escaped(name)}</text>
-${bar('wall', seconds, y)}
-${bar('cpu', cpuSeconds, y + 13)}`;
+    return `  <text class="name" x="${nameWidth - 10}" y="${y + 16}">${escapedXml(name)}</text>
+${bar('wall', seconds / end, y)}
+${label(seconds, end, y)}
+${bar('cpu', cpuSeconds / end, y + 13)}
+${label(cpuSeconds, end, y + 13)}`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${nameWidth + barWidth + 60} ${top + rows.length * rowHeight + 6}" role="img" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="12">
   <style>
@@ -38,7 +45,7 @@ ${bar('cpu', cpuSeconds, y + 13)}`;
       .cpu { fill: #59636e; }
     }
   </style>
-  <text class="title" x="10" y="22">${escaped(title)}</text>
+  <text class="title" x="10" y="22">${escapedXml(title)}</text>
   <rect class="wall" x="${nameWidth}" y="36" width="11" height="11"/>
   <text class="value" x="${nameWidth + 17}" y="46">seconds</text>
   <rect class="cpu" x="${nameWidth + 90}" y="36" width="11" height="11"/>
@@ -48,6 +55,20 @@ ${lines.join('\n')}
 `;
 }
 
-function escaped(text: string): string {
+/** @param share of the scale; above 1 the bar has a gap, since it is longer than it is drawn */
+function bar(kind: string, share: number, y: number): string {
+  const rect = (from: number, width: number): string =>
+    `  <rect class="${kind}" x="${nameWidth + from}" y="${y}" width="${width.toFixed(1)}" height="11"/>`;
+  if (share <= 1) return rect(0, share * barWidth);
+  const rest = breakAt + breakWidth;
+  return `${rect(0, breakAt)}\n${rect(rest, barWidth - rest)}`;
+}
+
+function label(value: number, end: number, y: number): string {
+  const x = nameWidth + Math.min(1, value / end) * barWidth + 6;
+  return `  <text class="value" x="${x.toFixed(1)}" y="${y + 10}">${value.toFixed(2)}</text>`;
+}
+
+export function escapedXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

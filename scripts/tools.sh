@@ -21,6 +21,7 @@ test=(
   'pigz pigz'
   'nbdkit nbdkit'
   'bsdtar libarchive-tools'
+  'restic restic'
   'python3 python3'
   'shellcheck shellcheck'
   'setpriv util-linux'

@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { median } from '../../bench/measure.ts';
+import { median } from '../../bench/statistics.ts';
 import {
   asBefore,
   expectWriting,

@@ -4,7 +4,7 @@ import { afterAll, describe, test } from '@jest/globals';
 import { appendFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { median } from '../../bench/measure.ts';
+import { median } from '../../bench/statistics.ts';
 import type { Ended } from '../support/shell.ts';
 import { until } from '../support/limits.ts';
 import { downCeph, upCeph } from './ceph.ts';
