@@ -132,7 +132,7 @@ export class NbdSocket {
    */
   #lost(error?: NodeJS.ErrnoException): Error {
     const reset = ['ECONNRESET', 'EPIPE'].includes(error?.code ?? '');
-    const reason = !error || reset ? 'the connection was lost' : error.message;
+    const reason = !error || reset ? 'the connection was lost' : inWords(error);
     const { message } = this.error(reason);
     const absent =
       !error || reset || ['ENOENT', 'ECONNREFUSED', 'EAGAIN'].includes(error.code ?? '');
@@ -192,6 +192,15 @@ export class NbdSocket {
       this.#delivering = false;
     }
   }
+}
+
+function inWords({ code = '', message }: NodeJS.ErrnoException): string {
+  const words: Readonly<Record<string, string | undefined>> = {
+    ENOENT: 'there is no such socket',
+    ECONNREFUSED: 'nobody listens on this socket',
+    EACCES: 'this user may not connect to it',
+  };
+  return words[code] ?? message;
 }
 
 function abortReason({ signal, label }: SocketOptions): Error {

@@ -49,7 +49,17 @@ export async function isRunningWith(
   programs: readonly string[],
   argument: string,
 ): Promise<boolean> {
-  return (await matching(runner, programs, argument, 'none')) !== '';
+  return (await processesWith(runner, programs, argument)).length > 0;
+}
+
+/** The ids of the processes of one of these names that have `argument` in their command lines. */
+export async function processesWith(
+  runner: Runner,
+  programs: readonly string[],
+  argument: string,
+): Promise<readonly number[]> {
+  const found = await matching(runner, programs, argument, 'none');
+  return found.split('\n').filter(Boolean).map(Number);
 }
 
 /** Sends the signal to all of them, and returns their pids, one per line. */

@@ -11,12 +11,14 @@ async function failure(
   facts: Partial<FakeFacts>,
   isDescribed: boolean,
   hasJob = true,
+  hasSocket = true,
 ): Promise<unknown> {
   let failed: unknown;
   await inWorld(async (world) => {
     const running = vm([disk(0)], { state: 3, lcmState: 3, deployId: 'one-7' });
     const description = join(world.vmFolder, 'onevmdump-test.xml');
     if (isDescribed) writeFileSync(description, '');
+    if (hasSocket) writeFileSync(join(world.vmFolder, 'sock'), '');
     const snapshot = {
       plan: { vm: running, disk: disk(0), format: 'raw' as const },
       layout: { format: 'raw' as const },
@@ -26,6 +28,7 @@ async function failure(
         exportName: 'vda',
         virtualSize: 512,
         description,
+        watch: { name: 'onevmdump-space-test-served', lowWaterMark: 1 },
       },
     };
     const job = hasJob ? { job: join(world.vmFolder, 'sock') } : {};
@@ -66,8 +69,15 @@ describe('a disk that a backup job served', () => {
 
   test('the export says what the server said when the job was not ended by anybody', async () => {
     const error = await failure({}, true);
-    expect(String(error)).toContain('disk 0 of VM 7');
-    expect(String(error)).not.toContain('somebody');
+    expect(String(error)).toMatch(/cannot read disk 0 of VM 7: .*nobody listens on this socket$/);
     expect(error).toMatchObject({ code: 'failed' });
+  });
+
+  test('the export says that somebody has removed the socket when that is so', async () => {
+    const error = await failure({}, true, true, false);
+    expect(String(error)).toMatch(
+      /the socket .*\/0\/7\/sock, on which QEMU serves disk 0 of VM 7, has disappeared: somebody has removed it/,
+    );
+    expect(error).toMatchObject({ code: 'failed', exitCode: 1 });
   });
 });

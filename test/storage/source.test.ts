@@ -33,7 +33,9 @@ describe('what was noted of a snapshot', () => {
   });
 
   test('of a disk that a backup job serves is read back as it was', () => {
-    const source = { socket: '/s', exportName: 'vda', virtualSize: 513, description: '/d.xml' };
+    const watch = { name: 'onevmdump-space-x', lowWaterMark: 1 };
+    const served = { exportName: 'vda', virtualSize: 513 };
+    const source = { socket: '/s', ...served, description: '/d.xml', watch };
     const read = JSON.parse(JSON.stringify(source)) as unknown;
     expect(sourceOf(jobSource, snapshot(read))).toEqual(source);
   });

@@ -1,6 +1,7 @@
 // The process that watches the free space, with a stand-in of virsh and a real file system.
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -54,12 +55,12 @@ describe('the process that watches the free space for scratch files', () => {
     body: (isWatched: () => Promise<boolean>, undo: () => Promise<void>) => Promise<void>,
   ): Promise<void> {
     await inWorld(async ({ run, undone }) => {
-      const { runner, journal } = run;
+      const { runner } = run;
       const domain = { runner, uri: 'test:///default', name: 'one-7' };
       const files = { socket: at('sock'), description: at('description') };
-      await watchSpace({ domain, ...files, folder, lowWaterMark }, run);
+      const name = spaceWatchName(randomUUID());
+      await watchSpace({ name, domain, ...files, lowWaterMark }, run);
       expect(undone().map(({ kind }) => kind)).toEqual(['stop-space-watch']);
-      const name = spaceWatchName(journal.runId);
       try {
         const handlers = undoHandlers({
           log: run.log,

@@ -19,7 +19,7 @@ import { vmFolder } from '../../vm/names.ts';
 import type { Vm } from '../../vm/vm.ts';
 import { requireSameDisks } from '../running-disks.ts';
 import { diskLabel, type Prepared, type RunningDisk, type Snapshot } from '../storage.ts';
-import { jobDescription, jobSocket, scratchFile } from './names.ts';
+import { jobDescription, jobSocket, scratchFile, spaceWatchName } from './names.ts';
 import { findScratchRoom } from './scratch-room.ts';
 import { requireMayConnect, requireShort, socketPlace } from './socket-place.ts';
 import type { JobSource } from './source.ts';
@@ -79,8 +79,8 @@ export async function planJob(
       }
       await journal.record(removeFile.undo({ path: description }), runner.target);
       await writeNewFile(runner, description, backupXml(socket, scratch));
-      const watched = { domain, socket, description, folder, lowWaterMark: lowWaterMark(room) };
-      await watchSpace(watched, run);
+      const watch = { name: spaceWatchName(journal.runId), lowWaterMark: lowWaterMark(room) };
+      await watchSpace({ domain, socket, description, ...watch }, run);
       const { uri, name } = domain;
       await journal.record(abortBackupJob.undo({ uri, domain: name, socket }), runner.target);
       return {
@@ -91,7 +91,7 @@ export async function planJob(
             plan,
             layout,
             byJob: true,
-            source: { socket, exportName, virtualSize, description },
+            source: { socket, exportName, virtualSize, description, watch },
           }));
         },
       };

@@ -12,16 +12,10 @@ import type { ForwardedSocket } from '../../run/runner.ts';
 import { backupJobSocket, domainState } from '../../tools/virsh.ts';
 import { domainOf } from '../../guest/domain.ts';
 import { diskLabel, sourceOf, type DumpPlan, type Snapshot } from '../storage.ts';
+import { observeJob } from './job-observer.ts';
 import { jobSource, type JobSource } from './source.ts';
 
 const pollMs = 100;
-
-// Ends with status 0 when the file is gone, and otherwise when we are gone.
-const goneScript = `
-while [ -e "$1" ]; do
-  kill -0 "$PPID" 2>/dev/null || exit 1
-  sleep 0.1
-done`;
 
 /**
  * Opens a disk whose point in time a backup job has fixed. The connection is closed as soon as the job's description
@@ -35,13 +29,9 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
   if (await isGone(source.description, run)) throw tooLittleSpace(plan, source);
   const over = new AbortController();
   const signal = AbortSignal.any([run.signal, over.signal]);
-  const watch = await runner.start({
-    program: 'sh',
-    args: ['-c', goneScript, 'sh', source.description],
-  });
-  void watch.ended.then(({ status }) => {
-    if (status === 0) over.abort(new FailedError(`${label} is not served any more`));
-  });
+  const { socket, description, watch } = source;
+  const job = { domain: domainOf(plan.vm, run), socket, description, ...watch };
+  const observer = await observeJob(job, label, (why) => over.abort(why), run);
   let forwarded: ForwardedSocket | undefined;
   const explained = async (error: unknown): Promise<unknown> =>
     await whyLost(await ifLost(error, forwarded, label), plan, source, run);
@@ -56,12 +46,12 @@ export async function openServedDisk(snapshot: Snapshot, run: Run): Promise<Disk
     return {
       ...reader,
       async close() {
-        await watch.stop();
+        await observer.stop();
         await reader.close();
       },
     };
   } catch (error) {
-    await watch.stop();
+    await observer.stop();
     const refused = error instanceof NotListeningError && !(await forwarded?.lost());
     if (refused) await requireForwarding(runner, source.socket);
     throw await explained(error);
@@ -97,7 +87,12 @@ async function whyLost(
     await sleep(pollMs * asked);
   }
   if (run.signal.aborted || (await backupJobSocket(domain).catch(() => socket)) === socket) {
-    return error;
+    return (await hasDisappeared(error, socket, run))
+      ? new FailedError(
+          `the socket ${socket}, on which QEMU serves ${diskLabel(plan)}, has disappeared: somebody has removed it while the backup job goes on; export the VM again`,
+          { cause: error },
+        )
+      : error;
   }
   return new FailedError(
     `somebody has ended the backup job of VM ${vm.id}, as virsh domjobabort does, while ${diskLabel(plan)} was being read; export the VM again`,
@@ -114,6 +109,11 @@ function tooLittleSpace(
     `the free space of the file system of ${posix.dirname(description)} got low while ${diskLabel(plan)} was being read: QEMU keeps there what the guest overwrites. The export was given up, so that the guest does not get write errors. Free more space, or export the VM when its guest writes less`,
     { code: 'no-space', cause, facts: { vmId: plan.vm.id } },
   );
+}
+
+async function hasDisappeared(error: FailedError, socket: string, run: Run): Promise<boolean> {
+  if (run.signal.aborted || !(error instanceof NotListeningError)) return false;
+  return await isGone(socket, run).catch(() => false);
 }
 
 async function isGone(path: string, { runner }: Run): Promise<boolean> {

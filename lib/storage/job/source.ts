@@ -10,5 +10,12 @@ export const jobSource = object({
   virtualSize: count(),
   /** The job's description. It disappears when the job was ended because there was too little free space. */
   description: text,
+  /** The process that watches the free space. */
+  watch: object({
+    /** A word in its command line. */
+    name: text,
+    /** In bytes. */
+    lowWaterMark: count(),
+  }),
 });
 export type JobSource = Infer<typeof jobSource>;

@@ -1,9 +1,10 @@
 // Watches the free space where QEMU keeps what the guest overwrites. When it gets low, our backup job is ended, before
 // QEMU runs out of space: then the guest's own writes would fail. A small separate shell process does this, which needs
 // nothing from us, since the job goes on when we are killed, and between the processes of a backup by OpenNebula.
+import { posix } from 'node:path';
 import type { Run } from '../../run/run.ts';
+import type { Runner } from '../../run/runner.ts';
 import { virshArgs, type Domain } from '../../tools/virsh.ts';
-import { spaceWatchName } from './names.ts';
 import type { ScratchRoom } from './scratch-room.ts';
 import { stopSpaceWatch } from './undo.ts';
 
@@ -83,22 +84,29 @@ exec setsid -f sh -c "$@" </dev/null >/dev/null 2>&1`;
 
 /** What is to be watched. The paths are on the machine of the disks. */
 export interface WatchedJob {
+  /** A word in the command line of the process that watches. */
+  readonly name: string;
   readonly domain: Domain;
   readonly socket: string;
+  /** In the folder of the scratch files. */
   readonly description: string;
-  /** Of the scratch files. */
-  readonly folder: string;
   /** Bytes. */
   readonly lowWaterMark: number;
 }
 
 /** Starts to watch, until the description is removed; the end is in the journal before. */
-export async function watchSpace(
-  { domain, socket, description, folder, lowWaterMark: low }: WatchedJob,
-  { journal, runner }: Run,
-): Promise<void> {
-  const name = spaceWatchName(journal.runId);
+export async function watchSpace(watched: WatchedJob, { journal, runner }: Run): Promise<void> {
+  const { name, description } = watched;
   await journal.record(stopSpaceWatch.undo({ name, description }), runner.target);
+  await startSpaceWatch(watched, runner);
+}
+
+/** The same, for what the journal knows already. */
+export async function startSpaceWatch(
+  { name, domain, socket, description, lowWaterMark: low }: WatchedJob,
+  runner: Runner,
+): Promise<void> {
+  const folder = posix.dirname(description);
   const about = [folder, description, String(low), socket, domain.name];
   const virsh = ['virsh', ...virshArgs(domain.uri)];
   await runner.run(
