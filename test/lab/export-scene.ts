@@ -157,8 +157,15 @@ export async function watchdogsOf(vm: LabVm): Promise<readonly string[]> {
   return await processesOf(vm, 'onevmdump-guard-');
 }
 
-async function processesOf(vm: LabVm, word: string): Promise<readonly string[]> {
-  const processes = (await runProgram('ps', ['-eo', 'args'])).split('\n');
+/** The processes that watch the free space for an export of a VM, without their short-lived children. */
+export async function spaceWatchesOf(vm: LabVm): Promise<readonly number[]> {
+  const lines = await processesOf(vm, 'onevmdump-space-', 'pid,sid,args');
+  const ids = lines.map((line) => line.trim().split(/\s+/).map(Number));
+  return ids.flatMap(([pid = 0, session]) => (pid === session ? [pid] : []));
+}
+
+async function processesOf(vm: LabVm, word: string, columns = 'args'): Promise<readonly string[]> {
+  const processes = (await runProgram('ps', ['-eo', columns])).split('\n');
   // Another lab can have a VM of the same name; libvirt's socket, which watchdogs name, lies in its folder.
   const lab = process.env['ONEVMDUMP_LAB'] ?? '/var/tmp/onevmdump-lab';
   const names = [vm.domain, (await vm.virsh('domuuid', vm.domain)).trim()];
