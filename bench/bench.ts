@@ -8,7 +8,15 @@ import { compressorSides, otherSides } from './other-sides.ts';
 import { bundleSides, exportSides } from './our-sides.ts';
 import { plotLinesSvg } from './plot-lines.ts';
 import { plotSvg } from './plot.ts';
-import { machine, markdownOf, ratiosOf, withSection, type BenchReport } from './report.ts';
+import {
+  inWords,
+  machine,
+  markdownOf,
+  ratiosOf,
+  roundsInWords,
+  withSection,
+  type BenchReport,
+} from './report.ts';
 import { makeScene } from './scene.ts';
 import { inTurn } from './side.ts';
 
@@ -131,7 +139,7 @@ async function growth(dir: string, sizesMiB: readonly number[], rounds: number):
   const sizes: GrowthSize[] = await measureGrowth(dir, sizesMiB, rounds);
   return {
     name: 'growth',
-    text: `${growthTable(sizes)}\n`,
+    text: `${inWords(where)} ${roundsInWords(rounds)}\n\n${growthTable(sizes)}\n`,
     svg: plotLinesSvg('Time and memory over the data of a disk', growthPanels(sizes)),
     json: { machine: where, rounds, sizes },
   };

@@ -77,29 +77,57 @@ function ratio(name: string, value: number, most: number): Ratio {
  * @param before an earlier run, whose seconds go into a column of their own
  */
 export function markdownOf(report: BenchReport, before?: BenchReport): string {
-  const { cpus: count, model, memoryGB, node, load } = report.machine;
   const { rounds, dataMB, virtualMiB } = report;
-  return `${count} CPUs (${model}), ${memoryGB} GB of memory, Node ${node}, load average ${load.toFixed(1)} before the run. ${dataMB.toFixed(0)} MB
-of real files on ext4 in a disk of ${virtualMiB / 1024} GiB. ${rounds === 1 ? 'One round.' : `Medians of ${rounds} rounds, in brackets the least and the most; memory is the most of all rounds.`}
+  return `${inWords(report.machine)} ${dataMB.toFixed(0)} MB of real
+files on ext4 in a disk of ${virtualMiB / 1024} GiB. ${roundsInWords(rounds)}
 
-${table(sideRows(report.sides, before))}
+${sideTable(report.sides, before)}
 
 ${ratioTable(report.ratios)}
 `;
 }
 
-function sideRows(sides: readonly SideFigures[], before: BenchReport | undefined): string[][] {
-  return [
-    ['side', 'seconds', ...(before ? ['before'] : []), 'CPU s', 'peak MB', 'output MB'],
-    ...sides.map(({ id, name, seconds, cpuSeconds, peakMB, outputMB }) => [
+/** A sentence. */
+export function inWords({
+  cpus: count,
+  model,
+  memoryGB,
+  node,
+  load,
+}: BenchReport['machine']): string {
+  return `${count} CPUs (${model}), ${memoryGB} GB of memory, Node ${node}, load average ${load.toFixed(1)} before the run.`;
+}
+
+/** A sentence. */
+export function roundsInWords(rounds: number): string {
+  return rounds === 1
+    ? 'One round.'
+    : `Medians of ${rounds} rounds, in brackets the least and the most; memory is the most of all rounds.`;
+}
+
+/** @param before an earlier run, whose seconds go into a column of their own */
+export function sideTable(sides: readonly SideFigures[], before?: BenchReport): string {
+  const served = sides.some(({ serverCpuSeconds }) => serverCpuSeconds);
+  return table([
+    [
+      'side',
+      'seconds',
+      ...(before ? ['before'] : []),
+      'CPU s',
+      ...(served ? ['QEMU CPU s'] : []),
+      'peak MB',
+      'output MB',
+    ],
+    ...sides.map(({ id, name, seconds, cpuSeconds, serverCpuSeconds, peakMB, outputMB }) => [
       name,
       withSpread(seconds),
       ...(before ? [secondsOf(before, id)] : []),
       cpuSeconds.median.toFixed(2),
+      ...(served ? [serverCpuSeconds?.median.toFixed(2) ?? ''] : []),
       peakMB.most.toFixed(0),
       outputMB === undefined ? '' : outputMB.toFixed(0),
     ]),
-  ];
+  ]);
 }
 
 function withSpread({ median, least, most }: Summary): string {
