@@ -15,6 +15,7 @@ const helpers = [
   'test/sandbox/main.ts',
   'test/demo/demo.ts',
   'bench/bench.ts',
+  'bench/many-extents.ts',
   'scripts/manual.ts',
   'scripts/tm-mads.ts',
 ];
