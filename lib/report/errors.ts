@@ -3,6 +3,7 @@
 // the exit code of each, docs/errors.md explains them. Exit codes are set in lib/entrypoint.ts only.
 import { exitCodeOf, exitCodeOfSignal } from './exit-codes.ts';
 import type { EndSignal, ErrorCode, ErrorCodeOf } from './exit-codes.ts';
+import { shortened } from './one-line.ts';
 
 /** Plain JSON beside the fields that every failure has. */
 export type Facts = Readonly<Record<string, unknown>> & {
@@ -30,7 +31,7 @@ export abstract class OnevmdumpError extends Error {
     code: ErrorCode,
     { cause, facts = {} }: Pick<ErrorDetails<ErrorCode>, 'cause' | 'facts'> = {},
   ) {
-    super(message, { cause });
+    super(shortened(message), { cause });
     this.code = code;
     this.exitCode = exitCodeOf(code);
     this.facts = facts;

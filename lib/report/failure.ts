@@ -1,6 +1,7 @@
 // Describes a failure to a person (one line) and to a program (the object that --json prints).
 import { errorMessage, type OnevmdumpError } from './errors.ts';
 import { exitCodeOf, type ErrorCode } from './exit-codes.ts';
+import { inOneLine } from './one-line.ts';
 
 /** The object `error` that --json prints. It also contains the facts of the error. */
 export interface Failure {
@@ -29,8 +30,4 @@ export function internalFailure(error: unknown): Failure {
 export function stackOf(error: unknown): string | undefined {
   const stack: unknown = (error as { stack?: unknown } | null | undefined)?.stack;
   return typeof stack === 'string' ? stack : undefined;
-}
-
-function inOneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, ' ');
 }

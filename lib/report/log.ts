@@ -1,4 +1,5 @@
 // The log: lines on stderr in the form of OpenNebula's scripts, `LEVEL: script: text`. stdout carries only the result.
+import { inOneLine } from './one-line.ts';
 
 export interface Log {
   /** Commands, stacks and details; shown with -D/--debug only. */
@@ -19,10 +20,10 @@ export interface LogOptions {
   readonly write: (line: string) => void;
 }
 
-/** A log that writes one line per call; line breaks inside a text become spaces. */
+/** A log that writes one line per call; line breaks and control characters inside a text become spaces. */
 export function createLog({ script, debug, quiet = false, write }: LogOptions): Log {
   const line = (level: string, text: string): void => {
-    write(`${level}: ${script}: ${text.trim().replaceAll(/\s*\n\s*/g, ' ')}\n`);
+    write(`${level}: ${script}: ${inOneLine(text)}\n`);
   };
   return {
     debug: (text) => {
