@@ -156,9 +156,14 @@ function attributesOf(node: Node): Pick<XmlElement, 'attributes'> {
   const found = node[attributesKey] as Readonly<Record<string, string>> | undefined;
   if (!found) return {};
   const entries = Object.entries(found).map(
-    ([name, value]) => [name.slice(namePrefix.length), decodeReferences(value)] as const,
+    ([name, value]) => [name.slice(namePrefix.length), decodeAttribute(value)] as const,
   );
   return { attributes: new Map(entries) };
+}
+
+/** White space in an attribute is a space, unless it is written as a reference (XML 1.0, 3.3.3). */
+function decodeAttribute(raw: string): string {
+  return decodeReferences(lineEnds(raw).replaceAll(/[\t\n]/g, ' '));
 }
 
 function lineEnds(text: string): string {
