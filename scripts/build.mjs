@@ -14,6 +14,7 @@ const remotes = ['hooks', 'drivers/tm', 'drivers/datastore'];
 const helpers = [
   'test/sandbox/main.ts',
   'test/demo/demo.ts',
+  'test/fuzz/main.ts',
   'bench/bench.ts',
   'bench/many-extents.ts',
   'scripts/manual.ts',
