@@ -46,7 +46,7 @@ export const lvs: Target = {
   name: 'lvs',
   seeds: () => json({ report: [{ lv: [row, thin] }], log: [] }, { report: [{ lv: [] }] }),
   mutate: mutateJson,
-  refuses: ['FailedError'],
+  refuses: ['CommandError'],
   read(input) {
     const group = parseLvs(input.toString(), 'vg-one-0');
     for (const { bytes } of group.volumes.values()) must(Number.isSafeInteger(bytes) && bytes >= 0, 'a size'); // prettier-ignore
@@ -66,7 +66,7 @@ export const rbd: Target = {
       { watchers: { watcher } },
     ),
   mutate: mutateJson,
-  refuses: ['FailedError'],
+  refuses: ['CommandError'],
   read(input) {
     const runner = printing(() => input);
     return inEachWay(
@@ -96,7 +96,8 @@ export const rbdExtents: Target = {
   async read(input) {
     const extents = await parseRbdExtents(inPieces(input, 64), imageBytes, 'disk 0');
     const all = JSON.parse(input.toString()) as readonly (Extent & { exists: unknown })[];
-    const bytes = (list: readonly Extent[]) => list.reduce((sum, { length }) => sum + length, 0);
+    const bytes = (list: Iterable<Extent>) =>
+      [...list].reduce((sum, { length }) => sum + length, 0);
     const known = all.filter(({ exists }) => exists === true || exists === 'true');
     must(bytes(known) === bytes(extents), 'other extents than JSON.parse finds');
     mustAscend(extents, imageBytes);
@@ -105,7 +106,7 @@ export const rbdExtents: Target = {
 };
 
 /** Extents ascend, do not overlap, and lie within the disk. */
-export function mustAscend(extents: readonly Extent[], size: number): void {
+export function mustAscend(extents: Iterable<Extent>, size: number): void {
   let end = 0;
   for (const { offset, length } of extents) {
     must(offset >= end && length > 0 && offset + length <= size, 'the order of the extents');

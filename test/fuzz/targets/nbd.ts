@@ -72,7 +72,7 @@ export const nbd: Target = {
       const extents = await reader.extents();
       mustAscend(extents, reader.virtualSize);
       let left = 0;
-      const wanted = extents.filter(({ length }) => (left += length) <= mostRead);
+      const wanted = [...extents].filter(({ length }) => (left += length) <= mostRead);
       let expected = wanted.reduce((sum, { length }) => sum + length, 0);
       for await (const piece of reader.read(wanted)) expected -= piece.length;
       must(expected === 0, 'as many bytes as were asked for');

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { headerFields } from '../../../lib/qcow2/format.ts';
+import { Extents } from '../../../lib/read/extents.ts';
 import { declaredVirtualSize, type Qcow2Header } from '../../../lib/qcow2/header.ts';
 import { requireWhole } from '../../../lib/qcow2/image-extent.ts';
 import { readImageLayer, type ImageLayer } from '../../../lib/qcow2/image-layer.ts';
@@ -140,7 +141,7 @@ const prefix = 32;
 
 function withSizes(virtualSize: number, clusterSize: number, offsets: readonly number[]): Buffer {
   const extents = offsets.map((offset) => ({ offset, length: clusterSize }));
-  const layout = layOutQcow2(virtualSize, clusterSize, extents);
+  const layout = layOutQcow2(virtualSize, clusterSize, Extents.of(extents));
   const tables = Buffer.concat([...layout.metadata()]);
   const head = Buffer.alloc(prefix);
   const numbers = [layout.fileSize, virtualSize, clusterSize, tables.length];

@@ -117,7 +117,7 @@ export const programOutput: Target = {
   name: 'program-output',
   seeds: () => lines('81a4 1048576', '41ed 4096', '123456 4096', '61b0 fd 3', '2048', '/ds/0/7/disk.0\0/x\0', '12 34 1.5\0', 'folder\n', '     100   0  2048  10  200 0 4096 20 0 0 0 5 0 40 0', 'open in process 71 (qemu-kvm)\n'),
   mutate: mutateText,
-  refuses: ['FailedError'],
+  refuses: ['CommandError', 'FailedError'],
   read(input) {
     const runner = printing(() => input);
     const device = printing(({ program }) => (program === 'stat' ? Buffer.from('61b0 fd 3') : input));

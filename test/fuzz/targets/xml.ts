@@ -136,7 +136,7 @@ export const libvirtXml: Target = {
     return [...domains, libvirtDomain].map((domain) => joined(domain, ...libvirtAnswers));
   },
   mutate: mutateXml,
-  refuses: ['UsageError', 'FailedError', 'UnsupportedError'],
+  refuses: ['CommandError', 'FailedError'],
   async read(input) {
     const [domainXml = '', capabilities = '', job = '', list = '', state = '', jobInfo = '', version = ''] = parted(input);
     const answers: Readonly<Record<string, string>> = {
