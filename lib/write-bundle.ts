@@ -1,18 +1,20 @@
 // Writes the bundle of one VM whose disks are ready to be read. Exports and OpenNebula's backups share this part.
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { fittingFacts } from './bundle/write/fitting-facts.ts';
-import type {
-  ImageFacts,
-  Manifest,
-  ManifestDisk,
-  ManifestState,
+import {
+  manifestVersion,
+  type About,
+  type AboutDisk,
+  type ImageFacts,
+  type Manifest,
+  type ManifestDisk,
 } from './bundle/format/manifest.ts';
-import { readBackBeforehand } from './bundle/write/read-back.ts';
-import { largestData, requireRoomInIndex } from './bundle/write/index-room.ts';
-import { BundleWriter, unwrittenDisk, type WrittenDisk } from './bundle/write/writer.ts';
+import { readBackAbout } from './bundle/write/read-back.ts';
+import { largestData, requireRoomInTable } from './bundle/write/table-room.ts';
+import { BundleWriter } from './bundle/write/writer.ts';
 import type { BundleTarget } from './bundle/location/destination.ts';
 import type { OneClient } from './one/client.ts';
-import { errorMessage } from './report/errors.ts';
+import { errorMessage, FailedError } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import { isInstalled } from './run/which.ts';
@@ -21,6 +23,7 @@ import type { OpenableDisk } from './storage/storage.ts';
 import type { CompressionChoice } from './bundle/compression/compressions.ts';
 import { pickCompressor } from './bundle/write/compressor.ts';
 import { identityOf } from './vm/identity.ts';
+import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
 
@@ -65,28 +68,8 @@ export async function writeBundle(
   content: BundleContent,
   run: Run,
 ): Promise<{ readonly size: number; readonly disks: readonly ManifestDisk[] }> {
-  const { vm, started, consistency } = content;
+  const { vm, started } = content;
   const compressor = await pickCompressor(content.compression, isInstalled);
-  const known = {
-    tool: { name: 'onevmdump', version: toolVersion },
-    vm: {
-      id: vm.id,
-      name: vm.name,
-      state: stateName(vm.state, vm.lcmState),
-      ...(vm.history ? { hostname: vm.history.hostname } : {}),
-      ...identityOf(vm),
-    },
-    ...(content.cloud ? { cloud: content.cloud } : {}),
-    consistency: { ...consistency },
-    ...(content.leftOut ? { leftOut: content.leftOut } : {}),
-  };
-  readBackBeforehand(target.name, {
-    ...known,
-    created: started.toISOString(),
-    compression: compressor.compression,
-    disks: content.disks.map((disk) => manifestDisk(disk, unwrittenDisk(disk.id))),
-  });
-  await requireRoom(content);
   const images = fittingFacts(
     new Map(
       content.disks.flatMap(({ id }) => {
@@ -96,6 +79,9 @@ export async function writeBundle(
     ),
     (text) => run.log.warn(text),
   );
+  const about = aboutOf(content, images);
+  readBackAbout(target.name, Buffer.from(JSON.stringify(about)));
+  await requireRoom(content);
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
   const writer = new BundleWriter(sink, compressor, {
@@ -105,20 +91,19 @@ export async function writeBundle(
   });
   try {
     await writer.addFile('./vm.xml', vm.xmlBytes);
-    const state: ManifestState[] = [];
+    await writer.addAbout(about);
     for (const [member, bytes] of [
       ['./nvram', content.state?.nvram],
       ['./tpm.tar', content.state?.tpm],
     ] as const) {
-      if (!bytes) continue;
-      await writer.addFile(member, bytes);
-      state.push({ member, sha256: createHash('sha256').update(bytes).digest('hex') });
+      if (bytes) await writer.addFile(member, bytes);
     }
     const disks: ManifestDisk[] = [];
-    for (const disk of content.disks) {
-      disks.push(await writeDisk(writer, disk, images.get(disk.id), run));
+    for (const [n, announced] of about.disks.entries()) {
+      const disk = content.disks[n];
+      if (disk) disks.push(await writeDisk(writer, disk, announced, run));
     }
-    const { size } = await writer.finish({ ...known, disks, state });
+    const { size } = await writer.finish(disks);
     await content.check?.();
     await sink.commit();
     await part.done();
@@ -132,47 +117,68 @@ export async function writeBundle(
 }
 
 /**
- * When the declared sizes are near the limit of a bundle, adds up the data of all disks before any disk is read.
+ * Looks at the data of the disks that are larger than a bundle can hold, before any disk is read.
  * @throws UnsupportedError when a bundle cannot hold it
  */
-async function requireRoom({ vm, disks }: BundleContent): Promise<void> {
-  const declared = vm.disks.reduce((sum, { sizeMb = 0 }) => sum + sizeMb * 2 ** 20, 0);
-  if (declared < largestData / 2) return;
-  let data = 0;
+async function requireRoom({ disks }: BundleContent): Promise<void> {
   for (const disk of disks) {
+    if (disk.virtualSize < largestData) continue;
     const reader = await disk.open();
     try {
-      data += (await reader.extents()).dataBytes;
+      requireRoomInTable(`disk ${disk.id}`, (await reader.extents()).dataBytes);
     } finally {
       await reader.close();
     }
   }
-  requireRoomInIndex(`VM ${vm.id}`, data);
 }
 
-/** How the manifest describes a disk. */
-function manifestDisk(
-  { id, layout }: OpenableDisk,
-  written: WrittenDisk,
-  image?: ImageFacts,
-): ManifestDisk {
-  return { id, ...written, ...layout, ...(image ? { image } : {}) };
+/** What is known before the disks are read. */
+function aboutOf(
+  { vm, started, cloud, consistency, leftOut, disks }: BundleContent,
+  images: ReadonlyMap<number, ImageFacts>,
+): About {
+  return {
+    format: 'onevmdump',
+    version: manifestVersion,
+    id: randomUUID(),
+    tool: { name: 'onevmdump', version: toolVersion },
+    created: started.toISOString(),
+    vm: {
+      id: vm.id,
+      name: vm.name,
+      state: stateName(vm.state, vm.lcmState),
+      ...(vm.history ? { hostname: vm.history.hostname } : {}),
+      ...identityOf(vm),
+    },
+    ...(cloud ? { cloud } : {}),
+    consistency: { ...consistency },
+    ...(leftOut ? { leftOut } : {}),
+    disks: disks.map(({ id, layout, virtualSize }) => {
+      const image = images.get(id);
+      return { id, member: diskMember(id), ...layout, virtualSize, ...(image ? { image } : {}) };
+    }),
+  };
 }
 
 /** Copies one disk, as of its point in time, into the bundle. */
 async function writeDisk(
   writer: BundleWriter,
   disk: OpenableDisk,
-  image: ImageFacts | undefined,
+  announced: AboutDisk,
   run: Run,
 ): Promise<ManifestDisk> {
   const reader = await disk.open();
   try {
+    if (reader.virtualSize !== announced.virtualSize) {
+      throw new FailedError(
+        `disk ${disk.id} has ${reader.virtualSize} bytes, and had ${announced.virtualSize} when the export began`,
+      );
+    }
     const { dataBytes } = await reader.extents();
     const task = run.progress.begin(`disk ${disk.id}`, dataBytes);
     try {
       const written = await writer.addDisk({ id: disk.id, ...disk.layout }, reader, task);
-      return manifestDisk(disk, written, image);
+      return { ...announced, ...written };
     } finally {
       task.end();
     }

@@ -1,8 +1,8 @@
 // The bundle that most commands take as their argument.
-import type { CommandDescription } from './description.ts';
+import type { ArgumentDescription } from './description.ts';
 
 export const bundleArgument = {
   name: 'bundle',
   required: true,
   help: 'The bundle; on another machine: [user@]host:path',
-} as const satisfies CommandDescription['argument'];
+} as const satisfies ArgumentDescription;

@@ -9,20 +9,21 @@ import {
 } from './description.ts';
 
 /** `export [vm_id]`, as yargs takes it. */
-export function commandWords({ name, argument }: CommandDescription): string {
-  if (!argument) return name;
-  return `${name} ${argument.required ? `<${argument.name}>` : `[${argument.name}]`}`;
+export function commandWords({ name, arguments: words = [] }: CommandDescription): string {
+  return [name, ...words.map((word) => (word.required ? `<${word.name}>` : `[${word.name}]`))].join(
+    ' ',
+  );
 }
 
-/** Declares the argument, the options and the examples of a command. */
+/** Declares the arguments, the options and the examples of a command. */
 export function declareCommand(argv: Argv, description: CommandDescription): Argv {
-  const { name, argument, usage, options, examples } = description;
+  const { name, arguments: words = [], usage, options, examples } = description;
   argv.usage(`$0 ${name} ${usage}`);
-  if (argument) {
-    argv.positional(argument.name, {
+  for (const word of words) {
+    argv.positional(word.name, {
       type: 'string',
-      describe: argument.help,
-      demandOption: argument.required,
+      describe: word.help,
+      demandOption: word.required,
     });
   }
   declareOptions(argv, options, 'Options:');

@@ -25,10 +25,17 @@ export interface OptionDescription {
 /** By name, without the two hyphens. */
 export type OptionTable = Readonly<Record<string, OptionDescription>>;
 
+export interface ArgumentDescription {
+  readonly name: string;
+  /** If not, it is shown in brackets. */
+  readonly required: boolean;
+  readonly help: string;
+}
+
 export interface CommandDescription {
   readonly name: string;
-  /** The word that follows the name; in brackets if it may be left out. */
-  readonly argument?: { readonly name: string; readonly required: boolean; readonly help: string };
+  /** The words that follow the name. */
+  readonly arguments?: readonly ArgumentDescription[];
   /** As typed, after the name. */
   readonly usage: string;
   /** One sentence without a full stop. */

@@ -1,6 +1,7 @@
 // All commands, in the order in which --help shows them.
 import type { CommandDescription } from './description.ts';
 import { cleanupDescription } from './cleanup-options.ts';
+import { diffDescription } from './diff-options.ts';
 import { exportDescription } from './export-options.ts';
 import { extractDescription } from './extract-options.ts';
 import { listDescription } from './list-options.ts';
@@ -15,5 +16,6 @@ export const commandDescriptions: readonly CommandDescription[] = [
   listDescription,
   showDescription,
   verifyDescription,
+  diffDescription,
   cleanupDescription,
 ];

@@ -13,11 +13,13 @@ const guest = 'The guest and OpenNebula:';
 
 export const exportDescription = {
   name: 'export',
-  argument: {
-    name: 'vm_id',
-    required: false,
-    help: 'Id of the VM; with --stdin it is taken from the XML',
-  },
+  arguments: [
+    {
+      name: 'vm_id',
+      required: false,
+      help: 'Id of the VM; with --stdin it is taken from the XML',
+    },
+  ],
   usage: '[options] <vm_id>',
   summary: 'Dump a VM and all its disks into one bundle',
   details: [

@@ -5,7 +5,7 @@ import type { GlobalOptions } from './global-options.ts';
 
 export const extractDescription = {
   name: 'extract',
-  argument: bundleArgument,
+  arguments: [bundleArgument],
   usage: '<bundle> --disk <id> [options]',
   summary: "Write one disk of a bundle, or the VM's XML, into a file; OpenNebula is not needed",
   details: [

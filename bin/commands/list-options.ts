@@ -4,11 +4,13 @@ import type { GlobalOptions } from './global-options.ts';
 
 export const listDescription = {
   name: 'list',
-  argument: {
-    name: 'folder',
-    required: true,
-    help: 'The folder; on another machine: [user@]host:path',
-  },
+  arguments: [
+    {
+      name: 'folder',
+      required: true,
+      help: 'The folder; on another machine: [user@]host:path',
+    },
+  ],
   usage: '<folder>',
   summary: 'List the bundles in a folder',
   details: [

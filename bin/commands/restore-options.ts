@@ -10,7 +10,7 @@ const place = 'Datastores and OpenNebula:';
 
 export const restoreDescription = {
   name: 'restore',
-  argument: bundleArgument,
+  arguments: [bundleArgument],
   usage: '[options] <bundle>',
   summary: 'Register the disks of a bundle as images, and a template for the VM',
   details: [

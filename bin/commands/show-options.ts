@@ -5,7 +5,7 @@ import type { GlobalOptions } from './global-options.ts';
 
 export const showDescription = {
   name: 'show',
-  argument: bundleArgument,
+  arguments: [bundleArgument],
   usage: '<bundle>',
   summary: 'Show what is in a bundle',
   details: [

@@ -45,22 +45,23 @@ async function showBundle(
 
 /** What --json prints. A field is null if only a manifest has it and the bundle has none. */
 async function describe(bundle: Bundle, source: BundleSource) {
-  const { manifest } = bundle;
+  const { about, manifest } = bundle;
   const vm = bundleVm(bundle);
   const sizes = new Map<number, number>();
   for (const disk of bundle.disks) sizes.set(disk.id, await virtualSize(disk, bundle, vm));
   return {
     bundle: source.name,
     size: source.size,
-    created: manifest?.created ?? null,
-    tool: manifest ? `${manifest.tool.name} ${manifest.tool.version}` : null,
+    id: about?.id ?? null,
+    created: about?.created ?? null,
+    tool: about ? `${about.tool.name} ${about.tool.version}` : null,
     compression: manifest?.compression ?? null,
-    vm: manifest?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
-    cloud: manifest?.cloud ?? null,
-    consistency: manifest?.consistency ?? null,
+    vm: about?.vm ?? { id: vm.id, name: vm.name, state: stateName(vm.state, vm.lcmState) },
+    cloud: about?.cloud ?? null,
+    consistency: about?.consistency ?? null,
     /** State that the VM has besides its disks: nvram (UEFI variables), tpm.tar (the state of its vTPM). */
     state: bundle.state.map(({ member }) => member.replace('./', '')),
-    leftOut: manifest?.leftOut ?? [],
+    leftOut: about?.leftOut ?? [],
     disks: bundle.disks.map((disk) => {
       const facts = manifest?.disks.find(({ id }) => id === disk.id);
       const declared = vm.disks.find(({ id }) => id === disk.id);
@@ -71,15 +72,15 @@ async function describe(bundle: Bundle, source: BundleSource) {
         dataBytes: facts?.dataBytes ?? disk.dataBytes,
         target: declared?.target ?? null,
         image: facts?.image?.name ?? declared?.image ?? null,
-        sha256: facts?.sha256 ?? null,
+        checksum: facts?.checksum ?? null,
       };
     }),
   };
 }
 
 /** Bytes, as the guest sees the disk, which is not the size of a qcow2 file. */
-async function virtualSize(disk: BundleDisk, { manifest }: Bundle, vm: Vm): Promise<number> {
-  const facts = manifest?.disks.find(({ id }) => id === disk.id);
+async function virtualSize(disk: BundleDisk, { about }: Bundle, vm: Vm): Promise<number> {
+  const facts = about?.disks.find(({ id }) => id === disk.id);
   if (facts) return facts.virtualSize;
   const declared = vm.disks.find(({ id }) => id === disk.id);
   const format = disk.format ?? declared?.format ?? declared?.driver;

@@ -5,7 +5,7 @@ import type { GlobalOptions } from './global-options.ts';
 
 export const verifyDescription = {
   name: 'verify',
-  argument: bundleArgument,
+  arguments: [bundleArgument],
   usage: '<bundle>',
   summary: 'Read all of a bundle and check it',
   details: [

@@ -36,7 +36,7 @@ function verdict({ indexed, frames, disks, leftOut }: VerifyReport): string {
     `${data} of data`,
   ].join(', ');
   if (indexed) return `all checksums match (${size}, ${frames} frames)`;
-  return disks.every(({ sha256 }) => sha256 !== undefined)
+  return disks.every(({ checksum }) => checksum !== undefined)
     ? `the checksum of every disk matches; the bundle has no index (${size})`
     : `every compressed block and every member is intact; the bundle has no checksums of its own (${size})`;
 }

@@ -34,8 +34,8 @@ export async function keepPrepared(
   { journal }: Run,
 ): Promise<void> {
   const { consistency, snapshots } = pointInTime;
-  const disks = snapshots.map(({ plan, layout, byJob, source }) => ({
-    ...{ id: plan.disk.id, layout, source },
+  const disks = snapshots.map(({ plan, layout, virtualSize, byJob, source }) => ({
+    ...{ id: plan.disk.id, layout, virtualSize, source },
     ...(byJob ? { byJob } : {}),
   }));
   const xml = vm.xmlBytes.toString('base64');
@@ -91,9 +91,9 @@ async function readPrepared(path: string, log: Log): Promise<PreparedBackup | un
     const images = new Map(file.images);
     const ids = file.disks.map(({ id }) => id);
     const plans = new Map(planDumps(vm, images, ids).map(({ plan }) => [plan.disk.id, plan]));
-    const snapshots = file.disks.flatMap(({ id, layout, byJob, source }) => {
+    const snapshots = file.disks.flatMap(({ id, ...kept }) => {
       const plan = plans.get(id);
-      return plan ? [{ plan, layout, byJob, source }] : [];
+      return plan ? [{ plan, ...kept }] : [];
     });
     const pointInTime = { snapshots, consistency: file.consistency };
     return { vm, images, pointInTime, state: file.state };

@@ -23,7 +23,7 @@ import type { MachineState } from '../storage/machine-state.ts';
 import { maxXmlBytes } from '../xml/xml.ts';
 
 /** Raised when the form of the file changes; other versions are refused. */
-const preparedVersion = 2;
+const preparedVersion = 3;
 
 /** The number of base64 characters for a number of bytes. */
 const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4;
@@ -59,6 +59,7 @@ const preparedShape = object({
     object({
       id: count(),
       layout: diskLayoutShape,
+      virtualSize: count(),
       byJob: optional(oneOf(true)),
       source: anything,
     }),

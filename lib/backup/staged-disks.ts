@@ -63,6 +63,7 @@ export async function stagedDisks(
     disks.push({
       id,
       layout: format === 'raw' ? { format } : { format, clusterSize },
+      virtualSize,
       open: () => openImage({ node, virtualSize }, label, run),
     });
   }

@@ -1,5 +1,8 @@
-// Checks a qcow2 disk that this tool wrote, as a stream and in little memory. Its tables come first and name every
-// cluster of the file once and in order (layout.ts), so a counter is enough. Source: QEMU, docs/interop/qcow2.txt.
+// Checks a qcow2 disk that this tool wrote, as a stream and in little memory, and says where on the disk its data belongs.
+// Its tables come first and name every cluster of the file once and in order (layout.ts), so a counter is enough.
+// Source: QEMU, docs/interop/qcow2.txt.
+import type { Extent } from '../read/disk-reader.ts';
+import { Extents } from '../read/extents.ts';
 import { BundleError } from '../report/errors.ts';
 import { entryFlag, entrySize, sectorSize } from './format.ts';
 import { writeQcow2Header } from './header-writer.ts';
@@ -17,13 +20,22 @@ export class Qcow2StreamCheck {
     readonly virtualSize: number;
     readonly clusterSize: number;
   };
+  readonly #onData: (data: Uint8Array, offset: number) => void;
   #position = 0;
   #waiting: Buffer = Buffer.alloc(0);
   #tables: Tables | undefined;
+  #guest: GuestPlaces | undefined;
 
-  /** @param expected the sizes in the manifest, in bytes */
-  constructor(expected: { fileSize: number; virtualSize: number; clusterSize: number }) {
+  /**
+   * @param expected the sizes in the manifest, in bytes
+   * @param onData gets the data of the disk, and its offset as the guest sees it
+   */
+  constructor(
+    expected: { fileSize: number; virtualSize: number; clusterSize: number },
+    onData: (data: Uint8Array, offset: number) => void = () => undefined,
+  ) {
     this.#expected = expected;
+    this.#onData = onData;
   }
 
   /** Checks the next bytes of the file. @throws BundleError */
@@ -40,7 +52,7 @@ export class Qcow2StreamCheck {
     for (; rest.length >= blockSize && !this.#inData(); rest = rest.subarray(blockSize)) {
       this.#block(rest.subarray(0, blockSize));
     }
-    if (this.#inData()) this.#position += rest.length;
+    if (this.#inData()) this.#data(rest);
     else this.#waiting = Buffer.from(rest);
   }
 
@@ -52,8 +64,24 @@ export class Qcow2StreamCheck {
     }
   }
 
+  /** Which parts of the disk are stored, and where that data begins in the file. To be called after `end`. */
+  stored(): { readonly extents: Iterable<Extent>; readonly dataStart: number } {
+    const tables = this.#tables;
+    if (!tables) return { extents: [], dataStart: 0 };
+    const { virtualSize } = this.#expected;
+    const extents = { [Symbol.iterator]: () => within(tables.guestClusters, virtualSize) };
+    return { extents, dataStart: tables.dataStart() };
+  }
+
   #inData(): boolean {
     return this.#tables !== undefined && this.#position >= this.#tables.dataStart();
+  }
+
+  #data(data: Uint8Array): void {
+    this.#position += data.length;
+    if (!this.#tables) return;
+    this.#guest ??= new GuestPlaces(this.#tables.guestClusters);
+    for (const { offset, part } of this.#guest.next(data)) this.#onData(part, offset);
   }
 
   #block(block: Buffer): void {
@@ -75,15 +103,53 @@ export class Qcow2StreamCheck {
   }
 }
 
+/** The last cluster can reach beyond the end of the disk. */
+function* within(extents: Iterable<Extent>, size: number): Generator<Extent> {
+  for (const { offset, length } of extents) {
+    yield { offset, length: Math.min(length, size - offset) };
+  }
+}
+
+/** Says where on the disk the clusters of data belong, which follow one another in the file. */
+class GuestPlaces {
+  readonly #extents: Iterator<Extent, undefined>;
+  #offset = 0;
+  #left = 0;
+
+  constructor(extents: Extents) {
+    this.#extents = extents[Symbol.iterator]();
+  }
+
+  /** @param data the next bytes of the file */
+  *next(data: Uint8Array): Generator<{ readonly offset: number; readonly part: Uint8Array }> {
+    for (let at = 0; at < data.length;) {
+      if (this.#left === 0) {
+        const { done, value } = this.#extents.next();
+        if (done === true) throw damaged('it has more data than its tables name');
+        this.#offset = value.offset;
+        this.#left = value.length;
+      }
+      const part = data.subarray(at, at + this.#left);
+      yield { offset: this.#offset, part };
+      this.#offset += part.length;
+      this.#left -= part.length;
+      at += part.length;
+    }
+  }
+}
+
 /** The tables of one file, in the order of the file. */
 class Tables {
+  /** Which clusters of the disk have data; known once the L2 tables have been read. */
+  readonly guestClusters = new Extents();
   readonly #header: Qcow2Header;
   readonly #fileClusters: number;
   /** Where the next refcount block, L2 table and cluster of data must be, according to the entries so far. */
   #nextBlock: number;
   #nextL2: number;
   #nextData: number;
-  #lastL1Index = -1;
+  /** The L1 entries with an L2 table, in the order of these tables. */
+  readonly #l1Indexes: number[] = [];
 
   constructor(header: Qcow2Header, fileSize: number) {
     const { clusterSize, refcountTableOffset } = header;
@@ -154,24 +220,25 @@ class Tables {
         throw damaged(`L1 entry ${first + index} is wrong`);
       }
       this.#nextL2 += this.#header.clusterSize;
-      this.#lastL1Index = first + index;
+      this.#l1Indexes.push(first + index);
     }
     this.#nextData = this.#nextL2;
   }
 
   #l2(position: number, block: Buffer): void {
     const { clusterSize, virtualSize } = this.#header;
-    const lastTable = this.#nextL2 - clusterSize;
+    const nth = Math.floor((position - this.#l2Start()) / clusterSize);
+    const inTable = (position - this.#l2Start() - nth * clusterSize) / entrySize;
+    const firstInTable = (this.#l1Indexes[nth] ?? NaN) * (clusterSize / entrySize);
     for (const { index, flags, value } of exactEntries(block)) {
       if (flags === 0 && value === 0) continue;
       if (flags !== copied || value !== this.#nextData) {
         throw damaged(`the L2 entry at byte ${position + index * entrySize} is wrong`);
       }
       this.#nextData += clusterSize;
-      if (position < lastTable) continue;
-      const inTable = (position - lastTable) / entrySize + index;
-      const guest = (this.#lastL1Index * (clusterSize / entrySize) + inTable) * clusterSize;
-      if (guest >= virtualSize) throw damaged('it has data beyond its end');
+      const guest = (firstInTable + inTable + index) * clusterSize;
+      if (!(guest < virtualSize)) throw damaged('it has data beyond its end');
+      this.guestClusters.add(guest, clusterSize);
     }
   }
 }

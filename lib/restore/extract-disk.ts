@@ -57,7 +57,7 @@ export interface ExtractReport {
   /** The size of the disk as its guest sees it, in bytes. */
   readonly virtualSize: number;
   /** The checksum of the disk's data in the manifest, which was verified; null in a bundle without a manifest. */
-  readonly sha256: string | null;
+  readonly checksum: string | null;
   /** Why the bundle ends early; null when it is complete. */
   readonly cut: string | null;
 }
@@ -118,7 +118,7 @@ export async function extractDisk(
     file,
     format: written,
     virtualSize,
-    sha256: facts?.sha256 ?? null,
+    checksum: facts?.checksum ?? null,
     cut: bundle.cut ?? null,
   };
 }

@@ -80,11 +80,11 @@ export function planDisks(vm: Vm, bundle: Bundle, options: PlanOptions): DiskPla
 }
 
 /** Whether an undamaged bundle (or one that is known to be cut off) may be without this disk. */
-function mayLack({ cut, manifest }: Bundle, disk: Disk): boolean {
+function mayLack({ cut, about }: Bundle, disk: Disk): boolean {
   if (isSharedFolder(disk) || cut !== undefined) return true;
-  if (!manifest) return false;
+  if (!about) return false;
   // A backup of OpenNebula leaves out CD-ROMs, and volatile disks unless the VM's owner asked for them.
-  return manifest.leftOut?.includes(disk.id) === true || isVolatile(disk) || isCdrom(disk);
+  return about.leftOut?.includes(disk.id) === true || isVolatile(disk) || isCdrom(disk);
 }
 
 /** Swap disks are always made new. Other volatile disks are restored with their data, unless the user wants them fresh. */
@@ -94,7 +94,7 @@ function comesBackEmpty(disk: Disk, { volatile, only }: PlanOptions): boolean {
 }
 
 function imagePlan(bundle: Bundle, disk: Disk, source: BundleDisk, isOs: boolean): ImagePlan {
-  const facts = bundle.manifest?.disks.find(({ id }) => id === disk.id)?.image;
+  const facts = bundle.about?.disks.find(({ id }) => id === disk.id)?.image;
   return {
     as: 'register',
     disk,

@@ -36,7 +36,7 @@ async function isSameCdrom(
   bundle: Bundle,
   one: OneClient,
 ): Promise<boolean> {
-  const facts = bundle.manifest?.disks.find((known) => known.id === disk.id)?.image;
+  const facts = bundle.about?.disks.find((known) => known.id === disk.id)?.image;
   const image = await findDiskImage(one, id);
   const isSame =
     image?.facts.type === 'CDROM' &&

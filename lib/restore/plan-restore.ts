@@ -48,7 +48,7 @@ export async function planRestore(
   const owner = await ownerFor(request.owner, caller, one);
   const names = new FreeNames(
     request.name,
-    defaultName(vm.id, new Date(bundle.manifest?.created ?? bundle.modified)),
+    defaultName(vm.id, new Date(bundle.about?.created ?? bundle.modified)),
     request.onlyDisks ?? bundle.disks.map(({ id }) => id),
     await takenNames(one, owner.id === caller.id ? undefined : [caller.id, owner.id]),
   );

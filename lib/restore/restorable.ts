@@ -10,9 +10,9 @@ import type { Vm } from '../vm/vm.ts';
 import { planDisks } from './image-plan.ts';
 import { requireDeclaredSize, requireWholeInBundle } from './whole-disk.ts';
 
-/** The VM of a bundle. @throws BundleError when vm.xml cannot be parsed, or is of another VM than the manifest says */
-export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): Vm {
-  const { name, manifest, vmXml } = bundle;
+/** The VM of a bundle. @throws BundleError when vm.xml cannot be parsed, or is of another VM than about.json says */
+export function bundleVm(bundle: Pick<Bundle, 'name' | 'about' | 'vmXml'>): Vm {
+  const { name, about, vmXml } = bundle;
   let vm: Vm;
   try {
     vm = parseVm(vmXml);
@@ -21,9 +21,9 @@ export function bundleVm(bundle: Pick<Bundle, 'name' | 'manifest' | 'vmXml'>): V
     if (!(cause instanceof UsageError)) throw cause;
     throw new BundleError(`bundle ${name}: its vm.xml cannot be used: ${cause.message}`, { cause });
   }
-  if (manifest && manifest.vm.id !== vm.id) {
+  if (about && about.vm.id !== vm.id) {
     throw new BundleError(
-      `bundle ${name}: its manifest is of VM ${manifest.vm.id}, its vm.xml of VM ${vm.id}`,
+      `bundle ${name}: about.json is of VM ${about.vm.id}, its vm.xml of VM ${vm.id}`,
     );
   }
   return vm;

@@ -178,10 +178,10 @@ function openableDisks(
   for (const { module, plan } of plans) {
     const snapshot = snapshots.find((one) => one.plan.disk.id === plan.disk.id);
     if (!snapshot) throw new Error(`no point in time was fixed for disk ${plan.disk.id}`);
-    const { layout, byJob } = snapshot;
+    const { layout, virtualSize, byJob } = snapshot;
     const open = (): Promise<DiskReader> =>
       byJob ? openServedDisk(snapshot, run) : module.open(snapshot, run);
-    disks.push({ id: plan.disk.id, layout, open });
+    disks.push({ id: plan.disk.id, layout, virtualSize, open });
   }
   return disks.sort((one, other) => one.id - other.id);
 }

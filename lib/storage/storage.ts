@@ -22,6 +22,8 @@ export interface DumpPlan {
 export interface Snapshot<Source = unknown> {
   readonly plan: DumpPlan;
   readonly layout: DiskLayout;
+  /** Bytes, as the guest sees them. */
+  readonly virtualSize: number;
   /** Whether QEMU serves the disk, in a backup job (lib/storage/job). Otherwise its storage has the point in time. */
   readonly byJob?: true | undefined;
   /**
@@ -137,6 +139,8 @@ export interface OpenableDisk {
   /** DISK_ID. */
   readonly id: number;
   readonly layout: DiskLayout;
+  /** Bytes; what the reader says must be the same. */
+  readonly virtualSize: number;
   /** The caller closes the reader. */
   open(): Promise<DiskReader>;
 }

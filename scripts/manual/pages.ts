@@ -3,6 +3,7 @@ import { commandDescriptions } from '../../bin/commands/descriptions.ts';
 import {
   explained,
   isFlag,
+  type ArgumentDescription,
   type CommandDescription,
   type OptionDescription,
   type OptionTable,
@@ -88,14 +89,14 @@ function overview(made: Made): string {
 }
 
 function commandPage(command: CommandDescription, made: Made): string {
-  const { name, argument, summary, details, options, examples } = command;
+  const { name, arguments: words = [], summary, details, options, examples } = command;
   const page = manPage({ name: `onevmdump-${name}`, section: 1, made, summary: lower(summary) });
   page.heading('Synopsis');
-  const word = argument ? ` ${argumentWord(argument)}` : '';
+  const word = words.map((argument) => ` ${argumentWord(argument)}`).join('');
   page.formatted(`${bold(`onevmdump ${name}`)} [${italic('options')}]${word}`);
   page.heading('Description');
   for (const text of details) page.paragraph(text);
-  if (argument) page.item(italic(argument.name), `${argument.help}.`);
+  for (const { name: title, help } of words) page.item(italic(title), `${help}.`);
   page.heading('Options');
   const groups = new Set(Object.values(options).map(({ group }) => group));
   for (const group of groups) {
@@ -156,7 +157,7 @@ function optionTerm(name: string, option: OptionDescription): string {
   return `${words} ${choices ? choices.map(bold).join('|') : italic(argument ?? '')}`;
 }
 
-function argumentWord({ name, required }: NonNullable<CommandDescription['argument']>): string {
+function argumentWord({ name, required }: ArgumentDescription): string {
   return required ? italic(name) : `[${italic(name)}]`;
 }
 

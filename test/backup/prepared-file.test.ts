@@ -22,9 +22,10 @@ const file = {
     {
       id: 0,
       layout: { format: 'qcow2', clusterSize: 65536 },
+      virtualSize: 2097152,
       source: { kind: 'image', at: ['x'] },
     },
-    { id: 1, layout: { format: 'raw' }, source: 'anything' },
+    { id: 1, layout: { format: 'raw' }, virtualSize: 512, source: 'anything' },
   ],
 } as const;
 const state = { nvram: Buffer.alloc(100_000, 'v'), tpm: Buffer.from('tpm') };
@@ -54,7 +55,7 @@ function changed(path: string, value: unknown): string {
 describe('the prepared file', () => {
   test('the file that prebackup leaves for backup is read as it was written, with the state of the machine', () => {
     const { prepared, warned } = read(encodePrepared(file, state));
-    expect(prepared).toEqual({ version: 2, ...file, state });
+    expect(prepared).toEqual({ version: 3, ...file, state });
     expect(warned).toEqual([]);
   });
 

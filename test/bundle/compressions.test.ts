@@ -61,7 +61,7 @@ describe.each(compressionNames)('the compression %s', (compression) => {
   });
 
   test(`the compression ${compression} has a trailer that is found at the end of a file, and by no other compression`, () => {
-    const place = { compression, offset: 5000, stored: 120, crc32: 7 };
+    const place = { compression, offset: 5000, stored: 120, crc32: 7, sha256: Buffer.alloc(32, 9) };
     const bytes = encodeTrailer(place);
     const tail = Buffer.concat([Buffer.alloc(longestTrailer, 'x'), bytes]);
     expect(decodeTrailer(tail, 5120 + bytes.length)).toEqual(place);
@@ -69,8 +69,14 @@ describe.each(compressionNames)('the compression %s', (compression) => {
 
   test(`the compression ${compression} has a trailer that decompresses to nothing`, () => {
     if (!frameMagic) return;
-    const bytes = encodeTrailer({ compression, offset: 5000, stored: 120, crc32: 7 });
-    expect(bytes).toHaveLength(trailer.before.length + 32 + trailer.after.length);
+    const bytes = encodeTrailer({
+      compression,
+      offset: 5000,
+      stored: 120,
+      crc32: 7,
+      sha256: Buffer.alloc(32),
+    });
+    expect(bytes).toHaveLength(trailer.before.length + 64 + trailer.after.length);
     expect(execFileSync(compression, ['-dc'], { input: bytes })).toHaveLength(0);
   });
 });

@@ -8,6 +8,7 @@ import { openBundle } from '../../lib/bundle/read/reader.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import {
   extract,
+  framesOf,
   memorySource,
   MiB,
   openPath,
@@ -168,7 +169,7 @@ describe.each(['gzip', 'zstd', 'none'] as const)('a bundle of ours with %s', (me
     const bytes = readFileSync(path);
     const { source } = memorySource(bytes, 'damaged');
     const bundle = await openBundle(source, { log: noLog });
-    const [offset, stored] = bundle.manifest!.members[2]!.frames.at(1)!;
+    const [offset, stored] = (await framesOf(bundle, 1))[1]!;
     bytes[offset + stored - 1000] = bytes[offset + stored - 1000]! ^ 0x10;
     await expect(drain(bundle.disks[1]!)).rejects.toThrow(
       // One process decompresses all zstd frames and says only at the end that one was damaged.
@@ -192,7 +193,7 @@ describe('a damaged gzip frame that is read ahead', () => {
       const bytes = readFileSync(path);
       const { source } = memorySource(bytes, 'damaged');
       const bundle = await openBundle(source, { log: noLog });
-      const [offset] = bundle.manifest!.members[2]!.frames.at(1)!;
+      const [offset] = (await framesOf(bundle, 1))[1]!;
       bytes.fill(0xff, offset + place, offset + place + 20);
       const slowly = async () => {
         for await (const { offset: end } of bundle.disks[1]!.pieces()) {
@@ -206,9 +207,7 @@ describe('a damaged gzip frame that is read ahead', () => {
 
   test('a damaged gzip frame that is read ahead ends the command with exit code 5 and no stack', async () => {
     const bytes = readFileSync(path);
-    const frames = await withBundle(path, ({ manifest }) =>
-      Promise.resolve([...manifest!.members[2]!.frames]),
-    );
+    const frames = await withBundle(path, (bundle) => framesOf(bundle, 1));
     for (const [offset] of frames.slice(1)) bytes.fill(0xff, offset, offset + 20);
     writeFileSync(at('damaged.gzip'), bytes);
     const { status, stderr } = spawnSync(

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -14,6 +15,7 @@ import { requireRestorable } from '../../lib/restore/restorable.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import {
   endOfArchive,
+  framesOf,
   memorySource,
   MiB,
   oldFolder,
@@ -77,6 +79,15 @@ function manifestOf(path: string): Promise<Manifest> {
   return withBundle(path, ({ manifest }) => Promise.resolve(manifest!));
 }
 
+/** The frames of all members but the manifest. */
+function allFrames(path: string): Promise<readonly Frame[]> {
+  return withBundle(path, async (bundle) => {
+    const frames = bundle.manifest!.members.flatMap((member) => [...(member.frames ?? [])]);
+    for (const { id } of bundle.disks) frames.push(...(await framesOf(bundle, id)));
+    return frames;
+  });
+}
+
 function flip(bytes: Buffer, place: number, bit = 0): Buffer {
   const changed = Buffer.from(bytes);
   changed[place] = changed[place]! ^ (1 << bit);
@@ -85,22 +96,25 @@ function flip(bytes: Buffer, place: number, bit = 0): Buffer {
 
 describe.each(methods)('a sound bundle with %s', (method) => {
   test(`an undamaged bundle with ${method} is reported with what was checked`, async () => {
-    const { disks, members } = await manifestOf(at(`large.${method}`));
+    const { disks } = await manifestOf(at(`large.${method}`));
     await expect(verifyPath(at(`large.${method}`))).resolves.toMatchObject({
       bundle: at(`large.${method}`),
       size: readFileSync(at(`large.${method}`)).length,
       compression: method,
       indexed: true,
-      frames: members.flatMap(({ frames }) => [...frames]).length + 1,
+      frames: (await allFrames(at(`large.${method}`))).length + 1,
       disks: [
-        { id: 0, format: 'raw', size: 50 * MiB, dataBytes: 40 * MiB, sha256: disks[0]!.sha256 },
-        { id: 1, format: 'qcow2', sha256: disks[1]!.sha256 },
+        { id: 0, format: 'raw', size: 50 * MiB, dataBytes: 40 * MiB, checksum: disks[0]!.checksum },
+        { id: 1, format: 'qcow2', checksum: disks[1]!.checksum },
       ],
     });
   });
 
   test(`the verification of a bundle with ${method} names all damaged frames of all disks`, async () => {
-    const { members } = await manifestOf(at(`large.${method}`));
+    const ofDisks = await withBundle(at(`large.${method}`), async (bundle) => [
+      await framesOf(bundle, 0),
+      await framesOf(bundle, 1),
+    ]);
     const bytes = readFileSync(at(`large.${method}`));
     const damaged: (readonly [disk: number, frame: number])[] = [
       [0, 0],
@@ -109,7 +123,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     ];
     const middle = ([offset, stored]: Frame) => offset + Math.floor(stored / 2);
     for (const [disk, frame] of damaged) {
-      const place = middle(members[disk + 1]!.frames.at(frame)!);
+      const place = middle(ofDisks[disk]![frame]!);
       bytes[place] = bytes[place]! ^ 4;
     }
     const message = await verifyBytes(bytes).then(
@@ -119,7 +133,7 @@ describe.each(methods)('a sound bundle with %s', (method) => {
     const places = [...message.matchAll(/disk (\d+), frame (\d+) at byte (\d+)/g)];
     expect(places.map(([, disk, frame]) => [Number(disk), Number(frame)])).toEqual(damaged);
     expect(places.map(([, , , byte]) => Number(byte))).toEqual(
-      damaged.map(([disk, frame]) => members[disk + 1]!.frames.at(frame)![0]),
+      damaged.map(([disk, frame]) => ofDisks[disk]![frame]![0]),
     );
   });
 
@@ -220,15 +234,38 @@ describe('no changed bit goes unnoticed', () => {
   });
 });
 
-/** An uncompressed bundle with another manifest, whose checksums are right. */
-async function forged(edit: (manifest: Manifest) => Manifest): Promise<Buffer> {
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+/**
+ * An uncompressed bundle with another manifest, whose checksums are right.
+ * @param change changes bytes of other members; the checksums in the manifest are then made right
+ */
+async function forged(
+  edit: (manifest: Manifest) => Manifest,
+  change: (bytes: Buffer, manifest: Manifest) => void = () => undefined,
+): Promise<Buffer> {
   const manifest = await manifestOf(at('small.none'));
-  const [offset, stored] = manifest.members.at(-1)!.frames.at(-1)!;
-  const json = Buffer.from(JSON.stringify(edit(manifest)));
+  const bytes = readFileSync(at('small.none'));
+  change(bytes, manifest);
+  const members = manifest.members.map((member): Manifest['members'][number] => {
+    const { name, offset, stored, size, frames } = member;
+    if (!frames) return member;
+    const start = offset + (name === './vm.xml' ? 1024 : 512);
+    const crc = crc32(bytes.subarray(offset, offset + stored));
+    const sum = sha256(bytes.subarray(start, start + size));
+    return { ...member, frames: [[offset, stored, stored, crc]], sha256: sum };
+  });
+  const { offset, stored } = manifest.members.at(-1)!;
+  const json = Buffer.from(JSON.stringify(edit({ ...manifest, members })));
   const last = Buffer.concat([tarMember({ path: './manifest.json', data: json }), endOfArchive]);
-  const place = { offset: offset + stored, stored: last.length, crc32: crc32(last) };
+  const place = {
+    offset: offset + stored,
+    stored: last.length,
+    crc32: crc32(last),
+    sha256: Buffer.from(sha256(json), 'hex'),
+  };
   return Buffer.concat([
-    readFileSync(at('small.none')).subarray(0, place.offset),
+    bytes.subarray(0, place.offset),
     last,
     encodeTrailer({ compression: 'none', ...place }),
   ]);
@@ -238,9 +275,24 @@ async function forged(edit: (manifest: Manifest) => Manifest): Promise<Buffer> {
 function withFrame(member: number, change: (frame: Frame) => Frame) {
   return (manifest: Manifest): Manifest => ({
     ...manifest,
-    members: manifest.members.map((one, index) =>
-      index === member ? { ...one, frames: [...one.frames].map((frame) => change(frame)) } : one,
+    members: manifest.members.map((one, n) =>
+      n === member ? { ...one, frames: (one.frames ?? []).map(change) } : one,
     ),
+  });
+}
+
+/** Changes the region table of disk 0, at a place in its content. */
+function withTable(place: number, change: (table: Buffer) => void) {
+  return (bytes: Buffer, { members }: Manifest): void => {
+    const { offset, size } = members.find(({ name }) => name === './regions.disk.0')!;
+    change(bytes.subarray(offset + 512 + place, offset + 512 + size));
+  };
+}
+
+function withMember(member: number, change: object) {
+  return (manifest: Manifest): Manifest => ({
+    ...manifest,
+    members: manifest.members.map((one, n) => (n === member ? { ...one, ...change } : one)),
   });
 }
 
@@ -265,37 +317,25 @@ describe('a manifest that lies is found out:', () => {
       /is at byte \d+, expected/,
     ],
     [
-      'frames that overlap',
-      withFrame(2, ([o, s, l, c]) => [o - 512, s, l, c]),
-      /is at byte \d+, expected/,
-    ],
-    [
       'a frame too long',
-      withFrame(2, ([o, s, l, c]) => [o, s + 512, l + 512, c]),
+      withFrame(3, ([o, s, l, c]) => [o, s + 512, l + 512, c]),
       /frames end at byte/,
     ],
-    [
-      'a frame too short',
-      withFrame(2, ([o, s, l, c]) => [o, s - 512, l - 512, c]),
-      /frames end at byte/,
-    ],
-    ['an empty frame', withFrame(2, ([o, , , c]) => [o, 0, 0, c]), /has no valid length/],
+    ['an empty frame', withFrame(3, ([o, , , c]) => [o, 0, 0, c]), /has no valid length/],
     [
       'a length that is not stored',
       withFrame(1, ([o, s, l, c]) => [o, s, l - 1, c]),
       /no valid length/,
     ],
     [
-      'another CRC',
-      withFrame(1, ([o, s, l, c]) => [o, s, l, c ^ 1]),
-      /disk 0, frame 0 at byte \d+: CRC/,
-    ],
-    [
       'another CRC of vm.xml',
       withFrame(0, ([o, s, l, c]) => [o, s, l, c ^ 1]),
       /vm.xml, frame 0 at byte 0: CRC/,
     ],
-    ['another SHA-256', withDisk(0, { sha256: 'f'.repeat(64) }), /disk 0: SHA-256/],
+    ['another SHA-256 of vm.xml', withMember(0, { sha256: 'f'.repeat(64) }), /vm.xml: SHA-256/],
+    ['another SHA-256 of about.json', withMember(1, { sha256: 'f'.repeat(64) }), /about.json: SHA/],
+    ['another VM', (m: Manifest): Manifest => ({ ...m, vm: { ...m.vm, id: 8 } }), /contradict/],
+    ['another checksum', withDisk(0, { checksum: 'f'.repeat(64) }), /disk 0: its checksum/],
     [
       'less data than there is',
       withDisk(0, { dataBytes: 511 }),
@@ -319,25 +359,49 @@ describe('a manifest that lies is found out:', () => {
     ],
     [
       'members in another order',
-      (m: Manifest): Manifest => ({ ...m, members: [m.members[0]!, m.members[2]!, m.members[1]!] }),
-      /is at byte \d+, expected/,
+      (m: Manifest): Manifest => ({ ...m, members: m.members.toReversed() }),
+      /are not the first members/,
     ],
     [
       'disks that are exchanged',
-      (m: Manifest): Manifest => ({
-        ...m,
-        members: m.members.map((one, n) => ({ ...one, frames: m.members[[0, 2, 1][n]!]!.frames })),
-      }),
-      /is at byte \d+, expected/,
+      (m: Manifest): Manifest => ({ ...m, disks: m.disks.toReversed() }),
+      /not in its place/,
     ],
     [
       'no disks',
-      (m: Manifest): Manifest => ({ ...m, disks: [], members: m.members.slice(0, 1) }),
-      /frames end at byte/,
+      (m: Manifest): Manifest => ({ ...m, disks: [], members: m.members.slice(0, 2) }),
+      /members end at byte/,
+    ],
+    [
+      'a word that a reader must know',
+      (m: Manifest): Manifest => Object.assign({ ...m }, { requires: ['increments'] }),
+      /needs an onevmdump that knows "increments"/,
     ],
   ])('a manifest that lies is found out by verify: %s', async (_name, edit, message) => {
     await expect(forged(edit).then(verifyBytes)).rejects.toThrow(message);
   });
+});
+
+describe('a region table that lies is found out:', () => {
+  test.each([
+    ['another magic', 0, (t: Buffer) => t.write('X'), /not a region table/],
+    ['another size of the disk', 8, (t: Buffer) => t.writeUInt8(1, 1), /another size/],
+    ['another region size', 16, (t: Buffer) => t.writeUInt8(1), /contradicts itself/],
+    ['more frames', 32, (t: Buffer) => t.writeUInt8(2), /contradicts itself/],
+    ['more runs', 40, (t: Buffer) => t.writeUInt8(2), /contradicts itself/],
+    ['a huge number of runs', 40, (t: Buffer) => t.fill(0xff, 0, 8), /contradicts itself/],
+    ['another place of a frame', 64, (t: Buffer) => t.writeUInt8(1), /is at byte \d+, expected/],
+    ['another CRC', 76, (t: Buffer) => t.writeUInt8(t[0]! ^ 1), /disk 0, frame 0 at byte \d+: CRC/],
+    ['another hash', 80, (t: Buffer) => t.writeUInt8(t[0]! ^ 1), /something else about a region/],
+    ['another position', 112, (t: Buffer) => t.writeUInt8(1), /something else about a region/],
+    ['another run', 128, (t: Buffer) => t.writeUInt8(0), /something else about a region/],
+  ])(
+    'a region table that lies is found out by verify: %s',
+    async (_name, place, change, message) => {
+      const bytes = await forged((m) => m, withTable(place, change));
+      await expect(verifyBytes(bytes)).rejects.toThrow(message);
+    },
+  );
 });
 
 describe('a bundle without index', () => {

@@ -13,7 +13,7 @@ import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
 import { fileVm } from '../support/file-vm.ts';
 import { inWorld } from '../support/storage-world.ts';
-import { noise, noLog, testFolder } from '../support/write-bundle.ts';
+import { aboutOf, noise, noLog, testFolder } from '../support/write-bundle.ts';
 
 const MiB = 1 << 20;
 const gzip = (await pickCompressor({ method: 'gzip' })) as CompressingCodec;
@@ -108,14 +108,9 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
 
   test(`with compression ${compression}, a sink that is full only at the end lets finish fail`, async () => {
     const writer = new BundleWriter(smallSink(MiB), codec, options);
+    await writer.addAbout(aboutOf([]));
     await write(writer, reader(3 * MiB)).catch(() => undefined);
-    const facts = {
-      tool: { name: 'onevmdump', version: '0' },
-      vm: { id: 0, name: '', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: '', frozenMs: 0 },
-      disks: [],
-    } as const;
-    await expect(writer.finish(facts)).rejects.toThrow('the sink is full');
+    await expect(writer.finish([])).rejects.toThrow('the sink is full');
     await expectNothingLeft(writer);
   });
 
@@ -169,12 +164,14 @@ describe.each(codecs)('with compression %s', (compression, codec) => {
   );
 });
 
-test('a disk with more data than the index can list is refused before it is read', async () => {
+test('a disk with more data than its region table can list is refused before it is read', async () => {
   const writer = new BundleWriter(endless(), none, options);
   const disk = reader(30 * 2 ** 40, () => {
     throw new Error('it was read');
   });
-  await expect(write(writer, disk)).rejects.toThrow('a bundle holds at most 16 TiB of data');
+  await expect(write(writer, disk)).rejects.toThrow(
+    'a disk has at most 16 TiB of data in a bundle',
+  );
 });
 
 test('a disk cannot be added twice', async () => {

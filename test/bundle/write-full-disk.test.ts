@@ -11,7 +11,7 @@ import { partName } from '../../lib/vm/names.ts';
 import { writeAll } from '../../lib/bundle/write/write-all.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { noise, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
+import { aboutOf, noise, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const none = { compression: 'none', name: 'none' } as const;
@@ -85,12 +85,8 @@ function canMount(): boolean {
     const sink = await createFileSink(bundle, partName(bundle));
     const writer = new BundleWriter(sink, none, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.alloc(2 * smallBytes, 'x'));
-    await writer.finish({
-      tool: { name: 'onevmdump', version: '0' },
-      vm: { id: 7, name: 'x', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
-      disks: [],
-    });
+    await writer.addAbout(aboutOf([]));
+    await writer.finish([]);
     await sink.commit();
     const out = openSync(join(small, 'out'), 'w');
     const ended = spawnSync(command, ['show', '--xml', bundle], {

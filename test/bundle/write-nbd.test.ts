@@ -10,7 +10,7 @@ import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { openNbdReader } from '../../lib/read/nbd-reader.ts';
 import { silent } from '../../lib/report/progress.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, noLog, testFolder, tool } from '../support/write-bundle.ts';
+import { aboutOf, makeDisk, noLog, testFolder, tool } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);
@@ -36,14 +36,11 @@ test('a disk served by qemu-nbd comes out of the bundle identical, with its hole
     const codec = await pickCompressor({ method: 'gzip' });
     const writer = new BundleWriter(sink, codec, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
+    const about = aboutOf([{ id: 3, format: 'raw', virtualSize: reader.virtualSize }]);
+    await writer.addAbout(about);
     const written = await writer.addDisk({ id: 3, format: 'raw' }, reader, silent.begin('', 0));
     await reader.close();
-    await writer.finish({
-      tool: { name: 'onevmdump', version: '0' },
-      vm: { id: 1, name: '', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
-      disks: [{ id: 3, format: 'raw', ...written }],
-    });
+    await writer.finish([{ ...about.disks[0]!, ...written }]);
     await sink.commit();
     expect(written.dataBytes).toBe(87 * MiB + 12 * 1024);
     execFileSync('tar', ['-xzf', sink.name, '-C', folder.path, './backup.disk.3']);

@@ -17,6 +17,7 @@ import { fileVm } from '../support/file-vm.ts';
 import { inWorld, type World } from '../support/storage-world.ts';
 import { openPath, timesOpen } from '../support/read-bundle.ts';
 import {
+  aboutOf,
   fileReader,
   makeDisk,
   noLog,
@@ -60,6 +61,7 @@ async function exportWith(
   const openable: OpenableDisk = {
     id: 0,
     layout: { format: 'raw' },
+    virtualSize: 8192,
     open: () => fileReader(disk, 8192, extents),
   };
   const content = {
@@ -117,7 +119,7 @@ describe('facts of an image', () => {
     [
       'are large',
       100,
-      Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`A${n}`, 'x'.repeat(50_000)])),
+      Object.fromEntries(Array.from({ length: 5 }, (_, n) => [`A${n}`, 'x'.repeat(4000)])),
     ],
     ['are many', 500, Object.fromEntries(Array.from({ length: 400 }, (_, n) => [`A${n}`, 'x']))],
   ])(
@@ -132,6 +134,7 @@ describe('facts of an image', () => {
         const disks = Array.from({ length: count }, (_, id): OpenableDisk => ({
           id,
           layout: { format: 'raw' },
+          virtualSize: 8192,
           open: () => fileReader(disk, 8192, extents),
         }));
         const images = new Map(disks.map(({ id }) => [id, { ...facts, id, attributes }]));
@@ -152,7 +155,8 @@ describe('facts of an image', () => {
           ({ image }) => Object.keys(image?.attributes ?? {}).length,
         );
         await bundle.close();
-        expect(new Set(sizes).size).toBe(1);
+        // The longer an id, the less room is left.
+        expect(Math.max(...(sizes ?? [])) - Math.min(...(sizes ?? []))).toBeLessThan(2);
         expect(sizes?.[0]).toBeGreaterThan(0);
         expect(warnings).toEqual([expect.stringMatching(/; and \d+ more$/)]);
       }),
@@ -187,23 +191,10 @@ describe('a manifest that no reader would accept', () => {
     );
     await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
     const image = { ...facts, attributes: { LONG: 'x'.repeat(70_000) } };
-    const found = {
-      id: 0,
-      member: './backup.disk.0',
-      format: 'raw',
-      virtualSize: 0,
-      dataBytes: 0,
-      sha256: '0'.repeat(64),
-      image,
-    } as const;
-    const finish = writer.finish({
-      tool: { name: 'onevmdump', version: '0' },
-      vm: { id: 7, name: 'x', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
-      disks: [found],
-    });
+    const about = aboutOf([{ format: 'raw', virtualSize: 0 }]);
+    const finish = writer.addAbout({ ...about, disks: [{ ...about.disks[0]!, image }] });
     await expect(finish).rejects.toThrow(
-      /^cannot write a bundle: no reader would accept it: manifest\.json/,
+      /^cannot write a bundle: no reader would accept it: about\.json/,
     );
     await writer.abort();
   });
@@ -212,12 +203,13 @@ describe('a manifest that no reader would accept', () => {
 describe('disks with more data than a bundle can hold', () => {
   test('disks with more data than a bundle can hold are refused before one of them is read', () =>
     inWorld(async (world) => {
-      const size = 15 * 2 ** 40;
+      const size = 17 * 2 ** 40;
       const { xml } = await fileVm(at('ds'), 7, [{ id: 0 }, { id: 1 }]);
-      const vm = parseVm(Buffer.from(xml.replaceAll('<SIZE>1<', `<SIZE>${15 * 2 ** 20}<`)));
+      const vm = parseVm(Buffer.from(xml.replaceAll('<SIZE>1<', `<SIZE>${17 * 2 ** 20}<`)));
       const disks = [0, 1].map((id): OpenableDisk => ({
         id,
         layout: { format: 'raw' },
+        virtualSize: size,
         open: () =>
           Promise.resolve({
             virtualSize: size,
@@ -242,7 +234,9 @@ describe('disks with more data than a bundle can hold', () => {
         },
         world.run,
       );
-      await expect(written).rejects.toThrow(/cannot dump VM 7: a bundle holds at most \d+ TiB/);
+      await expect(written).rejects.toThrow(
+        /cannot dump disk 0: a disk has at most \d+ TiB of data in a bundle/,
+      );
       expect(existsSync(at('large.tar.part'))).toBe(false);
     }));
 });

@@ -8,11 +8,12 @@ import {
   trailerSize,
 } from '../../lib/bundle/format/trailer.ts';
 
+const sha256 = Buffer.alloc(32, 5);
 const compressions = ['gzip', 'zstd', 'none'] as const;
 
 describe.each(compressions)('the %s trailer', (compression) => {
   const offset = 5 * 2 ** 40 + 77;
-  const trailer = { compression, offset, stored: 1234, crc32: 0xfedcba98 };
+  const trailer = { compression, offset, stored: 1234, crc32: 0xfedcba98, sha256 };
   const fileSize = offset + 1234 + trailerSize(compression);
   const bytes = encodeTrailer(trailer);
 
@@ -45,7 +46,13 @@ describe.each(compressions)('the %s trailer', (compression) => {
 });
 
 test('a trailer with an offset beyond 2^53 is not rounded into one that fits', () => {
-  const bytes = encodeTrailer({ compression: 'none', offset: 2 ** 53 + 2, stored: 1, crc32: 0 });
+  const bytes = encodeTrailer({
+    compression: 'none',
+    offset: 2 ** 53 + 2,
+    stored: 1,
+    crc32: 0,
+    sha256,
+  });
   expect(decodeTrailer(bytes, 2 ** 53 + 2 + 512)).toBeUndefined();
 });
 
@@ -53,7 +60,13 @@ describe('behind compressed data the trailer adds nothing', () => {
   const text = Buffer.from('some text\n');
   const gz = Buffer.concat([
     gzipSync(text),
-    encodeTrailer({ compression: 'gzip', offset: 0, stored: gzipSync(text).length, crc32: 0 }),
+    encodeTrailer({
+      compression: 'gzip',
+      offset: 0,
+      stored: gzipSync(text).length,
+      crc32: 0,
+      sha256,
+    }),
   ]);
 
   test.each([
@@ -71,7 +84,7 @@ describe('behind compressed data the trailer adds nothing', () => {
   test('the trailer after compressed data adds nothing to what zstd reads', () => {
     const zst = Buffer.concat([
       execFileSync('zstd', ['-c'], { input: text }),
-      encodeTrailer({ compression: 'zstd', offset: 0, stored: 23, crc32: 0 }),
+      encodeTrailer({ compression: 'zstd', offset: 0, stored: 23, crc32: 0, sha256 }),
     ]);
     expect(execFileSync('zstd', ['-dc'], { input: zst })).toEqual(text);
   });

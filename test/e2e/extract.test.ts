@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, testFolder, writeBundle, type TestDisk } from '../support/write-bundle.ts';
-import { openPath } from '../support/read-bundle.ts';
+import { framesOf, openPath, withBundle } from '../support/read-bundle.ts';
 import { runToEnd } from '../support/shell.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
@@ -55,11 +55,9 @@ beforeEach(() => {
 });
 
 /** Where a frame of a member begins. */
-async function frameStart(member: string, frame: number): Promise<number> {
-  const opened = await openPath(bundle);
-  await opened.close();
-  const found = opened.manifest?.members.find(({ name }) => name === member);
-  return found?.frames.at(frame)?.[0] ?? NaN;
+async function frameStart(disk: number, frame: number): Promise<number> {
+  const frames = await withBundle(bundle, (opened) => framesOf(opened, disk));
+  return frames[frame]?.[0] ?? NaN;
 }
 
 const environment = {
@@ -180,7 +178,7 @@ describe('what is there is never lost', () => {
 
   test('extract leaves no file of a damaged disk, and a file of its name as it was', async () => {
     const bytes = readFileSync(bundle);
-    bytes[(await frameStart('./backup.disk.0', 1)) + 5000]! ^= 0xff;
+    bytes[(await frameStart(0, 1)) + 5000]! ^= 0xff;
     writeFileSync(at('damaged'), bytes);
     writeFileSync(join(out, 'mine'), 'mine');
     const { code } = await extract(at('damaged'), '--disk', '0', '-o', 'mine', '--force');
@@ -296,10 +294,12 @@ describe('the part files of an extract', () => {
 
 describe('a bundle that lost its end', () => {
   /** A copy that ends `bytes` behind the beginning of a member. */
-  async function cutAt(member: string, bytes: number): Promise<string> {
-    const start = await frameStart(member, 0);
+  async function cutAt(name: string, bytes: number): Promise<string> {
+    const offset = await withBundle(bundle, ({ manifest }) =>
+      Promise.resolve(manifest?.members.find((member) => member.name === name)?.offset ?? NaN),
+    );
     await copyFile(bundle, at('cut'));
-    truncateSync(at('cut'), start + bytes);
+    truncateSync(at('cut'), offset + bytes);
     return at('cut');
   }
 
@@ -324,7 +324,7 @@ describe('a bundle that lost its end', () => {
   test('extract from a bundle that lost its end gives its last disk when only what stands behind that is cut', async () => {
     const opened = await openPath(bundle);
     await opened.close();
-    const [offset, stored] = opened.manifest?.members.at(-1)?.frames.at(-1) ?? [NaN, NaN];
+    const { offset = NaN, stored = NaN } = opened.manifest?.members.at(-1) ?? {};
     await copyFile(bundle, at('cut'));
     truncateSync(at('cut'), offset + stored + 200);
     const { code, stderr } = await extract(at('cut'), '--disk', '2', '--salvage', '--force');

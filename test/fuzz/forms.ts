@@ -1,5 +1,6 @@
 // Small bundles in all forms that are read, and ways to change them from the inside.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -92,7 +93,8 @@ function mutateManifest(bytes: Buffer, chance: Chance): Buffer {
   const json = mutate(bytes.subarray(start, start + size), chance);
   const member = tarMember({ path: './manifest.json', data: json });
   const last = Buffer.concat([member, endOfArchive]);
-  const place = { offset: trailer.offset, stored: last.length, crc32: crc32(last) };
+  const sha256 = createHash('sha256').update(json).digest();
+  const place = { offset: trailer.offset, stored: last.length, crc32: crc32(last), sha256 };
   const end = encodeTrailer({ compression: 'none', ...place });
   return Buffer.concat([bytes.subarray(0, trailer.offset), last, end]);
 }

@@ -1,11 +1,15 @@
 // Small files that stand for much: a reader of any of them stays below 200 MB and takes some seconds of CPU.
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from '@jest/globals';
+import type { Frame, ManifestMember } from '../../lib/bundle/format/manifest.ts';
+import { regionTable } from '../../lib/bundle/format/region-table-encode.ts';
 import { encodeTrailer } from '../../lib/bundle/format/trailer.ts';
 import { endOfArchive, paxMember, tarMember } from '../support/read-bundle.ts';
+import { aboutOf } from '../support/write-bundle.ts';
 import { vmXml } from './forms.ts';
 import { measured } from './measured.ts';
 
@@ -79,38 +83,53 @@ test.each(files)('a bundle with %s takes little memory and time to show and veri
 }); // prettier-ignore
 
 test('frames that hold far more than their index says take little memory', async () => {
-  const first = gzipSync(vm);
-  const bomb = gzipSync(Buffer.alloc(300 * MiB));
+  const about = aboutOf([{ format: 'raw', virtualSize: 6 * 32 * MiB }]);
   const length = 32 * MiB;
-  const bytes = Buffer.from(bomb);
+  const bytes = gzipSync(Buffer.alloc(300 * MiB));
   // What the frame says of itself is as the index has it.
   bytes.writeUInt32LE(0, bytes.length - 8);
   bytes.writeUInt32LE(length, bytes.length - 4);
-  const frames = Array.from({ length: 6 }, (_, n) => [first.length + n * bytes.length, bytes.length, length, 0]);
-  const manifest = {
-    ...{ format: 'onevmdump', version: 1, tool: { name: 'x', version: '1' } },
-    ...{ created: '2026-01-01T00:00:00Z', compression: 'gzip', vm: { id: 7, name: 'x', state: 'POWEROFF' } },
-    consistency: { level: 'offline', at: '2026-01-01T00:00:00Z', frozenMs: 0 },
-    members: [
-      { name: './vm.xml', size: vmXml().length, frames: [[0, first.length, vm.length, 0]] },
-      { name: './backup.disk.0', size: 6 * length, frames },
-    ],
-    disks: [{ id: 0, member: './backup.disk.0', format: 'raw', virtualSize: 6 * length, dataBytes: 6 * length, sha256: '0'.repeat(64) }],
+  const parts: Buffer[] = [];
+  const listed: ManifestMember[] = [];
+  let offset = 0;
+  const add = (name: string, size: number, stored: Buffer, sum?: Buffer) => {
+    const place = { name, size, offset, stored: stored.length };
+    const crc = stored.readUInt32LE(stored.length - 8);
+    const frame: Frame = [offset, stored.length, stored.readUInt32LE(stored.length - 4), crc];
+    listed.push(sum ? { ...place, frames: [frame], sha256: sha256(sum).toString('hex') } : place);
+    parts.push(stored);
+    offset += stored.length;
   };
-  const crc = first.readUInt32LE(first.length - 8);
-  const [frame] = manifest.members[0]!.frames;
-  frame![3] = crc;
-  const tail = Buffer.concat([json(JSON.stringify(manifest)), endOfArchive]);
-  const last = gzipSync(tail);
-  const offset = first.length + 6 * bytes.length;
+  const addFile = (path: string, data: Buffer) =>
+    add(path, data.length, gzipSync(tarMember({ path, data })), data);
+  addFile('./vm.xml', vmXml());
+  addFile('./about.json', Buffer.from(JSON.stringify(about)));
+  const first = offset;
+  add('./backup.disk.0', 6 * length, Buffer.concat(Array.from({ length: 6 }, () => bytes)));
+  const table = regionTable({
+    ...{ virtualSize: 6 * length, extents: [{ offset: 0, length: 6 * length }], dataStart: 2048 },
+    hashes: Buffer.alloc(6 * 32 * 32),
+    frames: Array.from({ length: 6 }, (_, n): Frame => [first + n * bytes.length, bytes.length, length, 0]),
+    frameSize: length,
+    streamLength: 6 * length,
+  });
+  addFile('./regions.disk.0', Buffer.concat([...table.pieces()]));
+  const disks = [{ ...about.disks[0], dataBytes: 6 * length, checksum: '0'.repeat(64) }];
+  const manifest = Buffer.from(JSON.stringify({ ...about, compression: 'gzip', members: listed, disks }));
+  const last = gzipSync(Buffer.concat([json(manifest), endOfArchive]));
   const crc32 = last.readUInt32LE(last.length - 8);
-  const end = encodeTrailer({ compression: 'gzip', offset, stored: last.length, crc32 });
+  const trailer = { compression: 'gzip', offset, stored: last.length, crc32, sha256: sha256(manifest) } as const;
   const path = join(folder, 'bombs.tar.gz');
-  writeFileSync(path, Buffer.concat([first, ...Array.from({ length: 6 }, () => bytes), last, end]));
+  writeFileSync(path, Buffer.concat([...parts, last, encodeTrailer(trailer)]));
   judge(await measured(['show', path]));
   const verified = await measured(['verify', path]);
   judge(verified);
   expect(verified.code).toBe(5);
+  expect(verified.stderr).toContain('disk 0, frame 0');
   // A folder of them is listed in no time.
   judge(await measured(['list', folder]));
 }); // prettier-ignore
+
+function sha256(bytes: Buffer): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}

@@ -35,7 +35,13 @@ function bundleOf(ids: readonly number[], format?: 'raw' | 'qcow2'): Bundle {
     },
   }));
   const close = () => Promise.resolve();
-  const facts = { name: 'b', manifest: undefined, modified: new Date(), state: [] };
+  const facts = {
+    name: 'b',
+    about: undefined,
+    manifest: undefined,
+    modified: new Date(),
+    state: [],
+  };
   return { ...facts, vmXml: vm.xmlBytes, disks, close };
 }
 

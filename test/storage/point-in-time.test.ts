@@ -169,7 +169,7 @@ describe('what fixes the point in time of a running VM', () => {
           const ids = plans.map(({ disk: { id } }) => id).join(' ');
           asked.push(`snapshots of ${ids}`);
           const snapshots = plans.map((plan) => ({
-            ...{ plan, layout: { format: 'raw' as const }, source: {} },
+            ...{ plan, layout: { format: 'raw' as const }, virtualSize: MiB, source: {} },
           }));
           const snapshot = () => Promise.resolve(snapshots);
           return Promise.resolve({

@@ -22,6 +22,7 @@ async function failure(
     const snapshot = {
       plan: { vm: running, disk: disk(0), format: 'raw' as const },
       layout: { format: 'raw' as const },
+      virtualSize: 512,
       byJob: true as const,
       source: {
         socket: join(world.vmFolder, 'sock'),

@@ -12,6 +12,7 @@ import { disk, inWorld, vm } from '../support/storage-world.ts';
 const snapshot = (source: unknown): Snapshot => ({
   plan: { vm: vm([disk(0)]), disk: disk(0), format: 'raw' },
   layout: { format: 'raw' },
+  virtualSize: 1,
   source,
 });
 const layer = { driver: 'raw', path: '/ds/1/base' };

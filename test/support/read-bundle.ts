@@ -9,6 +9,7 @@ import type { Bundle, BundleDisk, BundleSource } from '../../lib/bundle/read/bun
 import { openFileSource } from '../../lib/bundle/location/file-source.ts';
 import type { OpenedBundle } from '../../lib/bundle/read/opened-bundle.ts';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
+import type { Frame } from '../../lib/bundle/format/manifest.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { makeDisk, noLog } from './write-bundle.ts';
 
@@ -40,6 +41,12 @@ export async function oldFolder(path: string): Promise<string> {
 /** Opens a bundle file. */
 export async function openPath(path: string, signal?: AbortSignal): Promise<OpenedBundle> {
   return openBundle(await openFileSource(path), { log: noLog, signal });
+}
+
+/** The frames of a disk of an indexed bundle. */
+export async function framesOf(bundle: Bundle, diskId: number): Promise<readonly Frame[]> {
+  const table = await bundle.disks.find(({ id }) => id === diskId)?.table?.();
+  return [...((await table?.frames()) ?? [])];
 }
 
 /** Opens, lets `work` at it, and closes. */

@@ -1,6 +1,5 @@
 // What the writer's tests share: disks made of known bytes, sinks, and reading with foreign tools.
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +8,8 @@ import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
 import type { FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
 import type { DiskLayout } from '../../lib/bundle/format/manifest.ts';
-import type { Manifest, ManifestDisk, ManifestState } from '../../lib/bundle/format/manifest.ts';
+import type { About, ManifestDisk } from '../../lib/bundle/format/manifest.ts';
+import { diskMember } from '../../lib/vm/names.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
 import { Extents } from '../../lib/read/extents.ts';
@@ -90,6 +90,27 @@ export interface TestDisk {
   readonly layout: DiskLayout;
 }
 
+/** What about.json of a test's bundle says. */
+export function aboutOf(
+  disks: readonly (DiskLayout & { readonly virtualSize: number; readonly id?: number })[],
+  more: Partial<About> = {},
+): About {
+  return {
+    format: 'onevmdump',
+    version: 1,
+    id: '01234567-89ab-cdef-0123-456789abcdef',
+    tool: { name: 'onevmdump', version: '0.0.0' },
+    created: '2026-01-02T03:04:05.678Z',
+    vm: { id: 7, name: 'test', state: 'POWEROFF' },
+    consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
+    disks: disks.map((disk, n) => {
+      const id = disk.id ?? n;
+      return { ...disk, id, member: diskMember(id) };
+    }),
+    ...more,
+  };
+}
+
 /** Writes a whole bundle with these disks and commits it. */
 export async function writeBundle(
   path: string,
@@ -98,8 +119,8 @@ export async function writeBundle(
   {
     vmXml = Buffer.from('<VM><ID>7</ID></VM>\n'),
     nvram,
-    ...about
-  }: Partial<Pick<Manifest, 'vm' | 'cloud'>> & {
+    ...more
+  }: Partial<Pick<About, 'vm' | 'cloud'>> & {
     readonly vmXml?: Buffer;
     readonly nvram?: Buffer;
   } = {},
@@ -111,28 +132,21 @@ export async function writeBundle(
   });
   try {
     await writer.addFile('./vm.xml', vmXml);
-    const state: ManifestState[] = [];
-    if (nvram) {
-      await writer.addFile('./nvram', nvram);
-      const sha256 = createHash('sha256').update(nvram).digest('hex');
-      state.push({ member: './nvram', sha256 });
-    }
+    const about = aboutOf(
+      testDisks.map(({ virtualSize, layout }) => ({ ...layout, virtualSize })),
+      more,
+    );
+    await writer.addAbout(about);
+    if (nvram) await writer.addFile('./nvram', nvram);
     const disks: ManifestDisk[] = [];
     for (const [id, { path: file, virtualSize, extents, layout }] of testDisks.entries()) {
       const reader = await fileReader(file, virtualSize, extents);
       const written = await writer
         .addDisk({ id, ...layout }, reader, silent.begin('', 0))
         .finally(() => reader.close());
-      disks.push({ id, ...written, ...layout });
+      disks.push({ id, member: diskMember(id), ...layout, ...written });
     }
-    const { size } = await writer.finish({
-      tool: { name: 'onevmdump', version: '0.0.0' },
-      vm: { id: 7, name: 'test', state: 'POWEROFF' },
-      consistency: { level: 'offline', at: '2026-01-02T03:04:05Z', frozenMs: 0 },
-      disks,
-      state,
-      ...about,
-    });
+    const { size } = await writer.finish(disks);
     await sink.commit();
     return { size, disks };
   } finally {

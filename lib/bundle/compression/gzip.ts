@@ -37,8 +37,8 @@ export const gzip = {
   // A member ends in the CRC-32 and the length of what was compressed.
   frameEnd: (end) => ({ crc32: end.readUInt32LE(0), length: end.readUInt32LE(4) }),
   trailer: {
-    // Magic, deflate, FEXTRA, no time, XFL 0, OS unknown; XLEN 36; subfield "OV" of 32 bytes.
-    before: hex('1f8b080400000000' + '00ff' + '2400' + '4f56' + '2000'),
+    // Magic, deflate, FEXTRA, no time, XFL 0, OS unknown; XLEN 68; subfield "OV" of 64 bytes.
+    before: hex('1f8b080400000000' + '00ff' + '4400' + '4f56' + '4000'),
     // An empty deflate block, CRC-32 0 and length 0.
     after: hex('0300' + '00000000' + '00000000'),
   },

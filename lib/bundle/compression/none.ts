@@ -5,7 +5,7 @@ import type { CompressionFormat } from './compression-format.ts';
 export const none = {
   extension: 'tar',
   // One tar block with the record.
-  trailer: { before: Buffer.alloc(0), after: Buffer.alloc(480) },
+  trailer: { before: Buffer.alloc(0), after: Buffer.alloc(448) },
   // The magic of POSIX ustar, and of GNU tar, which has blanks after it.
   isStart: (head) => head.toString('latin1', 257, 262) === 'ustar',
   decompress({ chunks }) {

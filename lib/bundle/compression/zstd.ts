@@ -17,8 +17,8 @@ export const zstd = {
     ],
   },
   frameMagic: Buffer.from('28b52ffd', 'hex'),
-  // A skippable frame with the magic number 0x184D2A5E, and 32 bytes of data.
-  trailer: { before: Buffer.from('5e2a4d18' + '20000000', 'hex'), after: Buffer.alloc(0) },
+  // A skippable frame with the magic number 0x184D2A5E, and 64 bytes of data.
+  trailer: { before: Buffer.from('5e2a4d18' + '40000000', 'hex'), after: Buffer.alloc(0) },
   isStart(head) {
     if (head.length < 4) return false;
     const magic = head.readUInt32LE(0);

@@ -1,4 +1,4 @@
-// The frames of a member, as a reader keeps them. A disk of 16 TiB has two million frames, so they are stored as numbers
+// The frames of a member, as a reader or a writer keeps them. A disk of 16 TiB has two million frames, so they are stored as numbers
 // in typed arrays, 20 bytes each; JavaScript objects would take about 100 bytes each.
 import type { Frame, FrameList } from './manifest.ts';
 
@@ -47,11 +47,6 @@ export class FrameTable implements FrameList {
       const frame = this.at(index);
       if (frame) yield frame;
     }
-  }
-
-  /** As it is in manifest.json. */
-  toJSON(): readonly Frame[] {
-    return [...this];
   }
 }
 

@@ -1,116 +1,136 @@
-// Parses the manifest.json of a bundle that is not trusted. It accepts only a manifest that is well-formed and does not
-// contradict itself. indexed-bundle.ts checks whether it agrees with the file.
+// Parses about.json and manifest.json of a bundle that is not trusted. Only what is well-formed and does not contradict
+// itself is accepted. indexed-bundle.ts checks whether it agrees with the file.
+import { isDeepStrictEqual } from 'node:util';
 import { BundleError, errorMessage } from '../../report/errors.ts';
+import { anything, parseShape, readShape, type Drop, type Shape } from '../../run/json-shape.ts';
 import {
-  anything,
-  made,
-  parseShape,
-  readShape,
-  type Drop,
-  type Shape,
-} from '../../run/json-shape.ts';
-import type { FrameTable } from './frame-table.ts';
-import {
+  aboutShape,
+  isStateMember,
   largestState,
   manifestShape,
   manifestVersion,
   versionShape,
-  type FrameList,
+  type About,
   type Manifest,
   type ManifestDisk,
+  type ManifestMember,
 } from './manifest.ts';
-import { ManifestScan, type ScannedManifest } from './manifest-scan.ts';
-import { memberName } from './member-name.ts';
+import { memberName, quoted } from './member-name.ts';
 
-/** Bytes: enough for the frames of about 16 TiB. */
-export const largestManifest = 96 * 1024 * 1024;
+/** Bytes of about.json or manifest.json: neither grows with the disks. */
+export const largestManifest = 4 * 1024 * 1024;
 
 /**
  * Parses and checks a manifest.
  * @param drop called for each optional fact that is left out because it is wrong; without it, such a fact is an error
  * @throws BundleError that names what is wrong, also for a newer version of the format
  */
-export function parseManifest(bytes: Buffer, drop?: Drop): Manifest {
-  const scan = new ManifestScan();
-  scan.push(bytes);
-  return parseScanned(scan.end(), drop);
-}
-
-/** The same for a manifest that was scanned while it arrived. */
-export function parseScanned({ json, tables }: ScannedManifest, drop?: Drop): Manifest {
-  const value = parseJson(json);
-  checkVersion(value);
-  const dropped: Drop | undefined = drop && ((reason) => drop(wrong(reason).message));
-  const manifest = readShape(manifestShape(framesOf(tables)), value, wrong, dropped);
+export function parseManifest(bytes: Uint8Array, drop?: Drop): Manifest {
+  const manifest = parse('manifest.json', manifestShape, bytes, drop);
   checkMembers(manifest);
   return manifest;
 }
 
-/**
- * The scan has replaced each list of frames in the JSON by the number of a table. Each table is used only once, so a
- * manifest that itself has such a number in place of a list is refused.
- */
-function framesOf(tables: readonly FrameTable[]): Shape<FrameList> {
-  const unclaimed = new Map<unknown, FrameTable>(tables.entries());
-  return made('a list', (number): FrameList | undefined => {
-    const table = unclaimed.get(number);
-    unclaimed.delete(number);
-    return table;
-  });
+/** The same for about.json. */
+export function parseAbout(bytes: Uint8Array, drop?: Drop): About {
+  return parse('about.json', aboutShape, bytes, drop);
 }
 
-/** @param why begins with the place: `disks[0].id is not a whole number` */
-function wrong(why: string): BundleError {
-  return new BundleError(`manifest.json: ${why}`);
+/** Requires that a manifest says the same as about.json did. @throws BundleError */
+export function requireSameAbout(about: About, manifest: Manifest): void {
+  // The shape leaves out what only the manifest has.
+  const inManifest = readShape(aboutShape, manifest, (why) => new BundleError(why));
+  if (!isDeepStrictEqual(about, inManifest)) {
+    throw new BundleError('about.json and manifest.json contradict each other');
+  }
 }
 
-function parseJson(bytes: Uint8Array): unknown {
+function parse<T>(name: string, shape: Shape<T>, bytes: Uint8Array, drop?: Drop): T {
+  /** @param why begins with the place: `disks[0].id is not a whole number` */
+  const fail = (why: string) => new BundleError(`${name}: ${why}`);
+  if (bytes.length > largestManifest) {
+    throw new BundleError(`${name} has more than ${largestManifest} bytes`);
+  }
+  const value = parseJson(name, bytes);
+  checkVersion(value, fail);
+  const dropped: Drop | undefined = drop && ((reason) => drop(fail(reason).message));
+  return readShape(shape, value, fail, dropped);
+}
+
+function parseJson(name: string, bytes: Uint8Array): unknown {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     return parseShape(anything, text, (why) => new BundleError(why));
   } catch (cause) {
     // The parser's message quotes the text, which may be hostile.
-    throw new BundleError('manifest.json is not JSON', { cause: errorMessage(cause) });
+    throw new BundleError(`${name} is not JSON`, { cause: errorMessage(cause) });
   }
 }
 
-/** Called before anything else is read, because a later version may have other fields. */
-function checkVersion(value: unknown): void {
-  const { version } = readShape(versionShape, value, wrong);
+/** Called before anything else is read, because a later version, or one that requires more, may have other fields. */
+function checkVersion(value: unknown, fail: (why: string) => BundleError): void {
+  const { version, requires = [] } = readShape(versionShape, value, fail);
   if (version > manifestVersion) {
     throw new BundleError(
       `it was written by a newer onevmdump, in format version ${version}; this one reads version ${manifestVersion}`,
     );
   }
-  if (version < 1) throw wrong('version is not a version');
+  if (version < 1) throw fail('version is not a version');
+  const [word] = requires;
+  if (word !== undefined) {
+    throw new BundleError(
+      `it needs an onevmdump that knows ${quoted(word)}, which this one does not`,
+    );
+  }
 }
 
-/** The members are `./vm.xml`, then the VM's state besides its disks, then one for each disk, named by the disk's id. */
-function checkMembers({ members, disks, state = [] }: Manifest): void {
-  if (members[0]?.name !== './vm.xml') {
-    throw new BundleError('manifest.json: vm.xml is not the first member');
+/**
+ * The members are `./vm.xml`, `./about.json`, the VM's state besides its disks, and each disk followed by its region
+ * table. Those that a reader may skip can be anywhere after `./about.json`.
+ */
+function checkMembers({ members, disks, optional = [] }: Manifest): void {
+  const skipped = new Set(optional);
+  const known = members.filter(({ name }) => !skipped.has(name));
+  if (known[0]?.name !== './vm.xml' || known[1]?.name !== './about.json') {
+    throw wrong('vm.xml and about.json are not the first members');
   }
-  for (const [index, { member }] of state.entries()) {
-    const size = members[index + 1]?.name === member ? members[index + 1]?.size : undefined;
-    if (size === undefined || size > largestState[member]) {
-      throw new BundleError(`manifest.json: ${member} has no sound member of its own`);
+  if (new Set(members.map(({ name }) => name)).size !== members.length) {
+    throw wrong('a member occurs twice');
+  }
+  for (const member of members) checkSums(member, optional);
+  const ofState = known.slice(2, known.length - 2 * disks.length);
+  for (const { name, size } of ofState) {
+    if (!isStateMember(name) || size > largestState[name]) {
+      throw wrong('members and disks do not match');
     }
   }
-  const ofDisks = members.slice(1 + state.length);
-  const sizes = new Map(ofDisks.map(({ name, size }) => [name, size]));
-  if (sizes.size !== ofDisks.length || ofDisks.length !== disks.length) {
-    throw new BundleError('manifest.json: members and disks do not match');
-  }
-  const ids = new Set<number>();
-  for (const disk of disks) {
-    if (ids.has(disk.id)) throw new BundleError(`manifest.json: disk ${disk.id} occurs twice`);
-    ids.add(disk.id);
+  const ofDisks = known.slice(2 + ofState.length);
+  for (const [n, disk] of disks.entries()) {
+    const before = disks[n - 1];
+    if (before && before.id >= disk.id) throw wrong(`disk ${disk.id} is not in its place`);
     const named = memberName(disk.member);
-    const size = sizes.get(disk.member);
-    if (named.kind !== 'disk' || named.id !== disk.id || size === undefined) {
-      throw new BundleError(`manifest.json: disk ${disk.id} has no member of its own`);
+    const [member, table] = [ofDisks[2 * n], ofDisks[2 * n + 1]];
+    if (
+      member?.name !== disk.member ||
+      named.kind !== 'disk' ||
+      named.id !== disk.id ||
+      table?.name !== regionsMember(disk.id)
+    ) {
+      throw wrong(`disk ${disk.id} has no member of its own`);
     }
-    checkDisk(disk, size);
+    checkDisk(disk, member.size);
+  }
+}
+
+/** The name of a disk's region table. @param id DISK_ID */
+export function regionsMember(id: number): string {
+  return `./regions.disk.${id}`;
+}
+
+function checkSums({ name, frames, sha256 }: ManifestMember, optional: readonly string[]): void {
+  const isDisk = memberName(name, optional).kind === 'disk';
+  if (isDisk !== (frames === undefined) || isDisk !== (sha256 === undefined)) {
+    throw wrong(`${quoted(name)} does not have the checksum that it should`);
   }
 }
 
@@ -122,5 +142,9 @@ function checkDisk(
     format === 'raw'
       ? size === virtualSize && dataBytes <= size && clusterSize === undefined
       : size >= dataBytes && clusterSize !== undefined;
-  if (!sound) throw new BundleError(`manifest.json: the sizes of disk ${id} contradict each other`);
+  if (!sound) throw wrong(`the sizes of disk ${id} contradict each other`);
+}
+
+function wrong(why: string): BundleError {
+  return new BundleError(`manifest.json: ${why}`);
 }

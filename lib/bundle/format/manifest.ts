@@ -1,16 +1,16 @@
-// The last member of a bundle, manifest.json: it says what the bundle holds, and where each byte of it is. The types are
-// inferred from the shapes that are used to read it. docs/bundle-format.md documents the format. This is version 1.
-// Fields are never renamed.
+// The two JSON members of a bundle: about.json, near its front, has what is known before the disks are read; manifest.json,
+// its last member, has that too, and says where each member is and what its checksum is. The types are inferred from the
+// shapes that are used to read them. docs/bundle-format.md documents the format. This is version 1. Fields are never renamed.
 import { dictionary, fact, list, object, optional, variants } from '../../run/json-object.ts';
 import {
   count,
+  made,
   matching,
   oneOf,
   text,
   time,
   truth,
   type Infer,
-  type Shape,
 } from '../../run/json-shape.ts';
 import { compressionNames } from '../compression/compressions.ts';
 
@@ -43,6 +43,9 @@ export const consistencyShape = object({
  */
 export type Frame = readonly [offset: number, stored: number, length: number, crc32: number];
 
+/** Bytes of the tar stream in one frame: docs/bundle-format.md. */
+export const largestFrame = 32 * 1024 * 1024;
+
 /** Frames in order: an array, or the table in which a reader keeps them. */
 export interface FrameList extends Iterable<Frame> {
   readonly length: number;
@@ -53,7 +56,7 @@ export interface FrameList extends Iterable<Frame> {
 export const mostDisks = 512;
 
 /** The most members of a bundle. */
-export const mostMembers = 2 * mostDisks;
+export const mostMembers = 3 * mostDisks;
 
 /** OpenNebula numbers disks from 0; nine digits fit into an ordinary integer. */
 const diskId = count(999_999_999);
@@ -87,7 +90,7 @@ export const diskLayoutShape = variants('format', {
 });
 export type DiskLayout = Infer<typeof diskLayoutShape>;
 
-const diskShape = object({
+const aboutDisk = {
   /** DISK_ID. */
   id: diskId,
   /** The name of its member. */
@@ -95,20 +98,25 @@ const diskShape = object({
   format: diskFormatShape,
   /** Size in bytes as the guest sees it. */
   virtualSize: count(),
-  /** Bytes of data read from the storage. */
-  dataBytes: count(),
   /** qcow2 only, bytes. */
   clusterSize: optional(clusterSize),
-  /** SHA-256 (hex) of the member's data: the extents of a raw disk one after another, the whole file of a qcow2 disk. */
-  sha256,
   image: fact(imageFactsShape),
+};
+const aboutDiskShape = object(aboutDisk);
+/** What is known about a disk before it is read. */
+export type AboutDisk = Infer<typeof aboutDiskShape>;
+
+const diskShape = object({
+  ...aboutDisk,
+  /** Bytes of data read from the storage. */
+  dataBytes: count(),
+  /** Of its content (disk-checksum.ts), hex. */
+  checksum: sha256,
 });
 export type ManifestDisk = Infer<typeof diskShape>;
 
-const stateShape = object({ member: oneOf('./nvram', './tpm.tar'), sha256 });
 /** A member with state that a VM has besides its disks: its UEFI variables, or a tar archive of its vTPM's state. */
-export type ManifestState = Infer<typeof stateShape>;
-export type StateMember = ManifestState['member'];
+export type StateMember = './nvram' | './tpm.tar';
 
 /** The most bytes of such a member. The flash of an aarch64 machine has 64 MiB; a vTPM's state has some ten KiB. */
 export const largestState: Readonly<Record<StateMember, number>> = {
@@ -116,46 +124,78 @@ export const largestState: Readonly<Record<StateMember, number>> = {
   './tpm.tar': 8 * 1024 * 1024,
 };
 
-/** What every version of the manifest has. */
-export const versionShape = object({ format: oneOf('onevmdump'), version: count() });
+export function isStateMember(name: string): name is StateMember {
+  return Object.hasOwn(largestState, name);
+}
 
-/** @param frames the shape of a member's frames while the manifest is read: see manifest-parse.ts */
-export const manifestShape = (frames: Shape<FrameList>) =>
-  object({
-    format: oneOf('onevmdump'),
-    version: count(),
-    tool: object({ name: text, version: text }),
-    created: time,
-    compression: oneOf(...compressionNames),
-    vm: object({
-      id: count(),
-      name: text,
-      /** As in OpenNebula's CLI, in capitals: POWEROFF. */
-      state: text,
-      hostname: fact(text),
-      /** OS/UUID, which oned gives every VM that has none. */
-      uuid: fact(text),
-      /** STIME: when the VM was made, in epoch seconds. */
-      stime: fact(count()),
-    }),
-    /** The OpenNebula of the VM, as far as it is known: its configured name, and the endpoint that was asked. */
-    cloud: fact(object({ name: fact(text), endpoint: fact(text) })),
-    consistency: consistencyShape,
-    /** The tar members, each beginning at the first byte of its first frame. */
-    members: list(
-      object({
-        /** As in the tar header: `./vm.xml`, `./backup.disk.0`. */
-        name: text,
-        /** Size in bytes of the file once extracted (for a sparse member: with its holes). */
-        size: count(),
-        frames,
-      }),
-      mostMembers,
-    ),
-    disks: list(diskShape, mostDisks),
-    /** Absent if the VM has none. */
-    state: optional(list(stateShape, mostMembers)),
-    /** DISK_IDs of the VM's disks that were not requested (`export --disk`); absent if all of them were. */
-    leftOut: optional(list(diskId, 2 * mostDisks)),
-  });
-export type Manifest = Infer<ReturnType<typeof manifestShape>>;
+/** What every version of the two members has. */
+export const versionShape = object({
+  format: oneOf('onevmdump'),
+  version: count(),
+  /** What a reader must understand besides this version. This one knows no such word. */
+  requires: optional(list(text, 64)),
+});
+
+const about = {
+  format: oneOf('onevmdump'),
+  version: count(),
+  /** The bundle's own id: a UUID. */
+  id: matching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'a UUID'),
+  tool: object({ name: text, version: text }),
+  created: time,
+  vm: object({
+    id: count(),
+    name: text,
+    /** As in OpenNebula's CLI, in capitals: POWEROFF. */
+    state: text,
+    hostname: fact(text),
+    /** OS/UUID, which oned gives every VM that has none. */
+    uuid: fact(text),
+    /** STIME: when the VM was made, in epoch seconds. */
+    stime: fact(count()),
+  }),
+  /** The OpenNebula of the VM, as far as it is known: its configured name, and the endpoint that was asked. */
+  cloud: fact(object({ name: fact(text), endpoint: fact(text) })),
+  consistency: consistencyShape,
+  /** DISK_IDs of the VM's disks that were not requested (`export --disk`); absent if all of them were. */
+  leftOut: optional(list(diskId, 2 * mostDisks)),
+  /** Names of members that a reader may skip if it does not know them. */
+  optional: optional(list(matching(/^\.\/[a-z0-9][a-z0-9._-]{0,79}$/, 'a name'), mostMembers)),
+};
+
+export const aboutShape = object({ ...about, disks: list(aboutDiskShape, mostDisks) });
+export type About = Infer<typeof aboutShape>;
+
+const frameShape = made('a frame', (value): Frame | undefined => {
+  if (!Array.isArray(value) || value.length !== 4) return undefined;
+  const most = [Number.MAX_SAFE_INTEGER, 2 * largestFrame, largestFrame, 0xffffffff];
+  const sound = value.every(
+    (number, n) => Number.isSafeInteger(number) && number >= 0 && number <= (most[n] ?? 0),
+  );
+  return sound ? (value as unknown as Frame) : undefined;
+});
+
+const memberShape = object({
+  /** As in the tar header: `./vm.xml`, `./backup.disk.0`. */
+  name: text,
+  /** Size in bytes of the file once extracted (for a sparse member: with its holes). */
+  size: count(),
+  /** Where its first frame begins in the file. */
+  offset: count(),
+  /** Bytes of all its frames in the file. */
+  stored: count(),
+  /** All but those of disks, which are in their region tables. */
+  frames: optional(list(frameShape, 4096)),
+  /** Of the file once extracted, hex; all but disks, which have a checksum of their own. */
+  sha256: optional(sha256),
+});
+/** A tar member; it begins at the first byte of its first frame. */
+export type ManifestMember = Infer<typeof memberShape>;
+
+export const manifestShape = object({
+  ...about,
+  compression: oneOf(...compressionNames),
+  members: list(memberShape, mostMembers),
+  disks: list(diskShape, mostDisks),
+});
+export type Manifest = Infer<typeof manifestShape>;

@@ -1,26 +1,45 @@
 // The only names a bundle's members may have.
 import { BundleError } from '../../report/errors.ts';
 
-export type MemberName =
-  | { readonly kind: 'folder' | 'vm.xml' | 'nvram' | 'tpm.tar' | 'manifest.json' }
-  | { readonly kind: 'disk'; readonly id: number };
+const plainNames = ['vm.xml', 'about.json', 'nvram', 'tpm.tar', 'manifest.json'] as const;
 
-/** What a member with this name is. @throws BundleError for every name a bundle must not hold. */
-export function memberName(path: string): MemberName {
+export type MemberName =
+  | { readonly kind: 'folder' | (typeof plainNames)[number] }
+  /** `regions` is the region table of a disk. */
+  | { readonly kind: 'disk' | 'regions'; readonly id: number }
+  | { readonly kind: 'optional'; readonly name: string };
+
+/**
+ * What a member with this name is.
+ * @param optional names that a reader may skip
+ * @throws BundleError for every name a bundle must not hold
+ */
+export function memberName(path: string, optional: readonly string[] = []): MemberName {
   if (path === '.' || path === './') return { kind: 'folder' };
   const name = path.replace(/^\.\//, '');
-  if (name === 'vm.xml' || name === 'nvram' || name === 'tpm.tar' || name === 'manifest.json') {
-    return { kind: name };
-  }
+  const plain = plainNames.find((known) => known === name);
+  if (plain !== undefined) return { kind: plain };
   // OpenNebula numbers disks from 0; nine digits fit into an ordinary integer.
-  const digits = /^backup\.disk\.(0|[1-9][0-9]{0,8})$/.exec(name)?.[1];
-  if (digits !== undefined) return { kind: 'disk', id: Number(digits) };
+  const [, ofDisk, digits] = /^(backup|regions)\.disk\.(0|[1-9][0-9]{0,8})$/.exec(name) ?? [];
+  if (ofDisk !== undefined) {
+    return { kind: ofDisk === 'backup' ? 'disk' : 'regions', id: Number(digits) };
+  }
+  if (optional.includes(`./${name}`)) return { kind: 'optional', name };
   throw new BundleError(`it holds ${quoted(path)}, which a bundle must not hold`);
 }
 
 /** How messages call a member: `disk 0`, `vm.xml`. */
 export function memberLabel(name: MemberName): string {
-  return name.kind === 'disk' ? `disk ${name.id}` : name.kind;
+  switch (name.kind) {
+    case 'disk':
+      return `disk ${name.id}`;
+    case 'regions':
+      return `the region table of disk ${name.id}`;
+    case 'optional':
+      return name.name;
+    default:
+      return name.kind;
+  }
 }
 
 /** Makes hostile text safe for a message: quoted, short and without control characters. */

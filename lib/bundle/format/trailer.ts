@@ -11,10 +11,14 @@ export interface Trailer {
   readonly stored: number;
   /** CRC-32 of the frame's part of the tar stream. */
   readonly crc32: number;
+  /** SHA-256 of manifest.json. */
+  readonly sha256: Buffer;
 }
 
 const magic = Buffer.from('OVMDIDX1', 'latin1');
-const recordSize = 32;
+const recordSize = 64;
+/** What the last four bytes are the CRC-32 of. */
+const crcAt = recordSize - 4;
 
 /** Bytes of the trailer; with `none` one tar block. */
 export function trailerSize(compression: Compression): number {
@@ -26,13 +30,14 @@ export function trailerSize(compression: Compression): number {
 export const longestTrailer = Math.max(...compressionNames.map(trailerSize));
 
 /** The trailer's bytes. */
-export function encodeTrailer({ compression, offset, stored, crc32 }: Trailer): Buffer {
+export function encodeTrailer({ compression, offset, stored, crc32, sha256 }: Trailer): Buffer {
   const record = Buffer.alloc(recordSize);
   magic.copy(record);
   record.writeBigUInt64LE(BigInt(offset), 8);
   record.writeBigUInt64LE(BigInt(stored), 16);
   record.writeUInt32LE(crc32, 24);
-  record.writeUInt32LE(crcOf(record.subarray(0, 28)), 28);
+  sha256.copy(record, 28);
+  record.writeUInt32LE(crcOf(record.subarray(0, crcAt)), crcAt);
   const { before, after } = compressions[compression].trailer;
   return Buffer.concat([before, record, after]);
 }
@@ -57,7 +62,7 @@ export function decodeTrailer(tail: Uint8Array, end: number): Trailer | undefine
       place.offset + place.stored === BigInt(end - bytes.length) + BigInt(start) &&
       place.offset + place.stored <= BigInt(Number.MAX_SAFE_INTEGER);
     const [offset, stored] = [Number(place.offset), Number(place.stored)];
-    return fits ? { compression, offset, stored, crc32: place.crc32 } : undefined;
+    return fits ? { ...place, compression, offset, stored } : undefined;
   }
   return undefined;
 }
@@ -88,12 +93,13 @@ function decodeRecord(bytes: Buffer, start: number, compression: Compression) {
     trailer.subarray(0, before.length).equals(before) &&
     trailer.subarray(before.length + recordSize).equals(after) &&
     record.subarray(0, 8).equals(magic) &&
-    record.readUInt32LE(28) === crcOf(record.subarray(0, 28)) &&
+    record.readUInt32LE(crcAt) === crcOf(record.subarray(0, crcAt)) &&
     isZero(bytes.subarray(start + size));
   if (!whole) return undefined;
   return {
     offset: record.readBigUInt64LE(8),
     stored: record.readBigUInt64LE(16),
     crc32: record.readUInt32LE(24),
+    sha256: Buffer.from(record.subarray(28, crcAt)),
   };
 }

@@ -1,5 +1,6 @@
 // A bundle as restore, show and verify use it, whichever tool wrote it. reader.ts opens one.
-import type { DiskFormat, Manifest, StateMember } from '../format/manifest.ts';
+import type { About, DiskFormat, Manifest, StateMember } from '../format/manifest.ts';
+import type { RegionTable } from './region-table-read.ts';
 
 /** The device and inode of a file, which are the same for all its names. */
 export interface FileIdentity {
@@ -28,6 +29,11 @@ export interface Piece {
   readonly data: Uint8Array;
 }
 
+export interface PiecesOptions {
+  /** Whether the region table is compared with the disk, too. */
+  readonly verifyTable?: boolean;
+}
+
 export interface BundleDisk {
   /** DISK_ID. */
   readonly id: number;
@@ -43,10 +49,12 @@ export interface BundleDisk {
   head(): Promise<Buffer>;
   /**
    * All data of the disk file in ascending order, checked against frame CRCs, sizes and (where the
-   * manifest has one) the disk's SHA-256 at the end. Can be called again: each call is one pass.
+   * manifest has one) the disk's checksum at the end. Can be called again: each call is one pass.
    * A piece has at most 1 MiB and may be kept. @throws BundleError that says where the damage is
    */
-  pieces(): AsyncIterable<Piece>;
+  pieces(options?: PiecesOptions): AsyncIterable<Piece>;
+  /** Its region table; only in a bundle with an index. @throws BundleError */
+  table?(): Promise<RegionTable>;
 }
 
 /** A member with UEFI variables or the state of a vTPM. */
@@ -63,6 +71,8 @@ export interface Bundle {
   /** When the file was last written; the best guess at the time of an export without manifest. */
   readonly modified: Date;
   /** Undefined for bundles of the older tool. */
+  readonly about: About | undefined;
+  /** Undefined for bundles of the older tool, and for those that lost their end. */
   readonly manifest: Manifest | undefined;
   /** `vm.xml`, byte for byte. */
   readonly vmXml: Buffer;

@@ -1,27 +1,30 @@
 // Reads the pieces of one disk from the tar stream, and checks them against the manifest.
-import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
-import type { Manifest, ManifestDisk } from '../format/manifest.ts';
+import type { AboutDisk, Manifest, ManifestDisk } from '../format/manifest.ts';
+import { ContentCheck } from './content-check.ts';
+import { memberOf } from './member-places.ts';
 import { memberPieces, type TarMember } from './tar-member.ts';
 
-/** What the manifest says about a disk. */
+/** What a bundle says about a disk. */
 export interface ExpectedDisk {
   readonly id: number;
   /** Bytes of the file. */
   readonly size: number;
   /** Bytes of its pieces. */
   readonly dataBytes: number;
+  /** How its content is read; undefined in a bundle that does not say it. */
+  readonly content?: Pick<AboutDisk, 'format' | 'virtualSize' | 'clusterSize'> | undefined;
   /** Hex; undefined in bundles without a manifest. */
-  readonly sha256: string | undefined;
+  readonly checksum?: string | undefined;
 }
 
 /** What the manifest says about the disk's file. A qcow2 disk is stored as a whole file, with its own holes. */
 export function expectedDisk(manifest: Manifest, disk: ManifestDisk): ExpectedDisk {
-  const size = manifest.members.find(({ name }) => name === disk.member)?.size ?? NaN;
+  const { size } = memberOf(manifest, disk.member);
   const dataBytes = disk.format === 'raw' ? disk.dataBytes : size;
-  return { id: disk.id, size, dataBytes, sha256: disk.sha256 };
+  return { id: disk.id, size, dataBytes, content: disk, checksum: disk.checksum };
 }
 
 /** Checks the headers of a member. @throws BundleError when they do not describe this disk */
@@ -37,22 +40,33 @@ export function checkMember({ name, path, map }: TarMember, expected: ExpectedDi
   }
 }
 
-/** The pieces of a member. @throws BundleError at the end when the checksum is not that of the manifest */
+/**
+ * The pieces of a member, whose content is checked if the bundle says how it is read.
+ * @param start bytes of the tar stream from the start of the member to its data
+ * @param found gets the check, at the end of the content
+ * @throws BundleError at the end when the checksum is not that of the manifest
+ */
 export async function* checkedPieces(
   input: ByteReader,
   member: TarMember,
-  { sha256 }: ExpectedDisk,
+  { content, checksum }: ExpectedDisk,
+  start: number,
+  found?: (check: ContentCheck) => void,
 ): AsyncGenerator<Piece> {
-  if (sha256 === undefined) {
+  if (!content) {
     yield* memberPieces(input, member);
     return;
   }
-  const hash = createHash('sha256');
+  const file = { size: member.map.size, extents: member.map, start };
+  const check = new ContentCheck(content, file, found !== undefined);
   for await (const piece of memberPieces(input, member)) {
-    hash.update(piece.data);
+    check.update(piece);
     yield piece;
   }
-  if (hash.digest('hex') !== sha256) throw new BundleError('SHA-256 is not that of the manifest');
+  if (check.end() !== checksum && checksum !== undefined) {
+    throw new BundleError('its checksum is not that of the manifest');
+  }
+  found?.(check);
 }
 
 const headSize = 64 * 1024;

@@ -1,7 +1,8 @@
 // Reads a bundle with an index: the manifest at its end, and then only what is requested.
+import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { BundleError } from '../../report/errors.ts';
-import type { BundleDisk, BundleSource, Piece, StateFile } from './bundle.ts';
+import type { BundleDisk, BundleSource, Piece, PiecesOptions, StateFile } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
 import {
   checkedPieces,
@@ -14,8 +15,13 @@ import {
 import { decompress } from './decompress.ts';
 import { frameBytes, type FrameStreamOptions } from './frame-stream.ts';
 import { readManifestMember } from './manifest-read.ts';
-import type { FrameList, Manifest } from '../format/manifest.ts';
-import { quoted } from '../format/member-name.ts';
+import type { ContentCheck } from './content-check.ts';
+import { isStateMember, type FrameList, type Manifest } from '../format/manifest.ts';
+import { regionsMember } from '../format/manifest-parse.ts';
+import type { RegionContent } from '../format/region-table-encode.ts';
+import { checkPlaces, memberOf } from './member-places.ts';
+import { openRegionTable } from './region-table-read.ts';
+import { checkTable } from './table-check.ts';
 import {
   largestVmXml,
   prefixError,
@@ -36,11 +42,13 @@ export async function openIndexed(
   const manifest = await openManifest(source, trailer, options);
   const disks = manifest.disks.map((disk): BundleDisk => {
     const expected = expectedDisk(manifest, disk);
-    const frames = framesOf(manifest, disk.member);
     const label = `disk ${disk.id}`;
-    const pieces = (parallel?: number) => {
+    const table = once(() => openRegionTable(source, manifest, disk, signal));
+    const frames = once(async () => (await table()).frames());
+    const pieces = (asked: PiecesOptions, parallel?: number) => {
       const reading = { label, signal, ...(parallel !== undefined && { parallel }) };
-      return diskPieces(source, manifest, frames, expected, reading);
+      const checked = { ...asked, expected, frames };
+      return diskPieces(source, manifest, checked, reading);
     };
     return {
       id: disk.id,
@@ -48,14 +56,16 @@ export async function openIndexed(
       size: expected.size,
       dataBytes: expected.dataBytes,
       format: disk.format,
-      head: () => readHead(expected.size, pieces(1)),
-      pieces: () => pieces(),
+      head: () => readHead(expected.size, pieces({}, 1)),
+      pieces: (asked = {}) => pieces(asked),
+      table,
     };
   });
   return {
     indexed: true,
     indexLost: false,
     compression: manifest.compression,
+    about: manifest,
     manifest,
     vmXml: await readVmXml(source, manifest, signal),
     state: stateOf(source, manifest, signal),
@@ -63,33 +73,41 @@ export async function openIndexed(
   };
 }
 
-/** The frames of a member. */
-export function framesOf({ members }: Manifest, name: string): FrameList {
-  return members.find((member) => member.name === name)?.frames ?? [];
+/** Calls `read` at most once, unless it fails. */
+function once<T>(read: () => Promise<T>): () => Promise<T> {
+  let kept: Promise<T> | undefined;
+  return () => {
+    kept ??= read().catch((error: unknown) => {
+      kept = undefined;
+      throw error;
+    });
+    return kept;
+  };
 }
 
 /**
  * Reads only the manifest, from the last frame, and checks it against the file.
- * @param limit bytes that it may have
  * @throws BundleError when it is damaged or does not agree with the file
  */
 export async function openManifest(
   source: BundleSource,
   trailer: Trailer,
   { log, signal }: OpenOptions,
-  limit?: number,
 ): Promise<Manifest> {
   const range = { offset: trailer.offset, length: trailer.stored };
-  const bytes = withCrc(decompress(source, range, trailer.compression, signal), trailer.crc32);
-  const input = new ByteReader(bytes);
+  const stream = withCrc(decompress(source, range, trailer.compression, signal), trailer.crc32);
+  const input = new ByteReader(stream);
   try {
     const member = await nextMember(input);
     if (member?.name.kind !== 'manifest.json') {
       throw new BundleError(`no manifest at byte ${trailer.offset}, where the index says it is`);
     }
-    const manifest = await readManifestMember(input, member, log, limit);
+    const { manifest, bytes } = await readManifestMember(input, member, log);
+    if (!createHash('sha256').update(bytes).digest().equals(trailer.sha256)) {
+      throw new BundleError('manifest.json: SHA-256 is not that of the index');
+    }
     if (await nextMember(input)) throw new BundleError('manifest.json is not the last member');
-    checkFrames(manifest, trailer);
+    checkPlaces(manifest, trailer);
     return manifest;
   } finally {
     await input.close();
@@ -106,94 +124,98 @@ async function* withCrc(chunks: AsyncIterable<Buffer>, expected: number): AsyncG
   if (crc !== expected) throw new BundleError('manifest.json: CRC is not that of the index');
 }
 
-/**
- * Checks that the frames follow one another without gaps, from the start of the file to the manifest's frame.
- * @throws BundleError when they do not
- */
-export function checkFrames({ members, compression }: Manifest, trailer: Trailer): void {
-  if (compression !== trailer.compression) {
-    throw new BundleError(`manifest.json says ${compression}, but it is ${trailer.compression}`);
-  }
-  let end = 0;
-  for (const { name, frames } of members) {
-    if (frames.length === 0) throw new BundleError(`manifest.json: ${quoted(name)} has no frames`);
-    let index = 0;
-    for (const [offset, stored, length] of frames) {
-      const wrong = (what: string) =>
-        new BundleError(`manifest.json: ${quoted(name)}, frame ${index} ${what}`);
-      if (offset !== end) throw wrong(`is at byte ${offset}, expected ${end}`);
-      if (length === 0 || stored === 0 || (compression === 'none' && stored !== length)) {
-        throw wrong('has no valid length');
-      }
-      end += stored;
-      index += 1;
-    }
-  }
-  if (end !== trailer.offset) {
-    throw new BundleError(
-      `manifest.json: the frames end at byte ${end}, its own begins at byte ${trailer.offset}`,
-    );
-  }
-}
-
 /** Reads `vm.xml` from the first frame, which also contains the folder. */
 async function readVmXml(source: BundleSource, manifest: Manifest, signal?: AbortSignal) {
-  const label = 'vm.xml';
-  const frames = framesOf(manifest, './vm.xml');
-  const input = new ByteReader(frameBytes(source, manifest.compression, frames, { label, signal }));
-  try {
+  return withMember(source, manifest, './vm.xml', signal, async (input, sha256) => {
     const first = await nextMember(input);
     const member = first?.name.kind === 'folder' ? await nextMember(input) : first;
     if (member?.name.kind !== 'vm.xml') throw new BundleError('vm.xml is not the first member');
     const bytes = await memberBytes(input, member, largestVmXml);
+    if (createHash('sha256').update(bytes).digest('hex') === sha256) return bytes;
+    throw new BundleError('vm.xml: SHA-256 is not that of the manifest');
+  });
+}
+
+function stateOf(source: BundleSource, manifest: Manifest, signal?: AbortSignal): StateFile[] {
+  return manifest.members.flatMap(({ name, size }) => {
+    if (!isStateMember(name)) return [];
+    const read = () =>
+      withMember(source, manifest, name, signal, async (input, sha256) =>
+        readState(input, await nextMember(input), { member: name, sha256 }),
+      );
+    return [{ member: name, size, read }];
+  });
+}
+
+/** Calls `read` with the tar stream of a member that is not a disk. @throws BundleError also when not all of it is read */
+export async function withMember<T>(
+  source: BundleSource,
+  manifest: Manifest,
+  name: string,
+  signal: AbortSignal | undefined,
+  read: (input: ByteReader, sha256: string | undefined) => Promise<T>,
+): Promise<T> {
+  const { frames = [], sha256 } = memberOf(manifest, name);
+  const label = name.replace('./', '');
+  const stream = frameBytes(source, manifest.compression, frames, { label, signal });
+  const input = new ByteReader(stream);
+  try {
+    const result = await read(input, sha256);
     await expectEnd(input, label);
-    return bytes;
+    return result;
+  } catch (error) {
+    throw prefixError(label, error);
   } finally {
     await input.close();
   }
 }
 
-function stateOf(source: BundleSource, manifest: Manifest, signal?: AbortSignal): StateFile[] {
-  return (manifest.state ?? []).map((listed) => ({
-    member: listed.member,
-    size: manifest.members.find(({ name }) => name === listed.member)?.size ?? NaN,
-    async read() {
-      const label = listed.member;
-      const frames = framesOf(manifest, listed.member);
-      const options = { label, signal };
-      const input = new ByteReader(frameBytes(source, manifest.compression, frames, options));
-      try {
-        const bytes = await readState(input, await nextMember(input), listed);
-        await expectEnd(input, label);
-        return bytes;
-      } catch (error) {
-        throw prefixError(label, error);
-      } finally {
-        await input.close();
-      }
-    },
-  }));
+interface CheckedDisk extends PiecesOptions {
+  readonly expected: ExpectedDisk;
+  readonly frames: () => Promise<FrameList>;
 }
 
 async function* diskPieces(
   source: BundleSource,
-  { compression }: Manifest,
-  frames: FrameList,
-  expected: ExpectedDisk,
+  manifest: Manifest,
+  { expected, frames, verifyTable = false }: CheckedDisk,
   options: FrameStreamOptions,
 ): AsyncGenerator<Piece> {
-  const input = new ByteReader(frameBytes(source, compression, frames, options));
+  const { compression } = manifest;
+  let check: ContentCheck | undefined;
   try {
-    const member = await nextMember(input);
-    if (!member) throw new BundleError('the archive ends where it should be');
-    checkMember(member, expected);
-    yield* checkedPieces(input, member, expected);
-    await expectEnd(input, options.label);
+    const input = new ByteReader(frameBytes(source, compression, await frames(), options));
+    try {
+      const member = await nextMember(input);
+      if (!member) throw new BundleError('the archive ends where it should be');
+      checkMember(member, expected);
+      const found = verifyTable ? (all: ContentCheck) => (check = all) : undefined;
+      yield* checkedPieces(input, member, expected, member.headSize, found);
+      await expectEnd(input, options.label);
+    } finally {
+      await input.close();
+    }
+    const content = check?.content();
+    if (content) await verifyTableOf(source, manifest, expected.id, content, options.signal);
   } catch (error) {
     throw prefixError(options.label, error);
-  } finally {
-    await input.close();
   }
+}
+
+async function verifyTableOf(
+  source: BundleSource,
+  manifest: Manifest,
+  id: number,
+  content: RegionContent,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await withMember(source, manifest, regionsMember(id), signal, async (input) => {
+    const member = await nextMember(input);
+    if (member?.name.kind !== 'regions' || member.name.id !== id) {
+      throw new BundleError('the region table is not where it should be');
+    }
+    await checkTable(input, member, content);
+  });
 }
 
 /** Returns the first bytes of the disk (holes as zeros) without reading later frames. */

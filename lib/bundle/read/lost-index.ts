@@ -19,9 +19,9 @@ export async function onlyIndexIsLost(
 ): Promise<boolean> {
   if (manifest.compression !== compression) return false;
   if (compression === 'none') return true;
-  const last = manifest.members.at(-1)?.frames.at(-1);
+  const last = manifest.members.at(-1);
   if (!last) return false;
-  const offset = last[0] + last[1];
+  const offset = last.offset + last.stored;
   const first = Math.max(offset, source.size - trailerSize(compression));
   const tail = await source.read(first, Math.max(0, source.size - first));
   for (let at = 0; at < tail.length; at++) {

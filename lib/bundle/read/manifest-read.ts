@@ -1,28 +1,40 @@
-// Reads manifest.json from an archive that may be hostile, without ever having all of it in memory.
+// Reads about.json and manifest.json from an archive that may be hostile.
+import type { Drop } from '../../run/json-shape.ts';
 import type { Log } from '../../report/log.ts';
+import { largestManifest, parseAbout, parseManifest } from '../format/manifest-parse.ts';
+import type { About, Manifest } from '../format/manifest.ts';
 import type { ByteReader } from './byte-reader.ts';
-import { largestManifest, parseScanned } from '../format/manifest-parse.ts';
-import type { Manifest } from '../format/manifest.ts';
-import { ManifestScan } from '../format/manifest-scan.ts';
-import { memberPieces, requirePlain, type TarMember } from './tar-member.ts';
+import { memberBytes, type TarMember } from './tar-member.ts';
+
+/** manifest.json, and its bytes. */
+export interface ReadManifest {
+  readonly manifest: Manifest;
+  readonly bytes: Buffer;
+}
 
 /**
  * Parses and validates the manifest. Optional facts that are not valid are left out with a warning.
- * @param limit bytes that it may have
  * @throws BundleError when it is not valid
  */
 export async function readManifestMember(
   input: ByteReader,
   member: TarMember,
   log: Log,
-  limit = largestManifest,
-): Promise<Manifest> {
-  requirePlain(member, limit);
-  const scan = new ManifestScan();
-  for await (const { data } of memberPieces(input, member)) scan.push(data);
+): Promise<ReadManifest> {
+  const bytes = await memberBytes(input, member, largestManifest);
+  return { manifest: withWarning(log, (drop) => parseManifest(bytes, drop)), bytes };
+}
+
+/** The same for about.json. Nothing is said of facts that are left out, because the manifest has them too. */
+export async function readAboutMember(input: ByteReader, member: TarMember): Promise<About> {
+  const bytes = await memberBytes(input, member, largestManifest);
+  return parseAbout(bytes, () => undefined);
+}
+
+function withWarning<T>(log: Log, read: (drop: Drop) => T): T {
   const dropped: string[] = [];
   let count = 0;
-  const manifest = parseScanned(scan.end(), (reason) => {
+  const result = read((reason) => {
     count += 1;
     if (dropped.length < 3) dropped.push(reason);
   });
@@ -30,5 +42,5 @@ export async function readManifestMember(
     const more = count > dropped.length ? `; and ${count - dropped.length} more` : '';
     log.warn(`ignored optional facts that are not valid: ${dropped.join('; ')}${more}`);
   }
-  return manifest;
+  return result;
 }

@@ -57,27 +57,18 @@ export async function findTrailer(
 
 /** The same limit for `list`, which opens many files, some of which may be hostile. */
 const fewestZeros = 1024 * 1024;
-/** No manifest of ours compresses this well. A hostile one could, and would take very long to read for its size. */
-const bestRatio = 64;
-const smallManifest = 1024 * 1024;
 
 /**
  * Reads only the manifest of a bundle with an index, which is a small part of the file; `source` stays open.
  * @returns undefined when there is no index
- * @throws BundleError when it is damaged, or too large for a list
+ * @throws BundleError when it is damaged
  */
 export async function readManifestOnly(
   source: BundleSource,
   options: OpenOptions,
 ): Promise<Manifest | undefined> {
   const trailer = await findTrailer(source, fewestZeros);
-  if (!trailer) return undefined;
-  return openManifest(
-    source,
-    trailer,
-    options,
-    Math.max(smallManifest, bestRatio * trailer.stored),
-  );
+  return trailer && openManifest(source, trailer, options);
 }
 
 /** Completes an opened bundle, and makes every error say which bundle it is about. */
@@ -116,9 +107,9 @@ function namedDisk(place: string, disk: BundleDisk): BundleDisk {
         throw prefixError(place, error);
       }
     },
-    async *pieces(): AsyncGenerator<Piece> {
+    async *pieces(options): AsyncGenerator<Piece> {
       try {
-        yield* disk.pieces();
+        yield* disk.pieces(options);
       } catch (error) {
         throw prefixError(place, error);
       }

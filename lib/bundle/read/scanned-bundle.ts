@@ -1,12 +1,20 @@
 // Reads a bundle without an index: it was written by the older onevmdump (GNU tar), compressed again, or lost its end. It is
 // read from the front, once to list it, and once for each pass over a disk.
+import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { BundleDisk, BundleSource, StateFile } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { emptyHead, expectedDisk, fillHead } from './checked-pieces.ts';
-import { readManifestMember } from './manifest-read.ts';
+import { readAboutMember, readManifestMember } from './manifest-read.ts';
 import { compressionNames, compressions, type Compression } from '../compression/compressions.ts';
-import { mostDisks, type Manifest, type StateMember } from '../format/manifest.ts';
+import { requireSameAbout } from '../format/manifest-parse.ts';
+import {
+  isStateMember,
+  mostDisks,
+  type About,
+  type Manifest,
+  type StateMember,
+} from '../format/manifest.ts';
 import { LostEndError } from '../lost-end-error.ts';
 import { onlyIndexIsLost } from './lost-index.ts';
 import { memberLabel } from '../format/member-name.ts';
@@ -17,9 +25,8 @@ import {
   type OpenedContent,
   type OpenOptions,
 } from './opened-bundle.ts';
-import { diskPieces, findState, openStream } from './scanned-passes.ts';
+import { diskPieces, findState, openStream, skipMember } from './scanned-passes.ts';
 import { readState } from './state-file.ts';
-import { checkVmXml } from './vm-xml-frame.ts';
 import { memberBytes, memberPieces, nextMember, type TarMember } from './tar-member.ts';
 
 interface ScannedDisk {
@@ -42,43 +49,47 @@ export async function openScanned(
 ): Promise<OpenedContent> {
   const compression = await detectCompression(source);
   log.debug(`${source.name} has no index: reading it from the front`);
-  const { vmXml, manifest, found, kept, cut, indexLost } = await scan(
-    source,
-    compression,
-    salvage,
-    {
-      log,
-      signal,
-    },
-  );
+  const scanned = await scan(source, compression, salvage, { log, signal });
+  const { vmXml, about, manifest, found, kept, cut, indexLost } = scanned;
   if (!vmXml) throw new BundleError('it holds no vm.xml');
+  const optional = about?.optional ?? [];
   const disks = found
     .sort((first, second) => first.id - second.id)
     .map((disk): BundleDisk => {
+      const announced = about?.disks.find(({ id }) => id === disk.id);
       const listed = manifest?.disks.find(({ id }) => id === disk.id);
+      const { id, size, dataBytes } = disk;
       const expected =
-        manifest && listed ? expectedDisk(manifest, listed) : { ...disk, sha256: undefined };
+        manifest && listed
+          ? expectedDisk(manifest, listed)
+          : { id, size, dataBytes, content: announced };
       return {
         id: disk.id,
         member: disk.member,
         size: disk.size,
         dataBytes: disk.dataBytes,
-        format: listed?.format ?? (disk.isRaw ? 'raw' : undefined),
+        format: announced?.format ?? (disk.isRaw ? 'raw' : undefined),
         head: () => Promise.resolve(Buffer.from(disk.head)),
-        pieces: () => diskPieces(source, compression, expected, signal),
+        pieces: () => diskPieces(source, compression, { ...expected, optional }, signal),
       };
     });
   if (manifest) {
+    if (!about) throw new BundleError('it holds no about.json');
+    requireSameAbout(about, manifest);
     checkManifest(manifest, disks, kept);
-    const start = openStream(source, compression, signal);
-    await checkVmXml(manifest, start).finally(() => start.close());
+    if (createHash('sha256').update(vmXml).digest('hex') !== sha256Of(manifest, './vm.xml')) {
+      throw new BundleError('vm.xml is not the one that its manifest was written for');
+    }
   }
   const state = kept.map(({ member, size }): StateFile => {
-    const sha256 = manifest?.state?.find((listed) => listed.member === member)?.sha256;
-    const expected = { member, ...(sha256 !== undefined && { sha256 }) };
+    const expected = { member, sha256: manifest && sha256Of(manifest, member), optional };
     return { member, size, read: () => findState(source, compression, expected, signal) };
   });
-  return { indexed: false, indexLost, compression, manifest, vmXml, state, disks, cut };
+  return { indexed: false, indexLost, compression, about, manifest, vmXml, state, disks, cut };
+}
+
+function sha256Of({ members }: Manifest, name: string): string | undefined {
+  return members.find((member) => member.name === name)?.sha256;
 }
 
 /** Detects the compression from the first bytes of the file. @throws BundleError when it is not one of a bundle */
@@ -102,6 +113,7 @@ async function scan(
   const found: ScannedDisk[] = [];
   const kept: { member: StateMember; size: number }[] = [];
   let vmXml: Buffer | undefined;
+  let about: About | undefined;
   let manifest: Manifest | undefined;
   let label = 'it is not an onevmdump bundle';
   let cut: string | undefined;
@@ -116,7 +128,7 @@ async function scan(
         found.push(unchecked);
         unchecked = undefined;
       }
-      const member = await nextMember(input);
+      const member = await nextMember(input, about?.optional);
       if (!member) break;
       label = memberLabel(member.name);
       if (seen.has(label)) throw new BundleError('occurs twice');
@@ -135,8 +147,19 @@ async function scan(
           kept.push({ member: name, size: length });
           break;
         }
+        case 'about.json':
+          about = await readAboutMember(input, member);
+          break;
         case 'manifest.json':
-          manifest = await readManifestMember(input, member, log);
+          ({ manifest } = await readManifestMember(input, member, log));
+          break;
+        case 'regions':
+          // It is compared with the disk when that is read.
+          if (found.at(-1)?.id !== member.name.id) throw new BundleError('follows another disk');
+          await skipMember(input, member);
+          break;
+        case 'optional':
+          await skipMember(input, member);
           break;
         case 'disk':
           if (found.length >= mostDisks)
@@ -157,7 +180,7 @@ async function scan(
       log.warn(
         `the index at the end of the bundle is damaged, its disks are not: ${damage.message}`,
       );
-      return { vmXml, manifest, found, kept, cut, indexLost: true };
+      return { vmXml, about, manifest, found, kept, cut, indexLost: true };
     }
     if (!salvage) {
       const ids = found.map(({ id }) => id);
@@ -171,7 +194,7 @@ async function scan(
   } finally {
     await input.close();
   }
-  return { vmXml, manifest, found, kept, cut, indexLost: false };
+  return { vmXml, about, manifest, found, kept, cut, indexLost: false };
 }
 
 const mostNamed = 10;
@@ -196,7 +219,10 @@ function checkManifest(
   disks: readonly BundleDisk[],
   kept: readonly { readonly member: StateMember }[],
 ): void {
-  const listed = (manifest.state ?? []).map(({ member }) => member).join(' ');
+  const listed = manifest.members
+    .map(({ name }) => name)
+    .filter(isStateMember)
+    .join(' ');
   if (listed !== kept.map(({ member }) => member).join(' ')) {
     throw new BundleError(
       'manifest.json does not list ./nvram and ./tpm.tar as the archive has them',

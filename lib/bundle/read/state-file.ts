@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { ByteReader } from './byte-reader.ts';
-import { largestState, type ManifestState, type StateMember } from '../format/manifest.ts';
+import { largestState, type StateMember } from '../format/manifest.ts';
 import { memberBytes, type TarMember } from './tar-member.ts';
 
 /**
@@ -13,7 +13,7 @@ import { memberBytes, type TarMember } from './tar-member.ts';
 export async function readState(
   input: ByteReader,
   member: TarMember | undefined,
-  expected: { readonly member: StateMember } & Partial<ManifestState>,
+  expected: { readonly member: StateMember; readonly sha256?: string | undefined },
 ): Promise<Buffer> {
   if (member === undefined || `./${member.name.kind}` !== expected.member) {
     throw new BundleError(`${expected.member} is not where it should be`);

@@ -7,7 +7,7 @@ import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { ExtentMap } from './extent-map.ts';
 import { LostEndError } from '../lost-end-error.ts';
-import { memberName, quoted, type MemberName } from '../format/member-name.ts';
+import { memberLabel, memberName, quoted, type MemberName } from '../format/member-name.ts';
 import { noPax, parsePaxHeader, paxNumber, type PaxHeader } from './pax-records.ts';
 import { readSparse } from './sparse-formats.ts';
 import { folderHeader, tarPadding } from '../format/tar-header.ts';
@@ -22,6 +22,8 @@ export interface TarMember {
   readonly path: string;
   /** Whether it is a folder or raw disk with headers as only onevmdump writes them, not GNU tar or bsdtar. */
   readonly isOwn: boolean;
+  /** Bytes of its headers and of its map. */
+  readonly headSize: number;
   /** The extents of the extracted file. */
   readonly map: ExtentMap;
   /** Bytes from the data to the next header. */
@@ -35,12 +37,17 @@ const largestPiece = 1024 * 1024;
 
 /**
  * Reads the next member's headers. The data of the member before it must have been read or skipped.
+ * @param optional names of members that may be skipped
  * @returns undefined at the end of the archive, which is read to the end of the stream
  * @throws BundleError for a member that a bundle must not contain, and for headers that are not valid
  */
-export async function nextMember(input: ByteReader): Promise<TarMember | undefined> {
+export async function nextMember(
+  input: ByteReader,
+  optional: readonly string[] = [],
+): Promise<TarMember | undefined> {
   let pax = noPax;
   let paxPath = '';
+  const start = input.position;
   for (;;) {
     const at = input.position;
     const block = await input.take(blockSize);
@@ -61,7 +68,7 @@ export async function nextMember(input: ByteReader): Promise<TarMember | undefin
       case 'OldFile':
       case 'ContiguousFile':
       case 'SparseFile':
-        return readMember(input, header, block, { pax, paxPath });
+        return readMember(input, header, block, { pax, paxPath, optional, start });
       default: {
         const path = quoted(header.path ?? '');
         throw new BundleError(
@@ -87,10 +94,9 @@ export async function* memberPieces(
   await input.skip(padding);
 }
 
-/** @throws BundleError when the member is sparse or has more than `limit` bytes */
-export function requirePlain({ name, map }: TarMember, limit: number): void {
-  if (map.dataBytes !== map.size) throw new BundleError(`${name.kind} is a sparse file`);
-  if (map.size > limit) throw new BundleError(`${name.kind} has more than ${limit} bytes`);
+/** @throws BundleError when the member is sparse */
+export function requireDense(name: MemberName, map: ExtentMap): void {
+  if (map.dataBytes !== map.size) throw new BundleError(`${memberLabel(name)} is a sparse file`);
 }
 
 /** All bytes of a small member that is not sparse. @throws BundleError when it is sparse or has more than `limit` bytes */
@@ -99,8 +105,9 @@ export async function memberBytes(
   member: TarMember,
   limit: number,
 ): Promise<Buffer> {
-  requirePlain(member, limit);
-  const { map, padding } = member;
+  const { name, map, padding } = member;
+  requireDense(name, map);
+  if (map.size > limit) throw new BundleError(`${memberLabel(name)} has more than ${limit} bytes`);
   const bytes = await input.take(map.size);
   await input.skip(padding);
   return bytes;
@@ -133,10 +140,20 @@ async function readMember(
   input: ByteReader,
   header: Header,
   block: Buffer,
-  { pax, paxPath }: { readonly pax: PaxHeader; readonly paxPath: string },
+  {
+    pax,
+    paxPath,
+    optional,
+    start,
+  }: {
+    readonly pax: PaxHeader;
+    readonly paxPath: string;
+    readonly optional: readonly string[];
+    readonly start: number;
+  },
 ): Promise<TarMember> {
   const path = pax.values.get('GNU.sparse.name') ?? pax.values.get('path') ?? header.path ?? '';
-  const name = memberName(path);
+  const name = memberName(path, optional);
   if ((name.kind === 'folder') !== (header.type === 'Directory')) {
     throw new BundleError(`${quoted(path)} is of type ${header.type}`);
   }
@@ -154,7 +171,8 @@ async function readMember(
     name.kind === 'folder'
       ? header.mtime !== undefined && folderHeader(header.mtime).equals(block)
       : header.path === `./GNUSparseFile.0/${base}` && paxPath === `./PaxHeaders/${base}`;
-  return { name, path, isOwn, map, padding: tarPadding(stored) };
+  const headSize = input.position - start;
+  return { name, path, isOwn, headSize, map, padding: tarPadding(stored) };
 }
 
 /** Reads the second block of zeros, the index of an uncompressed bundle if there is one, and the padding of the archive. */

@@ -1,15 +1,19 @@
 // Reads all of a bundle and checks it against its own manifest and checksums. It cannot notice changed bits that do not change
 // the unpacked bytes, such as the time in a gzip header.
+import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { Progress, ProgressTask } from '../../report/progress.ts';
 import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
 import { FrameError, frameBytes } from './frame-stream.ts';
 import { framesFrom } from '../format/frame-table.ts';
-import { framesOf, openIndexed } from './indexed-bundle.ts';
+import { openIndexed, withMember } from './indexed-bundle.ts';
 import { compressions, type Compression } from '../compression/compressions.ts';
-import type { DiskFormat, ManifestDisk } from '../format/manifest.ts';
+import type { DiskFormat, FrameList, Manifest } from '../format/manifest.ts';
+import { parseAbout, requireSameAbout } from '../format/manifest-parse.ts';
+import { memberName } from '../format/member-name.ts';
+import { memberOf } from './member-places.ts';
+import { memberPieces, nextMember, requireDense } from './tar-member.ts';
 import { prefixError, type OpenedContent, type OpenOptions } from './opened-bundle.ts';
-import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
 import { findTrailer, withNamedErrors } from './reader.ts';
 import { openScanned } from './scanned-bundle.ts';
 import { findZeroTail, mostZeros } from './zero-tail.ts';
@@ -27,8 +31,8 @@ export interface VerifiedDisk {
   /** Bytes of the disk file. */
   readonly size: number;
   readonly dataBytes: number;
-  /** The SHA-256 of its data, which was verified; undefined in bundles without a manifest. */
-  readonly sha256: string | undefined;
+  /** The checksum of its content, which was verified; undefined in bundles without a manifest. */
+  readonly checksum: string | undefined;
 }
 
 /** The result for a bundle whose checksums all match. */
@@ -83,10 +87,10 @@ async function verify(source: BundleSource, options: VerifyBundleOptions): Promi
   const places = opened.manifest ? await verifyDisks(source, opened, options) : [];
   if (places.length > 0) throw new BundleError(describe(places));
   await options.restorable(withNamedErrors(source, opened));
-  return report(source, opened);
+  return await report(source, opened);
 }
 
-/** Whether all frames are where the manifest says. Then the bundle was not compressed again, but its index is missing. */
+/** Whether all members are where the manifest says. Then the bundle was not compressed again, but its index is missing. */
 async function indexIsLost(
   source: BundleSource,
   { indexed, indexLost, manifest, compression }: OpenedContent,
@@ -96,14 +100,11 @@ async function indexIsLost(
   // After more zeros than were read, there may be an index.
   if ((await findZeroTail(source, mostZeros)) === undefined) return false;
   const { frameMagic } = compressions[compression];
-  for (const { frames } of manifest.members) {
-    for (const [offset] of frames) {
-      const [mark, at] = frameMagic ? [frameMagic, offset] : [tarMagic, offset + tarMagicOffset];
-      const found = await source.read(at, mark.length);
-      if (!found.equals(mark)) return false;
-      // Without compression only the first frame of a member has a mark: its tar header.
-      if (!frameMagic) break;
-    }
+  for (const { offset } of manifest.members) {
+    // Without compression a member begins with its tar header.
+    const [mark, at] = frameMagic ? [frameMagic, offset] : [tarMagic, offset + tarMagicOffset];
+    const found = await source.read(at, mark.length);
+    if (!found.equals(mark)) return false;
   }
   return true;
 }
@@ -114,22 +115,21 @@ async function verifyDisks(
   opened: OpenedContent,
   options: VerifyBundleOptions,
 ) {
-  const { disks, manifest } = opened;
+  const { disks } = opened;
   const total = disks.reduce((sum, { dataBytes }) => sum + dataBytes, 0);
   const task = options.progress.begin('verify', total);
   const places: BundleError[] = [];
   try {
-    for (const file of opened.state) {
-      await file.read().catch((error: unknown) => {
+    for (const check of otherMembers(source, opened, options)) {
+      await check().catch((error: unknown) => {
         if (!(error instanceof BundleError)) throw error;
         places.push(error);
       });
     }
     for (const disk of disks) {
       if (places.length > mostPlaces) break;
-      const listed = manifest?.disks.find(({ id }) => id === disk.id);
       try {
-        await verifyDisk(disk, listed, task);
+        await verifyDisk(disk, task);
       } catch (error) {
         if (!(error instanceof BundleError)) throw error;
         const frames = opened.indexed ? await damagedFrames(source, opened, disk, options) : [];
@@ -142,21 +142,52 @@ async function verifyDisks(
   return places;
 }
 
-async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, task: ProgressTask) {
-  const structure =
-    listed?.format === 'qcow2' && listed.clusterSize !== undefined
-      ? new Qcow2StreamCheck({
-          fileSize: disk.size,
-          virtualSize: listed.virtualSize,
-          clusterSize: listed.clusterSize,
-        })
-      : undefined;
-  try {
-    for await (const { data } of disk.pieces()) {
-      structure?.update(data);
-      task.add(data.length);
+/** What checks the members besides vm.xml, which was checked when the bundle was opened, and the disks. */
+function otherMembers(
+  source: BundleSource,
+  { indexed, manifest, state }: OpenedContent,
+  { signal }: VerifyBundleOptions,
+): readonly (() => Promise<unknown>)[] {
+  if (!indexed || !manifest) return state.map((file) => () => file.read());
+  const skipped = manifest.optional ?? [];
+  return manifest.members.flatMap(({ name }) => {
+    const { kind } = memberName(name, skipped);
+    if (kind === 'vm.xml' || kind === 'disk') return [];
+    return [() => verifyMember(source, manifest, name, signal)];
+  });
+}
+
+async function verifyMember(
+  source: BundleSource,
+  manifest: Manifest,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await withMember(source, manifest, name, signal, async (input, sha256) => {
+    const member = await nextMember(input, manifest.optional);
+    const { size } = memberOf(manifest, name);
+    if (!member || member.path !== name || member.map.size !== size) {
+      throw new BundleError('it is not where it should be');
     }
-    structure?.end();
+    requireDense(member.name, member.map);
+    const hash = createHash('sha256');
+    const parts: Uint8Array[] = [];
+    for await (const { data } of memberPieces(input, member)) {
+      hash.update(data);
+      if (member.name.kind === 'about.json') parts.push(data);
+    }
+    if (hash.digest('hex') !== sha256) throw new BundleError('SHA-256 is not that of the manifest');
+    if (member.name.kind !== 'about.json') return;
+    requireSameAbout(
+      parseAbout(Buffer.concat(parts), () => undefined),
+      manifest,
+    );
+  });
+}
+
+async function verifyDisk(disk: BundleDisk, task: ProgressTask) {
+  try {
+    for await (const { data } of disk.pieces({ verifyTable: true })) task.add(data.length);
   } catch (error) {
     throw prefixError(`disk ${disk.id}`, error);
   }
@@ -165,11 +196,12 @@ async function verifyDisk(disk: BundleDisk, listed: ManifestDisk | undefined, ta
 /** Finds all damaged frames of a disk after a failure, by reading them separately: a damaged frame hides the next ones. */
 async function damagedFrames(
   source: BundleSource,
-  { manifest, compression }: OpenedContent,
-  { id, member }: BundleDisk,
+  { compression }: OpenedContent,
+  disk: BundleDisk,
   { signal }: VerifyBundleOptions,
 ): Promise<BundleError[]> {
-  const frames = manifest ? framesOf(manifest, member) : [];
+  const { id } = disk;
+  const frames = await framesOf(disk);
   /** The first error from `first` on. */
   const check = async (first: number, count = frames.length) => {
     const some = framesFrom(frames, first, count);
@@ -199,14 +231,26 @@ async function damagedFrames(
   return places;
 }
 
+/** None if the table itself is damaged. */
+async function framesOf(disk: BundleDisk): Promise<FrameList> {
+  try {
+    return (await (await disk.table?.())?.frames()) ?? [];
+  } catch (error) {
+    if (error instanceof BundleError) return [];
+    throw error;
+  }
+}
+
 function describe(places: readonly BundleError[]): string {
   const messages = places.slice(0, mostPlaces).map(({ message }) => message);
   return [...messages, ...(places.length > mostPlaces ? ['and more places'] : [])].join('; ');
 }
 
-function report(source: BundleSource, opened: OpenedContent): VerifyReport {
+async function report(source: BundleSource, opened: OpenedContent): Promise<VerifyReport> {
   const { indexed, compression, manifest, disks } = opened;
-  const frames = manifest?.members.reduce((sum, member) => sum + member.frames.length, 1) ?? 0;
+  let frames =
+    manifest?.members.reduce((sum, member) => sum + (member.frames?.length ?? 0), 1) ?? 0;
+  for (const disk of disks) frames += (await disk.table?.())?.header.frames ?? 0;
   return {
     bundle: source.name,
     size: source.size,
@@ -219,7 +263,7 @@ function report(source: BundleSource, opened: OpenedContent): VerifyReport {
       format,
       size,
       dataBytes,
-      sha256: manifest?.disks.find((disk) => disk.id === id)?.sha256,
+      checksum: manifest?.disks.find((disk) => disk.id === id)?.checksum,
     })),
   };
 }

@@ -2,7 +2,7 @@
 // scratch file, and the results are appended to the sink in order. While one frame is filled, others are
 // being compressed. Full frames of zeros are all alike, so only one of them is compressed.
 import type { FileHandle } from 'node:fs/promises';
-import type { Frame } from '../format/manifest.ts';
+import type { FrameList } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
 import { isZero } from '../zeros.ts';
 import { AppendQueue } from './append-queue.ts';
@@ -81,7 +81,7 @@ export class CompressedFrames implements FrameBody {
     });
   }
 
-  async flush(): Promise<readonly Frame[]> {
+  async flush(): Promise<FrameList> {
     await this.#queue.all();
     return this.#places.all;
   }

@@ -12,13 +12,13 @@ export interface DiskMember {
   readonly format: DiskFormat;
   /** Bytes of the file once extracted. */
   readonly size: number;
-  /** The tar headers, and the map of a sparse member. They are not part of the checksum. */
+  /** The tar headers, and the map of a sparse member. */
   head(): Iterable<Buffer>;
-  /** The beginning of the file, if it is not read from the disk; part of the checksum. */
+  /** The beginning of the file, if it is not read from the disk. */
   metadata(): Iterable<Buffer>;
   /** What is read from the disk. */
   readonly extents: Extents;
-  /** Bytes of zeros after the data that belong to the file; part of the checksum. */
+  /** Bytes of zeros after the data that belong to the file. */
   readonly filePadding: number;
   /** Bytes of zeros after the file, up to the next tar block. */
   readonly tarPadding: number;

@@ -4,12 +4,10 @@ import { errorMessage, FailedError } from '../../report/errors.ts';
 import { longestText, readShape } from '../../run/json-shape.ts';
 import { imageFactsShape, type ImageFacts } from '../format/manifest.ts';
 
-/** Bytes of JSON for the facts of all images: half of what a reader accepts besides the lists of frames. */
-const largestFacts = 8 * 1024 * 1024;
-/** Number of facts of all images: half of the values that a reader accepts. */
-const mostFacts = 50_000;
+/** Bytes of JSON for the facts of all images: a quarter of what a reader accepts. */
+const largestFacts = 1024 * 1024;
 /** Bytes of JSON for the facts of one image: OpenNebula's own attributes take less than 4 KiB. */
-const largestOfImage = 256 * 1024;
+const largestOfImage = 128 * 1024;
 /** How many facts the warning names: more do not help the person who reads it. */
 const mostNamed = 3;
 
@@ -19,7 +17,6 @@ const needed: ReadonlySet<string> = new Set(['id', 'name', 'type', 'persistent',
 /** What the facts of one image may still take. */
 interface Room {
   bytes: number;
-  facts: number;
 }
 
 /**
@@ -35,10 +32,7 @@ export function fittingFacts(
   const fitting = new Map<number, ImageFacts>();
   const left: string[] = [];
   for (const [diskId, facts] of images) {
-    const room = {
-      bytes: Math.min(largestOfImage, Math.floor(largestFacts / images.size)),
-      facts: Math.floor(mostFacts / images.size),
-    };
+    const room = { bytes: Math.min(largestOfImage, Math.floor(largestFacts / images.size)) };
     const kept = factsOfImage(facts, room, (what) => left.push(`disk ${diskId}: ${what}`));
     if (kept) fitting.set(diskId, kept);
   }
@@ -59,7 +53,6 @@ function factsOfImage(
   const names = Object.entries(single);
   const must = names.filter(([name]) => needed.has(name));
   room.bytes -= jsonSize(must);
-  room.facts -= must.length;
   const may = fittingEntries(
     names.filter(([name]) => !needed.has(name)),
     room,
@@ -92,13 +85,12 @@ function fittingEntries<T>(
     const [name, value] = entry;
     const size = jsonSize(entry);
     const isLong = typeof value === 'string' && value.length > longestText;
-    if (isLong || size > room.bytes || room.facts < 1) {
+    if (isLong || size > room.bytes) {
       leave(name);
       continue;
     }
     fitting.add(entry);
     room.bytes -= size;
-    room.facts -= 1;
   }
   return entries.filter((entry) => fitting.has(entry));
 }

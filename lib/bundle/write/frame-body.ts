@@ -1,6 +1,6 @@
 // The contract between frame-writer.ts, which cuts the tar stream into frames, and plain-frames.ts and
 // compressed-frames.ts, which store the frames.
-import type { Frame } from '../format/manifest.ts';
+import type { FrameList } from '../format/manifest.ts';
 
 /**
  * Bytes of the tar stream in one frame. The format allows 32 MiB; 8 MiB are nearly as fast and keep the
@@ -15,7 +15,7 @@ export interface FrameBody {
   /** Ends the current frame, which has `length` bytes (never 0) with this CRC-32. */
   end(length: number, crc: number): Promise<void>;
   /** Resolves with the places of all frames when all of them are in the sink. */
-  flush(): Promise<readonly Frame[]>;
+  flush(): Promise<FrameList>;
   /** Kills compressors, frees scratch files. Never rejects; may be called twice. */
   close(): Promise<void>;
 }

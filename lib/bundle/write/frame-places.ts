@@ -1,12 +1,13 @@
 // The index of a bundle that is being written: where each frame is.
-import type { Frame } from '../format/manifest.ts';
+import { FrameTable } from '../format/frame-table.ts';
+import type { FrameList } from '../format/manifest.ts';
 
 export class FramePlaces {
-  readonly #frames: Frame[] = [];
+  readonly #frames = new FrameTable();
   #offset = 0;
 
   /** The frames that are in the sink, in order. */
-  get all(): readonly Frame[] {
+  get all(): FrameList {
     return this.#frames;
   }
 

@@ -1,6 +1,6 @@
 // Cuts the tar stream into frames. See docs/bundle-format.md, "Frames".
 import { crc32 } from 'node:zlib';
-import type { Frame } from '../format/manifest.ts';
+import type { FrameList } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
 import { CompressedFrames } from './compressed-frames.ts';
 import { frameSize, type FrameBody } from './frame-body.ts';
@@ -11,6 +11,7 @@ export class FrameWriter {
   readonly #body: FrameBody;
   readonly #signal: AbortSignal;
   #count = 0;
+  #position = 0;
   /** Bytes that the current frame may have, and those it has. */
   #limit = frameSize;
   #length = 0;
@@ -28,6 +29,11 @@ export class FrameWriter {
   /** How many frames were begun. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Bytes of the tar stream so far. */
+  get position(): number {
+    return this.#position;
   }
 
   /** Appends to the tar stream. `data` may still be read until the next call has resolved. */
@@ -49,7 +55,7 @@ export class FrameWriter {
   }
 
   /** Ends the frame. Resolves with the places of all frames when all of them are in the sink. */
-  async flush(): Promise<readonly Frame[]> {
+  async flush(): Promise<FrameList> {
     await this.cut();
     return this.#body.flush();
   }
@@ -63,6 +69,7 @@ export class FrameWriter {
     this.#signal.throwIfAborted();
     if (this.#length === 0) this.#count += 1;
     this.#length += data.length;
+    this.#position += data.length;
     this.#crc = crc32(data, this.#crc);
     await this.#body.add(data);
   }

@@ -1,5 +1,5 @@
 // Frames without compression: their bytes go directly into the sink.
-import type { Frame } from '../format/manifest.ts';
+import type { FrameList } from '../format/manifest.ts';
 import type { BundleSink } from '../sink.ts';
 import type { FrameBody } from './frame-body.ts';
 import { FramePlaces } from './frame-places.ts';
@@ -22,7 +22,7 @@ export class PlainFrames implements FrameBody {
     return Promise.resolve();
   }
 
-  async flush(): Promise<readonly Frame[]> {
+  async flush(): Promise<FrameList> {
     await this.#gatherer.flush();
     return this.#places.all;
   }

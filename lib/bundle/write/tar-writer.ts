@@ -1,7 +1,8 @@
 // Writes the tar archive of a bundle: one member after another. Each begins with a new frame.
-import type { Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { FailedError } from '../../report/errors.ts';
-import type { Frame, Manifest } from '../format/manifest.ts';
+import { framesFrom } from '../format/frame-table.ts';
+import type { FrameList, ManifestMember } from '../format/manifest.ts';
 import { endOfArchive, fileHeader, folderHeader, tarPadding } from '../format/tar-header.ts';
 import type { FrameWriter } from './frame-writer.ts';
 
@@ -11,6 +12,8 @@ interface Member {
   readonly size: number;
   readonly firstFrame: number;
   readonly endFrame: number;
+  /** Of its content; undefined for a disk. */
+  readonly sha256: string | undefined;
 }
 
 const zeros = Buffer.alloc(64 * 1024);
@@ -29,11 +32,17 @@ export class TarWriter {
   }
 
   /**
-   * Calls `write` after a cut, and records the frames that it writes as a member.
+   * Calls `write`, which writes the headers and the content of a member, after a cut.
    * @param size bytes of the file once extracted
+   * @returns the numbers of the first of its frames and of the one after its last
    * @throws FailedError when there is a member with this name
    */
-  async member(name: string, size: number, write: () => Promise<void>): Promise<void> {
+  async member(
+    name: string,
+    size: number,
+    write: () => Promise<void>,
+    sha256?: () => string,
+  ): Promise<Pick<Member, 'firstFrame' | 'endFrame'>> {
     if (this.#members.some((other) => other.name === name)) {
       throw new FailedError(`cannot write ${this.#bundle}: ${name} would be in it twice`);
     }
@@ -41,39 +50,51 @@ export class TarWriter {
     const firstFrame = this.#frames.count;
     if (this.#members.length === 0) await this.#frames.write(folderHeader(this.#created));
     await write();
-    this.#members.push({ name, size, firstFrame, endFrame: this.#frames.count });
+    const places = { firstFrame, endFrame: this.#frames.count };
+    this.#members.push({ name, size, ...places, sha256: sha256?.() });
+    return places;
   }
 
-  /** Writes a small file, with its header. */
-  async file(name: string, data: Uint8Array): Promise<void> {
-    await this.#frames.write(fileHeader(name, data.length, this.#created));
-    await this.#frames.write(data);
-    await this.zeros(tarPadding(data.length));
+  /** Adds a file whose size is known, with its checksum. */
+  async file(name: string, size: number, pieces: Iterable<Uint8Array>): Promise<void> {
+    const hash = createHash('sha256');
+    const write = async () => {
+      await this.#frames.write(fileHeader(name, size, this.#created));
+      for (const piece of pieces) {
+        hash.update(piece);
+        await this.#frames.write(piece);
+      }
+      await this.zeros(tarPadding(size));
+    };
+    await this.member(name, size, write, () => hash.digest('hex'));
   }
 
-  /** Writes `length` zeros. @param sha256 is updated with them */
-  async zeros(length: number, sha256?: Hash): Promise<void> {
-    for (let left = length; left > 0;) {
-      const part = zeros.subarray(0, left);
-      sha256?.update(part);
-      await this.#frames.write(part);
-      left -= part.length;
+  /** Writes `length` zeros. */
+  async zeros(length: number): Promise<void> {
+    for (let left = length; left > 0; left -= zeros.length) {
+      await this.#frames.write(zeros.subarray(0, left));
     }
   }
 
   /** Writes the last file and the end of the archive in one frame, whatever its size. */
   async lastFile(name: string, data: Uint8Array): Promise<void> {
     await this.#frames.cut(Infinity);
-    await this.file(name, data);
+    await this.#frames.write(fileHeader(name, data.length, this.#created));
+    await this.#frames.write(data);
+    await this.zeros(tarPadding(data.length));
     await this.#frames.write(endOfArchive);
   }
 
-  /** The members for the manifest. @param frames the places of all frames so far */
-  members(frames: readonly Frame[]): Manifest['members'] {
-    return this.#members.map(({ name, size, firstFrame, endFrame }) => ({
-      name,
-      size,
-      frames: frames.slice(firstFrame, endFrame),
-    }));
+  /** The members for the manifest. @param places of all frames so far */
+  members(places: FrameList): readonly ManifestMember[] {
+    return this.#members.map(({ name, size, firstFrame, endFrame, sha256 }) => {
+      const [first, last] = [places.at(firstFrame), places.at(endFrame - 1)];
+      if (!first || !last) throw new FailedError(`cannot write ${this.#bundle}: ${name} is empty`);
+      const [offset] = first;
+      const stored = last[0] + last[1] - offset;
+      if (sha256 === undefined) return { name, size, offset, stored };
+      const frames = [...framesFrom(places, firstFrame, endFrame - firstFrame)];
+      return { name, size, offset, stored, frames, sha256 };
+    });
   }
 }

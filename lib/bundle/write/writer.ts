@@ -6,13 +6,12 @@ import { FailedError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { ProgressTask } from '../../report/progress.ts';
 import { diskMember } from '../../vm/names.ts';
-import {
-  manifestVersion,
-  type DiskLayout,
-  type Frame,
-  type Manifest,
-  type ManifestDisk,
-} from '../format/manifest.ts';
+import { DiskChecksum, regionCount } from '../format/disk-checksum.ts';
+import { framesFrom } from '../format/frame-table.ts';
+import type { About, DiskLayout, Frame, FrameList, ManifestDisk } from '../format/manifest.ts';
+import { regionsMember } from '../format/manifest-parse.ts';
+import { zeroRegionHash } from '../format/region-hash.ts';
+import { regionTable } from '../format/region-table-encode.ts';
 import { encodeTrailer } from '../format/trailer.ts';
 import type { BundleSink } from '../sink.ts';
 import { announcedData } from './disk-data.ts';
@@ -20,17 +19,12 @@ import { layOutDisk } from './disk-member.ts';
 import { frameSize } from './frame-body.ts';
 import type { FrameCodec } from './frame-codec.ts';
 import { FrameWriter } from './frame-writer.ts';
-import { requireRoomInIndex } from './index-room.ts';
-import { readBack, readBackFrames } from './read-back.ts';
+import { readBack, readBackAbout, readBackPlaces } from './read-back.ts';
+import { requireRoomInTable } from './table-room.ts';
 import { TarWriter } from './tar-writer.ts';
 
 /** What the writer has found out about a disk, for the manifest. */
-export type WrittenDisk = Pick<ManifestDisk, 'member' | 'virtualSize' | 'dataBytes' | 'sha256'>;
-
-/** The same before the disk is read, as far as it is known. */
-export function unwrittenDisk(id: number): WrittenDisk {
-  return { member: diskMember(id), virtualSize: 0, dataBytes: 0, sha256: '0'.repeat(64) };
-}
+export type WrittenDisk = Pick<ManifestDisk, 'virtualSize' | 'dataBytes' | 'checksum'>;
 
 export interface BundleWriterOptions {
   /** Time of the export: the manifest's `created` and the time of all members. */
@@ -48,6 +42,8 @@ export class BundleWriter {
   readonly #log: Log;
   readonly #frames: FrameWriter;
   readonly #tar: TarWriter;
+  /** As a reader reads it. */
+  #about: About | undefined;
 
   constructor(sink: BundleSink, codec: FrameCodec, options: BundleWriterOptions) {
     this.#sink = sink;
@@ -60,13 +56,24 @@ export class BundleWriter {
     this.#log.debug(`bundle ${sink.name}: ${codec.name}`);
   }
 
-  /** Adds a small file, `./vm.xml`. */
+  /**
+   * Adds `./about.json`, the member after `./vm.xml`.
+   * @throws FailedError when a reader would refuse it
+   */
+  async addAbout(about: About): Promise<void> {
+    const bytes = Buffer.from(JSON.stringify(about));
+    this.#about = readBackAbout(this.#sink.name, bytes);
+    await this.addFile('./about.json', bytes);
+  }
+
+  /** Adds a small file, such as `./vm.xml`. */
   async addFile(name: string, data: Uint8Array): Promise<void> {
-    await this.#tar.member(name, data.length, () => this.#tar.file(name, data));
+    await this.#tar.file(name, data.length, [data]);
   }
 
   /**
-   * Adds a disk, all of which is read from `reader`. `task` counts the bytes of data; the caller ends it.
+   * Adds a disk, all of which is read from `reader`, and its region table. `task` counts the bytes of data; the caller
+   * ends it.
    * @throws the reader's error; FailedError when the reader gives more or less than its map says
    */
   async addDisk(
@@ -78,25 +85,39 @@ export class BundleWriter {
     const { virtualSize } = reader;
     const member = layOutDisk(name, disk, virtualSize, await reader.extents(), this.#created);
     const { dataBytes } = member.extents;
-    requireRoomInIndex(name, this.#frames.count * frameSize + dataBytes);
-    const sha256 = createHash('sha256');
-    await this.#tar.member(name, member.size, async () => {
+    requireRoomInTable(name, dataBytes);
+    const hashes = Buffer.alloc(regionCount(virtualSize) * zeroRegionHash.length);
+    const checksum = new DiskChecksum(virtualSize, (hash, n) => hash.copy(hashes, n * hash.length));
+    await this.#frames.cut();
+    const streamStart = this.#frames.position;
+    let dataStart = 0;
+    const places = await this.#tar.member(name, member.size, async () => {
       for (const piece of member.head()) await this.#frames.write(piece);
-      for (const piece of member.metadata()) {
-        sha256.update(piece);
-        await this.#frames.write(piece);
-      }
+      for (const piece of member.metadata()) await this.#frames.write(piece);
+      dataStart = this.#frames.position - streamStart;
       // The frame writer no longer needs a piece once it has taken the next one.
-      for await (const piece of announcedData(disk.id, member, reader, this.#signal)) {
-        sha256.update(piece);
-        await this.#frames.write(piece);
-        task.add(piece.length);
+      for await (const { offset, data } of announcedData(disk.id, member, reader, this.#signal)) {
+        checksum.update(data, offset);
+        await this.#frames.write(data);
+        task.add(data.length);
       }
-      await this.#tar.zeros(member.filePadding, sha256);
-      await this.#tar.zeros(member.tarPadding);
+      await this.#tar.zeros(member.filePadding + member.tarPadding);
     });
+    const digest = checksum.digest();
+    const streamLength = this.#frames.position - streamStart;
+    const all = await this.#frames.flush();
+    const table = regionTable({
+      virtualSize,
+      extents: member.extents,
+      hashes,
+      frames: framesFrom(all, places.firstFrame, places.endFrame - places.firstFrame),
+      frameSize,
+      streamLength,
+      dataStart,
+    });
+    await this.#tar.file(regionsMember(disk.id), table.size, table.pieces());
     this.#log.debug(`${name}: ${dataBytes} bytes of data, ${this.#frames.count} frames so far`);
-    return { member: name, virtualSize, dataBytes, sha256: sha256.digest('hex') };
+    return { virtualSize, dataBytes, checksum: digest };
   }
 
   /**
@@ -104,18 +125,19 @@ export class BundleWriter {
    * @returns the size of the whole bundle in bytes
    * @throws FailedError when a reader would refuse the manifest
    */
-  async finish(
-    facts: Pick<Manifest, 'tool' | 'vm' | 'cloud' | 'consistency' | 'disks' | 'state' | 'leftOut'>,
-  ): Promise<{ readonly size: number }> {
+  async finish(disks: readonly ManifestDisk[]): Promise<{ readonly size: number }> {
     const { compression } = this.#codec;
-    const manifest = this.#manifest(facts, await this.#frames.flush());
-    const bytes = Buffer.from(JSON.stringify(manifest));
-    const checked = readBack(this.#sink.name, bytes);
+    const about = this.#about;
+    if (!about) throw new FailedError('cannot finish the bundle: it has no about.json');
+    const members = this.#tar.members(await this.#frames.flush());
+    const bytes = Buffer.from(JSON.stringify({ ...about, compression, members, disks }));
+    const checked = readBack(this.#sink.name, bytes, about);
     // In one frame, so that the trailer can point at it.
     await this.#tar.lastFile('./manifest.json', bytes);
     const [offset, stored, , crc32] = lastOf(await this.#frames.flush());
-    const place = { compression, offset, stored, crc32 };
-    readBackFrames(this.#sink.name, checked, place);
+    const sha256 = createHash('sha256').update(bytes).digest();
+    const place = { compression, offset, stored, crc32, sha256 };
+    readBackPlaces(this.#sink.name, checked, place);
     const trailer = encodeTrailer(place);
     await this.#sink.write(trailer);
     await this.#frames.close();
@@ -126,29 +148,9 @@ export class BundleWriter {
   abort(): Promise<void> {
     return this.#frames.close();
   }
-
-  #manifest(
-    { tool, vm, cloud, consistency, disks, state, leftOut }: Parameters<BundleWriter['finish']>[0],
-    frames: readonly Frame[],
-  ): Manifest {
-    return {
-      format: 'onevmdump',
-      version: manifestVersion,
-      tool,
-      created: this.#created.toISOString(),
-      compression: this.#codec.compression,
-      vm,
-      ...(cloud ? { cloud } : {}),
-      consistency,
-      members: this.#tar.members(frames),
-      disks,
-      ...(state && state.length > 0 ? { state } : {}),
-      ...(leftOut ? { leftOut } : {}),
-    };
-  }
 }
 
-function lastOf(frames: readonly Frame[]): Frame {
+function lastOf(frames: FrameList): Frame {
   const last = frames.at(-1);
   if (!last) throw new FailedError('cannot finish the bundle: nothing was written');
   return last;

@@ -116,6 +116,7 @@ function snapshotOf(
   return {
     plan,
     layout: { format: 'raw' },
+    virtualSize,
     source: snapshot === undefined ? source : { ...source, snapshot },
   };
 }

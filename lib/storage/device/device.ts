@@ -53,8 +53,9 @@ export const deviceStorage: StorageModule = {
     const snapshots: Snapshot<DeviceSource>[] = [];
     for (const { plan, path, device } of disks) {
       const writes = await writesTo(run.runner, path);
-      const source = { path, writes, virtualSize: device.bytes };
-      snapshots.push({ plan, layout: { format: 'raw' }, source });
+      const virtualSize = device.bytes;
+      const source = { path, writes, virtualSize };
+      snapshots.push({ plan, layout: { format: 'raw' }, virtualSize, source });
     }
     return { pointInTime: 'given', snapshot: () => Promise.resolve(snapshots) };
   },

@@ -99,6 +99,7 @@ async function unchangingDisk(plan: DumpPlan, run: Run): Promise<Snapshot<FileSo
   return {
     plan,
     layout: clusterSize === undefined ? { format: 'raw' } : { format: 'qcow2', clusterSize },
+    virtualSize,
     source: { node, virtualSize, stamps },
   };
 }

@@ -90,6 +90,7 @@ export async function planJob(
           return [...targets].map(([{ plan, layout, virtualSize }, exportName]) => ({
             plan,
             layout,
+            virtualSize,
             byJob: true,
             source: { socket, exportName, virtualSize, description, watch },
           }));

@@ -188,6 +188,7 @@ function snapshotOf(plan: DumpPlan, volume: Volume, name: string): Snapshot<Volu
   return {
     plan,
     layout: { format: 'raw' },
+    virtualSize: bytes,
     source: name === volume.name ? own : { ...own, snapshot },
   };
 }

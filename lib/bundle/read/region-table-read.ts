@@ -1,0 +1,165 @@
+// Reads the region table of a disk, of an indexed bundle. Any record is found without reading the others.
+import { BundleError } from '../../report/errors.ts';
+import { FrameTable, framesFrom } from '../format/frame-table.ts';
+import { regionsMember } from '../format/manifest-parse.ts';
+import type { FrameList, Manifest, ManifestDisk, ManifestMember } from '../format/manifest.ts';
+import { regionCount, regionSizeOf } from '../format/disk-checksum.ts';
+import {
+  decodeFrame,
+  decodeRegion,
+  decodeTableHeader,
+  frameRecord,
+  headerSize,
+  regionRecord,
+  runRecord,
+  sectorSize,
+  tableParts,
+  type RegionFacts,
+  type TableHeader,
+} from '../format/region-table.ts';
+import type { BundleSource } from './bundle.ts';
+import { frameBytes } from './frame-stream.ts';
+import { checkFrames, memberOf } from './member-places.ts';
+
+/** Bytes of the tar header before the content of a plain member. */
+const tarHeader = 512;
+/** Bytes of records that are read at once. */
+const atOnce = 1024 * 1024;
+
+/** Bytes of a region that are stored, in bytes from the start of the region. */
+export interface Run {
+  readonly start: number;
+  readonly length: number;
+}
+
+export interface RegionTable {
+  readonly header: TableHeader;
+  /** Bytes of a region; the last one may have fewer. */
+  readonly regionSize: number;
+  /** How many regions the disk has. */
+  readonly count: number;
+  /** The frames of the disk's member. @throws BundleError when they do not follow one another */
+  frames(): Promise<FrameList>;
+  /** All regions, in order. @throws BundleError */
+  regions(): AsyncGenerator<RegionFacts>;
+  /** One region. @throws BundleError */
+  region(index: number): Promise<RegionFacts>;
+  /** The runs of a region. @throws BundleError when they contradict each other */
+  runs(index: number, region: RegionFacts): Promise<readonly Run[]>;
+}
+
+/** @throws BundleError when the table is damaged */
+export async function openRegionTable(
+  source: BundleSource,
+  manifest: Manifest,
+  disk: ManifestDisk,
+  signal?: AbortSignal,
+): Promise<RegionTable> {
+  const member = memberOf(manifest, regionsMember(disk.id));
+  const read = contentOf(source, manifest, member, signal);
+  const header = decodeTableHeader(await read(0, headerSize), member.size);
+  if (header.virtualSize !== disk.virtualSize) {
+    throw new BundleError(`the region table of disk ${disk.id} is of a disk of another size`);
+  }
+  const parts = tableParts(header);
+  const count = regionCount(disk.virtualSize);
+  const regionSize = regionSizeOf(disk.virtualSize);
+  const place = `the region table of disk ${disk.id}`;
+  return {
+    header,
+    regionSize,
+    count,
+    async frames() {
+      const frames = new FrameTable();
+      const { frameSize, streamLength } = header;
+      for await (const bytes of records(read, frameRecord, parts.frames, header.frames)) {
+        for (let at = 0; at < bytes.length; at += frameRecord) {
+          const { offset, stored, crc32 } = decodeFrame(bytes, at);
+          const length = Math.min(frameSize, streamLength - frames.length * frameSize);
+          frames.push([offset, stored, length, crc32]);
+        }
+      }
+      const { offset, stored } = memberOf(manifest, disk.member);
+      const { compression } = manifest;
+      checkFrames(place, frames, { offset, end: offset + stored, compression });
+      return frames;
+    },
+    async *regions() {
+      for await (const bytes of records(read, regionRecord, parts.regions, count)) {
+        for (let at = 0; at < bytes.length; at += regionRecord) {
+          yield decodeRegion(bytes, at, header);
+        }
+      }
+    },
+    async region(index) {
+      if (!(index >= 0 && index < count)) throw new BundleError(`${place} has no region ${index}`);
+      const bytes = await read(parts.regions + index * regionRecord, regionRecord);
+      return decodeRegion(bytes, 0, header);
+    },
+    async runs(index, { firstRun, runs }) {
+      const length = Math.min(regionSize, disk.virtualSize - index * regionSize);
+      const bytes = await read(parts.runs + firstRun * runRecord, runs * runRecord);
+      return decodeRuns(bytes, length);
+    },
+  };
+}
+
+function decodeRuns(bytes: Buffer, regionLength: number): readonly Run[] {
+  const runs: Run[] = [];
+  let end = 0;
+  for (let at = 0; at < bytes.length; at += runRecord) {
+    const start = bytes.readUInt32LE(at) * sectorSize;
+    const length = Math.min(bytes.readUInt32LE(at + 4) * sectorSize, regionLength - start);
+    if (start < end || length <= 0) throw new BundleError('a run of its region table is wrong');
+    runs.push({ start, length });
+    end = start + length;
+  }
+  return runs;
+}
+
+type ReadAt = (offset: number, length: number) => Promise<Buffer>;
+
+async function* records(read: ReadAt, size: number, start: number, count: number) {
+  const most = Math.floor(atOnce / size);
+  for (let done = 0; done < count; done += most) {
+    const some = Math.min(most, count - done);
+    yield read(start + done * size, some * size);
+  }
+}
+
+/** Reads bytes of a plain member from its frames. The last frame that was read is kept. */
+function contentOf(
+  source: BundleSource,
+  { compression }: Manifest,
+  { name, frames = [], size }: ManifestMember,
+  signal: AbortSignal | undefined,
+): ReadAt {
+  const label = name;
+  let kept: { readonly index: number; readonly bytes: Buffer } | undefined;
+  const frameAt = async (index: number): Promise<Buffer> => {
+    if (kept?.index === index) return kept.bytes;
+    const one = framesFrom(frames, index, 1);
+    const parts: Buffer[] = [];
+    for await (const part of frameBytes(source, compression, one, { label, first: index, signal }))
+      parts.push(part);
+    const bytes = Buffer.concat(parts);
+    kept = { index, bytes };
+    return bytes;
+  };
+  return async (offset, length) => {
+    if (offset + length > size) throw new BundleError(`${label} ends early`);
+    const result = Buffer.alloc(length);
+    let done = 0;
+    let start = 0;
+    for (const [index, [, , frameLength]] of [...frames].entries()) {
+      const from = tarHeader + offset + done - start;
+      start += frameLength;
+      if (from >= frameLength) continue;
+      const bytes = await frameAt(index);
+      done += bytes.copy(result, done, from, from + length - done);
+      if (done === length) return result;
+    }
+    if (done < length) throw new BundleError(`${label} ends early`);
+    return result;
+  };
+}
