@@ -149,7 +149,12 @@ async function exportDisk(disk: ManyDisk, bundle: string, compress: string): Pro
         started,
         compression: parseCompression(compress),
         disks: [
-          { id: 0, layout: { format: 'raw' }, open: () => Promise.resolve(manyReader(disk)) },
+          {
+            id: 0,
+            layout: { format: 'raw' },
+            virtualSize: disk.virtualSize,
+            open: () => Promise.resolve(manyReader(disk)),
+          },
         ],
         images: new Map(),
         consistency: { level: 'offline', at: started.toISOString(), frozenMs: 0 },

@@ -207,7 +207,7 @@ export const preparedFile: Target = {
       vm: fileAt('fixtures/vm/vm-undeployed-simple.xml').toString('base64'),
       images: [[0, image]],
       consistency: { level: 'agent', at: '2026-01-02T03:04:05.678Z', frozenMs: 12 },
-      disks: found.map((source, id) => ({ id, layout: id % 2 === 0 ? { format: 'raw' } : { format: 'qcow2', clusterSize: 65536 }, source })),
+      disks: found.map((source, id) => ({ id, layout: id % 2 === 0 ? { format: 'raw' } : { format: 'qcow2', clusterSize: 65536 }, virtualSize: 10, source })),
     };
     return [
       Buffer.from(encodePrepared(file, { nvram: Buffer.alloc(10_000, 'v'), tpm: Buffer.from('tpm') })),
