@@ -69,6 +69,7 @@ async function main(): Promise<void> {
           values.dir,
           values.growth.split(',').map((size) => count('--growth', size)),
           rounds,
+          values.only.split(','),
         );
   process.stdout.write(`\n${text}`);
   await writeFile(join(values.svg, `${name}.svg`), svg);
@@ -109,6 +110,7 @@ async function speed(options: {
       ...(await otherSides(scene)),
     ].filter(({ id }) => only.some((word) => id.includes(word)));
     if (sides.length === 0) throw new Error(`no side's id contains ${only.join(' or ')}`);
+    await scene.provide(sides.flatMap(({ needs = [] }) => needs));
     const figures = await inTurn(sides, rounds);
     const dataMB = scene.dataBytes / 1e6;
     const report: BenchReport = {
@@ -134,9 +136,14 @@ async function speed(options: {
   }
 }
 
-async function growth(dir: string, sizesMiB: readonly number[], rounds: number): Promise<Outcome> {
+async function growth(
+  dir: string,
+  sizesMiB: readonly number[],
+  rounds: number,
+  only: readonly string[],
+): Promise<Outcome> {
   const where = machine();
-  const sizes: GrowthSize[] = await measureGrowth(dir, sizesMiB, rounds);
+  const sizes: GrowthSize[] = await measureGrowth(dir, sizesMiB, { rounds, only });
   return {
     name: 'growth',
     text: `${inWords(where)} ${roundsInWords(rounds)}\n\n${growthTable(sizes)}\n`,

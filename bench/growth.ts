@@ -1,5 +1,4 @@
 // How time and memory grow with the data of a disk: the same sides with disks of several sizes.
-import { summaryOf } from './statistics.ts';
 import { compressorSides } from './other-sides.ts';
 import { bundleSides, exportSides } from './our-sides.ts';
 import type { LinePanel } from './plot-lines.ts';
@@ -14,11 +13,14 @@ export interface GrowthSize {
   readonly sides: readonly SideFigures[];
 }
 
-/** @param sizesMiB how much data each disk has, each in a disk of four times that size */
+/**
+ * @param sizesMiB how much data each disk has, each in a disk of four times that size
+ * @param only a word of the id of each side that runs
+ */
 export async function measureGrowth(
   dir: string,
   sizesMiB: readonly number[],
-  rounds: number,
+  { rounds, only }: { readonly rounds: number; readonly only: readonly string[] },
 ): Promise<GrowthSize[]> {
   const sizes: GrowthSize[] = [];
   for (const dataMiB of sizesMiB) {
@@ -29,7 +31,8 @@ export async function measureGrowth(
         ...compressorSides(scene),
         ...exportSides(scene),
         ...bundleSides(scene),
-      ].filter(({ id }) => measured.includes(id));
+      ].filter(({ id }) => measured.includes(id) && only.some((word) => id.includes(word)));
+      await scene.provide(sides.flatMap(({ needs = [] }) => needs));
       sizes.push({ dataMB: scene.dataBytes / 1e6, sides: await inTurn(sides, rounds) });
     } finally {
       await scene.close();
@@ -66,7 +69,7 @@ export function growthPanels(sizes: readonly GrowthSize[]): LinePanel[] {
   return [
     {
       title: 'seconds, median',
-      lines: lines(({ rounds }) => summaryOf(rounds.map(({ seconds }) => seconds)).median, ids),
+      lines: lines(({ seconds }) => seconds.median, ids),
     },
     {
       title: 'memory of the whole tree, MB, most of all rounds',
@@ -75,5 +78,5 @@ export function growthPanels(sizes: readonly GrowthSize[]): LinePanel[] {
         ids.filter((id) => !id.startsWith('ig')),
       ),
     },
-  ];
+  ].filter((panel) => panel.lines.length > 0);
 }

@@ -20,24 +20,28 @@ export function compressorSides(scene: Scene): Side[] {
     {
       id: 'igzip',
       name: 'igzip -1 of the same bytes, one process',
+      needs: ['data'],
       line: `igzip -1 -c < '${data}' > /dev/null`,
       check: same,
     },
     {
       id: 'igzip-cores',
       name: `igzip -1 on ${cores} cores at once`,
+      needs: ['pieces'],
       line: onAll(pieces, 'igzip -1 -c'),
       check: () => sh('bash', '-c', `cat ${compressedPieces} | igzip -dc | cmp - '${data}'`),
     },
     {
       id: 'igunzip',
       name: 'igzip -dc of them, one process',
+      needs: ['data'],
       line: `igzip -dc < '${compressed}' > /dev/null`,
       check: same,
     },
     {
       id: 'igunzip-cores',
       name: `igzip -dc on ${cores} cores at once`,
+      needs: ['pieces'],
       line: onAll(compressedPieces, 'igzip -dc'),
     },
   ];
@@ -79,6 +83,7 @@ function olderSteps({ folder, raw, qcow2 }: Scene): Side[] {
     {
       id: 'older-qcow2',
       name: 'older steps, qcow2: convert, tar -czS',
+      needs: ['qcow2'],
       line: steps(`qemu-img convert -f qcow2 -O qcow2 '${qcow2.disk}' backup.disk.0`),
       output,
       check: () => requireUnpacks(output, qcow2.disk, 'qcow2'),

@@ -12,6 +12,7 @@ export function exportSides(scene: Scene): Side[] {
   const side = (id: string, name: string, vm: SceneVm, more = ''): Side => ({
     id,
     name,
+    needs: vm === qcow2 ? ['qcow2'] : vm === wide ? ['wide'] : [],
     line: `'${onevmdump}' export --stdin -L -d '${output}' ${more} < '${vm.xml}'`,
     env,
     output,
@@ -31,10 +32,17 @@ export function bundleSides(scene: Scene): Side[] {
   const { folder, env, bundle, raw, sandbox } = scene;
   const extracted = join(folder, 'extracted.raw');
   return [
-    { id: 'verify', name: 'verify', line: `'${onevmdump}' verify '${bundle}'`, env },
+    {
+      id: 'verify',
+      name: 'verify',
+      needs: ['bundle'],
+      line: `'${onevmdump}' verify '${bundle}'`,
+      env,
+    },
     {
       id: 'extract',
       name: 'extract: a restore to a staged file',
+      needs: ['bundle'],
       line: `'${onevmdump}' extract '${bundle}' --disk 0 -o '${extracted}'`,
       env,
       output: extracted,
@@ -43,6 +51,7 @@ export function bundleSides(scene: Scene): Side[] {
     {
       id: 'restore',
       name: 'restore, with the copying by the datastore',
+      needs: ['bundle'],
       line: `'${onevmdump}' restore '${bundle}'`,
       env,
       before: () => forgetRestored(scene),

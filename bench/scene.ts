@@ -1,9 +1,9 @@
 // What the sides work on: VMs with disks of real files, their data in files for other tools, and an OpenNebula stand-in.
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { fileVm, type FileVm } from '../test/support/file-vm.ts';
+import { fileVm } from '../test/support/file-vm.ts';
 import { sh } from '../test/support/shell.ts';
 import { startSandbox, type Sandbox } from '../test/sandbox/sandbox.ts';
 import { makeFileSystem } from './disk.ts';
@@ -17,6 +17,9 @@ export interface SceneVm {
   /** Its only disk. */
   readonly disk: string;
 }
+
+/** What only some sides need, so that it takes no space for the others. */
+export type Part = 'qcow2' | 'wide' | 'data' | 'pieces' | 'bundle';
 
 export interface Scene {
   readonly folder: string;
@@ -36,8 +39,10 @@ export interface Scene {
   readonly compressedPieces: string;
   /** A bundle of `raw` with gzip, which stays. */
   readonly bundle: string;
-  /** Bytes of `data`. */
+  /** Allocated bytes of the raw disk. */
   readonly dataBytes: number;
+  /** Makes parts that a side needs, each once. */
+  provide(parts: readonly Part[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -60,66 +65,78 @@ export async function makeScene(options: SceneOptions): Promise<Scene> {
 
 async function fill(folder: string, { dataMiB, virtualMiB }: SceneOptions): Promise<Scene> {
   const datastores = join(folder, 'one/datastores');
-  const [rawVm, qcow2Vm, wideVm] = await Promise.all([
-    fileVm(datastores, 1, [{ id: 0, format: 'raw' }]),
-    fileVm(datastores, 2, [{ id: 0, format: 'qcow2' }]),
-    fileVm(datastores, 3, [{ id: 0, format: 'raw' }]),
-  ]);
-  await makeFileSystem(rawVm.path(0), { virtualMiB, dataMiB });
-  await sh('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', rawVm.path(0), qcow2Vm.path(0));
-  await sh('cp', '--sparse=always', rawVm.path(0), wideVm.path(0));
-  await sh('truncate', '-s', '20G', wideVm.path(0));
-  const vm = async (name: string, { xml, path }: FileVm): Promise<SceneVm> => {
-    const file = join(folder, `${name}.xml`);
+  const vm = async (id: number, format: 'raw' | 'qcow2'): Promise<SceneVm> => {
+    const { xml, path } = await fileVm(datastores, id, [{ id: 0, format }]);
+    const file = join(folder, `${id}.xml`);
     await writeFile(file, xml);
     return { xml: file, disk: path(0) };
   };
-  const raw = await vm('raw', rawVm);
-
-  const data = join(folder, 'data.bin');
-  await writeDataOnly(raw.disk, data);
-  const pieces = join(folder, 'pieces');
-  await mkdir(pieces);
-  await sh('split', '-n', String(cpus().length), data, `${pieces}/piece.`);
-  const script = `cd '${folder}' && for file in data.bin pieces/piece.*; do igzip -1 -c "$file" > "$file.gz"; done`;
-  await sh('bash', '-c', script);
-
+  const raw = await vm(1, 'raw');
+  await makeFileSystem(raw.disk, { virtualMiB, dataMiB });
   const sandbox = await startSandbox({
     dir: join(folder, 'one'),
     safeDirs: folder,
     imageCopyMs: 1,
   });
-  const env = {
-    ONE_XMLRPC: sandbox.endpoint,
-    ONE_AUTH: sandbox.authFile,
-    ONEVMDUMP_CONFIG: '/dev/null',
-    ONEVMDUMP_STATE_DIR: join(folder, 'state'),
-    ONEVMDUMP_STAGING_DIR: join(folder, 'staging'),
-    ONEVMDUMP_DATASTORE_LOCATION: datastores,
-  };
-  const bundle = join(folder, 'kept.tar.gz');
-  const exported = `env "$@" '${onevmdump}' export --stdin -L -d '${bundle}' < '${raw.xml}'`;
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  await sh('bash', '-c', exported, 'export', ...variables);
-  return {
+  const made = new Set<Part>();
+  const scene: Scene = {
     folder,
-    env,
+    env: {
+      ONE_XMLRPC: sandbox.endpoint,
+      ONE_AUTH: sandbox.authFile,
+      ONEVMDUMP_CONFIG: '/dev/null',
+      ONEVMDUMP_STATE_DIR: join(folder, 'state'),
+      ONEVMDUMP_STAGING_DIR: join(folder, 'staging'),
+      ONEVMDUMP_DATASTORE_LOCATION: datastores,
+    },
     sandbox,
     raw,
-    qcow2: await vm('qcow2', qcow2Vm),
-    wide: await vm('wide', wideVm),
-    data,
-    pieces: `${pieces}/piece.*[!z]`,
-    compressed: `${data}.gz`,
-    compressedPieces: `${pieces}/piece.*.gz`,
-    bundle,
-    dataBytes: (await stat(data)).size,
+    qcow2: await vm(2, 'qcow2'),
+    wide: await vm(3, 'raw'),
+    data: join(folder, 'data.bin'),
+    pieces: join(folder, 'piece.*[!z]'),
+    compressed: join(folder, 'data.bin.gz'),
+    compressedPieces: join(folder, 'piece.*.gz'),
+    bundle: join(folder, 'kept.tar.gz'),
+    dataBytes: (await stat(raw.disk)).blocks * 512,
+    async provide(parts) {
+      for (const part of parts) {
+        if (made.has(part)) continue;
+        made.add(part);
+        await makers[part](scene);
+      }
+    },
     async close() {
       await sandbox.stop();
       await rm(folder, { recursive: true, force: true });
     },
   };
+  return scene;
 }
+
+const makers: Readonly<Record<Part, (scene: Scene) => Promise<unknown>>> = {
+  qcow2: ({ raw, qcow2 }) =>
+    sh('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw.disk, qcow2.disk),
+  async wide({ raw, wide }) {
+    await sh('cp', '--sparse=always', raw.disk, wide.disk);
+    await sh('truncate', '-s', '20G', wide.disk);
+  },
+  async data({ raw, data, compressed }) {
+    await writeDataOnly(raw.disk, data);
+    await sh('bash', '-c', `igzip -1 -c < '${data}' > '${compressed}'`);
+  },
+  async pieces(scene) {
+    const { folder, data, pieces } = scene;
+    await scene.provide(['data']);
+    await sh('split', '-n', String(cpus().length), data, `${folder}/piece.`);
+    await sh('bash', '-c', `for file in ${pieces}; do igzip -1 -c < "$file" > "$file.gz"; done`);
+  },
+  async bundle({ env, bundle, raw }) {
+    const exported = `env "$@" '${onevmdump}' export --stdin -L -d '${bundle}' < '${raw.xml}'`;
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${String(value)}`);
+    await sh('bash', '-c', exported, 'export', ...variables);
+  },
+};
 
 /** Writes the allocated bytes of a sparse raw image one after the other. */
 async function writeDataOnly(disk: string, target: string): Promise<void> {

@@ -1,6 +1,7 @@
 // What is compared, and running it in turn.
 import { readFile } from 'node:fs/promises';
 import { sh } from '../test/support/shell.ts';
+import type { Part } from './scene.ts';
 import { measure, type Measured } from './measure.ts';
 import { summaryOf, type Summary } from './statistics.ts';
 
@@ -10,6 +11,8 @@ export interface Side {
   readonly name: string;
   /** What is measured: a line of bash. */
   readonly line: string;
+  /** Parts of the scene that it needs. */
+  readonly needs?: readonly Part[];
   /** Added to the environment. */
   readonly env?: NodeJS.ProcessEnv;
   /** The file or folder that it makes. It is removed before each round. */
