@@ -119,7 +119,7 @@ describe('a disk is extracted', () => {
       file: join(out, 'one'),
       format: 'qcow2',
       virtualSize: 24 * MiB,
-      sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as unknown,
+      checksum: expect.stringMatching(/^[0-9a-f]{64}$/) as unknown,
       cut: null,
     });
   });
