@@ -55,6 +55,8 @@ export interface BundleDisk {
   pieces(options?: PiecesOptions): AsyncIterable<Piece>;
   /** Its region table; only in a bundle with an index. @throws BundleError */
   table?(): Promise<RegionTable>;
+  /** One region as the guest sees it, checked; only in a bundle with an index. @throws BundleError */
+  region?(index: number): Promise<Buffer>;
 }
 
 /** A member with UEFI variables or the state of a vTPM. */

@@ -20,6 +20,7 @@ import { isStateMember, type FrameList, type Manifest } from '../format/manifest
 import { regionsMember } from '../format/manifest-parse.ts';
 import type { RegionContent } from '../format/region-table-encode.ts';
 import { checkPlaces, memberOf } from './member-places.ts';
+import { readRegion } from './region-read.ts';
 import { openRegionTable } from './region-table-read.ts';
 import { checkTable } from './table-check.ts';
 import {
@@ -59,6 +60,8 @@ export async function openIndexed(
       head: () => readHead(expected.size, pieces({}, 1)),
       pieces: (asked = {}) => pieces(asked),
       table,
+      region: async (index) =>
+        readRegion(source, manifest.compression, await table(), index, { label, signal }),
     };
   });
   return {

@@ -2,7 +2,13 @@
 import { BundleError } from '../../report/errors.ts';
 import { FrameTable, framesFrom } from '../format/frame-table.ts';
 import { regionsMember } from '../format/manifest-parse.ts';
-import type { FrameList, Manifest, ManifestDisk, ManifestMember } from '../format/manifest.ts';
+import type {
+  Frame,
+  FrameList,
+  Manifest,
+  ManifestDisk,
+  ManifestMember,
+} from '../format/manifest.ts';
 import { regionCount, regionSizeOf } from '../format/disk-checksum.ts';
 import {
   decodeFrame,
@@ -40,6 +46,8 @@ export interface RegionTable {
   readonly count: number;
   /** The frames of the disk's member. @throws BundleError when they do not follow one another */
   frames(): Promise<FrameList>;
+  /** One of these frames. @throws BundleError when it is not within the member */
+  frame(index: number): Promise<Frame>;
   /** All regions, in order. @throws BundleError */
   regions(): AsyncGenerator<RegionFacts>;
   /** One region. @throws BundleError */
@@ -65,24 +73,34 @@ export async function openRegionTable(
   const count = regionCount(disk.virtualSize);
   const regionSize = regionSizeOf(disk.virtualSize);
   const place = `the region table of disk ${disk.id}`;
+  const { offset: start, stored: storedBytes } = memberOf(manifest, disk.member);
+  const frameAt = (bytes: Buffer, at: number, index: number): Frame => {
+    const { offset, stored, crc32 } = decodeFrame(bytes, at);
+    const length = Math.min(header.frameSize, header.streamLength - index * header.frameSize);
+    return [offset, stored, length, crc32];
+  };
   return {
     header,
     regionSize,
     count,
     async frames() {
       const frames = new FrameTable();
-      const { frameSize, streamLength } = header;
       for await (const bytes of records(read, frameRecord, parts.frames, header.frames)) {
         for (let at = 0; at < bytes.length; at += frameRecord) {
-          const { offset, stored, crc32 } = decodeFrame(bytes, at);
-          const length = Math.min(frameSize, streamLength - frames.length * frameSize);
-          frames.push([offset, stored, length, crc32]);
+          frames.push(frameAt(bytes, at, frames.length));
         }
       }
-      const { offset, stored } = memberOf(manifest, disk.member);
       const { compression } = manifest;
-      checkFrames(place, frames, { offset, end: offset + stored, compression });
+      checkFrames(place, frames, { offset: start, end: start + storedBytes, compression });
       return frames;
+    },
+    async frame(index) {
+      if (index >= header.frames) throw new BundleError(`${place} has no frame ${index}`);
+      const bytes = await read(parts.frames + index * frameRecord, frameRecord);
+      const frame = frameAt(bytes, 0, index);
+      const [offset, stored] = frame;
+      if (offset >= start && offset + stored <= start + storedBytes && stored > 0) return frame;
+      throw new BundleError(`${place}: frame ${index} is not within its member`);
     },
     async *regions() {
       for await (const bytes of records(read, regionRecord, parts.regions, count)) {
