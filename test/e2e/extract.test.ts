@@ -355,7 +355,8 @@ describe('a bundle that lost its end', () => {
 
   test('extract from a bundle that lost its end never gives half a disk as whole', async () => {
     for (const bytes of [-200_000, -9, -1]) {
-      const cut = await cutAt('./backup.disk.2', bytes);
+      // Right after a disk comes its table.
+      const cut = await cutAt('./regions.disk.1', bytes);
       const { code, stderr } = await extract(cut, '--disk', '1', '--salvage');
       expect({ code, bytes }).toEqual({ code: 5, bytes });
       expect(stderr).toContain('is cut off and does not have all of disk 1; complete disks: 0');
