@@ -1,7 +1,7 @@
 // The request that oned makes of `backup` and of the TM actions around it: arguments, datastore and VM, validated.
 import { basename, posix } from 'node:path';
 import { parseVm } from '../vm/vm-xml.ts';
-import { parseXml } from '../xml/xml-parse.ts';
+import { childBytes } from '../xml/child-bytes.ts';
 import { child, childText, type XmlElement } from '../xml/xml.ts';
 import { UnsupportedError, UsageError } from '../report/errors.ts';
 import type { Vm } from '../vm/vm.ts';
@@ -56,7 +56,7 @@ export function parseBackupArguments(args: readonly string[]): BackupArguments {
 export function parseBackupRequest(args: readonly string[], stdin: Buffer): BackupRequest {
   const known = parseBackupArguments(args);
   const data = parseActionData(stdin);
-  const vm = child(data, 'VM') && parseVm(vmBytes(stdin));
+  const vm = child(data, 'VM') && parseVm(childBytes(stdin, 'VM', 'the data of the action'));
   if (vm) requireVm(vm, known.vmId);
   return { ...known, data, vm };
 }
@@ -82,28 +82,4 @@ export function refuseIncrements(vm: Vm): void {
   throw new UnsupportedError(
     `VM ${vm.id} is set to incremental backups, which onevmdump datastores do not support; set its backup mode to FULL`,
   );
-}
-
-/** The VM's XML, byte for byte as it is in the larger document. */
-function vmBytes(document: Buffer): Buffer {
-  const end = document.lastIndexOf('</VM>') + '</VM>'.length;
-  const expected = child(parseActionData(document), 'VM');
-  // The text of an attribute may also contain `<VM>`, so each one is parsed until the result is the expected VM.
-  for (
-    let from = document.indexOf('<VM>');
-    from !== -1;
-    from = document.indexOf('<VM>', from + 1)
-  ) {
-    const bytes = document.subarray(from, end);
-    if (JSON.stringify(parsed(bytes)) === JSON.stringify(expected)) return Buffer.from(bytes);
-  }
-  throw new UsageError("cannot find the VM's XML in the data of the action");
-}
-
-function parsed(bytes: Buffer): XmlElement | undefined {
-  try {
-    return parseXml(bytes, "the VM's XML");
-  } catch {
-    return undefined;
-  }
 }

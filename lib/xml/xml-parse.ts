@@ -55,7 +55,8 @@ export function parseXml(bytes: Buffer, what: string, options: ParseOptions = {}
   return toElement(root, what, outline.texts);
 }
 
-function decodeUtf8(bytes: Buffer, what: string, maxBytes: number): string {
+/** @throws UsageError when it is too large or not UTF-8 */
+export function decodeUtf8(bytes: Buffer, what: string, maxBytes: number): string {
   if (bytes.length > maxBytes) {
     throw new UsageError(
       `${what} has ${bytes.length} bytes; more than ${maxBytes} are not accepted`,

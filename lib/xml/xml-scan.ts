@@ -47,9 +47,13 @@ const reference = /&(?:lt|gt|amp|quot|apos|#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6}));/
 
 /** Receives the content of a document in order. When walkXml returns a fault, everything it received is invalid. */
 export interface XmlVisitor {
-  /** @param attributes as they are written; their references are not checked yet */
-  start(name: string, attributes: string): void;
-  end(): void;
+  /**
+   * @param attributes as they are written; their references are not checked yet
+   * @param from the index of the tag in the text
+   */
+  start(name: string, attributes: string, from: number): void;
+  /** @param to the index after the element */
+  end(to: number): void;
   /** Text with its references, which are all valid. */
   text(raw: string): void;
   /** The content of a CDATA section. */
@@ -140,7 +144,7 @@ function readMarkup(
         fault: `</${name ?? ''}> where ${expected === undefined ? 'nothing is open' : `<${expected}> is open`}`,
       };
     }
-    visitor.end();
+    visitor.end(from + whole.length);
     return { end: from + whole.length, element: false };
   }
 
@@ -156,8 +160,8 @@ function readMarkup(
   if (closed !== '/' && open.push(name) > maxDepth) {
     return { fault: `elements nested more than ${maxDepth} deep` };
   }
-  visitor.start(name, attributes);
-  if (closed === '/') visitor.end();
+  visitor.start(name, attributes, from);
+  if (closed === '/') visitor.end(from + whole.length);
   return { end: from + whole.length, element: true };
 }
 

@@ -15,6 +15,9 @@ export interface FileHead {
   readonly modified: Date;
 }
 
+/** Of the two numbers that `head` gets. */
+const longestLine = 64;
+
 export class RemoteReads {
   readonly #service: PipedService;
   /** The bundle's name for messages: host:path. */
@@ -80,7 +83,10 @@ export class RemoteReads {
 
   async #line(): Promise<string> {
     let text = '';
-    while (!text.endsWith('\n')) text += (await this.#answers.take(1)).toString('latin1');
+    while (!text.endsWith('\n')) {
+      if (text.length >= longestLine) throw new Error('a line that does not end');
+      text += (await this.#answers.take(1)).toString('latin1');
+    }
     return text;
   }
 }
