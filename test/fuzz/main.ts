@@ -40,7 +40,9 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [seed, cases, from] = [values.seed, values.cases, values.from].map(Number);
-  const names = values.parser?.split(',') ?? targets.map(({ name }) => name);
+  const names =
+    values.parser?.split(',').map((name) => targetNamed(name).name) ??
+    targets.map(({ name }) => name);
   if (values.print) {
     process.stdout.write(await inputOf(names[0] ?? '', seed ?? 1, from ?? 0));
     return 0;

@@ -13,13 +13,14 @@ import {
   bundleNames,
   diskUrls,
   programOutput,
+  remoteReads,
   settings,
 } from './targets/text.ts';
 import { actionData, backupRequest, hookInput, libvirtXml, vmXml, xml } from './targets/xml.ts'; // prettier-ignore
 
 export const targets: readonly Target[] = [
   ...[xml, vmXml, hookInput, actionData, backupRequest, backupArguments],
-  ...[libvirtXml, guestAgent, lvs, rbd, rbdExtents, rbdExportDiff, nbd, programOutput],
+  ...[libvirtXml, guestAgent, lvs, rbd, rbdExtents, rbdExportDiff, nbd, programOutput, remoteReads],
   ...[xmlRpc, oneAnswers, oneHttp],
   ...[journal, preparedFile, settings, addresses, diskUrls, bundleNames],
   ...[qcow2Header, qcow2Tables, qcow2Stream],

@@ -59,9 +59,9 @@ export const oneAnswers: Target = {
   seeds() {
     const datastore = noDeclaration('fixtures/xmlrpc/datastore-1.xml');
     const image = noDeclaration('fixtures/xmlrpc/image-9.xml');
-    const vm = noDeclaration('fixtures/vm/vm-running-qcow2-kvm.xml');
+    const vm = noDeclaration('fixtures/vm/vm-undeployed-simple.xml');
     return [
-      ...filesIn('fixtures/vm', /\.xml$/),
+      fileAt('fixtures/vm/vm-undeployed-simple.xml'),
       ...filesIn('fixtures/xmlrpc', /\.xml$/),
       ...[pool('DATASTORE_POOL', datastore), pool('IMAGE_POOL', image + image), pool('VM_POOL', vm)],
       ...answersOfOned.map((text) => Buffer.from(text)),

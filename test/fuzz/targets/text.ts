@@ -6,6 +6,8 @@ import {
   type BundleNameFacts,
 } from '../../../lib/bundle/format/bundle-name.ts';
 import { parseBundleAddress } from '../../../lib/bundle/location/bundle-address.ts';
+import { RemoteReads } from '../../../lib/bundle/location/remote-reads.ts';
+import { PassThrough, Readable } from 'node:stream';
 import { namesIn, kindOfPath } from '../../../lib/bundle/location/host-file.ts';
 import { defaultOf, parseConfig } from '../../../lib/config/config.ts';
 import type { Setting } from '../../../lib/config/setting.ts';
@@ -23,7 +25,7 @@ import {
   regularFileSize,
 } from '../../../lib/tools/file-facts.ts';
 import { fileAt } from '../folder.ts';
-import { inEachWay, joined, parted, printing } from '../reading.ts';
+import { inEachWay, inPieces, joined, parted, printing } from '../reading.ts';
 import { must, type Target } from '../target.ts';
 import { mutateText } from '../text-mutations.ts'; // prettier-ignore
 
@@ -110,6 +112,28 @@ export const backupArguments: Target = {
   mutate: mutateText,
   refuses: ['UsageError', 'UnsupportedError'],
   read: (input) => parseBackupArguments(parted(input)),
+};
+
+/** What the script prints that reads a bundle on a host: size and time, then the bytes that were asked for. */
+export const remoteReads: Target = {
+  name: 'remote-reads',
+  seeds: () => lines('1000 1700000000\n'.padEnd(1016, 'x'), '0 0\n', `5 999999999999\nhello`),
+  mutate: mutateText,
+  refuses: ['FailedError'],
+  async read(input) {
+    const reads = new RemoteReads(
+      {
+        ...{ pid: 0, stdin: new PassThrough().resume(), stdout: Readable.from(inPieces(input)) },
+        ...{ ended: Promise.resolve({ status: 0, stderr: '' }), stop: () => Promise.resolve() },
+      },
+      'h:/b',
+    );
+    const { size } = await reads.head();
+    const length = Math.min(size, 1000);
+    must(length === 0 || (await reads.read(0, length)).length === length, 'the bytes');
+    await reads.close();
+    return size;
+  },
 };
 
 /** The output of stat, realpath and the scripts of lib/tools and lib/bundle/location, on a machine that is not trusted. */
