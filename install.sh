@@ -157,7 +157,7 @@ is_ours() {
   case $1 in
     */../* | */..) return 1 ;;
     "$bin/onevmdump" | "$config" | "$config.new") ;;
-    "$share"/onehook/*.onehook) ;;
+    "$share"/onehook/*.onehook | "$share"/koffi.*) ;;
     "$man"/man1/onevmdump.1 | "$man"/man1/onevmdump-*.1 | "$man"/man5/onevmdump.conf.5) ;;
     "$remotes"/hooks/onevmdump/* | "$remotes"/tm/onevmdump/* | "$remotes"/datastore/onevmdump/*) ;;
     "$remotes"/tm/*) is_tm_action "$1" ;;
@@ -297,6 +297,10 @@ install_all() {
     make_folder "$staging" 755
     [[ $(stat -c %u -- "$destdir$staging") != 0 ]] || own "$staging"
   fi
+  # The command has a copy of its own, because root may run it: the one of the hooks belongs to OpenNebula's user.
+  for path in "$source_dir"/dist/hooks/koffi.*; do
+    [[ ! -f $path ]] || put_listed "$path" "$share/${path##*/}" 644
+  done
   for kind in hooks tm datastore; do put_scripts "$kind"; done
   for path in "$source_dir"/hooks/*.onehook; do
     [[ ! -f $path ]] || put_listed "$path" "$share/onehook/${path##*/}" 644

@@ -4,5 +4,6 @@ export default {
   transform: { '\\.ts$': '<rootDir>/test/esbuild-transform.mjs' },
   coverageProvider: 'v8',
   collectCoverageFrom: ['{hooks,drivers,bin,lib}/**/*.ts'],
+  setupFiles: ['<rootDir>/test/worker-code.setup.mjs'],
   setupFilesAfterEnv: ['<rootDir>/test/limit.setup.ts'],
 };

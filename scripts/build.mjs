@@ -1,10 +1,11 @@
 // Builds all programs as CommonJS files without an extension in dist/: the command as one self-contained file, hooks and
 // driver actions as programs that share parts (build-remotes.mjs).
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { buildRemotes } from './build-remotes.mjs';
+import { buildWorker } from './worker-code.mjs';
 
 const root = new URL('..', import.meta.url).pathname;
 process.chdir(root);
@@ -17,6 +18,7 @@ const helpers = [
   'test/fuzz/main.ts',
   'bench/bench.ts',
   'bench/many-extents.ts',
+  'bench/engines.ts',
   'scripts/manual.ts',
   'scripts/tm-mads.ts',
 ];
@@ -44,6 +46,7 @@ const options = {
   define: {
     'import.meta.url': '__importMetaUrl',
     'globalThis.ONEVMDUMP_VERSION': JSON.stringify(version),
+    'globalThis.ONEVMDUMP_WORKER': JSON.stringify(buildWorker()),
   },
 };
 // Packages ask for the current folder as soon as they are loaded. If it was removed, Node.js would print a stack.
@@ -73,6 +76,13 @@ for (const folder of remotes) {
   const programs = await programsIn(folder);
   if (programs.length > 0)
     await buildRemotes({ programs, outdir: join('dist', folder), options, metaUrl });
+}
+// koffi calls libraries (lib/bundle/threads/ffi.ts). Only the file for this machine's processor is taken, and the programs
+// also run without it.
+const koffi = `node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
+if ((await there([koffi])).length > 0) {
+  await copyFile(koffi, 'dist/hooks/koffi.node');
+  await copyFile('lib/bundle/threads/koffi.license.txt', 'dist/hooks/koffi.license.txt');
 }
 await writeFile('dist/package.json', '{ "type": "commonjs" }\n');
 if ((await there(['scripts/manual.ts'])).length > 0)

@@ -33,6 +33,7 @@ export const order = [
   ['lib/bundle/location'],
   ['lib/bundle/write'],
   ['lib/bundle/read'],
+  ['lib/bundle/threads'],
   ['lib/bundle/format'],
   ['lib/bundle/compression'],
   ['lib/bundle'],

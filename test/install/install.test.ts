@@ -164,6 +164,18 @@ describe('installing', () => {
     await expect(stat(join(release.temp, 'other'))).rejects.toThrow('ENOENT');
   });
 
+  test('an installation gives koffi to the hooks and, in a file of its own, to the command', async () => {
+    await release.write('dist/hooks/koffi.node', 'native', 0o644);
+    await release.install(['-d', one]);
+    const copies = ['share/onevmdump/koffi.node', 'var/remotes/hooks/onevmdump/koffi.node'];
+    for (const copy of copies) {
+      expect(await readFile(join(one, copy), 'utf8')).toBe('native');
+      expect(await mode(join(one, copy))).toBe('644');
+    }
+    expect(await release.install(['-d', one, '--uninstall'])).toMatchObject({ status: 0 });
+    for (const copy of copies) await expect(stat(join(one, copy))).rejects.toThrow('ENOENT');
+  });
+
   test("an installation uses the layout of OpenNebula's packages below DESTDIR", async () => {
     const result = await release.install([], { env: { DESTDIR: 'pkg' }, user: null });
     expect(result).toMatchObject({ status: 0, stderr: '' });
