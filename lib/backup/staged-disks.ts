@@ -10,7 +10,7 @@ import { FailedError, UsageError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { declaredFormat } from '../storage/disk-format.ts';
 import { inspectImage } from '../storage/file/image-chain.ts';
-import { openImage } from '../storage/image-server.ts';
+import { openImage } from '../storage/open-image.ts';
 import type { OpenableDisk, VmSnapshot } from '../storage/storage.ts';
 import { fileHead } from '../tools/file-facts.ts';
 import { maxStdinBytes } from '../xml/stdin.ts';

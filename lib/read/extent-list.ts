@@ -1,5 +1,6 @@
 // Collects the extents of a disk as they are found. There may be any number of them: when there are too many to keep,
 // the smallest holes are treated as data (zeros), so that memory is bounded and the content stays the same.
+import type { Log } from '../report/log.ts';
 import { Extents, mostExtents } from './extents.ts';
 
 /** A smaller hole is not worth an extent when there are so many. */
@@ -29,6 +30,16 @@ export class ExtentList {
   /** Bytes of the largest hole that was treated as data; 0 if none was. */
   get filledHole(): number {
     return this.#hole;
+  }
+
+  /** Returns the extents, and logs if holes became data. @param label names the disk */
+  logged(label: string, log: Log): Extents {
+    if (this.#hole > 0) {
+      log.info(
+        `${label}: its data is in very many fragments; holes of up to ${this.#hole} bytes are stored as zeros`,
+      );
+    }
+    return this.#extents;
   }
 
   /** Removes at least a quarter of them, so that this happens only a few times. */

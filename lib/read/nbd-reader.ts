@@ -2,17 +2,16 @@
 // pipelined reads.
 import { FailedError } from '../report/errors.ts';
 import type { Log } from '../report/log.ts';
-import type { DiskReader, Extent } from './disk-reader.ts';
+import type { DiskReader } from './disk-reader.ts';
 import { ExtentList } from './extent-list.ts';
 import { Extents } from './extents.ts';
 import { connectNbd, type NbdClient } from './nbd-client.ts';
 import { stateZero } from './nbd-protocol.ts';
+import { readAhead, SpareBuffers, type ReadableDisk } from './read-ahead.ts';
 
 const maxPiece = 512 * 1024;
 /** Bytes in flight: twice as much is not faster (docs/decisions/0005-writing-frames.md), and less starves the server. */
 const maxBytesInFlight = 16 * maxPiece;
-const maxRequestsInFlight = 256;
-/** A request costs as much as reading this many bytes, so smaller holes are also read. */
 const maxGap = 16 * 1024;
 
 const sectorSize = 512;
@@ -49,23 +48,32 @@ export async function openNbdReader(options: NbdReaderOptions): Promise<DiskRead
       log.debug(`${label}: the NBD server cannot tell data from zeros; everything counts as data`);
     }
     let extents: Promise<Extents> | undefined;
-    const spare: Buffer[] = [];
+    const disk = readableDisk(client);
+    const buffers = new SpareBuffers(disk.longest, maxBytesInFlight / maxPiece);
     return {
       virtualSize,
       extents: () => (extents ??= findExtents(client, virtualSize, label, log)),
-      read: (wanted) => readPieces(client, wanted, spare),
-      recycle(piece) {
-        // Only memory that belongs to one piece, and no more than is used at once.
-        const own = piece.length === maxPiece && piece.buffer.byteLength === maxPiece;
-        if (own && spare.length < maxBytesInFlight / maxPiece)
-          spare.push(Buffer.from(piece.buffer));
-      },
+      read: (wanted) => readAhead(disk, wanted, buffers),
+      recycle: (piece) => buffers.giveBack(piece),
       close: () => client.close(),
     };
   } catch (error) {
     await client.close();
     throw error;
   }
+}
+
+/** Requests are whole blocks of the server. */
+function readableDisk(client: NbdClient): ReadableDisk {
+  const { size, minBlock, maxBlock } = client.export;
+  return {
+    read: (offset, target) => client.read(offset, target),
+    size,
+    block: minBlock,
+    longest: Math.floor(Math.min(maxPiece, maxBlock) / minBlock) * minBlock,
+    maxGap,
+    maxInFlight: maxBytesInFlight,
+  };
 }
 
 function requireSize(served: number, expected: number, label: string): void {
@@ -106,92 +114,5 @@ async function findExtents(
       );
     }
   }
-  if (list.filledHole > 0) {
-    log.info(
-      `${label}: its data is in very many fragments; holes of up to ${list.filledHole} bytes are stored as zeros`,
-    );
-  }
-  return list.extents;
-}
-
-/** Requests ahead of the consumer and yields the pieces in order. */
-async function* readPieces(
-  client: NbdClient,
-  extents: Iterable<Extent>,
-  spare: Buffer[],
-): AsyncGenerator<Uint8Array, void, void> {
-  const requests = cut(client, extents, spare);
-  const window: { readonly request: Request; readonly arrived: Promise<void> }[] = [];
-  let bytes = 0;
-  const topUp = (): void => {
-    while (bytes < maxBytesInFlight && window.length < maxRequestsInFlight) {
-      const next = requests.next();
-      if (next.done === true) return;
-      const { offset, target } = next.value;
-      const arrived = client.read(offset, target);
-      // Whoever waits for it gets the failure. Without this, a failure before that would be an unhandled rejection.
-      arrived.catch(() => undefined);
-      window.push({ request: next.value, arrived });
-      bytes += target.length;
-    }
-  };
-  topUp();
-  for (let next = window.shift(); next; next = window.shift()) {
-    await next.arrived;
-    const { target, pieces } = next.request;
-    bytes -= target.length;
-    if (target.length >= maxPiece || window.length < maxRequestsInFlight / 2) topUp();
-    yield* pieces;
-  }
-}
-
-interface Request {
-  readonly offset: number;
-  readonly target: Uint8Array;
-  /** The parts of `target` that were asked for, in order. */
-  readonly pieces: readonly Uint8Array[];
-}
-
-/**
- * Cuts extents at whole MiB of the disk. Pieces that are close together become one request. Requests are
- * widened to whole blocks of the server.
- */
-function* cut(
-  client: NbdClient,
-  extents: Iterable<Extent>,
-  spare: Buffer[],
-): Generator<Request, void, void> {
-  const { size, minBlock, maxBlock } = client.export;
-  const step = Math.floor(Math.min(maxPiece, maxBlock) / minBlock) * minBlock;
-  let near: Extent[] = [];
-  const flush = function* (): Generator<Request, void, void> {
-    const first = near[0];
-    const last = near.at(-1);
-    if (!first || !last) return;
-    const offset = Math.floor(first.offset / minBlock) * minBlock;
-    const end = Math.ceil((last.offset + last.length) / minBlock) * minBlock;
-    const length = Math.min(size, end) - offset;
-    const target = (length === maxPiece && spare.pop()) || Buffer.allocUnsafe(length);
-    const pieces = near.map((extent) => {
-      return target.subarray(extent.offset - offset, extent.offset - offset + extent.length);
-    });
-    near = [];
-    yield { offset, target, pieces };
-  };
-  for (const { offset: start, length } of extents) {
-    for (let offset = start; offset < start + length;) {
-      const blockEnd = (Math.floor(offset / step) + 1) * step;
-      const part = { offset, length: Math.min(start + length, blockEnd) - offset };
-      const last = near.at(-1);
-      const gap = last ? offset - (last.offset + last.length) : 0;
-      if (offset % step === 0 || gap > maxGap || crosses(last, offset, step)) yield* flush();
-      near.push(part);
-      offset += part.length;
-    }
-  }
-  yield* flush();
-}
-
-function crosses(last: Extent | undefined, offset: number, step: number): boolean {
-  return last !== undefined && Math.floor(last.offset / step) !== Math.floor(offset / step);
+  return list.logged(label, log);
 }

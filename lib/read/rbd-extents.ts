@@ -5,9 +5,7 @@ import { object } from '../run/json-object.ts';
 import { count, made, parseShape } from '../run/json-shape.ts';
 import { ExtentList } from './extent-list.ts';
 import type { Extents } from './extents.ts';
-
-/** Limit of one object, which has three short fields. */
-const maxObject = 1000;
+import { eachOfJsonList } from './json-list.ts';
 
 /** In Ceph 16 `exists` is a string; other versions print a JSON boolean. */
 const truths = new Map<unknown, boolean>([
@@ -35,17 +33,12 @@ export async function parseRbdExtents(
 ): Promise<Extents> {
   const list = new ExtentList();
   let end = 0;
-  let opened = false as boolean;
-  let rest = '';
   const wrong = (why: string): FailedError =>
     new FailedError(`cannot find the data of ${label}: rbd diff printed ${why}`);
 
-  const add = (text: string): void => {
-    const [, before, extent] = /^\s*([[,])\s*(\{[^{}]*\})$/.exec(text) ?? [];
-    if (extent === undefined || before !== (opened ? ',' : '[')) throw wrong('no list of extents');
-    opened = true;
-    const { offset, length, exists } = parseShape(extentShape, extent, (why) =>
-      wrong(`an extent that is not one, since ${why}: ${extent.slice(0, 100)}`),
+  const add = (json: string): void => {
+    const { offset, length, exists } = parseShape(extentShape, json, (why) =>
+      wrong(`an extent that is not one, since ${why}: ${json.slice(0, 100)}`),
     );
     if (length === 0) throw wrong('an extent without a length');
     if (offset < end) throw wrong('its extents out of order');
@@ -57,16 +50,6 @@ export async function parseRbdExtents(
     end = offset + length;
   };
 
-  for await (const chunk of chunks) {
-    rest += Buffer.from(chunk).toString('latin1');
-    let from = 0;
-    for (let at = rest.indexOf('}'); at >= 0; at = rest.indexOf('}', from)) {
-      add(rest.slice(from, at + 1));
-      from = at + 1;
-    }
-    rest = rest.slice(from);
-    if (rest.length > maxObject) throw wrong('no list of extents');
-  }
-  if (!(opened ? /^\s*\]\s*$/ : /^\s*\[\s*\]\s*$/).test(rest)) throw wrong('no whole list');
+  await eachOfJsonList(chunks, add, wrong);
   return list.extents;
 }

@@ -1,4 +1,4 @@
-// Opens a disk image for reading: a separate qemu-nbd serves it on a Unix socket in a private folder. Both are in the
+// Opens a disk image for reading by a server: a separate qemu-nbd serves it on a Unix socket in a private folder. Both are in the
 // journal before they are made, and both are gone when the reader is closed.
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,10 +9,11 @@ import { NotListeningError } from '../read/nbd-socket.ts';
 import { CommandError, errorMessage, FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import type { ForwardedSocket, Service } from '../run/runner.ts';
-import { startQemuNbd, type BlockNode } from '../tools/qemu-nbd.ts';
+import { startQemuNbd } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../run/own-prefix.ts';
 import { removeFolder, stopProcess } from '../run/undo-kinds.ts';
 import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
+import type { OpenableImage } from './open-image.ts';
 
 /** Short, because the path of a socket has 107 bytes at most. */
 const socketFolder = '/tmp';
@@ -25,19 +26,13 @@ const endLimitMs = 5000;
 /** How long to wait, after a failed read, for the server to end and say why. */
 const lastWordsMs = 500;
 
-export interface ServedImage {
-  readonly node: BlockNode;
-  /** Bytes. */
-  readonly virtualSize: number;
-}
-
 /**
  * Serves an image and opens it.
  * @param label "disk 0 of VM 7".
  * @throws CommandError with qemu-nbd's own words when it cannot open the image.
  */
-export async function openImage(
-  { node, virtualSize }: ServedImage,
+export async function serveImage(
+  { node, virtualSize }: OpenableImage,
   label: string,
   run: Run,
 ): Promise<DiskReader> {

@@ -46,10 +46,15 @@ export async function startQemuNbd(
       '--cache=writeback',
       '--detect-zeroes=off',
       '--discard=ignore',
-      `json:${JSON.stringify(blockdev(image))}`,
+      imageName(image),
     ],
     env: keepBuffers,
   });
+}
+
+/** How QEMU's programs are told to open an image, without probing anything. */
+export function imageName(image: BlockNode): string {
+  return `json:${JSON.stringify(blockdev(image))}`;
 }
 
 function blockdev(node: BlockNode): object {

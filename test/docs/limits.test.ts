@@ -63,7 +63,16 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
   ],
   'docs/storage-file.md': [
     ['more than {} layers', 'maxLayers', 1],
-    ['most {} KiB between data are read', 'maxGap', KiB],
+    [
+      'at most {} KiB between data are read with it (and dropped). A',
+      'read/raw-reader.ts maxGap',
+      KiB,
+    ],
+    [
+      'at most {} KiB between data are read with it (and dropped), which',
+      'read/nbd-reader.ts maxGap',
+      KiB,
+    ],
     ['and {} s of silence', 'read/nbd-reader.ts defaultStallMs', s],
   ],
   'docs/storage-lvm.md': [

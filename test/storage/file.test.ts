@@ -45,6 +45,13 @@ async function image(world: World, format: 'raw' | 'qcow2', size = 16 * MiB): Pr
   return path;
 }
 
+/** Disk 0 of VM 7, with random data at its beginning. */
+async function qcow2File(world: World, size: number, data: number): Promise<void> {
+  const path = join(world.vmFolder, 'disk.0');
+  await rawFile(`${path}.raw`, size, [[0, data]]);
+  qemuImg('convert', '-f', 'raw', '-O', 'qcow2', `${path}.raw`, path);
+}
+
 describe('a raw disk', () => {
   test('a raw disk in a file is dumped with its holes and its exact size', () =>
     inWorld(async (world) => {
@@ -359,8 +366,11 @@ describe('the files of a disk', () => {
 describe('what is started for a dump', () => {
   test('what is started to read a file is gone after the reader was closed, and nothing is left to undo', () =>
     inWorld(async (world) => {
-      await rawFile(join(world.vmFolder, 'disk.0'), MiB, [[0, MiB]]);
-      const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
+      await qcow2File(world, MiB, MiB);
+      const { disks } = await snapshotDisks(
+        planDumps(vm([disk(0, { format: 'qcow2' })]), new Map()),
+        world.run,
+      );
       expect(world.undone()).toEqual([]);
       const reader = await disks[0]!.open();
       const [folder, server] = world.undone();
@@ -398,8 +408,11 @@ describe('what is started for a dump', () => {
     const abort = new AbortController();
     return inWorld(
       async (world) => {
-        await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 32 * MiB]]);
-        const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
+        await qcow2File(world, 64 * MiB, 32 * MiB);
+        const { disks } = await snapshotDisks(
+          planDumps(vm([disk(0, { format: 'qcow2' })]), new Map()),
+          world.run,
+        );
         const reader = await disks[0]!.open();
         const path = String(world.undone()[0]?.['path']);
         const attempt = (async () => {
@@ -421,8 +434,11 @@ describe('what is started for a dump', () => {
 
   test('what is started to read a file that dies in the middle is reported with its end', () =>
     inWorld(async (world) => {
-      await rawFile(join(world.vmFolder, 'disk.0'), 64 * MiB, [[0, 64 * MiB]]);
-      const { disks } = await snapshotDisks(planDumps(vm([disk(0)]), new Map()), world.run);
+      await qcow2File(world, 64 * MiB, 64 * MiB);
+      const { disks } = await snapshotDisks(
+        planDumps(vm([disk(0, { format: 'qcow2' })]), new Map()),
+        world.run,
+      );
       const reader = await disks[0]!.open();
       const path = String(world.undone()[0]?.['path']);
       let killed = false;
@@ -450,7 +466,7 @@ describe('what is started for a dump', () => {
           resolveDir: import.meta.dirname,
           loader: 'ts',
           contents: `
-            import { openImage } from '../../lib/storage/image-server.ts';
+            import { serveImage } from '../../lib/storage/image-server.ts';
             import { localRunner } from '../../lib/run/local-runner.ts';
             const log = { debug() {}, info() {}, warn() {}, error() {} };
             const journal = { async record(undo) {
@@ -460,7 +476,7 @@ describe('what is started for a dump', () => {
             const runner = localRunner(log);
             const node = { driver: 'raw', path: ${JSON.stringify(path)} };
             const run = { runner, journal, log, signal: new AbortController().signal };
-            await openImage({ node, virtualSize: ${8 * MiB} }, 'it', run);
+            await serveImage({ node, virtualSize: ${8 * MiB} }, 'it', run);
             console.log('open');
             setInterval(() => {}, 1000);`,
         },
@@ -484,17 +500,17 @@ describe('what is started for a dump', () => {
 
   test('what is started to read a file that is not installed is said so', () =>
     inWorld(async (world) => {
-      await rawFile(join(world.vmFolder, 'disk.0'), 4096);
+      await qcow2File(world, 4096, 0);
       const bin = join(world.outside, 'bin');
       mkdirSync(bin);
-      for (const tool of ['realpath', 'stat', 'head', 'mkdir', 'rm', 'sh', 'qemu-img']) {
+      for (const tool of ['realpath', 'stat', 'head', 'mkdir', 'dd', 'rm', 'sh', 'qemu-img']) {
         writeFileSync(join(bin, tool), `#!/bin/sh\nexec /usr/bin/${tool} "$@"\n`);
         chmodSync(join(bin, tool), 0o755);
       }
       const { PATH } = process.env;
       process.env['PATH'] = bin;
       try {
-        await expect(dumpOf(world, disk(0))).rejects.toThrow(
+        await expect(dumpOf(world, disk(0, { format: 'qcow2' }))).rejects.toThrow(
           'cannot start qemu-nbd: is not installed',
         );
       } finally {

@@ -4,7 +4,7 @@ import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Run } from '../../lib/run/run.ts';
 import type { Runner } from '../../lib/run/runner.ts';
-import { openImage } from '../../lib/storage/image-server.ts';
+import { serveImage } from '../../lib/storage/image-server.ts';
 import { inWorld, MiB, rawFile, type World } from '../support/storage-world.ts';
 
 /** A run on a host whose forwarded socket leads nowhere before it was looked for `looks` times. */
@@ -33,7 +33,7 @@ async function openAfter(looks: number, world: World): Promise<number> {
   await rawFile(path, MiB, [[0, MiB]]);
   const node = { driver: 'raw', path } as const;
   const image = { node, virtualSize: MiB } as const;
-  const reader = await openImage(image, 'disk 0 of VM 7', runWithSocketAfter(looks, world));
+  const reader = await serveImage(image, 'disk 0 of VM 7', runWithSocketAfter(looks, world));
   await reader.close();
   return reader.virtualSize;
 }

@@ -9,7 +9,7 @@ import { isOpenForWriting } from '../../tools/qemu-img.ts';
 import { isReadOnly, type Disk, type Vm } from '../../vm/vm.ts';
 import { isRunning } from '../../guest/domain.ts';
 import { requireReadable, requireSameWrites, requireUnused } from '../device-checks.ts';
-import { openImage } from '../image-server.ts';
+import { openImage } from '../open-image.ts';
 import { planRawDisk } from '../raw-disk.ts';
 import {
   diskLabel,

@@ -11,7 +11,7 @@ import { vmFolder } from '../../vm/names.ts';
 import { activityOf, stateName } from '../../vm/states.ts';
 import { isCdrom, type Disk, type History, type Vm } from '../../vm/vm.ts';
 import { inspectImage, inspectTop, type ImageRequest } from './image-chain.ts';
-import { openImage } from '../image-server.ts';
+import { openImage } from '../open-image.ts';
 import { diskFile } from './names.ts';
 import { fileSettings } from './settings.ts';
 import { fileSource, type FileSource } from './source.ts';

@@ -6,7 +6,7 @@ import { FailedError } from '../../report/errors.ts';
 import { formatBytes } from '../../report/format.ts';
 import type { Run } from '../../run/run.ts';
 import { activate, devicePath, lvmOn, readVolumeGroup, type Lvm } from '../../tools/lvm.ts';
-import { openImage } from '../image-server.ts';
+import { openImage } from '../open-image.ts';
 import { whileLocked } from './lock.ts';
 import { diskVolume } from './names.ts';
 import { roomInWords } from './room.ts';
