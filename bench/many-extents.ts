@@ -1,19 +1,11 @@
-// `npm run bench:many-extents`: a disk of 16 TiB with millions of extents is exported, shown and verified. Prints
+// `npm run bench:many-extents`: a disk of 16 TiB with millions of extents is exported, shown and verified, and one region restored. Prints
 // time for each extent, and memory. The disk exists nowhere (many-disk.ts); everything else is as in a real export.
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { parseCompression } from '../lib/config/compression.ts';
-import { bundleTarget } from '../lib/bundle/location/destination.ts';
-import { createLog } from '../lib/report/log.ts';
-import { silent } from '../lib/report/progress.ts';
-import { loadConfig } from '../lib/session/load-config.ts';
-import { withRun } from '../lib/session/with-run.ts';
-import { parseVm } from '../lib/vm/vm-xml.ts';
-import { writeBundle } from '../lib/write-bundle.ts';
-import { fileVm } from '../test/support/file-vm.ts';
-import { manyReader, type ManyDisk } from './many-disk.ts';
+import type { ManyDisk } from './many-disk.ts';
+import { exportDisk, restoreRegion } from './many-work.ts';
 import { measure } from './measure.ts';
 import { inWords, machine, table, withSection } from './report.ts';
 import { onevmdump } from './scene.ts';
@@ -43,6 +35,8 @@ async function main(): Promise<void> {
       markdown: { type: 'string' },
       // For the process that is measured: the bundle to write.
       export: { type: 'string' },
+      // The same for the region to restore: the bundle.
+      region: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -53,6 +47,8 @@ async function main(): Promise<void> {
     extentSize: Number(values['extent-kib']) * KiB,
   };
   if (values.export !== undefined) return exportDisk(disk, values.export, values.compress);
+  if (values.region !== undefined)
+    return restoreRegion(disk, values.region, `${values.region}.region`);
   const folder = await mkdtemp(join(values.dir, 'onevmdump-many-'));
   try {
     await measureAll(disk, folder, values);
@@ -81,6 +77,7 @@ async function measureAll(
   const steps = [
     { name: 'export', line: `'${self}' ${words} --export '${bundle}'` },
     { name: 'show', line: `'${onevmdump}' show '${bundle}'` },
+    { name: 'restore of one region', line: `'${self}' ${words} --region '${bundle}'` },
     { name: 'verify', line: `'${onevmdump}' verify '${bundle}'` },
   ];
   const figures = [];
@@ -114,54 +111,6 @@ ${table([
       JSON.stringify({ machine: where, disk, compress, size, figures }, null, 1),
     );
   }
-}
-
-/** Writes a bundle as an export does, but for the disk's reader. */
-async function exportDisk(disk: ManyDisk, bundle: string, compress: string): Promise<void> {
-  const log = createLog({
-    script: 'many-extents',
-    debug: false,
-    write: (line) => process.stderr.write(line),
-  });
-  const { xml } = await fileVm(`${bundle}.datastores`, 1, [{ id: 0, format: 'raw' }]);
-  const vm = parseVm(Buffer.from(xml));
-  const { signal } = new AbortController();
-  const config = await loadConfig({ file: undefined, env: process.env });
-  const setup = {
-    config,
-    log,
-    signal,
-    progress: silent,
-    action: 'export',
-    vmId: undefined,
-  } as const;
-  await withRun(setup, async (run) => {
-    const started = new Date();
-    const target = await bundleTarget(bundle, undefined, run, {
-      vmId: vm.id,
-      epoch: Math.floor(started.getTime() / 1000),
-      compression: parseCompression(compress).method,
-    });
-    return writeBundle(
-      target,
-      {
-        vm,
-        started,
-        compression: parseCompression(compress),
-        disks: [
-          {
-            id: 0,
-            layout: { format: 'raw' },
-            virtualSize: disk.virtualSize,
-            open: () => Promise.resolve(manyReader(disk)),
-          },
-        ],
-        images: new Map(),
-        consistency: { level: 'offline', at: started.toISOString(), frozenMs: 0 },
-      },
-      run,
-    );
-  });
 }
 
 main().catch((error: unknown) => {

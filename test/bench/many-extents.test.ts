@@ -43,6 +43,21 @@ describe('the disk of many extents', () => {
     expect(map.filter((entry) => entry.data)).toHaveLength(700);
   });
 
+  test('the restore of one region fails when the region is not what the disk has there', async () => {
+    const words = (extents: number): string[] => [
+      ...['--extents', String(extents), '--extent-kib', '8', '--virtual-gib', '1'],
+    ];
+    const bundle = join(folder, 'region.tar.gz');
+    const env = { ...process.env, ONEVMDUMP_STATE_DIR: folder, ONEVMDUMP_CONFIG: '/dev/null' };
+    const made = await runToEnd(program, [...words(5000), '--export', bundle], { env });
+    expect({ code: made.code, stderr: made.stderr }).toEqual({ code: 0, stderr: '' });
+    const right = await runToEnd(program, [...words(5000), '--region', bundle], { env });
+    expect({ code: right.code, stderr: right.stderr }).toEqual({ code: 0, stderr: '' });
+    const wrong = await runToEnd(program, [...words(4999), '--region', bundle], { env });
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('is not that part of the disk');
+  });
+
   test('a disk of 16 TiB with ten million extents has each extent at a place of its own', () => {
     const disk: ManyDisk = {
       virtualSize: 16 * 1024 * GiB,
@@ -63,15 +78,20 @@ describe('the disk of many extents', () => {
     );
   });
 
-  test('the benchmark of many extents measures the export, the listing and the verification', async () => {
+  test('the benchmark of many extents measures the export, the listing, the restore of one region and the verification', async () => {
     const json = join(folder, 'figures.json');
-    const words = ['--extents', '500', '--virtual-gib', '16384', '--dir', folder, '--json', json];
+    const words = ['--extents', '500', '--virtual-gib', '64', '--dir', folder, '--json', json];
     const { code, stdout, stderr } = await runToEnd(program, words);
     expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
     const { figures } = JSON.parse(await readFile(json, 'utf8')) as {
       figures: { name: string; seconds: number; peakMB: number }[];
     };
-    expect(figures.map(({ name }) => name)).toEqual(['export', 'show', 'verify']);
+    expect(figures.map(({ name }) => name)).toEqual([
+      'export',
+      'show',
+      'restore of one region',
+      'verify',
+    ]);
     for (const { seconds } of figures) expect(seconds).toBeGreaterThan(0);
     expect(stdout).toContain('500 extents of 64 KiB');
   });
