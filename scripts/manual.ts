@@ -1,9 +1,10 @@
 // Generates documentation from the descriptions of commands, options, settings and exit codes.
 // Usage: manual man FOLDER   the man pages, into FOLDER/man1 and FOLDER/man5 (part of the build)
-//        manual docs FILE... the tables of these documents, in place (npm run docs)
+//        manual docs FILE... the tables and dumps of these documents, in place (npm run docs)
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { toolVersion } from '../lib/report/version.ts';
+import { exampleBundle, withExample } from './manual/example.ts';
 import { manPages } from './manual/pages.ts';
 import { withTables } from './manual/tables.ts';
 
@@ -23,7 +24,7 @@ async function writeManPages(folder: string): Promise<void> {
 
 async function writeTables(file: string): Promise<void> {
   const before = await readFile(file, 'utf8');
-  const after = withTables(before);
+  const after = withExample(withTables(before), await exampleBundle());
   if (after !== before) await writeFile(file, after);
 }
 

@@ -3,6 +3,7 @@
 import { expect, test } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { runInNewContext } from 'node:vm';
 import { jobSettings } from '../../lib/storage/job/settings.ts';
 import { lvmSettings } from '../../lib/storage/lvm/settings.ts';
 
@@ -18,30 +19,39 @@ type Limit = readonly [phrase: string, constant: string, unit: number];
 
 const limits: Readonly<Record<string, readonly Limit[]>> = {
   'docs/bundle-format.md': [
-    ['usually {} MiB and at most', 'frameSize', MiB],
-    ['and at most {} MiB, compressed on', 'largestFrame', MiB],
-    ['A frame has at most {} MiB of the tar', 'largestFrame', MiB],
-    ['The writer cuts every {} MiB', 'frameSize', MiB],
-    ['`./nvram` has at most {} MiB', 'largestNvram', MiB],
+    ['1 byte to {} MiB of the tar stream', 'largestFrame', MiB],
+    ['onevmdump cuts every {} MiB', 'frameSize', MiB],
+    ['With frames of {} MiB a disk has room', 'frameSize', MiB],
+    ['a disk has room for {} TiB of data', 'largestData', 2 ** 40],
+    ['regions of equal size, {} MiB.', 'smallestRegion', MiB],
+    ['more than {} (2^20) regions', 'mostRegions', 1],
+    ['into blocks of {} bytes, numbered', 'region-hash.ts blockSize', 1],
+    ['after each {} blocks', 'longestRun', 1],
+    ['**Header**, {} bytes', 'region-table.ts headerSize', 1],
+    ['**Frames**, {} bytes each', 'frameRecord', 1],
+    ['**Regions**, {} bytes each', 'regionRecord', 1],
+    ['**Runs**, {} bytes each', 'runRecord', 1],
+    ['They hold a record of {} bytes', 'recordSize', 1],
+    ['gives up after {} MiB of zeros', 'fewZeros', MiB],
     ['A text has at most {} characters', 'longestText', 1],
     ['that take more than {} KiB for one image', 'largestOfImage', KiB],
     ["the image's share of {} MiB", 'largestFacts', MiB],
-    ['share of 8 MiB and {} facts for', 'mostFacts', 1],
-    ['a tag with more than {} MiB', 'longestTag', MiB],
-    ['`vm.xml` above {} MiB', 'maxXmlBytes', MiB],
-    ['`vm.xml` above {} MiB', 'largestVmXml', MiB],
-    ['{} elements or 50 levels', 'mostElements', 1],
-    ['elements or {} levels', 'maxDepth', 1],
-    ['`nvram` above {} MiB', 'largestNvram', MiB],
-    ['`manifest.json` above {} MiB', 'largestManifest', MiB],
-    ['of which at most {} MiB and', 'largestRest', MiB],
-    ['MiB and {} values are not', 'mostValues', 1],
-    ['lists of frames, {} levels deep', 'deepest', 1],
-    ['more than {} million frames', 'mostFrames', million],
-    ['frames; more than {} disks', 'mostDisks', 1],
-    ['a PAX header above {} MiB', 'largestPaxHeader', MiB],
-    ['more than {} million extents', 'read/extents.ts mostExtents', million],
-    ['a frame of more than {} MiB', 'largestFrame', MiB],
+    ['{} MiB for one tag', 'longestTag', MiB],
+    ['`vm.xml` | {} MiB', 'maxXmlBytes', MiB],
+    ['`vm.xml` | {} MiB', 'largestVmXml', MiB],
+    ['{} elements, 50 levels', 'mostElements', 1],
+    ['elements, {} levels', 'maxDepth', 1],
+    ['`nvram`, `tpm.tar` | {} MiB', 'largestNvram', MiB],
+    ['`about.json`, `manifest.json` | {} MiB each', 'largestManifest', MiB],
+    ['disks, members | {}, 1,536', 'mostDisks', 1],
+    ['disks, members | 512, {} |', 'mostMembers', 1],
+    ['frames | {} MiB of the tar stream', 'largestFrame', MiB],
+    ['of the tar stream, {} MiB stored', 'largestStored', MiB],
+    ['{} of a member that is not a disk', 'mostMemberFrames', 1],
+    ['{} of one disk', 'mostFrames', 1],
+    ['a PAX header | {} MiB', 'largestPaxHeader', MiB],
+    ['extents of a disk | {} million', 'read/extents.ts mostExtents', million],
+    ['runs of a disk | {}: one', 'mostRuns', 1],
   ],
   'docs/remote.md': [
     ['waits {} s for the connection', 'connectSeconds', 1],
@@ -121,21 +131,21 @@ function statedIn(document: string, phrase: string): number {
   return Number(found.replaceAll(',', ''));
 }
 
-/** Of `const NAME = 3 * 1024;`, a product of numbers. @param constant `NAME`, or `file NAME` */
+/** Of `const NAME = 3 * 2 ** 10 + OTHER;`. @param constant `NAME`, or `file NAME` */
 function valueOf(constant: string): number {
   const [name = '', file = ''] = constant.split(' ').reverse();
-  const definition = new RegExp(`^(?:export )?const ${name} = ([\\d_ *]+);`, 'm');
+  const definition = new RegExp(`^(?:export )?const ${name} = ([\\w *+()-]+);`, 'm');
   const found = sources()
     .filter(({ path }) => path.endsWith(file))
     .flatMap(({ text }) => definition.exec(text)?.[1] ?? []);
-  const [product] = found;
-  if (product === undefined || found.length > 1) {
+  const [expression] = found;
+  if (expression === undefined || found.length > 1) {
     throw new Error(`there is a constant ${name} in ${found.length} files ${file}`);
   }
-  return product
+  const numbers = expression
     .replaceAll('_', '')
-    .split('*')
-    .reduce((result, factor) => result * Number(factor), 1);
+    .replaceAll(/[A-Za-z]\w*/g, (other) => String(valueOf(other)));
+  return Number(runInNewContext(numbers));
 }
 
 function sources(): { readonly path: string; readonly text: string }[] {

@@ -86,12 +86,17 @@ function checkVersion(value: unknown, fail: (why: string) => BundleError): void 
 
 /**
  * The members are `./vm.xml`, `./about.json`, the VM's state besides its disks, and each disk followed by its region
- * table. Those that a reader may skip can be anywhere after `./about.json`.
+ * table. Those that a reader may skip can be anywhere after `./about.json`, but not between a disk and its table.
  */
 function checkMembers({ members, disks, optional = [] }: Manifest): void {
   const skipped = new Set(optional);
+  for (const name of skipped) {
+    if (memberName(name, optional).kind !== 'optional') {
+      throw wrong(`${quoted(name)} is not a member that may be skipped`);
+    }
+  }
   const known = members.filter(({ name }) => !skipped.has(name));
-  if (known[0]?.name !== './vm.xml' || known[1]?.name !== './about.json') {
+  if (members[0]?.name !== './vm.xml' || members[1]?.name !== './about.json') {
     throw wrong('vm.xml and about.json are not the first members');
   }
   if (new Set(members.map(({ name }) => name)).size !== members.length) {
@@ -114,7 +119,8 @@ function checkMembers({ members, disks, optional = [] }: Manifest): void {
       member?.name !== disk.member ||
       named.kind !== 'disk' ||
       named.id !== disk.id ||
-      table?.name !== regionsMember(disk.id)
+      table?.name !== regionsMember(disk.id) ||
+      members[members.indexOf(member) + 1] !== table
     ) {
       throw wrong(`disk ${disk.id} has no member of its own`);
     }

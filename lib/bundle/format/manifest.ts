@@ -45,6 +45,8 @@ export type Frame = readonly [offset: number, stored: number, length: number, cr
 
 /** Bytes of the tar stream in one frame: docs/bundle-format.md. */
 export const largestFrame = 32 * 1024 * 1024;
+/** Bytes of one frame in the file: no compression makes that much of the largest one. */
+export const largestStored = 2 * largestFrame;
 
 /** Frames in order: an array, or the table in which a reader keeps them. */
 export interface FrameList extends Iterable<Frame> {
@@ -54,6 +56,9 @@ export interface FrameList extends Iterable<Frame> {
 
 /** The most disks of a bundle: more than QEMU can attach to a machine. Readers refuse more. */
 export const mostDisks = 512;
+
+/** The most frames of a member that is not a disk. */
+const mostMemberFrames = 4096;
 
 /** The most members of a bundle. */
 export const mostMembers = 3 * mostDisks;
@@ -168,7 +173,7 @@ export type About = Infer<typeof aboutShape>;
 
 const frameShape = made('a frame', (value): Frame | undefined => {
   if (!Array.isArray(value) || value.length !== 4) return undefined;
-  const most = [Number.MAX_SAFE_INTEGER, 2 * largestFrame, largestFrame, 0xffffffff];
+  const most = [Number.MAX_SAFE_INTEGER, largestStored, largestFrame, 0xffffffff];
   const sound = value.every(
     (number, n) => Number.isSafeInteger(number) && number >= 0 && number <= (most[n] ?? 0),
   );
@@ -185,7 +190,7 @@ const memberShape = object({
   /** Bytes of all its frames in the file. */
   stored: count(),
   /** All but those of disks, which are in their region tables. */
-  frames: optional(list(frameShape, 4096)),
+  frames: optional(list(frameShape, mostMemberFrames)),
   /** Of the file once extracted, hex; all but disks, which have a checksum of their own. */
   sha256: optional(sha256),
 });

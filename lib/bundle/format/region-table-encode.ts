@@ -1,5 +1,6 @@
 // Makes the region table of a disk, in pieces, from its extents and the hashes of its regions.
 import type { Extent } from '../../read/disk-reader.ts';
+import { BundleError } from '../../report/errors.ts';
 import { regionCount, regionSizeOf } from './disk-checksum.ts';
 import type { FrameList } from './manifest.ts';
 import {
@@ -81,6 +82,9 @@ function* runsOf(extents: Iterable<Extent>, virtualSize: number): Generator<Run>
   const regionSize = regionSizeOf(virtualSize);
   for (const { offset, length } of extents) {
     const end = offset + length;
+    if (offset % sectorSize !== 0 || (length % sectorSize !== 0 && end !== virtualSize)) {
+      throw new BundleError('its data is not stored in whole sectors');
+    }
     for (let at = offset; at < end;) {
       const region = Math.floor(at / regionSize);
       const start = at - region * regionSize;

@@ -4,6 +4,7 @@
 import { BundleError } from '../../report/errors.ts';
 import { largestFrame } from './manifest.ts';
 import { mostRegions, regionCount, regionSizeOf } from './disk-checksum.ts';
+import { zeroRegionHash } from './region-hash.ts';
 
 const magic = Buffer.from('OVMDREG1', 'latin1');
 export const headerSize = 64;
@@ -120,7 +121,7 @@ export function encodeRegion(region: RegionFacts, bytes: Buffer, at: number): vo
   bytes.writeUInt32LE(region.runs + regionKinds.indexOf(region.kind) * 2 ** 24, at + hashSize + 12);
 }
 
-/** @throws BundleError when it contradicts itself or the header */
+/** @throws BundleError when it contradicts itself or the header, or is kept in another bundle */
 export function decodeRegion(bytes: Buffer, at: number, header: TableHeader): RegionFacts {
   const counted = bytes.readUInt32LE(at + hashSize + 12);
   const kind = regionKinds[counted >>> 24];
@@ -132,7 +133,9 @@ export function decodeRegion(bytes: Buffer, at: number, header: TableHeader): Re
   };
   const sound =
     kind !== undefined &&
+    kind !== 'parent' &&
     (kind === 'stored') === region.runs > 0 &&
+    (kind === 'stored' || region.hash.equals(zeroRegionHash)) &&
     region.firstRun + region.runs <= header.runs &&
     region.position <= header.streamLength;
   if (!sound) throw new BundleError('a record of its region table is wrong');

@@ -1,6 +1,11 @@
 // Where the members of an indexed bundle are in its file. The manifest says it, and must agree with itself and the trailer.
 import { BundleError } from '../../report/errors.ts';
-import type { FrameList, Manifest, ManifestMember } from '../format/manifest.ts';
+import {
+  largestStored,
+  type FrameList,
+  type Manifest,
+  type ManifestMember,
+} from '../format/manifest.ts';
 import { quoted } from '../format/member-name.ts';
 import type { Trailer } from '../format/trailer.ts';
 
@@ -50,7 +55,8 @@ export function checkFrames(
   for (const [offset, stored, length] of frames) {
     const wrong = (what: string) => new BundleError(`${place}, frame ${index} ${what}`);
     if (offset !== at) throw wrong(`is at byte ${offset}, expected ${at}`);
-    if (length === 0 || stored === 0 || (within.compression === 'none' && stored !== length)) {
+    const isSound = within.compression === 'none' ? stored === length : stored <= largestStored;
+    if (length === 0 || stored === 0 || !isSound) {
       throw wrong('has no valid length');
     }
     at += stored;
