@@ -199,6 +199,33 @@ describe('a bundle of ours that lost its index', () => {
     },
   );
 
+  test.each([
+    ['in the same order', './vm.xml ./about.json ./backup.disk.0 ./regions.disk.0 ./backup.disk.1 ./regions.disk.1 ./manifest.json'],
+    ['in another order', './manifest.json ./regions.disk.0 ./regions.disk.1 ./backup.disk.1 ./backup.disk.0 ./about.json ./vm.xml'],
+    ['without its manifest', './vm.xml ./about.json ./backup.disk.0 ./regions.disk.0 ./backup.disk.1 ./regions.disk.1'],
+  ])('a bundle of ours that GNU tar has packed anew, %s, is read', async (_name, members) => {
+    const script = 'rm -rf x && mkdir x && tar -C x -xzf ours.tar.gz && tar -C x -czSf lost';
+    execFileSync('bash', ['-c', `${script} ${members}`], { cwd: folder.path });
+    await withBundle(at('lost'), async (bundle) => {
+      expect(bundle.disks.map(({ format }) => format)).toEqual(['raw', 'qcow2']);
+      for await (const { data } of bundle.disks[1]!.pieces()) expect(data.length).toBeGreaterThan(0);
+      await compareDisks({ ...bundle, disks: [bundle.disks[0]!] }, old, folder.path);
+    });
+  }); // prettier-ignore
+
+  test('a bundle of ours that was packed anew without its manifest is refused when a disk is not that of its table', async () => {
+    const script =
+      'rm -rf x && mkdir x && tar -C x -xzf ours.tar.gz && printf X | dd of=x/backup.disk.0 bs=1 seek=70000 conv=notrunc status=none && tar -C x -czSf lost';
+    const members = './vm.xml ./about.json ./backup.disk.0 ./regions.disk.0';
+    execFileSync('bash', ['-c', `${script} ${members}`], { cwd: folder.path });
+    await withBundle(at('lost'), async ({ disks }) => {
+      const read = async () => {
+        for await (const { data } of disks[0]!.pieces()) expect(data.length).toBeGreaterThan(0);
+      };
+      await expect(read()).rejects.toThrow('says something else about a region');
+    });
+  });
+
   test('a bundle that lost its index is refused when its vm.xml is not the one of its manifest', async () => {
     execFileSync('bash', ['-c', 'gzip -dc ours.tar.gz > lost'], { cwd: folder.path });
     const tar = readFileSync(at('lost'));

@@ -8,6 +8,7 @@ import {
   encodeRegion,
   encodeTableHeader,
   frameRecord,
+  hashSize,
   regionRecord,
   runRecord,
   sectorSize,
@@ -16,7 +17,6 @@ import {
 
 /** Records in one piece. */
 const atOnce = 4096;
-const hashSize = 32;
 
 /** What is stored of a disk, and what it contains. */
 export interface RegionContent {

@@ -13,7 +13,7 @@ export const regionRecord = 48;
 export const runRecord = 8;
 /** Bytes: runs are counted in sectors. */
 export const sectorSize = 512;
-const hashSize = 32;
+export const hashSize = 32;
 
 /** The most frames of a disk: 16 TiB of data in frames of 8 MiB, and some for headers. */
 export const mostFrames = 2 ** 21 + 1024;

@@ -5,10 +5,9 @@ import { BundleError } from '../../report/errors.ts';
 import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
 import { DiskChecksum, regionCount } from '../format/disk-checksum.ts';
 import type { AboutDisk } from '../format/manifest.ts';
+import { hashSize } from '../format/region-table.ts';
 import type { RegionContent } from '../format/region-table-encode.ts';
 import type { Piece } from './bundle.ts';
-
-const hashSize = 32;
 
 /** What the tar headers say about a disk. */
 export interface StoredFile {

@@ -2,9 +2,10 @@
 import { BundleError } from '../../report/errors.ts';
 import {
   decodeTableHeader,
+  hashSize,
   headerSize,
+  regionRecord,
   tableParts,
-  type TableHeader,
 } from '../format/region-table.ts';
 import { regionRecords, type RegionContent } from '../format/region-table-encode.ts';
 import type { ByteReader } from './byte-reader.ts';
@@ -19,12 +20,9 @@ export async function checkTable(
   input: ByteReader,
   { name, map, padding }: TarMember,
   content: RegionContent,
-): Promise<TableHeader> {
+): Promise<void> {
   requireDense(name, map);
-  const header = decodeTableHeader(await input.take(headerSize), map.size);
-  if (header.virtualSize !== content.virtualSize) throw wrong('the size of the disk');
-  const { regions, end } = tableParts(header);
-  await input.skip(regions - headerSize);
+  const { regions, end } = await skipToRegions(input, map.size, content);
   let compared = regions;
   for (const records of regionRecords(content)) {
     compared += records.length;
@@ -34,7 +32,33 @@ export async function checkTable(
   }
   if (compared !== end) throw wrong('a region');
   await input.skip(padding);
-  return header;
+}
+
+/**
+ * The same, but compares only what the disk contains, not how it is stored: another tool may have packed the bundle anew.
+ */
+export async function checkHashes(
+  input: ByteReader,
+  { name, map }: TarMember,
+  content: RegionContent,
+): Promise<void> {
+  requireDense(name, map);
+  await skipToRegions(input, map.size, content);
+  const { hashes } = content;
+  for (let at = 0; at < hashes.length; at += hashSize) {
+    const record = await input.take(regionRecord);
+    const hash = hashes.subarray(at, at + hashSize);
+    if (!record.subarray(0, hashSize).equals(hash)) throw wrong('a region');
+  }
+}
+
+/** @returns where the parts of the table begin */
+async function skipToRegions(input: ByteReader, size: number, content: RegionContent) {
+  const header = decodeTableHeader(await input.take(headerSize), size);
+  if (header.virtualSize !== content.virtualSize) throw wrong('the size of the disk');
+  const parts = tableParts(header);
+  await input.skip(parts.regions - headerSize);
+  return parts;
 }
 
 function wrong(what: string): BundleError {
