@@ -1,5 +1,5 @@
 // What the sides work on: VMs with disks of real files, their data in files for other tools, and an OpenNebula stand-in.
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,7 +39,7 @@ export interface Scene {
   readonly compressedPieces: string;
   /** A bundle of `raw` with gzip, which stays. */
   readonly bundle: string;
-  /** Allocated bytes of the raw disk. */
+  /** Bytes of the raw disk that are no holes. */
   readonly dataBytes: number;
   /** Makes parts that a side needs, each once. */
   provide(parts: readonly Part[]): Promise<void>;
@@ -98,7 +98,7 @@ async function fill(folder: string, { dataMiB, virtualMiB }: SceneOptions): Prom
     compressed: join(folder, 'data.bin.gz'),
     compressedPieces: join(folder, 'piece.*.gz'),
     bundle: join(folder, 'kept.tar.gz'),
-    dataBytes: (await stat(raw.disk)).blocks * 512,
+    dataBytes: (await dataOf(raw.disk)).reduce((sum, { length }) => sum + length, 0),
     async provide(parts) {
       for (const part of parts) {
         if (made.has(part)) continue;
@@ -140,15 +140,19 @@ const makers: Readonly<Record<Part, (scene: Scene) => Promise<unknown>>> = {
 
 /** Writes the allocated bytes of a sparse raw image one after the other. */
 async function writeDataOnly(disk: string, target: string): Promise<void> {
+  await writeFile(target, '');
+  for (const { start, length } of await dataOf(disk)) {
+    const range = `skip=${start} count=${length} iflag=skip_bytes,count_bytes`;
+    await sh('bash', '-c', `dd if='${disk}' ${range} bs=1M status=none >> '${target}'`);
+  }
+}
+
+/** What is allocated of a sparse raw image, in bytes. */
+async function dataOf(disk: string): Promise<readonly { start: number; length: number }[]> {
   const map = JSON.parse(await sh('qemu-img', 'map', '--output=json', '-f', 'raw', disk)) as {
     start: number;
     length: number;
     data: boolean;
   }[];
-  await writeFile(target, '');
-  for (const { start, length, data } of map) {
-    if (!data) continue;
-    const range = `skip=${start} count=${length} iflag=skip_bytes,count_bytes`;
-    await sh('bash', '-c', `dd if='${disk}' ${range} bs=1M status=none >> '${target}'`);
-  }
+  return map.filter(({ data }) => data);
 }
