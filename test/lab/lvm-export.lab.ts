@@ -5,6 +5,7 @@ import type { Ended } from '../support/shell.ts';
 import type { LabVm } from './lab-vm.ts';
 import {
   activeVolumes,
+  beforeReading,
   cleanupOn,
   exportOn as exportByDefault,
   type ExportOptions,
@@ -133,7 +134,7 @@ describe('an export of a VM on LVM that is powered off', () => {
   });
 
   test('an export of a VM on LVM that is killed leaves active volumes to cleanup', async () => {
-    const meddling = { when: 'before', match: 'qemu-nbd*', action: 'kill -KILL $PPID' } as const;
+    const meddling = { when: 'before', match: beforeReading, action: 'kill -KILL $PPID' } as const;
     expect((await exportOn(lab, lab.thick, { meddling })).code).not.toBe(0);
     expect(await activeVolumes(lab, lab.thick)).toEqual(['lv-one-20-0', 'lv-one-20-1']);
     expect(await cleanupOn(lab)).toMatchObject({ code: 0 });
@@ -186,7 +187,7 @@ describe.each(['thick', 'thin'] as const)('an export of a running VM on %s volum
 
   test(`an export of a running VM on ${kind} volumes that is killed while it reads is undone by the next one`, async () => {
     const vm = lab[kind];
-    const meddling = { when: 'before', match: 'qemu-nbd*', action: 'kill -KILL $PPID' } as const;
+    const meddling = { when: 'before', match: beforeReading, action: 'kill -KILL $PPID' } as const;
     expect((await exportOn(lab, vm, { meddling })).code).not.toBe(0);
     expect((await leftOn(lab)).match(/volume onevmdump-/g)).toHaveLength(2);
     const ended = await exportOn(lab, vm, { args: ['--fs-freeze', 'suspend'] });
@@ -225,12 +226,12 @@ describe('an export of a running VM', () => {
   });
 
   test.each([
-    ['before it is read', 'qemu-nbd*', ''],
+    ['before it is read', beforeReading, ''],
     // Then its health is asked for. The first lvs is run before there is a snapshot.
     [
       'after its last byte',
       'lvs*',
-      'pgrep -x qemu-nbd >&2 || { rmdir /tmp/lvm-export/done; return; }',
+      'compgen -G "/dev/vg-one-110/onevmdump-*" >&2 || { rmdir /tmp/lvm-export/done; return; }',
     ],
   ])(
     'an export of a running VM on LVM whose snapshot overflows %s fails, and says why',
@@ -264,7 +265,7 @@ describe('an export of a running VM', () => {
     'virsh*guest-fsfreeze-freeze*',
     'lvcreate*-0 vg-*',
     'lvcreate*-1 vg-*',
-    'qemu-nbd*',
+    beforeReading,
     'lvremove*',
   ])(
     'an export of a running VM on LVM that is ended by SIGTERM in %s leaves the guest as it was',

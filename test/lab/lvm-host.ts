@@ -18,6 +18,8 @@ const built = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
 const command = '/run/lab/onevmdump';
 export const folder = '/tmp/lvm-export';
 const programs = ['lvs', 'lvchange', 'lvcreate', 'lvremove', 'qemu-nbd', 'virsh'];
+/** `Meddling.match` of the last program that an export on the host runs before it reads a volume. */
+export const beforeReading = 'cat*/size*';
 
 // Before or after the first call that has `match` in its line, runs `action`; $PPID is onevmdump, or sudo.
 const standIn = `#!/bin/bash
@@ -64,7 +66,9 @@ export async function prepareHost(lab: LvmLab): Promise<void> {
     built,
   ]);
   await onHost(lab, `cat >${folder}/stand-in`, { input: standIn });
-  const links = programs.map((name) => `ln -sf ../stand-in ${folder}/bin/${name}`).join('; ');
+  const links = [...programs, 'cat']
+    .map((name) => `ln -sf ../stand-in ${folder}/bin/${name}`)
+    .join('; ');
   await lab.run(`chmod 755 ${folder}/stand-in; ${links}`);
   // As OpenNebula's packages do it; a host that was started before this was written has it not.
   await lab.run("sed -i 's/^disk:x:6:$/disk:x:6:oneadmin/' /etc/group");

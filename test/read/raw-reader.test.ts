@@ -12,6 +12,7 @@ import { openRawReader, type RawReaderOptions } from '../../lib/read/raw-reader.
 import { InterruptedError } from '../../lib/report/errors.ts';
 import { openImage } from '../../lib/storage/open-image.ts';
 import { serveImage } from '../../lib/storage/image-server.ts';
+import { hasLoopDevices, withLoopDevice } from '../support/loop-device.ts';
 import { collect, inFolder, wholeDisk } from '../support/nbd-servers.ts';
 import { inWorld, MiB, rawFile, type World } from '../support/storage-world.ts';
 
@@ -25,7 +26,7 @@ async function reading(
   options: Partial<RawReaderOptions> = {},
 ): Promise<void> {
   const reader = await openRawReader({
-    ...{ path, virtualSize, label },
+    ...{ path, isDevice: false, virtualSize, label },
     findExtents: () => Promise.resolve(Extents.whole(virtualSize)),
     signal: new AbortController().signal,
     ...options,
@@ -40,8 +41,14 @@ async function reading(
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 /** What a disk is by one of the two ways. */
-async function by(way: typeof openImage, world: World, path: string, virtualSize: number) {
-  const image = { node: { driver: 'raw', path } as const, virtualSize };
+async function by(
+  way: typeof openImage,
+  world: World,
+  path: string,
+  virtualSize: number,
+  facts: { readonly device?: true } = {},
+) {
+  const image = { node: { driver: 'raw', path, ...facts } as const, virtualSize };
   const reader = await way(image, label, world.run);
   try {
     const extents = [...(await reader.extents())];
@@ -167,7 +174,7 @@ describe('a raw file that cannot be trusted', () => {
           }
         })();
         await expect(attempt).rejects.toThrow(
-          `cannot read disk 0 of VM 7: its file ends at offset ${40 * MiB + 100}; it has become shorter while it was being read`,
+          `cannot read disk 0 of VM 7: it ends at offset ${40 * MiB + 100}; it has become shorter while it was being read`,
         );
         expect(read).toBe(40 * MiB);
       });
@@ -240,6 +247,108 @@ describe('a raw file that cannot be trusted', () => {
       };
       await expect(reading(path, 64 * MiB, body, { signal: abort.signal })).rejects.toThrow(
         new InterruptedError('SIGINT'),
+      );
+    }));
+});
+
+(hasLoopDevices ? describe : describe.skip)('a block device', () => {
+  const device = { device: true } as const;
+
+  test.each([
+    ['of whole MiB', 8 * MiB],
+    ['of an odd number of sectors', 5 * MiB + 7 * 512],
+  ])(
+    'a block device %s has the same extents and bytes when it is read directly as behind qemu-nbd',
+    (_, size) =>
+      inWorld(async (world) => {
+        const file = join(world.outside, 'behind');
+        await rawFile(file, size, [
+          [4096, MiB],
+          [size - 512, 512],
+        ]);
+        const content = await readFile(file);
+        await withLoopDevice(file, size, async (path) => {
+          const link = join(world.outside, 'link');
+          symlinkSync(path, link);
+          const direct = await by(openImage, world, link, size, device);
+          expect(world.commands.map(({ program }) => program)).not.toContain('qemu-nbd');
+          expect(direct).toEqual(await by(serveImage, world, link, size, device));
+          expect(direct.sha256).toBe(sha256(content));
+          expect(direct.extents).toEqual([{ offset: 0, length: size }]);
+        });
+      }),
+  );
+
+  test('a block device is read without the page cache, which may be older than what is stored', () =>
+    inWorld(async (world) => {
+      const file = join(world.outside, 'behind');
+      await rawFile(file, 4 * MiB, [[0, 4 * MiB]]);
+      await withLoopDevice(file, 4 * MiB, async (path) => {
+        // Held open, or the kernel would forget what it has cached.
+        const holder = await open(path, 'r');
+        const cached = Buffer.alloc(4096);
+        await holder.read(cached, 0, 4096, MiB);
+        const changed = await open(file, 'r+');
+        await changed.write(Buffer.alloc(4096, 'new'), 0, 4096, MiB);
+        await changed.close();
+        const stale = Buffer.alloc(4096);
+        await holder.read(stale, 0, 4096, MiB);
+        expect(stale.equals(cached)).toBe(true);
+        const { sha256: read } = await by(openImage, world, path, 4 * MiB, device);
+        expect(read).toBe(sha256(await readFile(file)));
+        await holder.close();
+      });
+    }));
+
+  test('a block device with blocks that cannot be read is an error that names the place, never zeros', () =>
+    inWorld(async (world) => {
+      const file = join(world.outside, 'behind');
+      await rawFile(file, 8 * MiB, [[0, 8 * MiB]]);
+      await withLoopDevice(file, 8 * MiB, async (path) => {
+        truncateSync(file, 5 * MiB);
+        await expect(by(openImage, world, path, 8 * MiB, device)).rejects.toThrow(
+          /^cannot read disk 0 of VM 7: EIO.* at offset 5242880\)$/,
+        );
+      });
+    }));
+
+  test('a block device of another size than was found before is refused, and so is what is not a block device', () =>
+    inWorld(async (world) => {
+      const file = join(world.outside, 'behind');
+      await withLoopDevice(file, 4 * MiB, async (path) => {
+        await expect(by(openImage, world, path, 8 * MiB, device)).rejects.toThrow(
+          `cannot read disk 0 of VM 7 (${path}): it has ${4 * MiB} bytes instead of ${8 * MiB}`,
+        );
+        await expect(by(openImage, world, file, 4 * MiB, device)).rejects.toThrow(
+          'is not a block device',
+        );
+        await expect(
+          reading(file, 4 * MiB, () => Promise.resolve(), { isDevice: true }),
+        ).rejects.toThrow('it is not a block device');
+      });
+    }));
+
+  test('more reads of a block device than there are buffers wait for one another', () =>
+    inWorld(async (world) => {
+      const file = join(world.outside, 'behind');
+      await rawFile(file, 16 * MiB, [[0, 16 * MiB]]);
+      const content = await readFile(file);
+      await withLoopDevice(file, 16 * MiB, (path) =>
+        reading(
+          path,
+          16 * MiB,
+          async (reader) => {
+            const extents = Array.from({ length: 100 }, (_, n) => ({
+              offset: n * 163_840 + 13,
+              length: 1000,
+            }));
+            const expected = extents.map(({ offset, length }) =>
+              content.subarray(offset, offset + length),
+            );
+            expect((await collect(reader, extents)).equals(Buffer.concat(expected))).toBe(true);
+          },
+          { isDevice: true },
+        ),
       );
     }));
 });

@@ -1,4 +1,4 @@
-// A real qemu-nbd on a file in place of the device: what is shown is how a snapshot is looked after.
+// A volume on a host, with a real qemu-nbd on a file in place of the device: what is shown is how a snapshot is looked after.
 import { describe, expect, test } from '@jest/globals';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,6 +35,7 @@ async function inScene(
     const real = localRunner(quiet);
     const redirected: Runner = {
       ...real,
+      target: { host: 'kvm1' },
       async start(command) {
         const args = command.args.map((arg) =>
           arg.startsWith('json:') ? `json:${JSON.stringify(instead(arg, file))}` : arg,
