@@ -41,6 +41,7 @@ export async function restoreVm(
   await delivery.check();
   const plan = await planRestore(request, means);
   const { vm, names, plans, datastores, owner, caller, templateOf } = plan;
+  await delivery.prepare(datastores);
 
   const made: JournalEntry[] = [];
   const reservation = templateOf && (await reserveTemplate({ run, one, names, templateOf, made }));
@@ -53,6 +54,8 @@ export async function restoreVm(
       capacityFlag: request.checkCapacity ? undefined : skipCapacityFlag(await oneVersion(one)),
       imageTimeoutMs: request.imageTimeoutMs,
     });
+  } catch (error) {
+    throw delivery.explained(error);
   } finally {
     await delivery.close();
   }

@@ -74,9 +74,15 @@ export const restoreDescription = {
       help: 'Put disks that came from datastore OLD into NEW (ids or names)',
       group: place,
     },
+    delivery: {
+      choices: ['auto', 'address', 'staged'],
+      help: 'How OpenNebula gets the disks: address (its datastore driver fetches them from the bundle), staged (from files in the staging folder) or auto (address if it can)',
+      default: 'auto',
+      group: place,
+    },
     'staging-dir': {
       argument: 'FOLDER',
-      help: "Folder from which OpenNebula copies the disks; it must be in the datastore's SAFE_DIRS",
+      help: "Folder from which OpenNebula copies staged disks; it must be in the datastore's SAFE_DIRS",
       default: '/var/tmp/onevmdump',
       group: place,
     },

@@ -2,13 +2,19 @@
 import { resolve } from 'node:path';
 import { salvaged, warnOfLostEnd } from '../../lib/bundle/read/lost-end.ts';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
-import type { BundleSource } from '../../lib/bundle/read/bundle.ts';
+import type { Bundle, BundleSource } from '../../lib/bundle/read/bundle.ts';
 import type { EntrypointContext } from '../../lib/entrypoint.ts';
 import type { Config } from '../../lib/config/config.ts';
+import { chosenDelivery } from '../../lib/datastore/choose-delivery.ts';
+import { ticketDelivery } from '../../lib/datastore/ticket-delivery.ts';
+import type { OneClient } from '../../lib/one/client.ts';
 import { BundleError, UsageError } from '../../lib/report/errors.ts';
 import { restoreVm, type RestoreReport } from '../../lib/restore-vm.ts';
+import type { Delivery } from '../../lib/restore/delivery.ts';
 import { parseMappings, type Mapping } from '../../lib/restore/mapping.ts';
 import { stagedDelivery } from '../../lib/restore/staged.ts';
+import type { Run } from '../../lib/run/run.ts';
+import { stateFolder } from '../../lib/session/state-folder.ts';
 import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { connect, withRun } from '../../lib/session/with-run.ts';
 import { configFor, parseId, printMade, withProgress, type CliCommand } from './command.ts';
@@ -60,6 +66,7 @@ async function restoreFrom(
       throw new BundleError(`bundle ${bundle.name}: ${bundle.cut}; no disk of it is complete`);
     }
     warnOfLostEnd(bundle, log);
+    const folder = await stateFolder(config.stateDir, process.env);
     const one = await connect({ config, endpoint: options.endpoint, log, signal });
     const report = await withProgress(log, (progress) =>
       withRun({ config, action: 'restore', vmId: undefined, log, progress, signal }, (run) =>
@@ -83,7 +90,7 @@ async function restoreFrom(
             checkCapacity: !options.noCheckCapacity,
             imageTimeoutMs: config.imageTimeout * 1000,
           },
-          { run, one, delivery: stagedDelivery(stagingFolder(options, config), run) },
+          { run, one, delivery: deliveryFor(bundle, options, { config, run, one, folder }) },
         ),
       ),
     );
@@ -94,6 +101,32 @@ async function restoreFrom(
   } finally {
     await bundle.close();
   }
+}
+
+function deliveryFor(
+  bundle: Bundle,
+  options: RestoreOptions,
+  {
+    config,
+    run,
+    one,
+    folder,
+  }: {
+    readonly config: Config;
+    readonly run: Run;
+    readonly one: OneClient;
+    readonly folder: string;
+  },
+): Delivery {
+  const way = options.delivery ?? config.delivery;
+  const staged = stagedDelivery(stagingFolder(options, config), run);
+  const address = ticketDelivery({
+    ...{ bundle, one, run },
+    location: options.bundle,
+    stateFolder: folder,
+    oneLocation: process.env['ONE_LOCATION'],
+  });
+  return chosenDelivery(way, { staged, address }, run.log);
 }
 
 /** As an absolute path, because oned gets it, and oned has another working directory. */

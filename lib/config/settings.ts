@@ -7,6 +7,7 @@ import {
 } from '../bundle/compression/compressions.ts';
 import { UsageError } from '../report/errors.ts';
 import { parseCompression } from './compression.ts';
+import { parseDeliveryWay, type DeliveryWay } from './delivery-way.ts';
 import { parseFreezeMode, type FreezeMode } from './freeze-mode.ts';
 import { parseSnapshotWay, type SnapshotWay } from './snapshot-way.ts';
 import { parseHost, parseUser } from '../run/ssh-target.ts';
@@ -24,6 +25,7 @@ export interface CoreConfig {
   readonly destination: string;
   /** `parseCompression` accepts it. */
   readonly compress: string;
+  readonly delivery: DeliveryWay;
   readonly stagingDir: string;
   readonly stateDir: string;
   readonly datastoreLocation: string;
@@ -80,6 +82,16 @@ export const coreSettings: SettingTable<CoreConfig> = {
       parseCompression(text);
       return text;
     },
+  },
+  delivery: {
+    key: 'DELIVERY',
+    default: 'auto',
+    description: [
+      'How OpenNebula gets the disks that onevmdump restore registers: address (its datastore driver fetches',
+      'them from the bundle, nothing is staged), staged (from files in STAGING_DIR), or auto (address if the',
+      'backup datastore is set up and can read the bundle, else staged; --debug says why).',
+    ],
+    parse: parseDeliveryWay,
   },
   stagingDir: {
     key: 'STAGING_DIR',

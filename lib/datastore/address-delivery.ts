@@ -8,7 +8,7 @@ export function addressDelivery(datastoreId: number, bundle: string, secret: str
   return {
     waitsForImages: false,
     check: () => Promise.resolve(),
-    requireAcceptedBy: () => undefined,
+    prepare: () => Promise.resolve(),
     hasRoomFor: () => Promise.resolve(true),
     deliver: ({ disk }) => {
       const address = { datastoreId, bundle, diskId: disk.id, form: 'image' } as const;
@@ -18,6 +18,7 @@ export function addressDelivery(datastoreId: number, bundle: string, secret: str
       });
     },
     drop: () => Promise.resolve(),
+    explained: (error) => error,
     close: () => Promise.resolve(),
   };
 }

@@ -9,7 +9,7 @@ import { parseBundleName } from '../bundle/format/bundle-name.ts';
 
 /**
  * `disk`: the disk as it is in the bundle. `image`: the same, but a raw disk that begins like another format is wrapped in
- * qcow2, because the receiver probes the content for its format. `tpm`: not a disk, but the state of the vTPM as a tar
+ * qcow2, because the receiver probes the content for its format, and an empty disk has one sector. `tpm`: not a disk, but the state of the vTPM as a tar
  * archive compressed with gzip.
  */
 export type DiskForm = 'disk' | 'image' | 'tpm';

@@ -14,6 +14,7 @@ import type { DiskForm } from './disk-url.ts';
 
 const zeros = Buffer.alloc(1024 * 1024);
 const clusterSize = 64 * 1024;
+const sectorSize = 512;
 
 /**
  * Writes a disk to `out`. When the reader closes the pipe early, this ends without an error, because downloader.sh first reads
@@ -33,6 +34,8 @@ export async function streamDisk(
   const isRaw = formatOf(bundle, disk) === 'raw';
   const disguised = form === 'image' && isRaw && (await disguiseOf(disk, signal)) !== undefined;
   const parts = disguised ? wrapped(disk) : content(disk);
+  // OpenNebula does not accept an empty file as an image.
+  if (form === 'image' && disk.size === 0) await write(zeros.subarray(0, sectorSize));
   for await (const part of parts) {
     signal.throwIfAborted();
     if (!(await write(part))) return;
@@ -63,7 +66,7 @@ async function* content(disk: BundleDisk): AsyncGenerator<Uint8Array> {
 
 /** A raw disk as a fully allocated qcow2 file. Its holes are not known before it is read, and this case is rare. */
 async function* wrapped(disk: BundleDisk): AsyncGenerator<Uint8Array> {
-  const size = Math.ceil(disk.size / 512) * 512;
+  const size = Math.ceil(disk.size / sectorSize) * sectorSize;
   const layout = layOutQcow2(size, clusterSize, Extents.whole(size));
   yield* layout.metadata();
   yield* content(disk);

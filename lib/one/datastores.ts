@@ -8,6 +8,8 @@ import type { OneClient } from './client.ts';
 const types = ['IMAGE', 'SYSTEM', 'FILE', 'BACKUP'] as const;
 /** Source: `cp` of each (datastore_mad/remotes), OpenNebula 6.4 to 7.4. */
 const referringDsMads: readonly string[] = ['dev', 'iscsi_libvirt', 'virtiofs'];
+/** Those whose `cp` passes any PATH to datastore/downloader.sh; the same source. */
+const downloadingDsMads: readonly string[] = ['fs', 'ceph', 'lvm'];
 
 export type DatastoreType = (typeof types)[number];
 
@@ -22,6 +24,8 @@ export interface Datastore {
    * exist already.
    */
   readonly copiesImages: boolean;
+  /** Whether its driver fetches what is registered there with OpenNebula's datastore/downloader.sh. */
+  readonly downloadsImages: boolean;
   readonly dsMad: string;
   readonly tmMad: string;
   readonly basePath: string;
@@ -35,6 +39,14 @@ export interface Datastore {
 /** @throws OpenNebulaError; code 1024 when there is none with this id */
 export async function getDatastore(client: OneClient, id: number): Promise<Datastore> {
   return toDatastore(await askXml(client, 'DATASTORE', 'one.datastore.info', id, false));
+}
+
+/** The backup datastores of this driver that the caller may see. @throws OpenNebulaError */
+export async function backupDatastoresOf(client: OneClient, dsMad: string): Promise<Datastore[]> {
+  const pool = await askXml(client, 'DATASTORE_POOL', 'one.datastorepool.info');
+  return pool.children
+    .map(toDatastore)
+    .filter((datastore) => datastore.type === 'BACKUP' && datastore.dsMad === dsMad);
 }
 
 /** Finds a datastore by id or name, as the user wrote it. @throws UsageError when none or several match */
@@ -64,6 +76,7 @@ function toDatastore(xml: XmlElement): Datastore {
     type,
     takesImages: type === 'IMAGE',
     copiesImages: !referringDsMads.includes(textIn(xml, 'DS_MAD')),
+    downloadsImages: downloadingDsMads.includes(textIn(xml, 'DS_MAD')),
     dsMad: textIn(xml, 'DS_MAD'),
     tmMad: textIn(xml, 'TM_MAD'),
     basePath: textIn(xml, 'BASE_PATH'),

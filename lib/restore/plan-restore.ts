@@ -40,7 +40,7 @@ export interface RestorePlan {
  */
 export async function planRestore(
   request: RestoreRequest,
-  { run, one, delivery }: RestoreDeps,
+  { run, one }: RestoreDeps,
 ): Promise<RestorePlan> {
   const { bundle } = request;
   const vm = bundleVm(bundle);
@@ -63,7 +63,6 @@ export async function planRestore(
   for (const plan of toRegister) await requireDeclaredSize(plan.disk, plan.source, plan.format);
   const { datastore, mapDatastores: mappings } = request;
   const datastores = await chooseDatastores(toRegister, { datastore, mappings }, one);
-  for (const target of new Set(datastores.values())) delivery.requireAcceptedBy(target);
   if (!request.checkCapacity && !caller.isAdmin) {
     run.log.warn(
       `OpenNebula still checks the free space: only administrators may skip this check, and ${caller.name} is not one`,

@@ -44,7 +44,10 @@ export function stagedDelivery(
     async check() {
       await stagingOwner(run.datastoreLocation);
     },
-    requireAcceptedBy: (datastore) => requireSafeFolder(datastore, parent),
+    prepare(images) {
+      for (const datastore of new Set(images.values())) requireSafeFolder(datastore, parent);
+      return Promise.resolve();
+    },
     async hasRoomFor(plan, signal) {
       if (!staging) return true;
       const needed = neededBytes(plan.source, await guise(plan, signal));
@@ -73,6 +76,7 @@ export function stagedDelivery(
     async drop({ path }) {
       await rm(path, { force: true });
     },
+    explained: (error) => error,
     async close() {
       if (!staging) return;
       const { folder, entry } = await staging;

@@ -43,6 +43,7 @@ const valuesIn = ({ valuesOf, ...core }: Config): Values => ({
 const defaults: Values = {
   destination: '/tmp',
   compress: 'gzip',
+  delivery: 'auto',
   stagingDir: '/var/tmp/onevmdump',
   stateDir: '/var/lib/one/onevmdump',
   datastoreLocation: '/var/lib/one/datastores',

@@ -28,7 +28,8 @@ function scene({
   const delivery: Delivery = {
     waitsForImages: true,
     check: () => Promise.resolve(),
-    requireAcceptedBy: nothing,
+    prepare: () => Promise.resolve(),
+    explained: (error) => error,
     hasRoomFor: () => Promise.resolve(room),
     async deliver({ disk }, signal) {
       events.push(`deliver ${disk.id}`);

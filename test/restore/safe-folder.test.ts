@@ -10,6 +10,7 @@ const datastore: Datastore = {
     type: 'IMAGE',
     takesImages: true,
     copiesImages: true,
+    downloadsImages: true,
     dsMad: 'fs',
     tmMad: 'qcow2',
   },

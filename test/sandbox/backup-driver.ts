@@ -17,6 +17,8 @@ export interface BackupDriver {
   readonly folder: string;
   /** What oned's own environment is to its drivers. */
   readonly env: NodeJS.ProcessEnv;
+  /** OpenNebula's downloader.sh, which install.sh has changed; without it, the driver is asked directly. */
+  readonly downloader?: string;
 }
 
 export function isBackupUrl(path: string): boolean {
@@ -51,14 +53,17 @@ export async function fetchBackup(
   url: string,
   target: string,
 ): Promise<Buffer<ArrayBuffer>> {
-  const { folder, env } = driverOf(world);
-  const start = spawn(join(folder, 'stream_disk'), [url], { env, stdio: ['ignore', 'pipe', 2] });
+  const { folder, env, downloader } = driverOf(world);
+  const [program, ...args] = downloader
+    ? [downloader, '--nodecomp', url, '-']
+    : [join(folder, 'stream_disk'), url];
+  const start = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'ignore'] });
   const parts: Buffer[] = [];
   for await (const part of start.stdout as AsyncIterable<Buffer>) {
     parts.push(part);
     if (Buffer.concat(parts).length >= typeBytes) break;
   }
-  const whole = spawn(join(folder, 'stream_disk'), [url], { env });
+  const whole = spawn(program, args, { env });
   let error = '';
   whole.stderr.on('data', (part) => (error += String(part)));
   const ended = once(whole, 'close') as Promise<[number]>;

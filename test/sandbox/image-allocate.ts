@@ -1,7 +1,7 @@
 // one.image.allocate. The checks come in oned's order, since the order decides which words a caller gets.
 // Source: RequestManagerAllocate.cc (src/rm/api/ImageAPI.cc in 7.4.0), ImagePool.cc and Image.cc, read in 6.4.7, 6.10.5
 // and 7.4.0.
-import { isBackupUrl, statBackup } from './backup-driver.ts';
+import { statBackup } from './backup-driver.ts';
 import { getDatastore, spaceOf } from './datastores.ts';
 import type { Datastore } from './datastores.ts';
 import { internal, notAllocated, refused, unauthorized } from './failure.ts';
@@ -26,9 +26,12 @@ async function sizeOf(world: World, template: Template, type: string): Promise<n
   const path = template.get('PATH') ?? '';
   if (type === 'BACKUP') throw internal('Cannot parse image SIZE: ');
   const made = template.get('SOURCE') !== undefined || path === '';
-  if (!made && isBackupUrl(path)) {
-    const from = Number(template.get('FROM_BACKUP_DS') ?? NaN);
-    return statBackup(world, getDatastore(world.datastores, from), path);
+  const from = template.get('FROM_BACKUP_DS');
+  if (!made && from !== undefined && world.settings.release.atLeast('6.6.0')) {
+    // Whatever the path is. Without the attribute, the image datastore's own driver looks for a file of that name.
+    const datastore = world.datastores.get(Number(from));
+    if (!datastore) throw internal('Could not get associated backup datastore.');
+    return statBackup(world, datastore, path);
   }
   if (!made) return statSource(world, path);
   if (path === '' && template.get('SOURCE') === undefined && !['OS', 'DATABLOCK'].includes(type)) {
