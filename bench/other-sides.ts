@@ -76,6 +76,7 @@ function olderSteps({ folder, raw, qcow2 }: Scene): Side[] {
     {
       id: 'older-raw',
       name: 'older steps, raw: cp, tar -czS',
+      mostRounds: 2,
       line: steps(`cp --sparse=always '${raw.disk}' backup.disk.0`),
       output,
       check: () => requireUnpacks(output, raw.disk, 'raw'),
@@ -84,6 +85,7 @@ function olderSteps({ folder, raw, qcow2 }: Scene): Side[] {
       id: 'older-qcow2',
       name: 'older steps, qcow2: convert, tar -czS',
       needs: ['qcow2'],
+      mostRounds: 2,
       line: steps(`qemu-img convert -f qcow2 -O qcow2 '${qcow2.disk}' backup.disk.0`),
       output,
       check: () => requireUnpacks(output, qcow2.disk, 'qcow2'),

@@ -19,6 +19,8 @@ export interface Side {
   readonly output?: string;
   /** A process that runs anyway and works for this side, such as the guest's QEMU: its CPU seconds are measured beside. */
   readonly server?: number;
+  /** It is so slow that it only runs in that many of the first rounds. */
+  readonly mostRounds?: number;
   /** Makes ready for a round; not measured. */
   before?(): Promise<unknown>;
   /** After the last round. @throws Error when the result is not what it must be */
@@ -53,6 +55,8 @@ export async function inTurn(sides: readonly Side[], rounds: number): Promise<Si
   for (let round = 1; round <= rounds; round++) {
     for (const entry of measured) {
       const { side, runs, serverCpu } = entry;
+      const last = Math.min(rounds, side.mostRounds ?? rounds);
+      if (round > last) continue;
       if (side.output !== undefined) await sh('rm', '-rf', side.output);
       await side.before?.();
       const before = await cpuSecondsOf(side.server);
@@ -63,7 +67,7 @@ export async function inTurn(sides: readonly Side[], rounds: number): Promise<Si
       process.stderr.write(
         `round ${round}: ${side.id}: ${seconds.toFixed(2)} s, ${cpuSeconds.toFixed(2)} CPU s, ${peakMB.toFixed(0)} MB\n`,
       );
-      if (round === rounds) {
+      if (round === last) {
         await side.check?.();
         if (side.output !== undefined) {
           entry.outputMB = await occupied(side.output);

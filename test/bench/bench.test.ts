@@ -128,6 +128,17 @@ describe('the benchmark', () => {
     await expect(inTurn([{ ...side, line: 'exit 4' }], 1)).rejects.toThrow('ended with 4');
   });
 
+  test('a side that is slow runs in the first rounds only, and is checked after its last one', async () => {
+    const file = join(folder, 'rounds');
+    const checked: string[] = [];
+    const check = async (): Promise<unknown> => checked.push(await readFile(file, 'utf8'));
+    const side = (id: string) => ({ id, name: id, line: `printf ${id} >> '${file}'` });
+    const [slow, fast] = await inTurn([{ ...side('s'), mostRounds: 2, check }, side('f')], 4);
+    expect([slow?.rounds.length, fast?.rounds.length]).toEqual([2, 4]);
+    expect(checked).toEqual(['sfs']);
+    expect(await readFile(file, 'utf8')).toBe('sfsfff');
+  });
+
   test('a target is met by the ratio of medians and by the most memory of all rounds', () => {
     const figures = (id: string, seconds: number, peakMB: number): SideFigures => {
       const all = (median: number) => ({ median, least: median / 2, most: median * 2 });
