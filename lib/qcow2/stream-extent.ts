@@ -21,7 +21,7 @@ export async function neededEndOfStream(
   const l1End = l1.offset + l1.length;
   if (l1End > size || l1.length === 0) return l1End;
   const parts: Uint8Array[] = [];
-  for await (const part of overZeros([l1], pieces())) parts.push(part);
+  for await (const part of overZeros([l1], pieces())) parts.push(Buffer.from(part));
   const l1Table = Buffer.concat(parts);
   const tables = hostOffsets(l1Table);
   const lastTable = tables.reduce(

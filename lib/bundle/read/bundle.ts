@@ -50,7 +50,8 @@ export interface BundleDisk {
   /**
    * All data of the disk file in ascending order, checked against frame CRCs, sizes and (where the
    * manifest has one) the disk's checksum at the end. Can be called again: each call is one pass.
-   * A piece has at most 1 MiB and may be kept. @throws BundleError that says where the damage is
+   * A piece has at most 1 MiB, and is valid until the next one is asked for.
+   * @throws BundleError that says where the damage is
    */
   pieces(options?: PiecesOptions): AsyncIterable<Piece>;
   /** Its region table; only in a bundle with an index. @throws BundleError */

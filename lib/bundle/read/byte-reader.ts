@@ -11,7 +11,7 @@ export class ByteReader {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** Between 1 and `most` bytes, without copying; undefined at the end of the stream. */
+  /** Between 1 and `most` bytes, without copying, valid until the next call; undefined at the end of the stream. */
   async next(most: number): Promise<Buffer | undefined> {
     if (await this.atEnd()) return undefined;
     const given = this.#rest.subarray(0, most);
@@ -37,16 +37,15 @@ export class ByteReader {
     throw new LostEndError(`the archive ends early, at byte ${this.position} of the tar stream`);
   }
 
-  /** Exactly `length` bytes. @throws LostEndError when the stream ends before */
+  /** Exactly `length` bytes, which may be kept. @throws LostEndError when the stream ends before */
   async take(length: number): Promise<Buffer> {
-    if (this.#rest.length >= length && length > 0) return this.some(length);
-    const parts: Buffer[] = [];
-    for (let missing = length; missing > 0;) {
-      const part = await this.some(missing);
-      parts.push(part);
-      missing -= part.length;
+    const taken = Buffer.allocUnsafe(length);
+    for (let done = 0; done < length;) {
+      const part = await this.some(length - done);
+      part.copy(taken, done);
+      done += part.length;
     }
-    return Buffer.concat(parts, length);
+    return taken;
   }
 
   /** Skips `length` bytes. @throws LostEndError when the stream ends before */

@@ -14,6 +14,7 @@ import type { Frame, FrameList } from '../format/manifest.ts';
 import type { BundleSource } from './bundle.ts';
 import { ByteReader } from './byte-reader.ts';
 import { decompress, startDecompressing, type ByteRange } from './decompress.ts';
+import { suitThreads, threadedFrames } from './threaded-frames.ts';
 
 export interface FrameStreamOptions {
   /** For messages: `disk 0`. */
@@ -33,7 +34,7 @@ const mostAhead = 32 * 1024 * 1024;
 const largestChunk = 1024 * 1024;
 
 /**
- * The bytes of frames that follow one another without gaps.
+ * The bytes of frames that follow one another without gaps. A chunk is valid until the next one is asked for.
  * @throws BundleError that names the first frame that is damaged
  */
 export async function* frameBytes(
@@ -43,7 +44,9 @@ export async function* frameBytes(
   options: FrameStreamOptions,
 ): AsyncGenerator<Buffer> {
   const { frameEnd } = compressions[compression];
-  if (frameEnd) yield* framesAlone(source, compression, frameEnd, frames, options);
+  if (compression !== 'none' && options.parallel !== 1 && suitThreads(frames)) {
+    yield* framesByThreads(source, compression, frames, options);
+  } else if (frameEnd) yield* framesAlone(source, compression, frameEnd, frames, options);
   else yield* framesInOneStream(source, compression, frames, options);
 }
 
@@ -65,6 +68,23 @@ export class FrameError extends BundleError {
 function frameError(label: string, index: number, frame: Frame, reason: unknown): unknown {
   if (typeof reason !== 'string' && !(reason instanceof BundleError)) return reason;
   return new FrameError(label, index, frame, reason);
+}
+
+async function* framesByThreads(
+  source: BundleSource,
+  compression: Compression,
+  frames: FrameList,
+  { label, first = 0, signal }: FrameStreamOptions,
+): AsyncGenerator<Buffer> {
+  const error = (index: number, reason: unknown): unknown => {
+    const frame = frames.at(index);
+    return frame ? frameError(label, first + index, frame, reason) : reason;
+  };
+  for await (const content of threadedFrames(source, compression, frames, signal, error)) {
+    for (let at = 0; at < content.length; at += largestChunk) {
+      yield content.subarray(at, at + largestChunk);
+    }
+  }
 }
 
 /** Decompresses each frame separately, and some of them before they are asked for. */

@@ -158,8 +158,13 @@ function contentOf(
     if (kept?.index === index) return kept.bytes;
     const one = framesFrom(frames, index, 1);
     const parts: Buffer[] = [];
-    for await (const part of frameBytes(source, compression, one, { label, first: index, signal }))
-      parts.push(part);
+    for await (const part of frameBytes(source, compression, one, {
+      label,
+      first: index,
+      parallel: 1,
+      signal,
+    }))
+      parts.push(Buffer.from(part));
     const bytes = Buffer.concat(parts);
     kept = { index, bytes };
     return bytes;

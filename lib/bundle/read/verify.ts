@@ -174,7 +174,7 @@ async function verifyMember(
     const parts: Uint8Array[] = [];
     for await (const { data } of memberPieces(input, member)) {
       hash.update(data);
-      if (member.name.kind === 'about.json') parts.push(data);
+      if (member.name.kind === 'about.json') parts.push(Buffer.from(data));
     }
     if (hash.digest('hex') !== sha256) throw new BundleError('SHA-256 is not that of the manifest');
     if (member.name.kind !== 'about.json') return;
