@@ -64,7 +64,8 @@ async function* firstBytes(disk: BundleDisk): AsyncGenerator<Buffer> {
     if (start > at) yield Buffer.alloc(start - at);
     at = Math.max(at, start);
     if (at === length) return;
-    const part = Buffer.from(data.buffer, data.byteOffset, Math.min(data.length, length - at));
+    // A copy, since the program may take it later than the next piece is read.
+    const part = Buffer.from(data.subarray(0, length - at));
     yield part;
     at += part.length;
   }
