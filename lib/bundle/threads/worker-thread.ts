@@ -91,6 +91,8 @@ export class WorkerThread {
   }
 
   #receive(message: FromWorker): void {
+    // An answer that comes while the thread is ended must not let the process end before it has.
+    if (this.#failure) return;
     switch (message.kind) {
       case 'ready':
         this.#started?.resolve(message.report);
