@@ -13,8 +13,10 @@ export interface Fetcher {
   readonly runner: Runner;
   /** oned's user, if we are root and oned is not. */
   readonly owner: FileOwner | undefined;
-  /** $ONE_LOCATION; undefined or empty: the layout of OpenNebula's packages. */
+  /** $ONE_LOCATION. */
   readonly oneLocation: string | undefined;
+  /** The path that `findDownloader` returned. */
+  readonly downloader: string;
 }
 
 /** What a service of the front-end has. */
@@ -22,12 +24,21 @@ const servicePath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 /** Bytes. */
 const beginning = 512;
 
-/** @throws UnsupportedError that says why oned could not fetch from `url`; the runner's signal's reason */
-export async function tryToFetch(url: string, fetcher: Fetcher): Promise<void> {
-  const { runner, owner, oneLocation } = fetcher;
+/**
+ * Finds OpenNebula's downloader.sh.
+ * @param oneLocation $ONE_LOCATION; undefined or empty: the layout of OpenNebula's packages
+ * @throws UnsupportedError when there is none on this machine, or it does not know our addresses
+ */
+export async function findDownloader(oneLocation: string | undefined): Promise<string> {
   const location = oneLocation ? join(oneLocation, 'var') : '/var/lib/one';
   const downloader = join(location, 'remotes/datastore/downloader.sh');
   await requireOurLines(downloader);
+  return downloader;
+}
+
+/** @throws UnsupportedError that says why oned could not fetch from `url`; the runner's signal's reason */
+export async function tryToFetch(url: string, fetcher: Fetcher): Promise<void> {
+  const { runner, owner, oneLocation, downloader } = fetcher;
   const asUser = owner
     ? ['setpriv', `--reuid=${owner.uid}`, `--regid=${owner.gid}`, '--init-groups']
     : [];

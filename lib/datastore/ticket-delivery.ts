@@ -13,7 +13,7 @@ import { stagingOwner } from '../restore/staging-folder.ts';
 import type { JournalEntry } from '../run/journal.ts';
 import { isThisMachine } from '../run/local-host.ts';
 import type { Run } from '../run/run.ts';
-import { tryToFetch } from './fetch-trial.ts';
+import { findDownloader, tryToFetch } from './fetch-trial.ts';
 import { makeTicket, ticketUrl } from './ticket.ts';
 
 export interface TicketDeliveryDeps {
@@ -52,6 +52,7 @@ export function ticketDelivery(deps: TicketDeliveryDeps): Delivery {
       await stagingOwner(run.datastoreLocation);
     },
     async prepare(images) {
+      const downloader = await findDownloader(deps.oneLocation);
       const backupDatastore = await requireFetching(images, deps);
       prepared = { ...(await ticketFor(images, deps)), backupDatastore };
       const [first] = images.keys();
@@ -61,6 +62,7 @@ export function ticketDelivery(deps: TicketDeliveryDeps): Delivery {
           runner: run.runnerAt(undefined),
           owner: await stagingOwner(run.datastoreLocation),
           oneLocation: deps.oneLocation,
+          downloader,
         });
       } catch (error) {
         await close();

@@ -100,7 +100,7 @@ describe('before any data moves, a restore', () => {
 
   test('before any data moves, a restore asks for the names that are taken once, however many disks there are', async () => {
     await restored('-n', 'asked once');
-    const pools = methods().filter((method) => method.endsWith('pool.info'));
+    const pools = methods().filter((method) => /(image|template)pool\.info$/.test(method));
     expect(pools).toEqual(['one.templatepool.info', 'one.imagepool.info']);
   });
 
