@@ -29,7 +29,7 @@ export function exportSides(scene: Scene): Side[] {
 }
 
 export function bundleSides(scene: Scene): Side[] {
-  const { folder, env, bundle, raw, sandbox } = scene;
+  const { folder, env, bundle, raw } = scene;
   const extracted = join(folder, 'extracted.raw');
   return [
     {
@@ -48,21 +48,42 @@ export function bundleSides(scene: Scene): Side[] {
       output: extracted,
       check: () => sh('cmp', extracted, raw.disk),
     },
-    {
-      id: 'restore',
-      name: 'restore, with the copying by the datastore',
-      needs: ['bundle'],
-      line: `'${onevmdump}' restore '${bundle}'`,
-      env,
-      before: () => forgetRestored(scene),
-      async check() {
-        const [image] = sandbox.world.images.values();
-        if (!image || sandbox.world.templates.size !== 1) throw new Error('nothing was restored');
-        await sh('qemu-img', 'compare', '-f', 'raw', '-F', image.format, raw.disk, image.source);
-        await forgetRestored(scene);
-      },
-    },
+    restoreSide(scene, {
+      id: 'restore-staged',
+      name: 'restore, staged, with the copying by the datastore',
+      delivery: 'staged',
+    }),
+    restoreSide(scene, {
+      id: 'restore-fetched',
+      name: 'restore, which the datastore fetches from the bundle',
+      delivery: 'address',
+    }),
   ];
+}
+
+function restoreSide(
+  scene: Scene,
+  {
+    id,
+    name,
+    delivery,
+  }: { readonly id: string; readonly name: string; readonly delivery: 'staged' | 'address' },
+): Side {
+  const { env, bundle, raw, sandbox, location } = scene;
+  return {
+    ...{ id, name },
+    needs: ['bundle', 'installed'],
+    line: `'${onevmdump}' restore '${bundle}' --delivery ${delivery}`,
+    env: { ...env, ONE_LOCATION: location },
+    before: () => forgetRestored(scene),
+    async check() {
+      await sandbox.settle();
+      const [image] = sandbox.world.images.values();
+      if (!image || sandbox.world.templates.size !== 1) throw new Error('nothing was restored');
+      await sh('qemu-img', 'compare', '-f', 'raw', '-F', image.format, raw.disk, image.source);
+      await forgetRestored(scene);
+    },
+  };
 }
 
 /** Removes images and templates of the round before, since names are unique and images take space. */

@@ -1,15 +1,19 @@
 // What the sides work on: VMs with disks of real files, their data in files for other tools, and an OpenNebula stand-in.
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fileVm } from '../test/support/file-vm.ts';
+import { installOnevmdump } from '../test/support/installed-world.ts';
 import { sh } from '../test/support/shell.ts';
 import { startSandbox, type Sandbox } from '../test/sandbox/sandbox.ts';
 import { makeFileSystem } from './disk.ts';
 
 /** The built command, seen from `dist/bench`. */
 export const onevmdump = join(dirname(fileURLToPath(import.meta.url)), '../bin/onevmdump');
+
+/** Its id. */
+const backupDatastore = 103;
 
 export interface SceneVm {
   /** The VM's XML in a file. */
@@ -19,7 +23,7 @@ export interface SceneVm {
 }
 
 /** What only some sides need, so that it takes no space for the others. */
-export type Part = 'qcow2' | 'wide' | 'data' | 'pieces' | 'bundle';
+export type Part = 'qcow2' | 'wide' | 'data' | 'pieces' | 'bundle' | 'installed';
 
 export interface Scene {
   readonly folder: string;
@@ -39,6 +43,8 @@ export interface Scene {
   readonly compressedPieces: string;
   /** A bundle of `raw` with gzip, which stays. */
   readonly bundle: string;
+  /** Stands for $ONE_LOCATION, once onevmdump is installed there. */
+  readonly location: string;
   /** Bytes of the raw disk that are no holes. */
   readonly dataBytes: number;
   /** Makes parts that a side needs, each once. */
@@ -98,6 +104,7 @@ async function fill(folder: string, { dataMiB, virtualMiB }: SceneOptions): Prom
     compressed: join(folder, 'data.bin.gz'),
     compressedPieces: join(folder, 'piece.*.gz'),
     bundle: join(folder, 'kept.tar.gz'),
+    location: join(folder, 'location'),
     dataBytes: (await dataOf(raw.disk)).reduce((sum, { length }) => sum + length, 0),
     async provide(parts) {
       for (const part of parts) {
@@ -130,6 +137,18 @@ const makers: Readonly<Record<Part, (scene: Scene) => Promise<unknown>>> = {
     await scene.provide(['data']);
     await sh('split', '-n', String(cpus().length), data, `${folder}/piece.`);
     await sh('bash', '-c', `for file in ${pieces}; do igzip -1 -c < "$file" > "$file.gz"; done`);
+  },
+  async installed({ folder, env, sandbox, location }) {
+    await mkdir(join(location, 'var/.one'), { recursive: true });
+    await writeFile(join(location, 'var/.one/onegate_auth'), 'serveradmin:bench\n');
+    sandbox.setServerPassword('bench');
+    const driverEnv = { ...process.env, ...env, ONE_LOCATION: location };
+    await sandbox.addBackupDatastore(backupDatastore, { folder, env: driverEnv });
+    await installOnevmdump(location, {
+      sandbox,
+      stateFolder: join(folder, 'state'),
+      driverEnv,
+    });
   },
   async bundle({ env, bundle, raw }) {
     const exported = `env "$@" '${onevmdump}' export --stdin -L -d '${bundle}' < '${raw.xml}'`;

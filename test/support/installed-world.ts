@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import type { Sandbox } from '../sandbox/sandbox.ts';
 import { makeBackupWorld, type BackupWorld } from './backup-world.ts';
 import { runToEnd } from './shell.ts';
 
@@ -53,9 +54,15 @@ export interface InstalledWorld extends BackupWorld {
   readonly drivers: string;
 }
 
-export async function makeInstalledWorld(): Promise<InstalledWorld> {
-  const world = await makeBackupWorld();
-  const location = world.driverEnv['ONE_LOCATION']!;
+/**
+ * Installs onevmdump in a folder that stands for $ONE_LOCATION, for this user, and lets the stand-in's datastores use it.
+ * @param driverEnv oned's environment
+ * @returns `remotes/datastore`
+ */
+export async function installOnevmdump(
+  location: string,
+  { sandbox, stateFolder, driverEnv }: InstallOptions,
+): Promise<string> {
   const drivers = join(location, 'var/remotes/datastore');
   await mkdir(drivers, { recursive: true });
   await mkdir(join(location, 'etc'));
@@ -63,15 +70,29 @@ export async function makeInstalledWorld(): Promise<InstalledWorld> {
   const args = ['-d', location, '-u', userInfo().username];
   const { code, stderr } = await runToEnd(installer, args, { env: { ...process.env } });
   if (code !== 0) throw new Error(stderr);
-  await writeFile(
-    join(location, 'etc/onevmdump.conf'),
-    `STATE_DIR = ${join(world.folder, 'state')}\n`,
-  );
-  world.sandbox.world.backupDriver = {
+  await writeFile(join(location, 'etc/onevmdump.conf'), `STATE_DIR = ${stateFolder}\n`);
+  sandbox.world.backupDriver = {
     folder: join(drivers, 'onevmdump'),
-    env: world.driverEnv,
+    env: driverEnv,
     downloader: join(drivers, 'downloader.sh'),
   };
+  return drivers;
+}
+
+interface InstallOptions {
+  readonly sandbox: Sandbox;
+  readonly stateFolder: string;
+  readonly driverEnv: NodeJS.ProcessEnv;
+}
+
+export async function makeInstalledWorld(): Promise<InstalledWorld> {
+  const world = await makeBackupWorld();
+  const location = world.driverEnv['ONE_LOCATION']!;
+  const drivers = await installOnevmdump(location, {
+    sandbox: world.sandbox,
+    stateFolder: join(world.folder, 'state'),
+    driverEnv: world.driverEnv,
+  });
   const env = { ...world.env, ONE_LOCATION: location };
   return {
     ...world,
