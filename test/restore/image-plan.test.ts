@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Bundle, BundleDisk } from '../../lib/bundle/read/bundle.ts';
-import type { Manifest } from '../../lib/bundle/format/manifest.ts';
+import type { About } from '../../lib/bundle/format/manifest.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import { planDisks, type PlanOptions } from '../../lib/restore/image-plan.ts';
 import type { Vm } from '../../lib/vm/vm.ts';
@@ -93,13 +93,13 @@ describe('the plan of a restore', () => {
   });
 
   test('the plan of a restore leaves out a CD-ROM that a backup of OpenNebula does not hold and whose image is gone', () => {
-    const backup = { ...bundleOf([0, 1, 2, 3]), manifest: { disks: [] } as unknown as Manifest };
+    const backup = { ...bundleOf([0, 1, 2, 3]), about: { disks: [] } as unknown as About };
     const plans = planDisks(vm, backup, options);
     expect(plans[4]).toMatchObject({ as: 'absent', disk: { id: 4 } });
   });
 
   test('the plan of a restore makes a volatile disk new that a backup of OpenNebula does not hold, as one that lost its data', () => {
-    const backup = { ...bundleOf([0, 1]), manifest: { disks: [] } as unknown as Manifest };
+    const backup = { ...bundleOf([0, 1]), about: { disks: [] } as unknown as About };
     expect(planDisks(vm, backup, options)[2]).toMatchObject({ as: 'volatile', lost: true });
     expect(planDisks(vm, backup, options)[3]).toMatchObject({ as: 'volatile', lost: false });
     const fresh = planDisks(vm, backup, { ...options, volatile: 'fresh' });

@@ -205,7 +205,9 @@ async function damagedFrames(
   /** The first error from `first` on. */
   const check = async (first: number, count = frames.length) => {
     const some = framesFrom(frames, first, count);
-    const bytes = frameBytes(source, compression, some, { label: `disk ${id}`, first, signal });
+    // One after another: the memory of worker threads that are started again and again stays for a while.
+    const options = { label: `disk ${id}`, first, parallel: 1, signal };
+    const bytes = frameBytes(source, compression, some, options);
     try {
       while ((await bytes.next()).done !== true);
     } catch (error) {
