@@ -10,11 +10,14 @@ import type { BundleSource } from './bundle.ts';
 /** Bytes of the tar stream: less is not worth starting threads for. */
 const leastForThreads = 16 * 1024 * 1024;
 
+/** Bytes: larger frames, which we do not write, would take too much memory. */
+const largestForThreads = 16 * 1024 * 1024;
+
 /** Whether threads make it faster, and can do it: a frame that is much larger than its content has no place in them. */
 export function suitThreads(frames: FrameList): boolean {
   let length = 0;
   for (const [, stored, frameLength] of frames) {
-    if (stored > storedBound(frameLength)) return false;
+    if (frameLength > largestForThreads || stored > storedBound(frameLength)) return false;
     length += frameLength;
   }
   return length >= leastForThreads;
