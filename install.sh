@@ -828,7 +828,6 @@ required|qemu-img|qemu-utils|qemu-img|looks at disks and converts them
 required|qemu-nbd|qemu-utils|qemu-img|reads disks
 required|stat|coreutils|coreutils|GNU stat and head, for files on hosts
 optional|igzip|isal|isa-l-tools|compresses six times as fast as gzip
-optional|pigz|pigz|pigz|gzip on several cores, where igzip is not installed
 optional|zstd|zstd|zstd|bundles in zstd format
 optional|tar|tar|tar|looking into bundles by hand
 optional|ssh|openssh-client|openssh-clients|VMs and bundles on other machines

@@ -8,7 +8,6 @@ import { holdLock } from './one/locks.ts';
 import { FailedError, UnsupportedError } from './report/errors.ts';
 import type { Run } from './run/run.ts';
 import type { SshTarget } from './run/runner.ts';
-import { isInstalled } from './run/which.ts';
 import { snapshotDisks, type SnapshotRequest } from './storage/point-in-time.ts';
 import { planDumps } from './storage/registry.ts';
 import { withHostAdvice } from './storage/wrong-machine.ts';
@@ -86,8 +85,8 @@ export async function exportVm(
       { code: 'unsupported-state', facts: { vmId: vm.id, state } },
     );
   }
-  // First of all, so that a compression without an installed program is reported at once.
-  await pickCompressor(writeOptions.compression, isInstalled);
+  // First of all, so that a compression that this machine does not have is reported at once.
+  await pickCompressor(writeOptions.compression);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDumps(vm, images, onlyDisks);
   for (const { id } of vm.disks.filter(isSharedFolder)) {

@@ -17,7 +17,6 @@ import type { OneClient } from './one/client.ts';
 import { errorMessage, FailedError } from './report/errors.ts';
 import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
-import { isInstalled } from './run/which.ts';
 import type { MachineState } from './storage/machine-state.ts';
 import type { OpenableDisk } from './storage/storage.ts';
 import type { CompressionChoice } from './bundle/compression/compressions.ts';
@@ -69,7 +68,7 @@ export async function writeBundle(
   run: Run,
 ): Promise<{ readonly size: number; readonly disks: readonly ManifestDisk[] }> {
   const { vm, started } = content;
-  const compressor = await pickCompressor(content.compression, isInstalled);
+  const compressor = await pickCompressor(content.compression);
   const images = fittingFacts(
     new Map(
       content.disks.flatMap(({ id }) => {
@@ -87,6 +86,7 @@ export async function writeBundle(
   const writer = new BundleWriter(sink, compressor, {
     created: started,
     signal: run.signal,
+    largestDisk: Math.max(0, ...content.disks.map(({ virtualSize }) => virtualSize)),
     log: run.log,
   });
   try {

@@ -1,5 +1,6 @@
 // The worked example of docs/bundle-format.md: a small bundle, made by the real writer. The dumps and the JSON of the document
 // are made from it by `npm run docs`, and a test compares them.
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { silent } from '../../lib/report/progress.ts';
@@ -24,7 +25,8 @@ export async function exampleBundle(): Promise<Buffer> {
   };
   const created = new Date('2026-01-02T03:04:05Z');
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
-  const writer = new BundleWriter(sink, { compression: 'none', name: 'none' }, { created, log });
+  const codec = await pickCompressor({ method: 'none' });
+  const writer = new BundleWriter(sink, codec, { created, log });
   await writer.addFile('./vm.xml', Buffer.from('<VM><ID>7</ID></VM>\n'));
   const disk = { id: 0, member: './backup.disk.0', format: 'raw', virtualSize } as const;
   await writer.addAbout({

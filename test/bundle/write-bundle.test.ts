@@ -4,7 +4,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { frameSize } from '../../lib/bundle/write/frame-body.ts';
+import { frameSize } from '../../lib/bundle/write/frame-size.ts';
 import type { Compression } from '../../lib/bundle/compression/compressions.ts';
 import type { Frame, Manifest } from '../../lib/bundle/format/manifest.ts';
 import { decodeTrailer } from '../../lib/bundle/format/trailer.ts';

@@ -1,23 +1,23 @@
 // What goes wrong while a bundle is written: the first error surfaces, and nothing is left.
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from '@jest/globals';
-import type { CompressingCodec, FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
 import type { BundleSink } from '../../lib/bundle/sink.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { parseVm } from '../../lib/vm/vm-xml.ts';
 import type { DiskReader } from '../../lib/read/disk-reader.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { silent } from '../../lib/report/progress.ts';
-import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
+import { pickCompressor, type FrameCodec } from '../../lib/bundle/write/compressor.ts';
 import { writeBundle } from '../../lib/write-bundle.ts';
 import { fileVm } from '../support/file-vm.ts';
 import { inWorld } from '../support/storage-world.ts';
-import { aboutOf, noise, noLog, testFolder } from '../support/write-bundle.ts';
+import { aboutOf, noise, noLog, testFolder, noCompression } from '../support/write-bundle.ts';
 
 const MiB = 1 << 20;
-const gzip = (await pickCompressor({ method: 'gzip' })) as CompressingCodec;
-const none: FrameCodec = { compression: 'none', name: 'none' };
+const gzip = await pickCompressor({ method: 'gzip' });
+const none = noCompression;
+const igzip = await pickCompressor({ method: 'gzip' }, { koffi: [] });
 const data = noise(MiB);
 
 /** A disk of `size` bytes, all data; `piece` may do something else before each MiB. */
@@ -57,17 +57,6 @@ function write(writer: BundleWriter, disk: DiskReader) {
 
 const options = { created: new Date(), log: noLog };
 
-function scratchFilesOpen(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${fd}`);
-      return target.includes('onevmdump-') && target.endsWith('(deleted)') ? [target] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
 /** Compressors this process has started and that still run, or were not waited for. */
 function compressorsRunning(): string[] {
   return readdirSync('/proc/self/task')
@@ -80,7 +69,6 @@ function compressorsRunning(): string[] {
 async function expectNothingLeft(writer: BundleWriter): Promise<void> {
   await writer.abort();
   await writer.abort();
-  expect(scratchFilesOpen()).toEqual([]);
   expect(compressorsRunning()).toEqual([]);
 }
 
@@ -188,11 +176,18 @@ describe('a compressor that', () => {
     process.env['PATH'] = path;
   });
 
-  /** Dumps 40 MiB with a shell script in place of igzip. */
+  /** Dumps 40 MiB with a shell script in place of igzip, which does well in the self-test. */
   async function dumpWith(script: string, signal = new AbortController().signal) {
-    writeFileSync(join(folder.path, 'igzip'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const input = join(folder.path, 'input.$$');
+    const lines = [
+      '#!/bin/sh',
+      `head -c 100000 > ${input}`,
+      `[ $(wc -c < ${input}) = 100000 ] || exec gzip -1c < ${input}`,
+      script,
+    ];
+    writeFileSync(join(folder.path, 'igzip'), lines.join('\n'), { mode: 0o755 });
     process.env['PATH'] = `${folder.path}:${path ?? ''}`;
-    const writer = new BundleWriter(endless(), gzip, { ...options, signal });
+    const writer = new BundleWriter(endless(), igzip, { ...options, signal });
     try {
       await write(writer, reader(40 * MiB));
       await writer.addFile('./behind', data);
@@ -202,21 +197,15 @@ describe('a compressor that', () => {
   }
 
   test.each([
-    ['fails', 'echo "igzip: out of ink" >&2; exit 3', 'cannot compress a frame: igzip: out of ink'],
-    ['fails without a word', 'exit 3', 'cannot compress a frame: igzip: exited with status 3'],
-    ['is killed', 'kill -9 $$', 'cannot compress a frame: igzip: was killed by signal 9'],
-    ['writes nothing', 'exit 0', 'cannot compress a frame: the output of igzip is not complete'],
-    ['stops early', 'gzip -1c | head -c 5000', 'the output of igzip is not complete'],
-    ['reads only a part', 'head -c 5000 | gzip -1c', 'the output of igzip is not complete'],
+    ['fails', 'echo "igzip: out of ink" >&2; exit 3', 'igzip: out of ink'],
+    ['fails without a word', 'exit 3', 'igzip: exited with status 3'],
+    ['is killed', 'kill -9 $$', 'igzip: was killed by SIGKILL'],
+    ['writes nothing', 'exit 0', 'it is too short'],
+    ['stops early', 'gzip -1c | head -c 5000', 'it states another length'],
+    ['reads only a part', 'head -c 5000 | gzip -1c', 'it states another length'],
+    ['writes too much', 'cat; cat $0; head -c 20000000 /dev/zero', 'more than the frame can be'],
   ])('a compressor that %s is noticed', async (_, script, message) => {
     await expect(dumpWith(script)).rejects.toThrow(message);
-  });
-
-  test('a compressor that has vanished is named', async () => {
-    process.env['PATH'] = join(folder.path, 'nowhere');
-    const writer = new BundleWriter(endless(), gzip, options);
-    await expect(write(writer, reader(80 * MiB))).rejects.toThrow('igzip: is not installed');
-    await expectNothingLeft(writer);
   });
 
   test('a compressor that hangs is killed by an abort', async () => {

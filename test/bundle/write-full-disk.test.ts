@@ -11,10 +11,17 @@ import { partName } from '../../lib/vm/names.ts';
 import { writeAll } from '../../lib/bundle/write/write-all.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { aboutOf, noise, noLog, testFolder, writeBundle } from '../support/write-bundle.ts';
+import {
+  aboutOf,
+  noise,
+  noLog,
+  testFolder,
+  writeBundle,
+  noCompression,
+} from '../support/write-bundle.ts';
 
 const command = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
-const none = { compression: 'none', name: 'none' } as const;
+const none = noCompression;
 
 const folder = testFolder();
 afterAll(folder.remove);

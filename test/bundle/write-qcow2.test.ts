@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { layOutQcow2 } from '../../lib/qcow2/layout.ts';
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { Extents } from '../../lib/read/extents.ts';
-import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
+import { makeDisk, testFolder, tool, writeBundle, noCompression } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);
@@ -15,7 +15,7 @@ afterAll(folder.remove);
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
-const none = { compression: 'none', name: 'none' } as const;
+const none = noCompression;
 
 async function throughBundle(size: number, extents: readonly Extent[], clusterSize: number) {
   const disk = join(folder.path, 'disk.raw');

@@ -9,7 +9,7 @@ import { endOfArchive, fileHeader } from '../../lib/bundle/format/tar-header.ts'
 import type { Extent } from '../../lib/read/disk-reader.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
-import { makeDisk, testFolder, tool, writeBundle } from '../support/write-bundle.ts';
+import { makeDisk, testFolder, tool, writeBundle, noCompression } from '../support/write-bundle.ts';
 
 const folder = testFolder();
 afterAll(folder.remove);
@@ -102,7 +102,7 @@ test('a raw disk with any map of data comes back identical through GNU tar', asy
       const bundle = join(folder.path, 'any.tar');
       await rm(bundle, { force: true });
       await makeDisk(disk, end + tail, extents);
-      await writeBundle(bundle, { compression: 'none', name: 'none' }, [
+      await writeBundle(bundle, noCompression, [
         { path: disk, virtualSize: end + tail, extents, layout: { format: 'raw' } },
       ]);
       tool('tar', '-xf', bundle, '-C', folder.path, './backup.disk.0');

@@ -23,6 +23,7 @@ import {
   noLog,
   testFolder,
   writeBundle as writeSmall,
+  noCompression,
 } from '../support/write-bundle.ts';
 
 const folder = testFolder();
@@ -184,11 +185,7 @@ describe('a manifest that no reader would accept', () => {
       commit: () => Promise.resolve(),
       discard: () => Promise.resolve(),
     };
-    const writer = new BundleWriter(
-      sink,
-      { compression: 'none', name: 'none' },
-      { created: new Date(), log: noLog },
-    );
+    const writer = new BundleWriter(sink, noCompression, { created: new Date(), log: noLog });
     await writer.addFile('./vm.xml', Buffer.from('<VM/>'));
     const image = { ...facts, attributes: { LONG: 'x'.repeat(70_000) } };
     const about = aboutOf([{ format: 'raw', virtualSize: 0 }]);
@@ -245,7 +242,7 @@ describe('old bundles', () => {
   test('old bundles all stay when the new one cannot be read', async () => {
     const { warnings, log } = collectingLog();
     const names = [1000, 2000, 3000].map((epoch) => `onevmdump-9-${epoch}.tar`);
-    await writeSmall(at('sound'), { compression: 'none', name: 'none' }, []);
+    await writeSmall(at('sound'), noCompression, []);
     for (const name of names) await copyFile(at('sound'), at(name));
     const made = 'onevmdump-9-4000.tar';
     await writeFile(at(made), 'no bundle');

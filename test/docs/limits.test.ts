@@ -21,7 +21,7 @@ const limits: Readonly<Record<string, readonly Limit[]>> = {
   'docs/bundle-format.md': [
     ['1 byte to {} MiB of the tar stream', 'largestFrame', MiB],
     ['onevmdump cuts every {} MiB', 'frameSize', MiB],
-    ['With frames of {} MiB a disk has room', 'frameSize', MiB],
+    ['With frames of {} MiB a disk has room', 'largeFrameSize', MiB],
     ['a disk has room for {} TiB of data', 'largestData', 2 ** 40],
     ['regions of equal size, {} MiB.', 'smallestRegion', MiB],
     ['more than {} (2^20) regions', 'mostRegions', 1],

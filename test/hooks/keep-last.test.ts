@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { writeBundle } from '../support/write-bundle.ts';
+import { writeBundle, noCompression } from '../support/write-bundle.ts';
 import type { Manifest } from '../../lib/bundle/format/manifest.ts';
 import { madeAt } from '../support/file-vm.ts';
 import { leftOf, makeHookWorld, type HookWorld } from './hook-world.ts';
@@ -34,7 +34,7 @@ async function makeBundle(
   { vm, cloud }: { vm?: Partial<Manifest['vm']>; cloud?: Manifest['cloud'] } = {},
 ): Promise<void> {
   const id = Number(/-(\d+)-/.exec(name)?.[1] ?? 0);
-  await writeBundle(join(world.bundles, name), { compression: 'none', name: 'none' }, [], {
+  await writeBundle(join(world.bundles, name), noCompression, [], {
     vm: { id, name: 'files', state: 'POWEROFF', stime: madeAt(id), ...vm },
     ...(cloud ? { cloud } : {}),
   });

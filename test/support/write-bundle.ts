@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFileSink } from '../../lib/bundle/location/file-sink.ts';
 import { partName } from '../../lib/vm/names.ts';
-import type { FrameCodec } from '../../lib/bundle/write/frame-codec.ts';
+import type { FrameCodec } from '../../lib/bundle/write/compressor.ts';
 import type { DiskLayout } from '../../lib/bundle/format/manifest.ts';
 import type { About, ManifestDisk } from '../../lib/bundle/format/manifest.ts';
 import { diskMember } from '../../lib/vm/names.ts';
@@ -21,6 +21,15 @@ export const noLog: Log = {
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
+};
+
+/** Frames as they are. */
+export const noCompression: FrameCodec = {
+  compression: 'none',
+  level: 0,
+  name: 'no compression',
+  startsPrograms: false,
+  choices: [],
 };
 
 /** A folder for one test file; `remove` belongs into `afterAll`. */

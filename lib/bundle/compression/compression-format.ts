@@ -1,12 +1,13 @@
 // Everything that onevmdump knows about a compression. Each compression has its own file in this folder, and
 // compressions.ts is the table of them. docs/bundle-format.md defines frames and trailers.
-import type { Transform } from 'node:stream';
-
 export interface CompressionFormat {
   /** The end of a bundle's name, without a dot before it: `tar.gz`. */
   readonly extension: string;
-  /** How frames are compressed; undefined if they are not. */
-  readonly encoding?: Encoding;
+  /**
+   * The levels that a user can ask for, and the default, which is the fastest that still compresses; undefined if frames are
+   * not compressed. lib/bundle/threads/engines.ts says what compresses them.
+   */
+  readonly levels?: Levels & { readonly default: number };
   /** The bytes that each frame begins with; undefined if a frame can begin with any bytes. */
   readonly frameMagic?: Buffer;
   /**
@@ -23,13 +24,6 @@ export interface CompressionFormat {
   decompress(stored: StoredBytes): Decompression;
 }
 
-export interface Encoding {
-  /** The levels that a user can ask for. The default is the fastest level that still compresses. */
-  readonly levels: Levels & { readonly default: number };
-  /** What compresses, best first. The first that has the level and is installed is used. */
-  readonly encoders: readonly Encoder[];
-}
-
 export interface Levels {
   readonly lowest: number;
   readonly highest: number;
@@ -39,24 +33,6 @@ export interface Levels {
 export interface FrameFacts {
   readonly length: number;
   readonly crc32: number;
-}
-
-export type Encoder = ProgramEncoder | BuiltInEncoder;
-
-/** A program that compresses stdin to stdout. What it writes depends on its input and the level alone. */
-export interface ProgramEncoder {
-  readonly program: string;
-  /** The levels it has. */
-  readonly levels: Levels;
-  readonly args: (level: number) => readonly string[];
-}
-
-/** Compresses within this process. */
-export interface BuiltInEncoder {
-  /** For messages: `zlib`. */
-  readonly builtIn: string;
-  readonly levels: Levels;
-  readonly start: (level: number) => Transform;
 }
 
 /** A part of a bundle's file, in its compressed form. */

@@ -30,7 +30,7 @@ export interface CompressionChoice {
 /** @throws UsageError when the compression does not have this level */
 export function requireLevel({ method, level }: CompressionChoice): void {
   if (level === undefined) return;
-  const levels = compressions[method].encoding?.levels;
+  const levels = compressions[method].levels;
   if (!levels) throw new UsageError(`compression ${method} has no level`);
   if (hasLevel(levels, level)) return;
   throw new UsageError(
@@ -49,7 +49,7 @@ export const compressionsInWords = compressionNames.join(', ').replace(/, ([^,]*
 /** For help and messages: `gzip has the levels 0 to 9, zstd 1 to 19`. */
 export const levelsInWords = compressionNames
   .flatMap((name) => {
-    const levels = compressions[name].encoding?.levels;
+    const levels = compressions[name].levels;
     return levels ? [`${name} ${levels.lowest} to ${levels.highest}`] : [];
   })
   .join(', ')

@@ -1,38 +1,12 @@
 // gzip, RFC 1952: the default, since every system can unpack it. A frame is one gzip member.
-import { availableParallelism } from 'node:os';
-import { createGzip } from 'node:zlib';
-import { chunkSize, type CompressionFormat } from './compression-format.ts';
+import type { CompressionFormat } from './compression-format.ts';
 import { gunzip } from './gunzip.ts';
 
 const hex = (text: string) => Buffer.from(text, 'hex');
 
-// Two frames are usually compressed at once; pigz uses the other cores.
-const pigzThreads = Math.max(1, Math.floor(availableParallelism() / 2));
-
 export const gzip = {
   extension: 'tar.gz',
-  encoding: {
-    levels: { lowest: 0, highest: 9, default: 1 },
-    // They write no name and no time into the header. The program gzip is not one of them, because Node's own zlib takes
-    // only half to three quarters of its time (docs/decisions/0005-writing-frames.md).
-    encoders: [
-      {
-        program: 'igzip',
-        levels: { lowest: 0, highest: 3 },
-        args: (level) => [`-${level}`, '-c', '-n'],
-      },
-      {
-        program: 'pigz',
-        levels: { lowest: 1, highest: 9 },
-        args: (level) => [`-${level}`, '-c', '-n', '-p', String(pigzThreads)],
-      },
-      {
-        builtIn: 'zlib',
-        levels: { lowest: 1, highest: 9 },
-        start: (level) => createGzip({ level, chunkSize }),
-      },
-    ],
-  },
+  levels: { lowest: 0, highest: 9, default: 1 },
   frameMagic: hex('1f8b08'),
   // A member ends in the CRC-32 and the length of what was compressed.
   frameEnd: (end) => ({ crc32: end.readUInt32LE(0), length: end.readUInt32LE(4) }),

@@ -6,16 +6,7 @@ import { isFrame, isSkippable, ZstdWalk } from './zstd-walk.ts';
 
 export const zstd = {
   extension: 'tar.zst',
-  encoding: {
-    levels: { lowest: 1, highest: 19, default: 1 },
-    encoders: [
-      {
-        program: 'zstd',
-        levels: { lowest: 1, highest: 19 },
-        args: (level) => [`-${level}`, '-c', '-q', '--single-thread'],
-      },
-    ],
-  },
+  levels: { lowest: 1, highest: 19, default: 1 },
   frameMagic: Buffer.from('28b52ffd', 'hex'),
   // A skippable frame with the magic number 0x184D2A5E, and 64 bytes of data.
   trailer: { before: Buffer.from('5e2a4d18' + '40000000', 'hex'), after: Buffer.alloc(0) },

@@ -1,5 +1,5 @@
-// Chooses what compresses and decompresses frames in a worker: the best that this machine has. docs/decisions/0012 has
-// the speeds behind the order. An engine that is chosen has proved with a known block that it works.
+// Chooses what compresses and decompresses frames in a worker: the best that this machine has.
+// docs/decisions/0012-frame-engines.md has the speeds behind the order. An engine that is chosen has proved with a known block that it works.
 import { crc32 as crc32OfZlib } from 'node:zlib';
 import { ForeignLibrary } from './ffi.ts';
 import type { FrameDecoder, FrameEncoder } from './frame-engine.ts';
@@ -48,15 +48,15 @@ export class Engines {
   }
 
   /** @throws Error with the reasons when this machine has nothing that compresses so */
-  encoder(method: Method, level: number): Chosen<FrameEncoder> {
+  async encoder(method: Method, level: number): Promise<Chosen<FrameEncoder>> {
     if (method === 'none') return { engine: noEncoder(this.#crc32), others: [] };
     // zlib judges all others.
-    const judge = method === 'gzip' ? nodeGzipDecoder : this.decoder(method).engine;
+    const judge = method === 'gzip' ? nodeGzipDecoder : (await this.decoder(method)).engine;
     return firstThatWorks(this.#encoders(method, level), (engine) => requireEncodes(engine, judge));
   }
 
   /** @throws Error with the reasons when this machine has nothing that decompresses it */
-  decoder(method: Method): Chosen<FrameDecoder> {
+  async decoder(method: Method): Promise<Chosen<FrameDecoder>> {
     if (method === 'none') return { engine: noDecoder(this.#crc32), others: [] };
     return firstThatWorks(this.#decoders(method), (engine) => requireDecodes(engine, method));
   }
@@ -111,15 +111,15 @@ export class Engines {
   }
 }
 
-function firstThatWorks<Engine>(
+async function firstThatWorks<Engine>(
   candidates: readonly Candidate<Engine>[],
-  test: (engine: Engine) => void,
-): Chosen<Engine> {
+  test: (engine: Engine) => Promise<void>,
+): Promise<Chosen<Engine>> {
   const others: string[] = [];
   for (const { name, make } of candidates) {
     try {
       const engine = make();
-      test(engine);
+      await test(engine);
       return { engine, others };
     } catch (error) {
       others.push(`${name}: ${(error as Error).message}`);

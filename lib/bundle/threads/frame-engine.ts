@@ -12,7 +12,7 @@ export interface FrameEncoder {
    * `storedBound` bytes.
    * @throws Error when the engine fails
    */
-  compress(raw: Buffer, stored: Buffer): EncodedFrame;
+  compress(raw: Buffer, stored: Buffer): EncodedFrame | Promise<EncodedFrame>;
 }
 
 export interface EncodedFrame {
@@ -24,12 +24,14 @@ export interface EncodedFrame {
 
 export interface FrameDecoder {
   readonly name: string;
+  /** It starts a program for each frame. */
+  readonly startsPrograms?: boolean;
   /**
    * Decompresses one frame, which must fill `raw` exactly and end where `stored` ends.
    * @returns the CRC-32 of the content
    * @throws FrameDamage when the frame is damaged, is not one frame, or has another size; Error when the engine fails
    */
-  decompress(stored: Buffer, raw: Buffer): number;
+  decompress(stored: Buffer, raw: Buffer): number | Promise<number>;
 }
 
 /** What is wrong with a frame. The caller knows which one it is. */

@@ -86,22 +86,27 @@ export class FrameThreads {
   }
 
   /**
-   * Updates the hashes of regions with bytes of a slot. Jobs with the same `thread` are carried out in the order in which
+   * Updates the hashes of regions with bytes of a slot, or only ends regions if there is none. Jobs with the same `thread` are carried out in the order in which
    * they are given; the hashes of a region must all be given to the same.
    * @returns the hashes of the regions that ended, one after another
    */
   async hash(
-    slot: FrameSlot,
+    slot: FrameSlot | undefined,
     thread: number,
     job: Omit<HashJob, 'kind' | 'slot'>,
   ): Promise<Uint8Array> {
-    const hashes = await this.#group.runOn(thread, { kind: 'hash', slot: slot.number, ...job });
+    const hashes = await this.#group.runOn(thread, { kind: 'hash', slot: slot?.number, ...job });
     return hashes as Uint8Array;
   }
 
   /** How many threads there are. */
   get size(): number {
     return this.#group.size;
+  }
+
+  /** Makes everything reject that waits, and all that comes. */
+  fail(error: Error): void {
+    this.#group.fail(error);
   }
 
   /** Ends all threads; what still waits rejects. Never rejects; may be called twice. */

@@ -49,7 +49,7 @@ function inflate(deflated: Buffer, length: number): { buffer: Buffer; used: numb
   }
 }
 
-/** What `info: true` adds, which the types do not know. https://nodejs.org/docs/latest-v20.x/api/zlib.html#class-options */
+/** What `info: true` adds, which the types do not know */
 interface InflateInfo {
   readonly buffer: Buffer;
   readonly engine: { readonly bytesWritten: number };

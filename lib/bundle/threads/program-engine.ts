@@ -1,5 +1,5 @@
 // Compresses and decompresses with a program, which is started for each frame, through pipes.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 as crc32OfZlib } from 'node:zlib';
@@ -7,21 +7,41 @@ import { FrameDamage, type FrameDecoder, type FrameEncoder } from './frame-engin
 import { gzipHeaderSize, requireGzipEnd } from './gzip-member.ts';
 import { requireOneZstdFrame } from './zstd-frame.ts';
 
+let isStopping = false;
+/** Ends what runs. */
+let kill: () => void = () => undefined;
+let running: Promise<unknown> = Promise.resolve();
+
+/** Kills the program that runs, waits for its end, and refuses to start others. Never rejects. */
+export async function stopPrograms(): Promise<void> {
+  isStopping = true;
+  kill();
+  await running;
+}
+
 const decompress = ['-d', '-c', '-q', '--no-progress'];
+/** The worker thread has no other. */
 const searchPath = process.env['PATH'] ?? '/usr/bin:/bin';
 
-export function igzipEncoder(level: number): FrameEncoder {
+/** Level 0 is no faster than 1, and makes 23 % more of bytes that cannot be compressed. */
+export function igzipEncoder(asked: number): FrameEncoder {
+  const level = Math.max(1, asked);
   requireProgram('igzip');
   return {
     name: `the program igzip -${level}`,
     startsPrograms: true,
-    compress(raw, stored) {
-      const length = compressBy('igzip', [`-${level}`, '-c', '-n'], raw, stored);
+    async compress(raw, stored) {
+      const length = await compressBy('igzip', [`-${level}`, '-c', '-n'], raw, stored);
       const frame = stored.subarray(0, length);
       // A program that died at the end of a full disk or of memory must not pass for one that has compressed.
-      gzipHeaderSize(frame);
       const crc32 = crc32OfZlib(raw);
-      requireGzipEnd(frame, raw.length, crc32);
+      try {
+        gzipHeaderSize(frame);
+        requireGzipEnd(frame, raw.length, crc32);
+      } catch (error) {
+        const why = (error as Error).message;
+        throw new Error(`the output of igzip is not complete: ${why}`, { cause: error });
+      }
       return { stored: length, crc32 };
     },
   };
@@ -32,8 +52,13 @@ export function zstdProgramEncoder(level: number, crc32: (data: Buffer) => numbe
   return {
     name: `the program zstd -${level}`,
     startsPrograms: true,
-    compress(raw, stored) {
-      const length = compressBy('zstd', [`-${level}`, '-c', '-q', '--single-thread'], raw, stored);
+    async compress(raw, stored) {
+      const length = await compressBy(
+        'zstd',
+        [`-${level}`, '-c', '-q', '--single-thread'],
+        raw,
+        stored,
+      );
       requireOneZstdFrame(stored.subarray(0, length));
       return { stored: length, crc32: crc32(raw) };
     },
@@ -44,9 +69,10 @@ export function zstdProgramDecoder(crc32: (data: Buffer) => number): FrameDecode
   requireProgram('zstd');
   return {
     name: 'the program zstd',
-    decompress(stored, raw) {
+    startsPrograms: true,
+    async decompress(stored, raw) {
       requireOneZstdFrame(stored);
-      const { why, exited, length } = run('zstd', decompress, stored, raw);
+      const { why, exited, length } = await run('zstd', decompress, stored, raw);
       if (why !== undefined && !exited) throw new Error(`zstd: ${why}`);
       if (why !== undefined) throw new FrameDamage(`its data cannot be decompressed: ${why}`);
       if (length > raw.length) throw new FrameDamage('it holds more than it should');
@@ -56,8 +82,13 @@ export function zstdProgramDecoder(crc32: (data: Buffer) => number): FrameDecode
   };
 }
 
-function compressBy(program: string, args: readonly string[], raw: Buffer, stored: Buffer): number {
-  const { why, length } = run(program, args, raw, stored);
+async function compressBy(
+  program: string,
+  args: readonly string[],
+  raw: Buffer,
+  stored: Buffer,
+): Promise<number> {
+  const { why, length } = await run(program, args, raw, stored);
   if (why !== undefined) throw new Error(`${program}: ${why}`);
   if (length > stored.length) throw new Error(`${program} made more than the frame can be`);
   return length;
@@ -66,34 +97,57 @@ function compressBy(program: string, args: readonly string[], raw: Buffer, store
 interface ProgramRun {
   /** Why it failed. */
   readonly why: string | undefined;
-  /** It ended by itself, so it is its input that it does not like. */
+  /** It ended by itself, so it was its input that it did not like. */
   readonly exited: boolean;
-  /** What it wrote, of which `output` has as much as fits. */
+  /** Bytes it wrote, of which `output` has as many as fit. */
   readonly length: number;
 }
 
-function run(program: string, args: readonly string[], input: Buffer, output: Buffer): ProgramRun {
-  const { status, signal, error, stdout, stderr } = spawnSync(program, args, {
-    input,
-    maxBuffer: output.length + 1,
-    // Nothing else: GZIP, ZSTD_CLEVEL and the like would change the output.
-    env: { LANG: 'C', LC_ALL: 'C', PATH: searchPath },
-    // A process group of its own: a Ctrl-C reaches us alone.
-    ...{ detached: true },
+async function run(
+  program: string,
+  args: readonly string[],
+  input: Buffer,
+  output: Buffer,
+): Promise<ProgramRun> {
+  if (isStopping) throw new Error('no program is started any more');
+  const ended = new Promise<ProgramRun>((resolve) => {
+    const child = spawn(program, args, {
+      stdio: 'pipe',
+      // Nothing else: GZIP, ZSTD_CLEVEL and the like would change the output.
+      env: { LANG: 'C', LC_ALL: 'C', PATH: searchPath },
+      // A process group of its own: a Ctrl-C reaches us alone.
+      detached: true,
+    });
+    let length = 0;
+    let words = '';
+    const end = (why: string | undefined, exited: boolean) => {
+      resolve({ why, exited, length });
+    };
+    kill = () => {
+      // The whole process group.
+      const isRunning = child.exitCode === null && child.signalCode === null;
+      if (child.pid !== undefined && isRunning) process.kill(-child.pid, 'SIGKILL');
+    };
+    child.stdout.on('data', (data: Buffer) => {
+      if (length < output.length) data.copy(output, length);
+      length += data.length;
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      words = (words + data.toString()).slice(-2000);
+    });
+    // A program that ends early does not read all: its status says why.
+    child.stdin.on('error', () => undefined);
+    child.on('error', (error) => end(error.message, false));
+    child.on('close', (status, signal) => {
+      if (status === null) end(`was killed by ${String(signal)}`, false);
+      else if (status === 0) end(undefined, true);
+      else
+        end(words.trim().split('\n').slice(-3).join(' ') || `exited with status ${status}`, true);
+    });
+    child.stdin.end(input);
   });
-  if ((error as NodeJS.ErrnoException | undefined)?.code === 'ENOBUFS') {
-    return { why: undefined, exited: true, length: output.length + 1 };
-  }
-  if (status === null) {
-    const why = error?.message ?? `was killed by ${String(signal)}`;
-    return { why, exited: false, length: 0 };
-  }
-  if (status !== 0) {
-    const words = stderr.toString().trim().split('\n').slice(-3).join(' ');
-    return { why: words || `exited with status ${status}`, exited: true, length: 0 };
-  }
-  stdout.copy(output);
-  return { why: undefined, exited: true, length: stdout.length };
+  running = ended;
+  return ended;
 }
 
 function requireProgram(program: string): void {

@@ -19,7 +19,9 @@ export interface SlotMemory {
 
 export type ToWorker =
   | { readonly kind: 'slot'; readonly slot: number; readonly memory: SlotMemory }
-  | { readonly kind: 'job'; readonly id: number; readonly job: Job };
+  | { readonly kind: 'job'; readonly id: number; readonly job: Job }
+  /** Ends programs, then the worker. */
+  | { readonly kind: 'stop' };
 
 export type Job = CompressJob | DecompressJob | HashJob;
 
@@ -43,7 +45,8 @@ export interface DecompressJob {
 /** Answered by the hashes of the regions in `ended`, one after another. */
 export interface HashJob {
   readonly kind: 'hash';
-  readonly slot: number;
+  /** Undefined if there are no parts. */
+  readonly slot: number | undefined;
   /** Tells disks apart. */
   readonly disk: number;
   readonly virtualSize: number;
@@ -67,6 +70,8 @@ export type FromWorker =
 /** Which engines a worker has chosen. */
 export interface WorkerReport {
   readonly encoder?: EncoderReport | undefined;
+  /** Whether any of its engines starts programs. */
+  readonly startsPrograms: boolean;
   /** For --debug: one line each. */
   readonly lines: readonly string[];
 }

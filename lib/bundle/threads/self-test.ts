@@ -23,14 +23,14 @@ export function requireCrc32(crc32: (data: Buffer) => number): void {
 }
 
 /** @throws Error unless `judge` gets back what the encoder was given */
-export function requireEncodes(encoder: FrameEncoder, judge: FrameDecoder): void {
+export async function requireEncodes(encoder: FrameEncoder, judge: FrameDecoder): Promise<void> {
   const block = knownBlock();
   for (const raw of [block, block.subarray(0, 1)]) {
     const stored = Buffer.alloc(storedBound(raw.length));
     const content = Buffer.alloc(raw.length);
     try {
-      const made = encoder.compress(raw, stored);
-      const crc32 = judge.decompress(stored.subarray(0, made.stored), content);
+      const made = await encoder.compress(raw, stored);
+      const crc32 = await judge.decompress(stored.subarray(0, made.stored), content);
       if (crc32 === made.crc32 && content.equals(raw)) continue;
     } catch (error) {
       throw new Error(`self-test failed: ${(error as Error).message}`, { cause: error });
@@ -40,7 +40,10 @@ export function requireEncodes(encoder: FrameEncoder, judge: FrameDecoder): void
 }
 
 /** @throws Error unless the decoder knows a frame that something else has made */
-export function requireDecodes(decoder: FrameDecoder, method: 'gzip' | 'zstd'): void {
+export async function requireDecodes(
+  decoder: FrameDecoder,
+  method: 'gzip' | 'zstd',
+): Promise<void> {
   const block = knownBlock();
   const known =
     method === 'zstd'
@@ -48,7 +51,7 @@ export function requireDecodes(decoder: FrameDecoder, method: 'gzip' | 'zstd'): 
       : { frame: gzipSync(block), crc32: crc32OfZlib(block), length: block.length };
   const content = Buffer.alloc(known.length);
   try {
-    const crc32 = decoder.decompress(known.frame, content);
+    const crc32 = await decoder.decompress(known.frame, content);
     if (crc32 === known.crc32 && crc32OfZlib(content) === crc32) return;
   } catch (error) {
     throw new Error(`self-test failed: ${(error as Error).message}`, { cause: error });

@@ -21,7 +21,7 @@ export class ThreadGroup {
     const count = Math.max(1, Math.min(threads, mostThreads));
     this.#threads = Array.from(
       { length: count },
-      () => new WorkerThread(setup, (error) => this.#fail(error)),
+      () => new WorkerThread(setup, (error) => this.fail(error)),
     );
     this.#queue = new JobQueue(this.#threads);
     this.#signal = signal;
@@ -63,16 +63,16 @@ export class ThreadGroup {
   /** Ends all threads; what still waits rejects. Never rejects; may be called twice. */
   async close(): Promise<void> {
     this.#signal?.removeEventListener('abort', this.#aborted);
-    this.#fail(new FailedError('the worker threads have been ended'));
+    this.fail(new FailedError('the worker threads have been ended'));
     await this.#ended();
   }
 
   readonly #aborted = (): void => {
-    this.#fail(this.#signal?.reason as Error);
+    this.fail(this.#signal?.reason as Error);
   };
 
-  /** One failure is the failure of all: the others end as well. */
-  #fail(error: Error): void {
+  /** One failure is the failure of all: everything rejects, and the threads end. */
+  fail(error: Error): void {
     if (this.#failure) return;
     this.#failure = error;
     this.#queue.fail(error);

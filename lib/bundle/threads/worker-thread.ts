@@ -1,4 +1,5 @@
 // One worker thread, seen from the main thread: gives it jobs and waits for their answers.
+import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FailedError, UsageError } from '../../report/errors.ts';
 import { FrameDamage } from './frame-engine.ts';
@@ -11,6 +12,9 @@ import type {
   WorkerSetup,
 } from './protocol.ts';
 import { workerCode } from './worker-code.ts';
+
+/** How long a killed program may take to end, in milliseconds. */
+const mostProgramMs = 5000;
 
 interface Waiting {
   readonly resolve: (result: unknown) => void;
@@ -30,6 +34,9 @@ export class WorkerThread {
   readonly #onFailure: (error: Error) => void;
   #started: StartWaiting | undefined;
   #jobs = 0;
+  /** It may have started a program, which only it can end and wait for. */
+  #startsPrograms = true;
+  #hasEnded = false;
   #failure: Error | undefined;
 
   /** @param onFailure is told when the thread has ended or died, which it only does when something is wrong */
@@ -49,7 +56,10 @@ export class WorkerThread {
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('messageerror', (error) => this.#fail(error));
     this.#worker.on('error', (error) => this.#fail(error));
-    this.#worker.on('exit', (code) => this.#fail(new Error(`it ended with code ${code}`)));
+    this.#worker.on('exit', (code) => {
+      this.#hasEnded = true;
+      this.#fail(new Error(`it ended with code ${code}`));
+    });
   }
 
   /** How many jobs it has not answered yet. */
@@ -83,7 +93,16 @@ export class WorkerThread {
   async close(reason: Error): Promise<void> {
     this.#failure ??= reason;
     this.#rejectAll();
+    await this.#stopPrograms();
     await this.#worker.terminate();
+  }
+
+  /** Has the worker end its program; what is not waited for would stay as a zombie. */
+  async #stopPrograms(): Promise<void> {
+    if (!this.#startsPrograms || this.#hasEnded) return;
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    this.#post({ kind: 'stop' });
+    await Promise.race([ended, setTimeout(mostProgramMs, undefined, { ref: false })]);
   }
 
   #post(message: ToWorker): void {
@@ -95,6 +114,7 @@ export class WorkerThread {
     if (this.#failure) return;
     switch (message.kind) {
       case 'ready':
+        this.#startsPrograms = message.report.startsPrograms;
         this.#started?.resolve(message.report);
         if (this.#waiting.size === 0) this.#worker.unref();
         return;

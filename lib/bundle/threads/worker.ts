@@ -2,8 +2,9 @@
 // (worker-code.ts).
 import { parentPort, workerData } from 'node:worker_threads';
 import { RegionHasher } from '../format/region-hash.ts';
-import { regionSizeOf } from '../format/disk-checksum.ts';
+import { mostRegions, regionSizeOf } from '../format/disk-checksum.ts';
 import { Engines, type Chosen, type Method } from './engines.ts';
+import { stopPrograms } from './program-engine.ts';
 import { FrameDamage, type FrameDecoder, type FrameEncoder } from './frame-engine.ts';
 import {
   slotGap,
@@ -35,20 +36,20 @@ class Unable extends Error {
 class FrameWorker {
   readonly #slots = new Map<number, Slot>();
   readonly #decoders = new Map<Method, FrameDecoder>();
-  readonly #hashers = new Map<string, RegionHasher>();
+  readonly #hashers = new Map<number, RegionHasher>();
   #encoder: FrameEncoder | undefined;
 
   /** Chooses its engines. @throws Unable when this machine has none */
-  prepare({ libraries, encode, decode }: WorkerSetup): WorkerReport {
-    const engines = new Engines(libraries);
+  async prepare({ libraries, encode, decode }: WorkerSetup): Promise<WorkerReport> {
+    const all = new Engines(libraries);
     const lines: string[] = [];
-    const chosen = <Engine extends { readonly name: string }>(
+    const chosen = async <Engine extends { readonly name: string }>(
       does: Unable['does'],
       what: string,
-      choose: () => Chosen<Engine>,
-    ): Engine => {
+      choose: () => Promise<Chosen<Engine>>,
+    ): Promise<Engine> => {
       try {
-        const { engine, others } = choose();
+        const { engine, others } = await choose();
         const reasons = others.length > 0 ? ` (not by ${others.join('; not by ')})` : '';
         lines.push(`${does} ${what}: ${engine.name}${reasons}`);
         return engine;
@@ -58,19 +59,21 @@ class FrameWorker {
     };
     if (encode) {
       const { method, level } = encode;
-      this.#encoder = chosen('compress', `${method}:${level}`, () =>
-        engines.encoder(method, level),
+      this.#encoder = await chosen('compress', `${method}:${level}`, () =>
+        all.encoder(method, level),
       );
     }
     for (const method of decode) {
-      const decoder = chosen('decompress', method, () => engines.decoder(method));
+      const decoder = await chosen('decompress', method, () => all.decoder(method));
       this.#decoders.set(method, decoder);
     }
     const encoder = this.#encoder && {
       name: this.#encoder.name,
       startsPrograms: this.#encoder.startsPrograms ?? false,
     };
-    return { encoder, lines };
+    const engines = [this.#encoder, ...this.#decoders.values()];
+    const startsPrograms = engines.some((engine) => engine?.startsPrograms);
+    return { encoder, startsPrograms, lines };
   }
 
   addSlot(slot: number, { memory, rawSize }: SlotMemory): void {
@@ -81,13 +84,12 @@ class FrameWorker {
     });
   }
 
-  carryOut(job: Job): unknown {
+  async carryOut(job: Job): Promise<unknown> {
     switch (job.kind) {
       case 'compress':
         return this.#compress(job);
       case 'decompress':
-        this.#decompress(job);
-        return undefined;
+        return this.#decompress(job);
       case 'hash':
         return this.#hash(job);
     }
@@ -99,30 +101,32 @@ class FrameWorker {
     return this.#encoder.compress(raw.subarray(0, length), stored);
   }
 
-  #decompress({ slot, method, stored, length, crc32 }: DecompressJob): void {
+  async #decompress({ slot, method, stored, length, crc32 }: DecompressJob): Promise<void> {
     const { raw, stored: all } = this.#slot(slot);
     const decoder = this.#decoders.get(method);
     if (!decoder) throw new Error(`the worker was not started to decompress ${method}`);
-    const found = decoder.decompress(all.subarray(0, stored), raw.subarray(0, length));
+    const found = await decoder.decompress(all.subarray(0, stored), raw.subarray(0, length));
     if (found !== crc32) throw new FrameDamage('its CRC-32 does not match');
   }
 
   #hash({ slot, disk, virtualSize, parts, ended }: HashJob): Uint8Array {
-    const { raw } = this.#slot(slot);
+    const raw = slot === undefined ? undefined : this.#slot(slot).raw;
     for (let i = 0; i < parts.length; i += 4) {
-      const [region = 0, offset = 0, at = 0, length = 0] = parts.subarray(i, i + 4);
-      this.#hasher(disk, region, virtualSize).update(raw.subarray(at, at + length), offset);
+      const at = parts[i + 2] ?? 0;
+      const data = raw?.subarray(at, at + (parts[i + 3] ?? 0));
+      if (!data) throw new Error('parts without a slot');
+      this.#hasher(disk, parts[i] ?? 0, virtualSize).update(data, parts[i + 1] ?? 0);
     }
     const hashes = new Uint8Array(32 * ended.length);
     ended.forEach((region, i) => {
       hashes.set(this.#hasher(disk, region, virtualSize).digest(), 32 * i);
-      this.#hashers.delete(`${disk} ${region}`);
+      this.#hashers.delete(disk * mostRegions + region);
     });
     return hashes;
   }
 
   #hasher(disk: number, region: number, virtualSize: number): RegionHasher {
-    const key = `${disk} ${region}`;
+    const key = disk * mostRegions + region;
     let hasher = this.#hashers.get(key);
     if (!hasher) {
       const regionSize = regionSizeOf(virtualSize);
@@ -143,27 +147,40 @@ function answer(message: FromWorker): void {
   parentPort?.postMessage(message);
 }
 
-function start(): void {
+async function start(): Promise<void> {
   const worker = new FrameWorker();
+  let isReady: () => void = () => undefined;
+  let last = new Promise<void>((resolve) => (isReady = resolve));
+  parentPort?.on('message', (message: ToWorker) => {
+    if (message.kind === 'stop') void stopPrograms().then(() => parentPort?.close());
+    // One job after another: they share an engine.
+    else last = last.then(() => receive(worker, message));
+  });
   try {
-    answer({ kind: 'ready', report: worker.prepare(workerData as WorkerSetup) });
+    answer({ kind: 'ready', report: await worker.prepare(workerData as WorkerSetup) });
   } catch (error) {
     if (!(error instanceof Unable)) throw error;
     answer({ kind: 'unable', does: error.does, why: error.message });
     return;
   }
-  parentPort?.on('message', (message: ToWorker) => {
-    if (message.kind === 'slot') {
-      worker.addSlot(message.slot, message.memory);
-      return;
-    }
-    try {
-      answer({ kind: 'done', id: message.id, result: worker.carryOut(message.job) });
-    } catch (error) {
-      const damaged = error instanceof FrameDamage;
-      answer({ kind: 'failed', id: message.id, damaged, why: (error as Error).message });
-    }
-  });
+  isReady();
 }
 
-start();
+async function receive(
+  worker: FrameWorker,
+  message: Exclude<ToWorker, { kind: 'stop' }>,
+): Promise<void> {
+  if (message.kind === 'slot') {
+    worker.addSlot(message.slot, message.memory);
+    return;
+  }
+  const { id, job } = message;
+  try {
+    answer({ kind: 'done', id, result: await worker.carryOut(job) });
+  } catch (error) {
+    const damaged = error instanceof FrameDamage;
+    answer({ kind: 'failed', id, damaged, why: (error as Error).message });
+  }
+}
+
+void start();

@@ -1,61 +1,44 @@
-// Picks the compressor for the frames of a bundle, by method and level.
-// docs/decisions/0005-writing-frames.md explains the choice, with speeds.
-import { UsageError } from '../../report/errors.ts';
-import { isInstalled as isOnPath } from '../../run/which.ts';
-import type { Encoder } from '../compression/compression-format.ts';
+// Picks what compresses the frames of a bundle, by method and level. docs/decisions/0012-frame-engines.md says what there is.
 import {
   compressions,
-  hasLevel,
   requireLevel,
+  type Compression,
   type CompressionChoice,
 } from '../compression/compressions.ts';
-import type { CompressingCodec, FrameCodec } from './frame-codec.ts';
-import { BuiltInCompressor, ProgramCompressor } from './frame-compressors.ts';
+import { slotSizesFor } from '../threads/frame-slot.ts';
+import { FrameThreads, type FrameThreadsOptions } from '../threads/frame-threads.ts';
+import { frameSize } from './frame-size.ts';
+
+/** What a bundle is compressed with. */
+export interface FrameCodec {
+  readonly compression: Compression;
+  readonly level: number;
+  /** For people: `libisal -1`. */
+  readonly name: string;
+  /** It starts a program for each frame. */
+  readonly startsPrograms: boolean;
+  /** Each choice in a line, for --debug. */
+  readonly choices: readonly string[];
+  readonly libraries?: FrameThreadsOptions['libraries'];
+}
 
 /**
- * The codec for a bundle.
- * @param isInstalled looks a program up on PATH
- * @throws UsageError when the level does not exist, or no installed program has it
+ * The codec for a bundle. Starts a thread to find out what there is, and ends it.
+ * @param libraries for tests
+ * @throws UsageError when the level does not exist, or this machine has nothing that compresses so
  */
 export async function pickCompressor(
   choice: CompressionChoice,
-  isInstalled: (program: string) => Promise<boolean> = isOnPath,
+  libraries?: FrameThreadsOptions['libraries'],
 ): Promise<FrameCodec> {
   requireLevel(choice);
-  const { method, level } = choice;
-  const { encoding } = compressions[method];
-  if (method === 'none' || !encoding) return { compression: 'none', name: 'no compression' };
-  const missing: string[] = [];
-  for (const encoder of encoding.encoders) {
-    if (level !== undefined && !hasLevel(encoder.levels, level)) continue;
-    if ('builtIn' in encoder || (await isInstalled(encoder.program))) {
-      return codecOf(method, encoder, level ?? encoding.levels.default);
-    }
-    missing.push(encoder.program);
-  }
-  const asked = level === undefined ? method : `${method}:${level}`;
-  throw new UsageError(
-    `compression ${asked} needs the program ${missing.join(' or ')}, which is not installed`,
-  );
-}
-
-function codecOf(
-  compression: CompressingCodec['compression'],
-  encoder: Encoder,
-  level: number,
-): CompressingCodec {
-  if ('builtIn' in encoder) {
-    return {
-      compression,
-      name: `${encoder.builtIn} -${level}`,
-      start: (raw, stored, signal) =>
-        new BuiltInCompressor({ compression, encoder, level }, { raw, stored }, signal),
-    };
-  }
-  return {
-    compression,
-    name: `${encoder.program} -${level}`,
-    start: (raw, stored, signal) =>
-      new ProgramCompressor({ compression, encoder, level }, { raw, stored }, signal),
-  };
+  const { method } = choice;
+  const level = choice.level ?? compressions[method].levels?.default ?? 0;
+  const encode = { method, level };
+  const slots = () => slotSizesFor(frameSize);
+  const threads = await FrameThreads.start({ encode, slots, threads: 1, libraries });
+  await threads.close();
+  const { name = method, startsPrograms = false } = threads.encoder ?? {};
+  const { choices } = threads;
+  return { compression: method, level, name, startsPrograms, choices, libraries };
 }

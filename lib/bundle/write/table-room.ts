@@ -1,12 +1,10 @@
 // Limits a disk to what its region table has room for.
 import { UnsupportedError } from '../../report/errors.ts';
 import { mostFrames } from '../format/region-table.ts';
-import { frameSize } from './frame-body.ts';
+import { headFrames, largeFrameSize } from './frame-size.ts';
 
-/** Frames for the headers and the map or the tables of a disk. */
-const headFrames = 1024;
 /** Bytes of data that a disk may have: readers refuse a table with more frames. */
-export const largestData = (mostFrames - headFrames) * frameSize;
+export const largestData = (mostFrames - headFrames) * largeFrameSize;
 
 /**
  * @param data bytes of the disk that will be stored

@@ -76,13 +76,16 @@ export class TarWriter {
     }
   }
 
-  /** Writes the last file and the end of the archive in one frame, whatever its size. */
+  /** Writes the last file and the end of the archive in one frame. @throws FailedError when they do not fit */
   async lastFile(name: string, data: Uint8Array): Promise<void> {
-    await this.#frames.cut(Infinity);
+    await this.#frames.cut();
+    const { count } = this.#frames;
     await this.#frames.write(fileHeader(name, data.length, this.#created));
     await this.#frames.write(data);
     await this.zeros(tarPadding(data.length));
     await this.#frames.write(endOfArchive);
+    if (this.#frames.count === count + 1) return;
+    throw new FailedError(`cannot write ${this.#bundle}: ${name} is too large`);
   }
 
   /** The members for the manifest. @param places of all frames so far */

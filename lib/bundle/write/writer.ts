@@ -6,18 +6,16 @@ import { FailedError } from '../../report/errors.ts';
 import type { Log } from '../../report/log.ts';
 import type { ProgressTask } from '../../report/progress.ts';
 import { diskMember } from '../../vm/names.ts';
-import { DiskChecksum, regionCount } from '../format/disk-checksum.ts';
 import { framesFrom } from '../format/frame-table.ts';
 import type { About, DiskLayout, Frame, FrameList, ManifestDisk } from '../format/manifest.ts';
 import { regionsMember } from '../format/manifest-parse.ts';
-import { zeroRegionHash } from '../format/region-hash.ts';
 import { regionTable } from '../format/region-table-encode.ts';
 import { encodeTrailer } from '../format/trailer.ts';
 import type { BundleSink } from '../sink.ts';
 import { announcedData } from './disk-data.ts';
 import { layOutDisk } from './disk-member.ts';
-import { frameSize } from './frame-body.ts';
-import type { FrameCodec } from './frame-codec.ts';
+import type { FrameCodec } from './compressor.ts';
+import { frameSizeFor } from './frame-size.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { readBack, readBackAbout, readBackPlaces } from './read-back.ts';
 import { requireRoomInTable } from './table-room.ts';
@@ -31,6 +29,8 @@ export interface BundleWriterOptions {
   readonly created: Date;
   /** Ends the work: every call then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Virtual size of the largest disk that will be added, in bytes. */
+  readonly largestDisk?: number;
   readonly log: Log;
 }
 
@@ -51,9 +51,10 @@ export class BundleWriter {
     this.#created = options.created;
     this.#signal = options.signal ?? new AbortController().signal;
     this.#log = options.log;
-    this.#frames = new FrameWriter(sink, codec, this.#signal);
+    const frameSize = frameSizeFor(codec.startsPrograms, options.largestDisk ?? 0);
+    this.#frames = new FrameWriter(sink, codec, frameSize, this.#signal);
     this.#tar = new TarWriter(sink.name, this.#frames, this.#created);
-    this.#log.debug(`bundle ${sink.name}: ${codec.name}`);
+    for (const choice of codec.choices) this.#log.debug(`bundle ${sink.name}: ${choice}`);
   }
 
   /**
@@ -86,38 +87,35 @@ export class BundleWriter {
     const member = layOutDisk(name, disk, virtualSize, await reader.extents(), this.#created);
     const { dataBytes } = member.extents;
     requireRoomInTable(name, dataBytes);
-    const hashes = Buffer.alloc(regionCount(virtualSize) * zeroRegionHash.length);
-    const checksum = new DiskChecksum(virtualSize, (hash, n) => hash.copy(hashes, n * hash.length));
     await this.#frames.cut();
+    const hashing = await this.#frames.hashDisk(virtualSize);
     const streamStart = this.#frames.position;
     let dataStart = 0;
     const places = await this.#tar.member(name, member.size, async () => {
       for (const piece of member.head()) await this.#frames.write(piece);
       for (const piece of member.metadata()) await this.#frames.write(piece);
       dataStart = this.#frames.position - streamStart;
-      // The frame writer no longer needs a piece once it has taken the next one.
       for await (const { offset, data } of announcedData(disk.id, member, reader, this.#signal)) {
-        checksum.update(data, offset);
-        await this.#frames.write(data);
+        await this.#frames.write(data, offset);
         task.add(data.length);
       }
       await this.#tar.zeros(member.filePadding + member.tarPadding);
     });
-    const digest = checksum.digest();
     const streamLength = this.#frames.position - streamStart;
     const all = await this.#frames.flush();
+    const checksum = await hashing.end();
     const table = regionTable({
       virtualSize,
       extents: member.extents,
-      hashes,
+      hashes: hashing.hashes,
       frames: framesFrom(all, places.firstFrame, places.endFrame - places.firstFrame),
-      frameSize,
+      frameSize: this.#frames.frameSize,
       streamLength,
       dataStart,
     });
     await this.#tar.file(regionsMember(disk.id), table.size, table.pieces());
     this.#log.debug(`${name}: ${dataBytes} bytes of data, ${this.#frames.count} frames so far`);
-    return { virtualSize, dataBytes, checksum: digest };
+    return { virtualSize, dataBytes, checksum };
   }
 
   /**
@@ -144,7 +142,7 @@ export class BundleWriter {
     return { size: offset + stored + trailer.length };
   }
 
-  /** Ends compressors and frees scratch files. Never rejects; safe at any time, also after `finish`. */
+  /** Ends the worker threads. Never rejects; safe at any time, also after `finish`. */
   abort(): Promise<void> {
     return this.#frames.close();
   }

@@ -147,7 +147,7 @@ test('a worker that dies while it works fails everything with a clear error', as
   const dying = `
     const { parentPort } = require('node:worker_threads');
     parentPort.on('message', ({ kind }) => { if (kind === 'job') process.exit(3); });
-    parentPort.postMessage({ kind: 'ready', report: { lines: [] } });`;
+    parentPort.postMessage({ kind: 'ready', report: { startsPrograms: false, lines: [] } });`;
   await withWorker(dying, async () => {
     threads = await startThreads(gzip);
     const first = compressed(threads, Buffer.from('a'));
@@ -163,7 +163,7 @@ test('a worker that throws outside of a job fails everything with its message', 
   const throwing = `
     const { parentPort } = require('node:worker_threads');
     parentPort.on('message', ({ kind }) => { if (kind === 'job') throw new Error('out of luck'); });
-    parentPort.postMessage({ kind: 'ready', report: { lines: [] } });`;
+    parentPort.postMessage({ kind: 'ready', report: { startsPrograms: false, lines: [] } });`;
   await withWorker(throwing, async () => {
     threads = await startThreads(gzip);
     const first = compressed(threads, Buffer.from('a'));
