@@ -6,6 +6,7 @@ import { nbd } from './targets/nbd.ts';
 import { oneAnswers, oneHttp, xmlRpc } from './targets/one.ts';
 import { qcow2Header, qcow2Stream, qcow2Tables } from './targets/qcow2.ts';
 import { rbdExportDiff } from './targets/rbd.ts';
+import { aboutText, manifestText, regionTables, trailers } from './targets/regions.ts';
 import { tar, tpm } from './targets/tar.ts';
 import {
   addresses,
@@ -25,6 +26,7 @@ export const targets: readonly Target[] = [
   ...[journal, preparedFile, settings, addresses, diskUrls, bundleNames],
   ...[qcow2Header, qcow2Tables, qcow2Stream],
   ...[tar, tpm, gzipFrames, zstdFrames, bundle],
+  ...[manifestText, aboutText, trailers, regionTables],
 ];
 
 /** @throws Error that lists the names */
