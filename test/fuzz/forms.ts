@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import { decodeTrailer, encodeTrailer } from '../../lib/bundle/format/trailer.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { endOfArchive, tarMember } from '../support/read-bundle.ts';
-import { makeDisk, tool, writeBundle } from '../support/write-bundle.ts';
+import { makeDisk, noise, tool, writeBundle } from '../support/write-bundle.ts';
 import { mutate, type Chance } from './mutations.ts';
 
 /** What a mutated bundle may say. */
@@ -54,7 +54,7 @@ export async function makeForms(folder: string): Promise<readonly Form[]> {
         { ...disk, layout: { format: 'raw' } },
         { ...disk, layout: { format: 'qcow2', clusterSize: 4096 } },
       ],
-      { vmXml: vmXml() },
+      { vmXml: vmXml(), nvram: noise(3000) },
     );
     const bytes = readFileSync(at('bundle'));
     tool('rm', at('bundle'));

@@ -14,7 +14,7 @@ const casesAtOnce = 10_000;
 /** More failures of one parser say nothing new. */
 const mostFailures = 20;
 
-const usage = `npm run fuzz -- [--parser NAME[,NAME...]] [--seed N] [--cases N] [--from N] [--keep]
+const usage = `npm run fuzz -- [NAME...] [--parser NAME[,NAME...]] [--seed N] [--cases N] [--from N] [--keep]
   --parser  only these (default: all: ${targets.map(({ name }) => name).join(', ')})
   --seed    another seed makes other cases (default 1)
   --cases   of each parser (default 100000)
@@ -23,8 +23,9 @@ const usage = `npm run fuzz -- [--parser NAME[,NAME...]] [--seed N] [--cases N] 
   --print   prints the input of the case --from, and runs nothing`;
 
 async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...args],
+    allowPositionals: true,
     options: {
       parser: { type: 'string' },
       seed: { type: 'string', default: '1' },
@@ -40,9 +41,9 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const [seed, cases, from] = [values.seed, values.cases, values.from].map(Number);
-  const names =
-    values.parser?.split(',').map((name) => targetNamed(name).name) ??
-    targets.map(({ name }) => name);
+  const chosen = [...positionals, ...(values.parser?.split(',') ?? [])];
+  for (const name of chosen) targetNamed(name);
+  const names = chosen.length > 0 ? chosen : targets.map(({ name }) => name);
   if (values.print) {
     process.stdout.write(await inputOf(names[0] ?? '', seed ?? 1, from ?? 0));
     return 0;

@@ -1,6 +1,7 @@
 // Every parser of input that is not trusted. Whoever writes a new one enters it here.
 import type { Target } from './target.ts';
-import { bundle, gzipFrames, zstdFrames } from './targets/bundle.ts';
+import { bundle, forgedBundle, gzipFrames, zstdFrames } from './targets/bundle.ts';
+import { flips } from './targets/flips.ts';
 import { guestAgent, journal, lvs, preparedFile, rbd, rbdExtents } from './targets/json.ts';
 import { nbd } from './targets/nbd.ts';
 import { oneAnswers, oneHttp, xmlRpc } from './targets/one.ts';
@@ -25,7 +26,7 @@ export const targets: readonly Target[] = [
   ...[xmlRpc, oneAnswers, oneHttp],
   ...[journal, preparedFile, settings, addresses, diskUrls, bundleNames],
   ...[qcow2Header, qcow2Tables, qcow2Stream],
-  ...[tar, tpm, gzipFrames, zstdFrames, bundle],
+  ...[tar, tpm, gzipFrames, zstdFrames, bundle, forgedBundle, flips],
   ...[manifestText, aboutText, trailers, regionTables],
 ];
 

@@ -156,13 +156,13 @@ export function changeValue(value: object, chance: Chance): void {
         if (typeof old === 'number') holder[key] = Number(otherDigits(String(old), chance)) || 0;
         else if (typeof old === 'string')
           holder[key] = latin1Text(mutateText(Buffer.from(old), chance));
-        else holder[key] = chance.of(values)();
+        else holder[key] = structuredClone(chance.of(values)());
         break;
       case 5:
         holder[key] = typeof old === 'string' ? Number(old) || 0 : String(old);
         break;
       default:
-        holder[key] = chance.of(values)();
+        holder[key] = structuredClone(chance.of(values)());
     }
   }
 }

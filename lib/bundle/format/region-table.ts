@@ -15,6 +15,8 @@ export const runRecord = 8;
 export const sectorSize = 512;
 export const hashSize = 32;
 
+/** Bytes of the tar stream in each frame of a disk but the last: a power of two, so that small frames do not make many. */
+const smallestFrame = 1024 * 1024;
 /** The most frames of a disk: 16 TiB of data in frames of 8 MiB, and some for headers. */
 export const mostFrames = 2 ** 21 + 1024;
 /** The most runs of a disk: one for each extent, and one more for each end of a region within an extent. */
@@ -86,8 +88,9 @@ export function decodeTableHeader(bytes: Buffer, size: number): TableHeader {
     [virtualSize, regionSize, frameSize, streamLength].every(Number.isSafeInteger) &&
     reserved === 0 &&
     regionSize === regionSizeOf(virtualSize) &&
-    frameSize > 0 &&
+    frameSize >= smallestFrame &&
     frameSize <= largestFrame &&
+    Number.isInteger(Math.log2(frameSize)) &&
     frames <= mostFrames &&
     frames === Math.ceil(streamLength / frameSize) &&
     runs <= mostRuns;
@@ -136,6 +139,7 @@ export function decodeRegion(bytes: Buffer, at: number, header: TableHeader): Re
     kind !== 'parent' &&
     (kind === 'stored') === region.runs > 0 &&
     (kind === 'stored' || region.hash.equals(zeroRegionHash)) &&
+    region.runs <= regionSizeOf(header.virtualSize) / sectorSize &&
     region.firstRun + region.runs <= header.runs &&
     region.position <= header.streamLength;
   if (!sound) throw new BundleError('a record of its region table is wrong');

@@ -8,6 +8,9 @@ import type { BundleSource } from './bundle.ts';
 import { frameBytes } from './frame-stream.ts';
 import type { RegionTable } from './region-table-read.ts';
 
+/** Bytes: a disk of 256 TiB has such regions. A larger one would not fit into memory. */
+const largestRegion = 256 * 1024 * 1024;
+
 /**
  * The content of a region, holes as zeros.
  * @param label for messages: `disk 0`
@@ -22,6 +25,9 @@ export async function readRegion(
 ): Promise<Buffer> {
   const { regionSize, header } = table;
   const region = await table.region(index);
+  if (regionSize > largestRegion) {
+    throw new BundleError(`${label}: its regions are too large to be read alone`);
+  }
   const content = Buffer.alloc(Math.min(regionSize, header.virtualSize - index * regionSize));
   if (region.kind === 'parent') {
     throw new BundleError(`${label}: region ${index} is in the bundle that this one is based on`);

@@ -33,7 +33,7 @@ const MiB = 2 ** 20;
 const diskMember = './backup.disk.0';
 const tarHeader = 512;
 /** More regions of a disk than this are not read one by one. */
-const mostRead = 40;
+const mostRead = 6;
 
 /** The tar stream of a disk's member before its data, and the disk. */
 const dataStart = 1536;
