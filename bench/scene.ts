@@ -1,4 +1,5 @@
 // What the sides work on: VMs with disks of real files, their data in files for other tools, and an OpenNebula stand-in.
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -61,8 +62,21 @@ export interface SceneOptions {
 
 export async function makeScene(options: SceneOptions): Promise<Scene> {
   const folder = await mkdtemp(join(options.dir, 'onevmdump-bench-'));
+  // A run that is ended must not leave gigabytes behind.
+  const endNow = (): void => {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+    process.exit(1);
+  };
+  process.once('SIGINT', endNow).once('SIGTERM', endNow);
   try {
-    return await fill(folder, options);
+    const scene = await fill(folder, options);
+    return {
+      ...scene,
+      async close() {
+        await scene.close();
+        process.off('SIGINT', endNow).off('SIGTERM', endNow);
+      },
+    };
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;

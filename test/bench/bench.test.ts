@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { requireUnpacks } from '../../bench/our-sides.ts';
 import { ratiosOf, withSection, type BenchReport } from '../../bench/report.ts';
 import { inTurn, type SideFigures } from '../../bench/side.ts';
+import { until } from '../support/limits.ts';
 import { runToEnd, sh } from '../support/shell.ts';
 
 const bench = new URL('../../dist/bench/bench', import.meta.url).pathname;
@@ -104,6 +105,22 @@ describe('the benchmark', () => {
         `igzip -1 of the same bytes, one process +\\| [\\d.]+(?: \\([\\d.]+-[\\d.]+\\))? +\\| ${was} +\\|`,
       ),
     );
+  });
+
+  test('a benchmark that is ended by a signal leaves none of its files', async () => {
+    const dir = join(folder, 'ended');
+    await sh('mkdir', dir);
+    const words = ['--data-mib', '16', '--virtual-mib', '64', '--rounds', '1000', '--dir', dir];
+    const ended = runToEnd(bench, [...words, '--only', 'extract', '--svg', folder], {
+      started: (pid) => {
+        void until(
+          'its folder is there',
+          async () => (await readdir(dir, { recursive: true })).length > 1,
+        ).then(() => process.kill(pid, 'SIGTERM'));
+      },
+    });
+    expect((await ended).code).toBe(1);
+    expect(await readdir(dir)).toEqual([]);
   });
 
   test('the benchmark refuses a number that is none, and a word that no side has', async () => {
