@@ -21,6 +21,10 @@ class Damaged(Exception):
     pass
 
 
+# What a damaged bundle can raise.
+FAULTS = (Damaged, OSError, LookupError, TypeError, ValueError, RecursionError, MemoryError, struct.error)
+
+
 def need(condition, why):
     if not condition:
         raise Damaged(why)
@@ -32,7 +36,10 @@ def decompress(method, stored, most):
         return stored
     if method == "gzip":
         stream = zlib.decompressobj(31)
-        data = stream.decompress(stored, most)
+        try:
+            data = stream.decompress(stored, most)
+        except zlib.error:
+            return b""
         return data if stream.eof and not stream.unused_data else b""
     with tempfile.TemporaryFile() as file:
         file.write(stored)
@@ -73,7 +80,8 @@ class Stream:
                 self.data = self.bundle.frame(*self.place(n), self.starts[n + 1] - self.starts[n])
                 self.kept = n
                 self.seen.add(n)
-            parts.append(self.data[at - self.starts[n] :][:size])
+            begin = at - self.starts[n]
+            parts.append(self.data[begin : begin + size])
             at, size = at + len(parts[-1]), size - len(parts[-1])
         return b"".join(parts)
 
@@ -164,6 +172,7 @@ class Disk:
         sound = magic == b"OVMDREG1" and size == facts["virtualSize"] and region == expected and zero == 0
         need(sound and 0 < frame <= 32 * MiB and frames == -(-length // frame) <= 2098176, f"{name} is damaged")
         self.size, self.region_size, self.count, self.run_count = size, region, -(-size // region), runs
+        self.zeros = bytes(min(region, size))
         self.first_record = 512 + 64 + 16 * frames
         self.first_run = self.first_record + 48 * self.count
         need(bundle.members[name]["size"] == self.first_run + 8 * runs - 512, f"{name} is damaged")
@@ -180,7 +189,7 @@ class Disk:
         length, stored = min(self.region_size, self.size - number * self.region_size), [(0, 0)]
         if count == 0:
             need(expected == hashlib.sha256().digest(), f"the record of {what} is wrong")
-            return expected, bytes(length), []
+            return expected, self.zeros[:length], []
         content = bytearray(length)
         for start, sectors in RUN.iter_unpack(self.runs.read(self.first_run + 8 * first, 8 * count)):
             start, end = start * 512, min((start + sectors) * 512, len(content))
@@ -214,11 +223,15 @@ def main(command, path, *rest):
     elif command == "disk" and len(rest) == 2:
         disk = bundle.disk(rest[0])
         with open(rest[1], "xb") as out:
-            out.truncate(disk.size)
-            for offset, content, stored in disk.regions():
-                for start, end in stored:
-                    out.seek(offset + start)
-                    out.write(content[start:end])
+            try:
+                out.truncate(disk.size)
+                for offset, content, stored in disk.regions():
+                    for start, end in stored:
+                        out.seek(offset + start)
+                        out.write(content[start:end])
+            except BaseException:
+                os.unlink(rest[1])
+                raise
     elif command == "region" and len(rest) == 2:
         sys.stdout.buffer.write(bundle.disk(rest[0]).region(int(rest[1]))[1])
     else:
@@ -232,5 +245,5 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except (Damaged, OSError) as error:
         sys.exit(f"{sys.argv[2]}: {error}")
-    except (LookupError, TypeError, ValueError, RecursionError, MemoryError, zlib.error, struct.error) as error:
+    except FAULTS as error:
         sys.exit(f"{sys.argv[2]}: it is damaged: {type(error).__name__}: {error}")
