@@ -170,7 +170,7 @@ class Disk:
         while size > expected * MiB:
             expected *= 2
         sound = magic == b"OVMDREG1" and size == facts["virtualSize"] and region == expected and zero == 0
-        need(sound and 0 < frame <= 32 * MiB and frames == -(-length // frame) <= 2098176, f"{name} is damaged")
+        need(sound and frame in (MiB << n for n in range(6)) and frames == -(-length // frame) <= 2098176, f"{name} is damaged")
         self.size, self.region_size, self.count, self.run_count = size, region, -(-size // region), runs
         self.zeros = bytes(min(region, size))
         self.first_record = 512 + 64 + 16 * frames

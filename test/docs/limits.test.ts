@@ -20,6 +20,7 @@ type Limit = readonly [phrase: string, constant: string, unit: number];
 const limits: Readonly<Record<string, readonly Limit[]>> = {
   'docs/bundle-format.md': [
     ['1 byte to {} MiB of the tar stream', 'largestFrame', MiB],
+    ['a power of two from {} to 32 MiB', 'smallestFrame', MiB],
     ['onevmdump cuts every {} MiB', 'frameSize', MiB],
     ['With frames of {} MiB a disk has room', 'largeFrameSize', MiB],
     ['a disk has room for {} TiB of data', 'largestData', 2 ** 40],

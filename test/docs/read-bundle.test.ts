@@ -8,6 +8,7 @@ import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { framesOf, MiB, openPath, withBundle } from '../support/read-bundle.ts';
 import {
   makeDisk,
+  noCompression,
   noise,
   testFolder,
   tool,
@@ -263,7 +264,7 @@ test('our reader and read-bundle.py have the same checksum for the same disk, ra
     extents,
     layout,
   }));
-  await writeBundle(at('same.tar'), { compression: 'none', name: 'none' }, both);
+  await writeBundle(at('same.tar'), noCompression, both);
   const bundle = await openPath(at('same.tar'));
   const [one, other] = bundle.manifest!.disks;
   await bundle.close();
