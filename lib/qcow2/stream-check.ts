@@ -192,9 +192,9 @@ class Tables {
   }
 
   #refcountTable(block: Buffer): void {
-    for (const { value } of exactEntries(block)) {
-      if (value === 0) continue;
-      if (value !== this.#nextBlock) throw damaged('its refcount table is wrong');
+    for (const { flags, value } of exactEntries(block)) {
+      if (flags === 0 && value === 0) continue;
+      if (flags !== 0 || value !== this.#nextBlock) throw damaged('its refcount table is wrong');
       this.#nextBlock += this.#header.clusterSize;
     }
   }
