@@ -1,5 +1,6 @@
 // A huge disk that exists nowhere: many small extents, evenly spread, whose content says where it belongs.
-import type { DiskReader, Extent } from '../lib/read/disk-reader.ts';
+import type { DiskReader } from '../lib/read/disk-reader.ts';
+import type { Extent } from '../lib/read/extent.ts';
 import { Extents } from '../lib/read/extents.ts';
 
 export interface ManyDisk {

@@ -14,7 +14,7 @@ import {
   declareOptions,
 } from './commands/declare.ts';
 import { cleanupCommand } from './commands/cleanup.ts';
-import { diffCommand } from './commands/diff.ts';
+import { diffBundlesCommand } from './commands/diff.ts';
 import { exportCommand } from './commands/export.ts';
 import { extractCommand } from './commands/extract.ts';
 import { globalOptions } from './commands/global-options.ts';
@@ -56,7 +56,7 @@ async function choose(words: readonly string[]): Promise<Chosen | undefined> {
   define(listCommand);
   define(showCommand);
   define(verifyCommand);
-  define(diffCommand);
+  define(diffBundlesCommand);
   define(cleanupCommand);
   await parser
     .demandCommand(1, 1, 'which command? (see: onevmdump --help)')

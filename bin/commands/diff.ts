@@ -8,7 +8,7 @@ import { withBundleSource } from '../../lib/session/with-bundle.ts';
 import { configFor, printResult, type CliCommand } from './command.ts';
 import { diffDescription, type DiffOptions } from './diff-options.ts';
 
-export const diffCommand: CliCommand<DiffOptions> = {
+export const diffBundlesCommand: CliCommand<DiffOptions> = {
   description: diffDescription,
   run: runDiff,
 };

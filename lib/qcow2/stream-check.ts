@@ -1,7 +1,7 @@
 // Checks a qcow2 disk that this tool wrote, as a stream and in little memory, and says where on the disk its data belongs.
 // Its tables come first and name every cluster of the file once and in order (layout.ts), so a counter is enough.
 // Source: QEMU, docs/interop/qcow2.txt.
-import type { Extent } from '../read/disk-reader.ts';
+import type { Extent } from '../read/extent.ts';
 import { Extents } from '../read/extents.ts';
 import { BundleError } from '../report/errors.ts';
 import { entryFlag, entrySize, sectorSize } from './format.ts';

@@ -1,7 +1,7 @@
 // Like image-extent.ts, for a file that can only be read as a stream: the tables are picked out of two passes.
 // Format: QEMU, docs/interop/qcow2.txt.
 import type { DataPiece } from '../read/rbd-diff-stream.ts';
-import type { Extent } from '../read/disk-reader.ts';
+import type { Extent } from '../read/extent.ts';
 import { overZeros } from '../read/fill-with-zeros.ts';
 import { entrySize } from './format.ts';
 import { neededL1Entries, type Qcow2Header } from './header.ts';

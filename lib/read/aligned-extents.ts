@@ -1,5 +1,5 @@
 // Widens the extents of a disk to the units that a format can express.
-import type { Extent } from './disk-reader.ts';
+import type { Extent } from './extent.ts';
 import { Extents } from './extents.ts';
 
 /**

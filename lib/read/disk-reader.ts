@@ -1,11 +1,6 @@
 // The contract between storage and bundle: a disk at a fixed point in time, read-only.
+import type { Extent } from './extent.ts';
 import type { Extents } from './extents.ts';
-
-/** A run of bytes of a disk, in bytes from its start. */
-export interface Extent {
-  readonly offset: number;
-  readonly length: number;
-}
 
 /** A disk at one point in time. A reader serves one pass, and is closed by whoever opened it. */
 export interface DiskReader {

@@ -1,6 +1,6 @@
 // The extents of a disk, in little memory: a fragmented disk has millions of them.
 import { FailedError } from '../report/errors.ts';
-import type { Extent } from './disk-reader.ts';
+import type { Extent } from './extent.ts';
 
 /** Far more extents than any real disk has; that many take 100 MB in the worst case, and 60 MB as a rule. */
 export const mostExtents = 10_000_000;

@@ -1,5 +1,5 @@
 // Adds the zeros that a source of data leaves out, so that the consumer gets all bytes it asked for.
-import type { Extent } from './disk-reader.ts';
+import type { Extent } from './extent.ts';
 import type { DataPiece } from './rbd-diff-stream.ts';
 
 /** Shared by all pieces of zeros: nobody writes to a piece. */

@@ -3,7 +3,8 @@
 import { FailedError } from '../report/errors.ts';
 import type { Runner } from '../run/runner.ts';
 import { diffCommand, exportDiffCommand, type CephAccess } from '../tools/rbd.ts';
-import type { DiskReader, Extent } from './disk-reader.ts';
+import type { DiskReader } from './disk-reader.ts';
+import type { Extent } from './extent.ts';
 import type { Extents } from './extents.ts';
 import { overZeros } from './fill-with-zeros.ts';
 import { programOutput } from './program-output.ts';

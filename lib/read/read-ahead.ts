@@ -1,6 +1,6 @@
 // Reads a disk ahead of the consumer: cuts its extents into requests, several of which are in flight, and gives the pieces
 // in order.
-import type { Extent } from './disk-reader.ts';
+import type { Extent } from './extent.ts';
 
 /** What is read, and how its requests must look. All numbers are bytes. */
 export interface ReadableDisk {

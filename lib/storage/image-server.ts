@@ -13,7 +13,13 @@ import { startQemuNbd } from '../tools/qemu-nbd.ts';
 import { ownPrefix } from '../run/own-prefix.ts';
 import { removeFolder, stopProcess } from '../run/undo-kinds.ts';
 import { ifLost, requireForwarding } from '../run/forwarded-socket.ts';
-import type { OpenableImage } from './open-image.ts';
+import type { BlockNode } from '../tools/qemu-nbd.ts';
+
+export interface OpenableImage {
+  readonly node: BlockNode;
+  /** Bytes. */
+  readonly virtualSize: number;
+}
 
 /** Short, because the path of a socket has 107 bytes at most. */
 const socketFolder = '/tmp';

@@ -9,17 +9,10 @@ import { FailedError } from '../report/errors.ts';
 import type { Run } from '../run/run.ts';
 import { blockDevice } from '../tools/block-device.ts';
 import { mapCommand } from '../tools/qemu-img.ts';
-import type { BlockNode } from '../tools/qemu-nbd.ts';
-import { serveImage } from './image-server.ts';
+import { serveImage, type OpenableImage } from './image-server.ts';
 
 /** `qemu-img map` prints nothing while it goes through a large hole or much data. */
 const mapStallMs = 120_000;
-
-export interface OpenableImage {
-  readonly node: BlockNode;
-  /** Bytes. */
-  readonly virtualSize: number;
-}
 
 /**
  * Opens an image to which nobody writes.

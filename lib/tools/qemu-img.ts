@@ -1,7 +1,7 @@
 // qemu-img, with every format declared: nothing is ever probed.
 import { CommandError } from '../report/errors.ts';
 import type { Command, Runner } from '../run/runner.ts';
-import { imageName, type BlockNode } from './qemu-nbd.ts';
+import { imageArgument, type BlockNode } from './qemu-nbd.ts';
 
 /** Converts the raw file `source` into the new qcow2 file `target`. Holes stay holes. */
 export async function wrapInQcow2(runner: Runner, source: string, target: string): Promise<void> {
@@ -23,7 +23,7 @@ export async function convertImage(
 
 /** The command that prints, as JSON, which parts of an image have data, and which read as zeros. */
 export function mapCommand(image: BlockNode): Command {
-  return { program: 'qemu-img', args: ['map', '--output=json', imageName(image)] };
+  return { program: 'qemu-img', args: ['map', '--output=json', imageArgument(image)] };
 }
 
 /**

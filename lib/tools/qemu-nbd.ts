@@ -46,14 +46,14 @@ export async function startQemuNbd(
       '--cache=writeback',
       '--detect-zeroes=off',
       '--discard=ignore',
-      imageName(image),
+      imageArgument(image),
     ],
     env: keepBuffers,
   });
 }
 
 /** How QEMU's programs are told to open an image, without probing anything. */
-export function imageName(image: BlockNode): string {
+export function imageArgument(image: BlockNode): string {
   return `json:${JSON.stringify(blockdev(image))}`;
 }
 

@@ -64,7 +64,7 @@ function contentOf({
 }
 
 describe('a region hash', () => {
-  test('is that of the specification, however the bytes arrive and whether zeros are given or left out', () => {
+  test('a region hash is that of the specification, however the bytes arrive and whether zeros are given or left out', () => {
     fc.assert(
       fc.property(disks, fc.boolean(), (form, leaveOut) => {
         const region = contentOf(form).subarray(0, mib);
@@ -86,13 +86,13 @@ describe('a region hash', () => {
     );
   });
 
-  test('of zeros is the SHA-256 of nothing', () => {
+  test('the hash of a region of zeros is the SHA-256 of nothing', () => {
     const hasher = new RegionHasher(mib);
     hasher.update(Buffer.alloc(mib), 0);
     expect(hasher.digest()).toEqual(zeroRegionHash);
   });
 
-  test('tells the same data at another place apart', () => {
+  test('a region hash tells the same data at another place apart', () => {
     const at = (offset: number) => {
       const hasher = new RegionHasher(mib);
       hasher.update(Buffer.alloc(block, 1), offset);
@@ -103,7 +103,7 @@ describe('a region hash', () => {
 });
 
 describe('a disk checksum', () => {
-  test('is the hash of the sizes and of the hashes of all regions', () => {
+  test('a disk checksum is the hash of the sizes and of the hashes of all regions', () => {
     fc.assert(
       fc.property(disks, (form) => {
         const disk = contentOf(form);
@@ -121,7 +121,7 @@ describe('a disk checksum', () => {
     );
   });
 
-  test('does not depend on which zeros are given', () => {
+  test('a disk checksum does not depend on which zeros are given', () => {
     const size = 5 * mib + 512;
     const data = Buffer.alloc(1000, 7);
     const sparse = new DiskChecksum(size);

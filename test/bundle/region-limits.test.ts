@@ -8,7 +8,7 @@ import {
   tableParts,
 } from '../../lib/bundle/format/region-table.ts';
 import { readRegion } from '../../lib/bundle/read/region-read.ts';
-import type { RegionTable } from '../../lib/bundle/read/region-table-read.ts';
+import type { RegionTable } from '../../lib/bundle/read/disk-regions.ts';
 import { memorySource, MiB } from '../support/read-bundle.ts';
 
 const header = {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { layOutQcow2 } from '../../lib/qcow2/layout.ts';
-import type { Extent } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { makeDisk, testFolder, tool, writeBundle, noCompression } from '../support/write-bundle.ts';
 

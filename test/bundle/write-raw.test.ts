@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { layOutDisk } from '../../lib/bundle/write/disk-member.ts';
 import { endOfArchive, fileHeader } from '../../lib/bundle/format/tar-header.ts';
-import type { Extent } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { makeDisk, testFolder, tool, writeBundle, noCompression } from '../support/write-bundle.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { alignExtents } from '../../lib/read/aligned-extents.ts';
-import type { Extent } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 import { Extents } from '../../lib/read/extents.ts';
 import { FailedError } from '../../lib/report/errors.ts';
 

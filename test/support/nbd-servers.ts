@@ -5,7 +5,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DiskReader, Extent } from '../../lib/read/disk-reader.ts';
+import type { DiskReader } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 import { openNbdReader, type NbdReaderOptions } from '../../lib/read/nbd-reader.ts';
 import { createLog } from '../../lib/report/log.ts';
 

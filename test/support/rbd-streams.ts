@@ -1,5 +1,5 @@
 // What rbd prints, made by hand.
-import type { Extent } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 
 /** `rbd diff --format json`. */
 export function diffJson(

@@ -10,7 +10,7 @@ import { openFileSource } from '../../lib/bundle/location/file-source.ts';
 import type { OpenedBundle } from '../../lib/bundle/read/opened-bundle.ts';
 import { openBundle } from '../../lib/bundle/read/reader.ts';
 import type { Frame } from '../../lib/bundle/format/manifest.ts';
-import type { Extent } from '../../lib/read/disk-reader.ts';
+import type { Extent } from '../../lib/read/extent.ts';
 import { makeDisk, noLog } from './write-bundle.ts';
 
 export const MiB = 1024 * 1024;

@@ -1,5 +1,5 @@
 // Makes the region table of a disk, in pieces, from its extents and the hashes of its regions.
-import type { Extent } from '../../read/disk-reader.ts';
+import type { Extent } from '../../read/extent.ts';
 import { BundleError } from '../../report/errors.ts';
 import { regionCount, regionSizeOf } from './disk-checksum.ts';
 import type { FrameList } from './manifest.ts';
@@ -11,7 +11,7 @@ import {
   hashSize,
   regionRecord,
   runRecord,
-  sectorSize,
+  runSector,
   tableParts,
 } from './region-table.ts';
 
@@ -65,8 +65,8 @@ export function* regionRecords(content: RegionContent): Generator<Buffer> {
     encodeRegion({ ...region, position: dataStart + region.position }, bytes, at),
   );
   yield* inPieces(runRecord, runsOf(extents, virtualSize), ({ start, length }, bytes, at) => {
-    bytes.writeUInt32LE(start / sectorSize, at);
-    bytes.writeUInt32LE(Math.ceil(length / sectorSize), at + 4);
+    bytes.writeUInt32LE(start / runSector, at);
+    bytes.writeUInt32LE(Math.ceil(length / runSector), at + 4);
   });
 }
 
@@ -82,7 +82,7 @@ function* runsOf(extents: Iterable<Extent>, virtualSize: number): Generator<Run>
   const regionSize = regionSizeOf(virtualSize);
   for (const { offset, length } of extents) {
     const end = offset + length;
-    if (offset % sectorSize !== 0 || (length % sectorSize !== 0 && end !== virtualSize)) {
+    if (offset % runSector !== 0 || (length % runSector !== 0 && end !== virtualSize)) {
       throw new BundleError('its data is not stored in whole sectors');
     }
     for (let at = offset; at < end;) {

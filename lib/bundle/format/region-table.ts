@@ -12,7 +12,7 @@ export const frameRecord = 16;
 export const regionRecord = 48;
 export const runRecord = 8;
 /** Bytes: runs are counted in sectors. */
-export const sectorSize = 512;
+export const runSector = 512;
 export const hashSize = 32;
 
 /** Bytes of the tar stream in each frame of a disk but the last: a power of two, so that small frames do not make many. */
@@ -139,7 +139,7 @@ export function decodeRegion(bytes: Buffer, at: number, header: TableHeader): Re
     kind !== 'parent' &&
     (kind === 'stored') === region.runs > 0 &&
     (kind === 'stored' || region.hash.equals(zeroRegionHash)) &&
-    region.runs <= regionSizeOf(header.virtualSize) / sectorSize &&
+    region.runs <= regionSizeOf(header.virtualSize) / runSector &&
     region.firstRun + region.runs <= header.runs &&
     region.position <= header.streamLength;
   if (!sound) throw new BundleError('a record of its region table is wrong');

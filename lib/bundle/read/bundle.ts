@@ -1,6 +1,6 @@
 // A bundle as restore, show and verify use it, whichever tool wrote it. reader.ts opens one.
 import type { About, DiskFormat, Manifest, StateMember } from '../format/manifest.ts';
-import type { RegionTable } from './region-table-read.ts';
+import type { RegionTable } from './disk-regions.ts';
 
 /** The device and inode of a file, which are the same for all its names. */
 export interface FileIdentity {

@@ -4,7 +4,7 @@ import type { Piece } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import type { AboutDisk, Manifest, ManifestDisk } from '../format/manifest.ts';
 import { ContentCheck } from './content-check.ts';
-import { memberOf } from './member-places.ts';
+import { memberNamed } from './member-places.ts';
 import { memberPieces, type TarMember } from './tar-member.ts';
 
 /** What a bundle says about a disk. */
@@ -22,7 +22,7 @@ export interface ExpectedDisk {
 
 /** What the manifest says about the disk's file. A qcow2 disk is stored as a whole file, with its own holes. */
 export function expectedDisk(manifest: Manifest, disk: ManifestDisk): ExpectedDisk {
-  const { size } = memberOf(manifest, disk.member);
+  const { size } = memberNamed(manifest, disk.member);
   const dataBytes = disk.format === 'raw' ? disk.dataBytes : size;
   return { id: disk.id, size, dataBytes, content: disk, checksum: disk.checksum };
 }

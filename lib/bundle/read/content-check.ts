@@ -1,6 +1,6 @@
 // Checks the content of a disk while it is read: computes its checksum, which does not depend on how the disk is stored, and
 // looks at the tables of a qcow2 disk, which say where its data belongs.
-import type { Extent } from '../../read/disk-reader.ts';
+import type { Extent } from '../../read/extent.ts';
 import { BundleError } from '../../report/errors.ts';
 import { Qcow2StreamCheck } from '../../qcow2/stream-check.ts';
 import { DiskChecksum, regionCount } from '../format/disk-checksum.ts';

@@ -3,7 +3,7 @@ import { BundleError } from '../../report/errors.ts';
 import { zeroRegionHash } from '../format/region-hash.ts';
 import type { RegionFacts } from '../format/region-table.ts';
 import type { Bundle, BundleDisk } from './bundle.ts';
-import type { RegionTable } from './region-table-read.ts';
+import type { RegionTable } from './disk-regions.ts';
 
 /** A part of a disk, in bytes. */
 export interface Range {

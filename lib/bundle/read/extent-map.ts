@@ -1,6 +1,6 @@
 // The extents of a disk in an archive, which may be hostile.
 import { BundleError } from '../../report/errors.ts';
-import type { Extent } from '../../read/disk-reader.ts';
+import type { Extent } from '../../read/extent.ts';
 import { Extents, mostExtents } from '../../read/extents.ts';
 
 /** The extents of a disk in ascending order, and its size. */

@@ -19,7 +19,7 @@ import type { ContentCheck } from './content-check.ts';
 import { isStateMember, type FrameList, type Manifest } from '../format/manifest.ts';
 import { regionsMember } from '../format/manifest-parse.ts';
 import type { RegionContent } from '../format/region-table-encode.ts';
-import { checkPlaces, memberOf } from './member-places.ts';
+import { checkPlaces, memberNamed } from './member-places.ts';
 import { readRegion } from './region-read.ts';
 import { openRegionTable } from './region-table-read.ts';
 import { checkTable } from './table-check.ts';
@@ -158,7 +158,7 @@ export async function withMember<T>(
   signal: AbortSignal | undefined,
   read: (input: ByteReader, sha256: string | undefined) => Promise<T>,
 ): Promise<T> {
-  const { frames = [], sha256 } = memberOf(manifest, name);
+  const { frames = [], sha256 } = memberNamed(manifest, name);
   const label = name.replace('./', '');
   const stream = frameBytes(source, manifest.compression, frames, { label, signal });
   const input = new ByteReader(stream);

@@ -10,7 +10,7 @@ import { quoted } from '../format/member-name.ts';
 import type { Trailer } from '../format/trailer.ts';
 
 /** The entry of a member. @throws BundleError when there is none */
-export function memberOf({ members }: Manifest, name: string): ManifestMember {
+export function memberNamed({ members }: Manifest, name: string): ManifestMember {
   const found = members.find((member) => member.name === name);
   if (found) return found;
   throw new BundleError(`manifest.json: ${quoted(name)} is not one of its members`);

@@ -6,7 +6,7 @@ import { RegionHasher } from '../format/region-hash.ts';
 import type { Frame } from '../format/manifest.ts';
 import type { BundleSource } from './bundle.ts';
 import { frameBytes } from './frame-stream.ts';
-import type { RegionTable } from './region-table-read.ts';
+import type { RegionTable } from './disk-regions.ts';
 
 /** Bytes: a disk of 256 TiB has such regions. A larger one would not fit into memory. */
 const largestRegion = 256 * 1024 * 1024;

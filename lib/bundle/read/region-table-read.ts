@@ -2,13 +2,7 @@
 import { BundleError } from '../../report/errors.ts';
 import { FrameTable, framesFrom } from '../format/frame-table.ts';
 import { regionsMember } from '../format/manifest-parse.ts';
-import type {
-  Frame,
-  FrameList,
-  Manifest,
-  ManifestDisk,
-  ManifestMember,
-} from '../format/manifest.ts';
+import type { Frame, Manifest, ManifestDisk, ManifestMember } from '../format/manifest.ts';
 import { regionCount, regionSizeOf } from '../format/disk-checksum.ts';
 import {
   decodeFrame,
@@ -18,43 +12,18 @@ import {
   headerSize,
   regionRecord,
   runRecord,
-  sectorSize,
+  runSector,
   tableParts,
-  type RegionFacts,
-  type TableHeader,
 } from '../format/region-table.ts';
 import type { BundleSource } from './bundle.ts';
+import type { RegionTable, StoredRun } from './disk-regions.ts';
 import { frameBytes } from './frame-stream.ts';
-import { checkFrames, memberOf } from './member-places.ts';
+import { checkFrames, memberNamed } from './member-places.ts';
 
 /** Bytes of the tar header before the content of a plain member. */
 const tarHeader = 512;
 /** Bytes of records that are read at once. */
 const atOnce = 1024 * 1024;
-
-/** Bytes of a region that are stored, in bytes from the start of the region. */
-export interface Run {
-  readonly start: number;
-  readonly length: number;
-}
-
-export interface RegionTable {
-  readonly header: TableHeader;
-  /** Bytes of a region; the last one may have fewer. */
-  readonly regionSize: number;
-  /** How many regions the disk has. */
-  readonly count: number;
-  /** The frames of the disk's member. @throws BundleError when they do not follow one another */
-  frames(): Promise<FrameList>;
-  /** One of these frames. @throws BundleError when it is not within the member */
-  frame(index: number): Promise<Frame>;
-  /** All regions, in order. @throws BundleError */
-  regions(): AsyncGenerator<RegionFacts>;
-  /** One region. @throws BundleError */
-  region(index: number): Promise<RegionFacts>;
-  /** The runs of a region. @throws BundleError when they contradict each other */
-  runs(index: number, region: RegionFacts): Promise<readonly Run[]>;
-}
 
 /** @throws BundleError when the table is damaged */
 export async function openRegionTable(
@@ -63,7 +32,7 @@ export async function openRegionTable(
   disk: ManifestDisk,
   signal?: AbortSignal,
 ): Promise<RegionTable> {
-  const member = memberOf(manifest, regionsMember(disk.id));
+  const member = memberNamed(manifest, regionsMember(disk.id));
   const read = contentOf(source, manifest, member, signal);
   const header = decodeTableHeader(await read(0, headerSize), member.size);
   if (header.virtualSize !== disk.virtualSize) {
@@ -73,7 +42,7 @@ export async function openRegionTable(
   const count = regionCount(disk.virtualSize);
   const regionSize = regionSizeOf(disk.virtualSize);
   const place = `the region table of disk ${disk.id}`;
-  const { offset: start, stored: storedBytes } = memberOf(manifest, disk.member);
+  const { offset: start, stored: storedBytes } = memberNamed(manifest, disk.member);
   const frameAt = (bytes: Buffer, at: number, index: number): Frame => {
     const { offset, stored, crc32 } = decodeFrame(bytes, at);
     const length = Math.min(header.frameSize, header.streamLength - index * header.frameSize);
@@ -122,12 +91,12 @@ export async function openRegionTable(
   };
 }
 
-function decodeRuns(bytes: Buffer, regionLength: number): readonly Run[] {
-  const runs: Run[] = [];
+function decodeRuns(bytes: Buffer, regionLength: number): readonly StoredRun[] {
+  const runs: StoredRun[] = [];
   let end = 0;
   for (let at = 0; at < bytes.length; at += runRecord) {
-    const start = bytes.readUInt32LE(at) * sectorSize;
-    const length = Math.min(bytes.readUInt32LE(at + 4) * sectorSize, regionLength - start);
+    const start = bytes.readUInt32LE(at) * runSector;
+    const length = Math.min(bytes.readUInt32LE(at + 4) * runSector, regionLength - start);
     if (start < end || length <= 0) throw new BundleError('a run of its region table is wrong');
     runs.push({ start, length });
     end = start + length;

@@ -5,7 +5,7 @@ import { BundleError } from '../../report/errors.ts';
 import type { BundleDisk, BundleSource, StateFile } from './bundle.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { emptyHead, fillHead } from './checked-pieces.ts';
-import { memberOf } from './member-places.ts';
+import { memberNamed } from './member-places.ts';
 import { readAboutMember, readManifestMember } from './manifest-read.ts';
 import { compressionNames, compressions, type Compression } from '../compression/compressions.ts';
 import { requireSameAbout } from '../format/manifest-parse.ts';
@@ -229,7 +229,7 @@ function checkManifest(
   }
   for (const described of manifest.disks) {
     const disk = disks.find(({ id }) => id === described.id);
-    if (disk?.size !== memberOf(manifest, described.member).size) {
+    if (disk?.size !== memberNamed(manifest, described.member).size) {
       throw new BundleError(`manifest.json does not describe disk ${described.id} as it is`);
     }
   }

@@ -11,7 +11,7 @@ import { compressions, type Compression } from '../compression/compressions.ts';
 import type { DiskFormat, FrameList, Manifest } from '../format/manifest.ts';
 import { parseAbout, requireSameAbout } from '../format/manifest-parse.ts';
 import { memberName } from '../format/member-name.ts';
-import { memberOf } from './member-places.ts';
+import { memberNamed } from './member-places.ts';
 import { memberPieces, nextMember, requireDense } from './tar-member.ts';
 import { prefixError, type OpenedContent, type OpenOptions } from './opened-bundle.ts';
 import { findTrailer, withNamedErrors } from './reader.ts';
@@ -165,7 +165,7 @@ async function verifyMember(
 ): Promise<void> {
   await withMember(source, manifest, name, signal, async (input, sha256) => {
     const member = await nextMember(input, manifest.optional);
-    const { size } = memberOf(manifest, name);
+    const { size } = memberNamed(manifest, name);
     if (!member || member.path !== name || member.map.size !== size) {
       throw new BundleError('it is not where it should be');
     }

@@ -1,5 +1,6 @@
 // Passes the data of a disk from the reader to the frames, and checks that it is as much as the map has announced.
-import type { DiskReader, Extent } from '../../read/disk-reader.ts';
+import type { DiskReader } from '../../read/disk-reader.ts';
+import type { Extent } from '../../read/extent.ts';
 import type { DataPiece } from '../../read/rbd-diff-stream.ts';
 import { FailedError } from '../../report/errors.ts';
 import type { DiskMember } from './disk-member.ts';

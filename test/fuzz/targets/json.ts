@@ -5,7 +5,7 @@ import {
   type PreparedFile,
 } from '../../../lib/backup/prepared-file.ts';
 import { parseRbdExtents } from '../../../lib/read/rbd-extents.ts';
-import type { Extent } from '../../../lib/read/disk-reader.ts';
+import type { Extent } from '../../../lib/read/extent.ts';
 import { parseJournal } from '../../../lib/run/journal-file.ts';
 import { readShape } from '../../../lib/run/json-shape.ts';
 import type { Shape } from '../../../lib/run/json-shape.ts';
