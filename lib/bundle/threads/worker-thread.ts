@@ -100,6 +100,8 @@ export class WorkerThread {
   /** Has the worker end its program; what is not waited for would stay as a zombie. */
   async #stopPrograms(): Promise<void> {
     if (!this.#startsPrograms || this.#hasEnded) return;
+    // An idle worker does not keep the process alive, which would then end in the middle of its work, with exit code 0.
+    this.#worker.ref();
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
     this.#post({ kind: 'stop' });
     await Promise.race([ended, setTimeout(mostProgramMs, undefined, { ref: false })]);
