@@ -94,7 +94,7 @@ function mutateTable(seed: Buffer, chance: Chance): Buffer {
     // The header then says what the table has.
     const [at, size] = chance.of([[32, frameRecord], [40, runRecord]] as const);
     const more = chance.of([1, 5, 5000]);
-    table.writeBigUInt64LE(table.readBigUInt64LE(at) + BigInt(more), at);
+    table.writeBigUInt64LE(BigInt.asUintN(64, table.readBigUInt64LE(at) + BigInt(more)), at);
     table = Buffer.concat([table, Buffer.alloc(more * size)]);
   }
   return table;
