@@ -73,6 +73,10 @@ function overview(made: Made): string {
     bold('ONEVMDUMP_DEBUG'),
     'Hooks and driver actions log as with --debug, if it is set to anything but 0.',
   );
+  page.item(
+    bold('ONEVMDUMP_FFI'),
+    'If it is 0, no shared library is called to compress and decompress: Node.js and programs do it, more slowly.',
+  );
   page.formatted(
     `Each setting KEY of ${bold('onevmdump.conf')}(5) can be given as ${bold('ONEVMDUMP_')}${italic('KEY')}.`,
   );

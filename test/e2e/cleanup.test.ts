@@ -1,15 +1,17 @@
 // What a killed export leaves is undone by `cleanup`, and by the next export of the VM.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeVm } from '../support/make-vm.ts';
 import { sh } from '../support/shell.ts';
+import { slowCompressor } from '../support/slow-compressor.ts';
 import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;
 let compressing: string;
+let slow: Awaited<ReturnType<typeof slowCompressor>>;
 
 beforeAll(async () => {
   world = await makeWorld();
@@ -18,8 +20,7 @@ beforeAll(async () => {
   compressing = join(world.folder, 'compressing');
   await mkdir(bin);
   // An export that compresses by this one is in the middle of its data for as long as we like.
-  await writeFile(join(bin, 'igzip'), `#!/bin/sh\ntouch '${compressing}'\nexec sleep 100\n`);
-  await chmod(join(bin, 'igzip'), 0o755);
+  slow = await slowCompressor(bin, 'igzip', `touch '${compressing}'; exec sleep 100`);
 });
 afterAll(() => world.close());
 
@@ -32,10 +33,9 @@ afterEach(async () => {
 
 /** An export that is killed while it reads the first disk. */
 async function killedExport(): Promise<void> {
-  const path = `${join(world.folder, 'slow')}:${process.env['PATH'] ?? ''}`;
   let killing: Promise<unknown> = Promise.resolve();
   const { code } = await world.run(['export', String(vmId)], {
-    env: { PATH: path },
+    env: slow,
     started: (pid) => {
       killing = appears(compressing).then(() => process.kill(pid, 'SIGKILL'));
     },
@@ -134,10 +134,9 @@ describe('what a killed export left', () => {
   });
 
   test('what a running export has made is not undone by cleanup', async () => {
-    const path = `${join(world.folder, 'slow')}:${process.env['PATH'] ?? ''}`;
     let looking: Promise<unknown> = Promise.resolve();
     const { code } = await world.run(['export', String(vmId)], {
-      env: { PATH: path },
+      env: slow,
       started: (pid) => {
         looking = appears(compressing).then(async () => {
           const { stdout } = await world.run(['cleanup']);

@@ -3,18 +3,19 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeVm } from '../support/make-vm.ts';
 import { sh } from '../support/shell.ts';
 import { until } from '../support/limits.ts';
 import { fileVm } from '../support/file-vm.ts';
+import { slowCompressor } from '../support/slow-compressor.ts';
 import { makeWorld, type World } from '../support/world.ts';
 
 let world: World;
 let vmId: number;
 let reading: string;
-let slowPath: string;
+let slow: Awaited<ReturnType<typeof slowCompressor>>;
 beforeAll(async () => {
   world = await makeWorld();
   vmId = await makeVm(world.sandbox, world.one, join(world.folder, 'sources'));
@@ -22,10 +23,8 @@ beforeAll(async () => {
   reading = join(world.folder, 'reading');
   await mkdir(bin);
   // An export that compresses by this one is in the middle of its data until there is the second file.
-  const slow = `#!/bin/sh\ntouch '${reading}'\nuntil [ -e '${reading}.on' ]; do sleep 0.1; done\nexec gzip "$@"\n`;
-  await writeFile(join(bin, 'igzip'), slow);
-  await chmod(join(bin, 'igzip'), 0o755);
-  slowPath = `${bin}:${process.env['PATH'] ?? ''}`;
+  const line = `touch '${reading}'; until [ -e '${reading}.on' ]; do sleep 0.1; done; all | real`;
+  slow = await slowCompressor(bin, 'igzip', line);
 });
 afterAll(() => world.close());
 beforeEach(async () => {
@@ -55,7 +54,7 @@ describe('an error that nobody catches', () => {
        timer.unref();`,
     );
     const { code, stdout, stderr } = await world.run(['export', String(vmId), '--json'], {
-      env: { PATH: slowPath, NODE_OPTIONS: `--require=${wrong}` },
+      env: { ...slow, NODE_OPTIONS: `--require=${wrong}` },
     });
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'internal-error', exitCode: 1 } });
@@ -69,7 +68,7 @@ describe('an error that nobody catches', () => {
 
 test('an export with --json that is interrupted prints one object with the signal, and undoes all it did', async () => {
   const { code, stdout, stderr } = await world.run(['export', String(vmId), '--json'], {
-    env: { PATH: slowPath },
+    env: slow,
     started: (pid) =>
       void until('the disks are read', isReading).then(() => process.kill(pid, 'SIGTERM')),
   });
@@ -101,7 +100,7 @@ const canMount = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', state]);
     try {
       const ended = world.run(['export', '90'], {
-        env: { PATH: slowPath, ONEVMDUMP_STATE_DIR: state },
+        env: { ...slow, ONEVMDUMP_STATE_DIR: state },
       });
       await until('the disks are read', isReading);
       const fill = writeFile(join(state, 'full'), Buffer.alloc(1024 * 1024));

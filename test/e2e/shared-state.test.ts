@@ -2,13 +2,14 @@
 // namespaces, and machines that differ by their machine-id, made by unshare(1).
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JournalHeader } from '../../lib/run/journal-file.ts';
 import { identify } from '../../lib/run/process-identity.ts';
 import { makeVm } from '../support/make-vm.ts';
 import { runToEnd, type Ended } from '../support/shell.ts';
 import { until } from '../support/limits.ts';
+import { slowCompressor } from '../support/slow-compressor.ts';
 import { makeWorld, type World } from '../support/world.ts';
 
 const onevmdump = new URL('../../dist/bin/onevmdump', import.meta.url).pathname;
@@ -50,6 +51,7 @@ if (reason !== undefined) process.stderr.write(`skipped: ${reason}\n`);
 let world: World;
 let vmId: number;
 let compressing: string;
+let slow: Awaited<ReturnType<typeof slowCompressor>>;
 let machineId: string;
 beforeAll(async () => {
   if (reason !== undefined) return;
@@ -61,9 +63,8 @@ beforeAll(async () => {
   compressing = join(world.folder, 'compressing');
   await mkdir(bin);
   // An export that compresses by this one is in the middle of its data until there is the second file.
-  const slow = `#!/bin/sh\ntouch '${compressing}'\nuntil [ -e '${compressing}.on' ]; do sleep 0.1; done\nexec gzip "$@"\n`;
-  await writeFile(join(bin, 'igzip'), slow);
-  await chmod(join(bin, 'igzip'), 0o755);
+  const line = `touch '${compressing}'; until [ -e '${compressing}.on' ]; do sleep 0.1; done; all | real`;
+  slow = await slowCompressor(bin, 'igzip', line);
 });
 afterAll(async () => {
   if (reason === undefined) await world.close();
@@ -88,8 +89,7 @@ function run(
 
 /** An export in a place that is in the middle of its data, until `end` is called. */
 async function runningExport(place: PlaceName): Promise<{ end: () => Promise<Ended> }> {
-  const PATH = `${join(world.folder, 'slow')}:${process.env['PATH'] ?? ''}`;
-  const ended = run(place, ['export', String(vmId)], { PATH });
+  const ended = run(place, ['export', String(vmId)], slow);
   await until('the disks are read', () => exists(compressing));
   return {
     async end() {

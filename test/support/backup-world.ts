@@ -1,5 +1,6 @@
 // A world with a backup datastore: the sandbox, a VM whose disks the stock `prebackup` has staged, and the
 // built actions, called as oned calls them.
+import { slowCompressor } from './slow-compressor.ts';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { runToEnd, sh, type Ended } from './shell.ts';
@@ -86,12 +87,7 @@ export async function makeBackupWorld(
         ['17'],
         Buffer.from(`<DS_DRIVER_ACTION_DATA>${inside}</DS_DRIVER_ACTION_DATA>`).toString('base64'),
       ),
-    async compressorThat(line) {
-      const bin = join(world.folder, 'bin');
-      await mkdir(bin, { recursive: true });
-      await writeFile(join(bin, 'zstd'), `#!/bin/bash\n${line}\n`, { mode: 0o755 });
-      return { PATH: `${bin}:${process.env['PATH'] ?? ''}` };
-    },
+    compressorThat: (line) => slowCompressor(join(world.folder, 'bin'), 'zstd', line),
     async waitForPart() {
       for (;;) {
         const names = await readdir(basePath, { recursive: true });

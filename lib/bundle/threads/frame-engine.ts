@@ -34,6 +34,15 @@ export interface FrameDecoder {
   decompress(stored: Buffer, raw: Buffer): number | Promise<number>;
 }
 
+/** A program that an engine has started has failed. */
+export class ProgramFailure extends Error {
+  readonly program: string;
+  constructor(program: string, why: string) {
+    super(`${program}: ${why}`);
+    this.program = program;
+  }
+}
+
 /** What is wrong with a frame. The caller knows which one it is. */
 export class FrameDamage extends Error {}
 

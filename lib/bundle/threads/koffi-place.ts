@@ -14,8 +14,12 @@ const places = [
   `../../../node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
 ];
 
-/** The paths where koffi is, best first. @param program the address of the running program */
+/**
+ * The paths where koffi is, best first; none if the environment says ONEVMDUMP_FFI=0, for whoever does not trust a library.
+ * @param program the address of the running program
+ */
 export function koffiPlaces(program: string = import.meta.url): readonly string[] {
+  if (process.env['ONEVMDUMP_FFI'] === '0') return [];
   const paths = places.map((place) => fileURLToPath(new URL(place, program)));
   return [...new Set(paths)].filter((path) => existsSync(path));
 }

@@ -3,7 +3,12 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 as crc32OfZlib } from 'node:zlib';
-import { FrameDamage, type FrameDecoder, type FrameEncoder } from './frame-engine.ts';
+import {
+  FrameDamage,
+  ProgramFailure,
+  type FrameDecoder,
+  type FrameEncoder,
+} from './frame-engine.ts';
 import { gzipHeaderSize, requireGzipEnd } from './gzip-member.ts';
 import { requireOneZstdFrame } from './zstd-frame.ts';
 
@@ -73,7 +78,7 @@ export function zstdProgramDecoder(crc32: (data: Buffer) => number): FrameDecode
     async decompress(stored, raw) {
       requireOneZstdFrame(stored);
       const { why, exited, length } = await run('zstd', decompress, stored, raw);
-      if (why !== undefined && !exited) throw new Error(`zstd: ${why}`);
+      if (why !== undefined && !exited) throw new ProgramFailure('zstd', why);
       if (why !== undefined) throw new FrameDamage(`its data cannot be decompressed: ${why}`);
       if (length > raw.length) throw new FrameDamage('it holds more than it should');
       if (length < raw.length) throw new FrameDamage('it holds less than it should');
@@ -89,7 +94,7 @@ async function compressBy(
   stored: Buffer,
 ): Promise<number> {
   const { why, length } = await run(program, args, raw, stored);
-  if (why !== undefined) throw new Error(`${program}: ${why}`);
+  if (why !== undefined) throw new ProgramFailure(program, why);
   if (length > stored.length) throw new Error(`${program} made more than the frame can be`);
   return length;
 }

@@ -64,6 +64,8 @@ export type FromWorker =
       readonly kind: 'failed';
       readonly id: number;
       readonly damaged: boolean;
+      /** The program that has failed, if it was one. */
+      readonly program?: string | undefined;
       readonly why: string;
     };
 

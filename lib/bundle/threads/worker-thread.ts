@@ -1,7 +1,7 @@
 // One worker thread, seen from the main thread: gives it jobs and waits for their answers.
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { FailedError, UsageError } from '../../report/errors.ts';
+import { CommandError, FailedError, UsageError } from '../../report/errors.ts';
 import { FrameDamage } from './frame-engine.ts';
 import type {
   FromWorker,
@@ -131,11 +131,7 @@ export class WorkerThread {
         this.#answered(message.id)?.resolve(message.result);
         return;
       case 'failed': {
-        const { damaged, why } = message;
-        const error = damaged
-          ? new FrameDamage(why)
-          : new FailedError(`a worker thread failed: ${why}`);
-        this.#answered(message.id)?.reject(error);
+        this.#answered(message.id)?.reject(errorOf(message));
       }
     }
   }
@@ -164,4 +160,10 @@ export class WorkerThread {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+function errorOf({ damaged, program, why }: Extract<FromWorker, { kind: 'failed' }>): Error {
+  if (damaged) return new FrameDamage(why);
+  if (program === undefined) return new FailedError(`a worker thread failed: ${why}`);
+  return new CommandError(`a worker thread failed: ${why}`, { command: program });
 }

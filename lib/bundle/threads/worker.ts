@@ -5,7 +5,12 @@ import { RegionHasher } from '../format/region-hash.ts';
 import { mostRegions, regionSizeOf } from '../format/disk-checksum.ts';
 import { Engines, type Chosen, type Method } from './engines.ts';
 import { stopPrograms } from './program-engine.ts';
-import { FrameDamage, type FrameDecoder, type FrameEncoder } from './frame-engine.ts';
+import {
+  FrameDamage,
+  ProgramFailure,
+  type FrameDecoder,
+  type FrameEncoder,
+} from './frame-engine.ts';
 import {
   slotGap,
   type CompressJob,
@@ -179,7 +184,8 @@ async function receive(
     answer({ kind: 'done', id, result: await worker.carryOut(job) });
   } catch (error) {
     const damaged = error instanceof FrameDamage;
-    answer({ kind: 'failed', id, damaged, why: (error as Error).message });
+    const program = error instanceof ProgramFailure ? error.program : undefined;
+    answer({ kind: 'failed', id, damaged, program, why: (error as Error).message });
   }
 }
 
