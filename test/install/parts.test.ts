@@ -13,7 +13,9 @@ describe.each(['hooks', 'drivers/tm', 'drivers/datastore'])('dist/%s', (folder) 
       .filter((name) => name.endsWith('.ts'))
       .map((name) => basename(name, '.ts'));
     const names = await readdir(built);
-    expect(names.filter((name) => !/^part-\w+\.cjs$/.test(name)).sort()).toEqual(sources.sort());
+    // koffi's native module, with its licence, lies beside the hooks and is used from all folders.
+    const others = names.filter((name) => !/^part-\w+\.cjs$|^koffi\./.test(name));
+    expect(others.sort()).toEqual(sources.sort());
     for (const name of sources) expect((await stat(join(built, name))).mode & 0o777).toBe(0o755);
   });
 
@@ -21,7 +23,8 @@ describe.each(['hooks', 'drivers/tm', 'drivers/datastore'])('dist/%s', (folder) 
     const texts = await Promise.all(
       (await readdir(built)).map((name) => readFile(join(built, name), 'utf8')),
     );
-    const all = texts.join('\n');
+    // The program of the worker threads is a long text in one of them.
+    const all = texts.join('\n').replaceAll(/(["'`])(?:(?!\1)[^\\]|\\[^]){20000,}?\1/g, '');
     const classes = [...all.matchAll(/(\w+)=class(?: \w+)? extends \w*Error\b/g)].map(
       ([, name]) => name,
     );
