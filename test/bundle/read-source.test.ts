@@ -62,9 +62,11 @@ describe.each(['gzip', 'zstd', 'none'] as const)('while a bundle with %s is read
     const copy = at(`cut/${method}`);
     writeFileSync(copy, readFileSync(path));
     const bundle = await openPath(copy);
+    // The region table is read with the first pass, and kept.
+    await readThrough(bundle.disks[0]!.pieces());
     truncateSync(copy, 3 * MiB);
     await expect(readThrough(bundle.disks[0]!.pieces())).rejects.toThrow(
-      /disk 0, frame 0 at byte \d+: .*file ends/,
+      /disk 0, frame 1 at byte \d+: .*file ends/,
     );
     await bundle.close();
   });
