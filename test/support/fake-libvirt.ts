@@ -174,13 +174,15 @@ export function fakeLibvirt({
     start(command) {
       if (command.program !== 'sh') return real.start(command);
       calls.push('watchdog');
+      let end: (how: ServiceEnd) => void = () => undefined;
       const stop = (): Promise<void> => {
         calls.push('watchdog ended');
+        end({ status: undefined, stderr: '' });
         return Promise.resolve();
       };
       const ended = watchdogEnd
         ? Promise.resolve(watchdogEnd)
-        : new Promise<never>(() => undefined);
+        : new Promise<ServiceEnd>((resolve) => (end = resolve));
       return Promise.resolve({ pid: 1, ended, stop });
     },
   };
