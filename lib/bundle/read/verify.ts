@@ -1,18 +1,14 @@
 // Reads all of a bundle and checks it against its own manifest and checksums. It cannot notice changed bits that do not change
 // the unpacked bytes, such as the time in a gzip header.
-import { createHash } from 'node:crypto';
 import { BundleError } from '../../report/errors.ts';
 import type { Progress, ProgressTask } from '../../report/progress.ts';
 import type { Bundle, BundleDisk, BundleSource } from './bundle.ts';
 import { FrameError, frameBytes } from './frame-stream.ts';
 import { framesFrom } from '../format/frame-table.ts';
-import { openIndexed, withMember } from './indexed-bundle.ts';
+import { openIndexed } from './indexed-bundle.ts';
+import { otherMembers } from './verify-members.ts';
 import { compressions, type Compression } from '../compression/compressions.ts';
-import type { DiskFormat, FrameList, Manifest } from '../format/manifest.ts';
-import { parseAbout, requireSameAbout } from '../format/manifest-parse.ts';
-import { memberName } from '../format/member-name.ts';
-import { memberNamed } from './member-places.ts';
-import { memberPieces, nextMember, requireDense } from './tar-member.ts';
+import type { DiskFormat, FrameList } from '../format/manifest.ts';
 import { prefixError, type OpenedContent, type OpenOptions } from './opened-bundle.ts';
 import { findTrailer, withNamedErrors } from './reader.ts';
 import { openScanned } from './scanned-bundle.ts';
@@ -120,7 +116,7 @@ async function verifyDisks(
   const task = options.progress.begin('verify', total);
   const places: BundleError[] = [];
   try {
-    for (const check of otherMembers(source, opened, options)) {
+    for (const check of otherMembers(source, opened, options.signal)) {
       await check().catch((error: unknown) => {
         if (!(error instanceof BundleError)) throw error;
         places.push(error);
@@ -140,49 +136,6 @@ async function verifyDisks(
     task.end();
   }
   return places;
-}
-
-/** What checks the members besides vm.xml, which was checked when the bundle was opened, and the disks. */
-function otherMembers(
-  source: BundleSource,
-  { indexed, manifest, state }: OpenedContent,
-  { signal }: VerifyBundleOptions,
-): readonly (() => Promise<unknown>)[] {
-  if (!indexed || !manifest) return state.map((file) => () => file.read());
-  const skipped = manifest.optional ?? [];
-  return manifest.members.flatMap(({ name }) => {
-    const { kind } = memberName(name, skipped);
-    if (kind === 'vm.xml' || kind === 'disk') return [];
-    return [() => verifyMember(source, manifest, name, signal)];
-  });
-}
-
-async function verifyMember(
-  source: BundleSource,
-  manifest: Manifest,
-  name: string,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  await withMember(source, manifest, name, signal, async (input, sha256) => {
-    const member = await nextMember(input, manifest.optional);
-    const { size } = memberNamed(manifest, name);
-    if (!member || member.path !== name || member.map.size !== size) {
-      throw new BundleError('it is not where it should be');
-    }
-    requireDense(member.name, member.map);
-    const hash = createHash('sha256');
-    const parts: Uint8Array[] = [];
-    for await (const { data } of memberPieces(input, member)) {
-      hash.update(data);
-      if (member.name.kind === 'about.json') parts.push(Buffer.from(data));
-    }
-    if (hash.digest('hex') !== sha256) throw new BundleError('SHA-256 is not that of the manifest');
-    if (member.name.kind !== 'about.json') return;
-    requireSameAbout(
-      parseAbout(Buffer.concat(parts), () => undefined),
-      manifest,
-    );
-  });
 }
 
 async function verifyDisk(disk: BundleDisk, task: ProgressTask) {
