@@ -218,6 +218,8 @@ describe('a restore', () => {
     const programs = join(world.folder, 'mv-fails');
     await mkdir(programs);
     await writeFile(join(programs, 'mv'), '#!/bin/sh\necho full >&2; exit 1\n', { mode: 0o755 });
+    // As if OpenNebula had made the file first, whoever is faster: then the VM is powered off for its file to be replaced.
+    await writeFile(join(programs, 'ln'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     const { code, stderr } = await world.run(['restore', made, '--instantiate', '-n', 'full'], {
       env: { PATH: `${programs}:${process.env['PATH'] ?? ''}` },
     });
