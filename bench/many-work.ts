@@ -1,11 +1,9 @@
 // What the processes do that the benchmark of many extents measures, besides those of the command itself.
-import { open } from 'node:fs/promises';
-import { framesFrom } from '../lib/bundle/format/frame-table.ts';
-import { RegionHasher } from '../lib/bundle/format/region-hash.ts';
+import { open, writeFile } from 'node:fs/promises';
 import { bundleTarget } from '../lib/bundle/location/destination.ts';
 import { openFileSource } from '../lib/bundle/location/file-source.ts';
-import { frameBytes } from '../lib/bundle/read/frame-stream.ts';
 import { openBundle } from '../lib/bundle/read/reader.ts';
+import { pickCompressor } from '../lib/bundle/write/compressor.ts';
 import { parseCompression } from '../lib/config/compression.ts';
 import { createLog } from '../lib/report/log.ts';
 import { silent } from '../lib/report/progress.ts';
@@ -48,7 +46,7 @@ export async function exportDisk(disk: ManyDisk, bundle: string, compress: strin
       {
         vm,
         started,
-        compression: parseCompression(compress),
+        codec: await pickCompressor(parseCompression(compress)),
         disks: [
           {
             id: 0,
@@ -73,33 +71,11 @@ export async function restoreRegion(disk: ManyDisk, bundle: string, output: stri
   const source = await openFileSource(bundle);
   const opened = await openBundle(source, { log });
   try {
-    const table = await opened.disks[0]?.table?.();
-    if (!table || !opened.manifest) throw new Error('the bundle has no region table');
-    const number = Math.floor(table.count / 2);
-    const region = await table.region(number);
-    const runs = await table.runs(number, region);
-    const length = runs.reduce((sum, run) => sum + run.length, 0);
-    const { frameSize } = table.header;
-    const first = Math.floor(region.position / frameSize);
-    const last = Math.floor((region.position + length - 1) / frameSize);
-    const frames = framesFrom(await table.frames(), first, last - first + 1);
-    const pieces: Buffer[] = [];
-    const options = { label: 'disk 0', first };
-    for await (const piece of frameBytes(source, opened.manifest.compression, frames, options))
-      pieces.push(piece);
-    const bytes = Buffer.concat(pieces);
-    const hash = new RegionHasher(table.regionSize);
-    const file = await open(output, 'w');
-    let at = region.position - first * frameSize;
-    for (const run of runs) {
-      const data = bytes.subarray(at, at + run.length);
-      hash.update(data, run.start);
-      await file.write(data, 0, data.length, run.start);
-      at += run.length;
-    }
-    await file.truncate(table.regionSize);
-    await file.close();
-    if (!hash.digest().equals(region.hash)) throw new Error(`region ${number} has another hash`);
+    const [stored] = opened.disks;
+    const table = await stored?.table?.();
+    const content = table && (await stored?.region?.(Math.floor(table.count / 2)));
+    if (!content) throw new Error('the bundle has no region table');
+    await writeFile(output, content);
   } finally {
     await opened.close();
   }

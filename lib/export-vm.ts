@@ -13,14 +13,16 @@ import { planDumps } from './storage/registry.ts';
 import { withHostAdvice } from './storage/wrong-machine.ts';
 import { stateAround } from './storage/machine-state.ts';
 import type { VmSnapshot } from './storage/storage.ts';
+import type { CompressionChoice } from './bundle/compression/compressions.ts';
 import { pickCompressor } from './bundle/write/compressor.ts';
 import { activityOf, isInBackup, stateName } from './vm/states.ts';
 import { requireSame, requireSameHistory, requireUnchanged } from './one/unchanged-vm.ts';
 import { isSharedFolder, isVolatile, type Vm } from './vm/vm.ts';
-import { cloudOf, writeBundle, type WriteOptions } from './write-bundle.ts';
+import { cloudOf, writeBundle } from './write-bundle.ts';
 import { isRefusal } from './one/answers.ts';
 
-export interface ExportRequest extends WriteOptions, SnapshotRequest {
+export interface ExportRequest extends SnapshotRequest {
+  readonly compression: CompressionChoice;
   readonly vm: Vm;
   /** Whether to take the VM lock during the export; needs `one`. */
   readonly lock: boolean;
@@ -66,7 +68,7 @@ export async function exportVm(
     freeze,
     way,
     onlyDisks,
-    ...writeOptions
+    compression,
   }: ExportRequest,
   run: Run,
   one: OneClient | undefined,
@@ -86,7 +88,7 @@ export async function exportVm(
     );
   }
   // First of all, so that a compression that this machine does not have is reported at once.
-  await pickCompressor(writeOptions.compression);
+  const codec = await pickCompressor(compression);
   const images = one ? await imagesOf(vm, one, run) : new Map<number, ImageFacts>();
   const plans = planDumps(vm, images, onlyDisks);
   for (const { id } of vm.disks.filter(isSharedFolder)) {
@@ -98,7 +100,7 @@ export async function exportVm(
   const target = await bundleTarget(destination, destinationHost, run, {
     vmId: vm.id,
     epoch: Math.floor(started.getTime() / 1000),
-    compression: writeOptions.compression.method,
+    compression: compression.method,
   });
   const bundle = target.name;
 
@@ -124,7 +126,7 @@ export async function exportVm(
       state: machineState,
       images,
       consistency,
-      ...writeOptions,
+      codec,
       cloud: cloudOf(cloudName, one),
       leftOut: onlyDisks && leftOut,
       check: async () => {

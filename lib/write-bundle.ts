@@ -19,19 +19,15 @@ import { toolVersion } from './report/version.ts';
 import type { Run } from './run/run.ts';
 import type { MachineState } from './storage/machine-state.ts';
 import type { OpenableDisk } from './storage/storage.ts';
-import type { CompressionChoice } from './bundle/compression/compressions.ts';
-import { pickCompressor } from './bundle/write/compressor.ts';
+import type { FrameCodec } from './bundle/write/compressor.ts';
 import { identityOf } from './vm/identity.ts';
 import { diskMember } from './vm/names.ts';
 import { stateName } from './vm/states.ts';
 import type { Vm } from './vm/vm.ts';
 
-/** How a bundle is written. `exportVm` passes on all that its caller asks for. */
-export interface WriteOptions {
-  readonly compression: CompressionChoice;
-}
-
-export interface BundleContent extends WriteOptions {
+export interface BundleContent {
+  /** What it is compressed with. */
+  readonly codec: FrameCodec;
   readonly vm: Vm;
   /** When the export began. */
   readonly started: Date;
@@ -68,7 +64,6 @@ export async function writeBundle(
   run: Run,
 ): Promise<{ readonly size: number; readonly disks: readonly ManifestDisk[] }> {
   const { vm, started } = content;
-  const compressor = await pickCompressor(content.compression);
   const images = fittingFacts(
     new Map(
       content.disks.flatMap(({ id }) => {
@@ -83,7 +78,7 @@ export async function writeBundle(
   await requireRoom(content);
   const part = await run.journal.record(target.undo, target.host);
   const sink = await target.open();
-  const writer = new BundleWriter(sink, compressor, {
+  const writer = new BundleWriter(sink, content.codec, {
     created: started,
     signal: run.signal,
     largestDisk: Math.max(0, ...content.disks.map(({ virtualSize }) => virtualSize)),

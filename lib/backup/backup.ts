@@ -2,6 +2,7 @@
 // in time. OpenNebula keeps the VM in a BACKUP state until the end, so no VM lock is needed.
 import { basename } from 'node:path';
 import { bundleTarget } from '../bundle/location/destination.ts';
+import { pickCompressor } from '../bundle/write/compressor.ts';
 import { removeFolderIfEmpty } from '../bundle/location/undo.ts';
 import { parseCompression } from '../config/compression.ts';
 import { childText } from '../xml/xml.ts';
@@ -66,13 +67,14 @@ export async function backupVm(
     epoch: Math.floor(started.getTime() / 1000),
     compression: compression.method,
   });
+  const codec = await pickCompressor(compression);
   const { disks, consistency } = snapshot;
   const leftOut = notAskedFor(vm, request.diskIds);
   const cloud = cloudOf(config.cloudName, undefined);
   const { size } = await writeBundle(
     target,
     {
-      ...{ vm, started, disks, state, images, consistency, compression, cloud },
+      ...{ vm, started, disks, state, images, consistency, codec, cloud },
       ...(leftOut.length > 0 ? { leftOut } : {}),
       check: () => snapshot.requireUnwritten(),
     },

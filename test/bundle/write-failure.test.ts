@@ -234,7 +234,7 @@ test('a bundle that cannot be removed after a failure is a warning, and the fail
       disks: [],
       images: new Map(),
       consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
-      compression: { method: 'none' },
+      codec: await pickCompressor({ method: 'none' }),
     } as const;
     await expect(writeBundle(target, content, run)).rejects.toThrow('the sink is full');
     expect(warnings).toEqual(['cannot remove small: it is stuck']);

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { pickCompressor } from '../../lib/bundle/write/compressor.ts';
 import { fittingFacts } from '../../lib/bundle/write/fitting-facts.ts';
 import type { ImageFacts } from '../../lib/bundle/format/manifest.ts';
 import { BundleWriter } from '../../lib/bundle/write/writer.ts';
@@ -71,7 +72,7 @@ async function exportWith(
     disks: [openable],
     images: new Map([[0, image]]),
     consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
-    compression: { method: 'gzip' },
+    codec: await pickCompressor({ method: 'gzip' }),
   } as const;
   const naming = { vmId: 7, epoch: 1, compression: 'gzip' } as const;
   return writeBundle(await bundleTarget(at(name), undefined, run, naming), content, run);
@@ -147,7 +148,7 @@ describe('facts of an image', () => {
             disks,
             images,
             consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
-            compression: { method: 'none' },
+            codec: await pickCompressor({ method: 'none' }),
           },
           run,
         );
@@ -227,7 +228,7 @@ describe('disks with more data than a bundle can hold', () => {
           disks,
           images: new Map(),
           consistency: { level: 'offline', at: new Date().toISOString(), frozenMs: 0 },
-          compression: { method: 'none' },
+          codec: await pickCompressor({ method: 'none' }),
         },
         world.run,
       );
